@@ -1,0 +1,81 @@
+# Every target does its own set-up. `make help` tells what there is; CONTRIBUTING.md tells how the project works.
+
+SHELL := /bin/sh
+PYTHON ?= python3
+CLUSTER ?= mosha
+N ?= 8
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+T ?= tests
+BIN := .venv/bin
+MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
+
+.DEFAULT_GOAL := help
+.PHONY: help cluster status kill start pause resume exec logs down test unit check coverage bench-up wheel clean
+.DELETE_ON_ERROR:
+
+help: ## show this text
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z.-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2} \
+	  /^##@ / {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)
+
+##@ The cluster (CLUSTER=name for a second one beside the first)
+cluster: .venv/.lab ## start a cluster of N nodes (N=8; 2 to 64) and wait until the demo groups run
+	@$(MOSLAB) up $(N)
+
+status: .venv/.lab ## nodes and resource groups
+	@$(MOSLAB) status
+
+kill: .venv/.lab ## power a node off: NODE=3, or the owner of a group: GROUP=kv
+	@$(MOSLAB) kill $(if $(GROUP),--group $(GROUP),$(NODE))
+
+start: .venv/.lab ## power a node on: NODE=3
+	@$(MOSLAB) start $(NODE)
+
+pause: .venv/.lab ## freeze a node: NODE=3
+	@$(MOSLAB) pause $(NODE)
+
+resume: .venv/.lab ## thaw a node: NODE=3
+	@$(MOSLAB) resume $(NODE)
+
+exec: .venv/.lab ## run a command on a node: NODE=3 CMD='mosha status'
+	@$(MOSLAB) exec $(NODE) -- $(or $(CMD),mosha status)
+
+logs: .venv/.lab ## what a node has logged: NODE=3
+	@$(MOSLAB) logs $(NODE)
+
+down: .venv/.lab ## remove the cluster; nothing is left
+	@$(MOSLAB) down
+
+##@ Work on the project
+test: .venv/.dev ## all tests (T=path for some), JOBS at a time
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(T)
+
+unit: .venv/.dev ## the fast tests only: no container engine
+	$(BIN)/python -m pytest -n $(JOBS) tests/unit
+
+check: .venv/.dev ## lint, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+coverage: .venv/.dev ## all tests, counting subprocesses and the code in containers: out/coverage/
+	ci/coverage $(T)
+
+bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/up.json
+	@$(BIN)/moslab bench-up
+
+##@ What is shipped
+mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file
+	@rm -rf build/pyz && mkdir -p build/pyz
+	@cp -R src/mosha build/pyz/ && find build/pyz -name __pycache__ -prune -exec rm -rf {} +
+	@$(PYTHON) -m zipapp -c -p '/usr/bin/env python3' -m 'mosha.cli:run_main' -o $@ build/pyz
+	@rm -rf build/pyz && echo "$@: run it as ./$@ or $(PYTHON) $@"
+
+wheel: .venv/.dev ## the distribution, with all that a node image is made of: dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . && ls dist
+
+clean: ## remove what was built here, the virtual environment too (run `make down` first)
+	rm -rf .venv out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/.lab .venv/.dev: pyproject.toml ci/venv
+	@PYTHON='$(PYTHON)' ci/venv $(subst .,,$(notdir $@))

@@ -1,0 +1,1 @@
+"""Userland openMosix: ``/mfs``, ``/proc/hpc``, ``mosctl`` and friends. Knows nothing of mosha."""

@@ -1,0 +1,110 @@
+"""The command ``mosha``: without arguments it is the agent, as an inittab's respawn entry starts it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Callable
+
+from mosha import __version__, agent, config, status
+from mosha.lives import AlreadyRuns
+from mosha.platform import linux
+from mosha.resources import ip
+from mosha.tables import cltab, hactl
+from mosha.tables.errors import TableErrors
+
+WATCH_S = 1.0
+
+
+def run_main() -> None:
+    """The entry of ``mosha.pyz``, which ignores what a function returns."""
+    sys.exit(main())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["ip"]:
+        return ip.main(arguments[1:])
+    options = _parser().parse_args(arguments)
+    try:
+        settings = config.load(options.config)
+        command: Callable[[config.Config, argparse.Namespace], int] = options.command
+        return command(settings, options)
+    except TableErrors as errors:
+        for problem in errors.errors:
+            print(problem, file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"mosha: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mosha", description="High availability for an openMosix cluster: a cluster-wide init.",
+        epilog="Without a command: run the agent in the foreground. `mosha ip --help` tells of the address resource.",
+    )
+    parser.add_argument("--version", action="version", version=f"mosha {__version__}")
+    parser.add_argument("--config", default=config.DEFAULT_FILE, metavar="FILE", help="default: %(default)s")
+    parser.set_defaults(command=_run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    shown = commands.add_parser("status", help="groups and nodes as this node sees them")
+    shown.add_argument("--json", action="store_true", help="for programs")
+    shown.add_argument("--watch", action="store_true", help="again every second until interrupted")
+    shown.set_defaults(command=_status)
+    checked = commands.add_parser("check", help="say everything that is wrong with the configuration")
+    checked.add_argument("files", nargs="*", metavar="FILE", help="cltab or hactl files; default: this node's")
+    checked.set_defaults(command=_check)
+    commands.add_parser("ip", help="hold a virtual IP address while it runs", add_help=False)
+    return parser
+
+
+def _run(settings: config.Config, _: argparse.Namespace) -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    logging.raiseExceptions = False                  # logging never stops the agent
+    try:
+        return agent.run(settings)
+    except AlreadyRuns as error:
+        print(f"mosha: {error}", file=sys.stderr)
+        return 1
+
+
+def _status(settings: config.Config, options: argparse.Namespace) -> int:
+    while True:
+        try:
+            page = status.read(settings.var, linux.boottime())
+        except status.NotRunning as error:
+            print(f"mosha: {error}", file=sys.stderr)
+            return 1
+        text = json.dumps(page) if options.json else status.table(page)
+        if not options.watch:
+            print(text)
+            return 0
+        print(text if options.json else f"\033[H\033[2J{text}", flush=True)
+        time.sleep(WATCH_S)
+
+
+def _check(settings: config.Config, options: argparse.Namespace) -> int:
+    files = [Path(name) for name in options.files] or [settings.var / "cltab", settings.var / "hactl"]
+    problems: list[object] = []
+    for file in files:
+        parse: Callable[[str, str], object] = hactl.parse if file.name.startswith("hactl") else cltab.parse
+        try:
+            parse(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
+        except TableErrors as errors:
+            problems += errors.errors
+        except OSError as error:
+            problems.append(f"{file}: {error.strerror}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    if not problems:
+        print(f"{', '.join(map(str, files))}: ok")
+    return 1 if problems else 0

@@ -1,0 +1,92 @@
+"""Which living processes belong to which entry of a group.
+
+Rules:
+
+1. With a child subreaper every process of the group descends from the leash, whatever it did. Without, ours is what
+   descends from it, is in its session, or carries the group's mark in its environment.
+2. A process belongs to the entry it was started for, else to the entry of its parent, else to that which its
+   environment names; it keeps to it for ever. Where none of these says anything it is a stray.
+3. A signal reaches each process of a family once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from mosha.clinit.group import STRAYS
+from mosha.platform import procscan
+from mosha.platform.procscan import Process
+
+TAG = "MOSHA_TAG"
+LOOKS_TO_KILL_MAX = 16
+
+
+class Families:
+    """The processes that descend from the caller, by tag."""
+
+    def __init__(self, group: str, subreaper: bool) -> None:
+        self._group = group
+        self._subreaper = subreaper
+        self._tags: dict[tuple[int, int], str] = {}
+
+    def started(self, pid: int, tag: str) -> None:
+        """``pid`` is the new process of ``tag``, and not yet waited for."""
+        process = procscan.process(pid)
+        if process is not None:
+            self._tags[pid, process.born] = tag
+
+    def living(self) -> dict[str, list[Process]]:
+        """All living processes of the group by tag, none for tags without."""
+        return self._look(procscan.processes())
+
+    def send(self, tag: str, signo: int) -> None:
+        """Rule 3. SIGKILL is repeated for what the killed ones may have started meanwhile."""
+        done: set[Process] = set()
+        for _ in range(LOOKS_TO_KILL_MAX if signo == signal.SIGKILL else 1):
+            table = procscan.processes()
+            new = [process for process in self._look(table).get(tag, ()) if process not in done]
+            if not new:
+                return
+            _send_once(new, table, signo)
+            done.update(new)
+
+    def _look(self, table: dict[int, Process]) -> dict[str, list[Process]]:
+        tags: dict[tuple[int, int], str] = {}
+        families: dict[str, list[Process]] = {}
+        for process in self._members(table):
+            key = process.pid, process.born
+            parent = table.get(process.parent)
+            tag = self._tags.get(key)
+            if tag is None and parent is not None:
+                tag = tags.get((parent.pid, parent.born))
+            if tag is None:
+                tag = procscan.variable(process.pid, TAG) or STRAYS
+            tags[key] = tag
+            if process.state != procscan.ZOMBIE:
+                families.setdefault(tag, []).append(process)
+        self._tags = tags
+        return families
+
+    def _members(self, table: dict[int, Process]) -> list[Process]:
+        me = os.getpid()
+        members = procscan.descendants(table, me)
+        if not self._subreaper:
+            known = {me, *(process.pid for process in members)}
+            session = os.getsid(0)
+            members += [p for p in table.values() if p.pid not in known and self._is_marked(p, session)]
+        return members
+
+    def _is_marked(self, process: Process, session: int) -> bool:
+        return process.session == session or procscan.variable(process.pid, procscan.MARK) == self._group
+
+
+def _send_once(processes: list[Process], table: dict[int, Process], signo: int) -> None:
+    """By process group, so that a fork cannot slip through, where the whole process group is meant."""
+    pids = {process.pid for process in processes}
+    foreign = {process.group for process in table.values() if process.pid not in pids}
+    for group in {process.group for process in processes} - foreign:
+        procscan.kill(-group, signo)
+    for process in processes:
+        if process.group in foreign:
+            procscan.kill(process.pid, signo)

@@ -1,0 +1,292 @@
+"""The state machine of one resource group on one node.
+
+It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`, :meth:`Group.emptied` and
+:meth:`Group.tick` take the time and return what to do, in order. An entry is known by its tag, and an entry's
+*family* is the process started for it with all that it left behind. Rules:
+
+1. A told level goes STOPPING -> DUMPING -> STARTING -> CHECKING -> DONE | PASSED | FAILED (``TRANSITIONS``), each
+   as soon as it can; the level shown is the old one until STARTING. A tell at any moment begins again at STOPPING.
+2. STOPPING waits for the families whose entry has not the new level, DUMPING for those whose entry changed, became
+   ``off`` or vanished; both are stopped with the same grace (INT, then TERM, then KILL again and again). A family
+   whose entry has both levels unchanged runs on untouched.
+3. STARTING takes the entries of the level in their order, one at a time. ``wait`` and ``test`` are waited for,
+   ``once`` and ``respawn`` are not, ``off`` is passed over. What runs already is not started twice; a ``wait`` or
+   ``once`` that succeeded is not run again by a repeated tell of the same level.
+4. A ``wait``, ``once`` or ``test`` that exits non-zero is a failure, and so is a ``respawn`` that exits more than
+   ``fast_exits_max`` times, each under ``fast_exit_s`` after its start (a longer run takes one back). After a failed
+   ``wait`` nothing more is started; after another failure only the other ``test`` entries are.
+5. A ``respawn`` that exits is started again at once, but never beside what its family left: that is stopped first.
+6. CHECKING: FAILED after any failure; PASSED if the level has entries and all are tests; else DONE, also for a level
+   without entries. A failure that comes later turns DONE into FAILED; what runs is left to the next tell.
+7. HALTING is the end: somebody kills everything, nothing is started or told any more.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple, Union
+
+from mosha.tables.clstat import (
+    CHECKING,
+    CONFIGURED,
+    DONE,
+    DUMPING,
+    FAILED,
+    HALTING,
+    PASSED,
+    STARTING,
+    STOPPING,
+)
+from mosha.tables.cltab import OFF, RESPAWN, TEST, WAIT, Entry
+
+TRANSITIONS: dict[str, dict[str, str]] = {
+    CONFIGURED: {"tell": STARTING, "halt": HALTING},
+    STOPPING: {"tell": STOPPING, "halt": HALTING, "clear": DUMPING},
+    DUMPING: {"tell": STOPPING, "halt": HALTING, "clear": STARTING},
+    STARTING: {"tell": STOPPING, "halt": HALTING, "clear": CHECKING},
+    CHECKING: {"done": DONE, "passed": PASSED, "failed": FAILED},
+    DONE: {"tell": STOPPING, "halt": HALTING, "failed": FAILED},
+    PASSED: {"tell": STOPPING, "halt": HALTING},
+    FAILED: {"tell": STOPPING, "halt": HALTING},
+    HALTING: {},
+}
+
+STRAYS = ""
+"""The tag of processes that belong to the group, but to which entry nobody can tell: any change of level ends them."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How processes are stopped and when a restart is a crash; all times in seconds."""
+
+    stop: tuple[tuple[float, int], ...] = ((0.0, signal.SIGINT), (5.0, signal.SIGTERM), (15.0, signal.SIGKILL))
+    """(seconds after the beginning, signal), in order."""
+    kill_again_s: float = 1.0
+    fast_exit_s: float = 1.0
+    fast_exits_max: int = 5
+
+
+DEFAULT_POLICY = Policy()
+
+
+class Start(NamedTuple):
+    """Start the process of ``entry``, for ``level``."""
+
+    entry: Entry
+    level: str
+
+
+class Signal(NamedTuple):
+    """Send ``signo`` once to each process of the family of ``tag``."""
+
+    tag: str
+    signo: int
+
+
+class StateChanged(NamedTuple):
+    """The group came to ``state``; ``reason`` says why it is FAILED."""
+
+    level: str
+    state: str
+    reason: str = ""
+
+
+Action = Union[Start, Signal, StateChanged]
+
+
+@dataclass
+class _Family:
+    entry: Entry
+    started_s: float
+    running: bool = True
+    again: bool = False
+    changed: bool = False
+    signals_sent: int = 0
+    due_s: float | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self.due_s is not None
+
+    def stop(self, now_s: float, policy: Policy) -> None:
+        """Begin to stop it, or go on with that."""
+        if self.due_s is None:
+            self.due_s = now_s + policy.stop[0][0]
+
+    def next_signal(self, now_s: float, policy: Policy) -> int:
+        """The signal that is due now. The grace before the next one counts from now, however late this one is."""
+        steps = policy.stop
+        step = min(self.signals_sent, len(steps) - 1)
+        self.signals_sent += 1
+        last = step == len(steps) - 1
+        self.due_s = now_s + (policy.kill_again_s if last else steps[step + 1][0] - steps[step][0])
+        return steps[step][1]
+
+
+class Group:
+    """One group; ``level`` and ``state`` are what clstat shows (no level before the first tell)."""
+
+    def __init__(self, name: str, policy: Policy = DEFAULT_POLICY) -> None:
+        self.name = name
+        self.level = ""
+        self.state = CONFIGURED
+        self._policy = policy
+        self._wanted = ""
+        self._to_start: list[Entry] = []
+        self._only_tests = False
+        self._awaited = ""
+        self._families: dict[str, _Family] = {}
+        self._succeeded: dict[str, Entry] = {}
+        self._fast_exits: dict[str, int] = {}
+        self._failure = ""
+
+    @property
+    def next_due(self) -> float | None:
+        """When :meth:`tick` has something to do; ``None`` if only an event can bring something."""
+        return min((family.due_s for family in self._families.values() if family.due_s is not None), default=None)
+
+    def remains(self) -> list[str]:
+        """The tags whose process ended but whose family is not known to be empty: see :meth:`emptied`."""
+        return [tag for tag, family in self._families.items() if not family.running]
+
+    def tell(self, now_s: float, level: str, entries: Iterable[Entry], strays: bool = False) -> list[Action]:
+        """Go to ``level``; ``entries`` are all entries of the group. ``strays``: there are processes of no entry."""
+        entries_by_tag = {entry.tag: entry for entry in entries}
+        wanted = {tag: e for tag, e in entries_by_tag.items() if e.mode != OFF and e.at(level)}
+        repeated = level == self._wanted and not self._failure
+        self._succeeded = {
+            tag: entry
+            for tag, entry in self._succeeded.items()
+            if repeated and tag in wanted and entry.mode != TEST and _same_process(entry, wanted[tag])
+        }
+        self._wanted = level
+        self._to_start = list(wanted.values())
+        self._only_tests = bool(wanted) and all(entry.mode == TEST for entry in wanted.values())
+        self._awaited = ""
+        self._fast_exits.clear()
+        self._failure = ""
+        if strays and not repeated and STRAYS not in self._families:
+            self._families[STRAYS] = _Family(Entry(self.name, STRAYS, "", OFF, ""), now_s, running=False)
+        for tag, family in self._families.items():
+            entry = entries_by_tag.get(tag)
+            family.again = False
+            family.changed = entry is None or not _same_process(entry, family.entry)
+            if family.changed or tag not in wanted:
+                family.stop(now_s, self._policy)
+        return [self._enter("tell"), *self.tick(now_s), *self._advance(now_s)]
+
+    def exited(self, now_s: float, tag: str, status: int, left: int = 0) -> list[Action]:
+        """The process started for ``tag`` ended and ``left`` others of its family live.
+
+        ``status`` is the exit code, or minus the signal.
+        """
+        family = self._families[tag]
+        family.running = False
+        if not family.stopping:
+            self._judge(now_s, family, status)
+            if left and family.entry.mode in (RESPAWN, TEST):
+                family.stop(now_s, self._policy)
+        if not left:
+            return self.emptied(now_s, tag)
+        return [*self.tick(now_s), *self._advance(now_s)]
+
+    def emptied(self, now_s: float, tag: str) -> list[Action]:
+        """No process of the family of ``tag`` lives any more."""
+        family = self._families.pop(tag)
+        restart = [self._start(now_s, family.entry)] if family.again else []
+        return [*restart, *self._advance(now_s)]
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Time went by: the signals that are due."""
+        return [
+            Signal(tag, family.next_signal(now_s, self._policy))
+            for tag, family in self._families.items()
+            if family.due_s is not None and family.due_s <= now_s
+        ]
+
+    def halt(self) -> list[Action]:
+        """Rule 7."""
+        self._families.clear()
+        return [self._enter("halt")]
+
+    def _enter(self, event: str) -> StateChanged:
+        self.state = TRANSITIONS[self.state][event]
+        if self.state == STARTING:
+            self.level = self._wanted
+        return StateChanged(self.level, self.state, self._failure if self.state == FAILED else "")
+
+    def _advance(self, now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        while True:
+            event = self._next_event(now_s, actions)
+            if not event:
+                return actions
+            actions.append(self._enter(event))
+
+    def _next_event(self, now_s: float, actions: list[Action]) -> str:
+        """What happens next by itself in the present state, or nothing."""
+        stopping = [family for family in self._families.values() if family.stopping]
+        if self.state == STOPPING:
+            return "" if any(not family.changed for family in stopping) else "clear"
+        if self.state == DUMPING:
+            return "" if any(family.changed for family in stopping) else "clear"
+        if self.state == STARTING:
+            return "clear" if self._start_all(now_s, actions) else ""
+        if self.state == CHECKING:
+            return "failed" if self._failure else "passed" if self._only_tests else "done"
+        return "failed" if self.state == DONE and self._failure else ""
+
+    def _start_all(self, now_s: float, actions: list[Action]) -> bool:
+        """Rule 3: start what can be started now; true if that was all."""
+        while True:
+            awaited = self._families.get(self._awaited)
+            if awaited is not None and awaited.running:
+                return False
+            if not self._to_start:
+                return True
+            entry = self._to_start.pop(0)
+            if entry.tag in self._families:
+                self._families[entry.tag].entry = entry
+            elif entry.tag not in self._succeeded and (not self._failure or entry.mode == TEST):
+                actions.append(self._start(now_s, entry))
+            self._awaited = entry.tag if entry.mode in (WAIT, TEST) else ""
+
+    def _start(self, now_s: float, entry: Entry) -> Start:
+        self._families[entry.tag] = _Family(entry, now_s)
+        return Start(entry, self.level)
+
+    def _judge(self, now_s: float, family: _Family, status: int) -> None:
+        """Rule 4, for a process that nobody stopped."""
+        entry = family.entry
+        if entry.mode == RESPAWN:
+            family.again = self._may_start_again(now_s, family)
+        elif status == 0:
+            self._succeeded[entry.tag] = entry
+        else:
+            self._fail(f"{entry.tag}: {ending(status)}")
+            if entry.mode == WAIT:
+                self._to_start.clear()
+
+    def _may_start_again(self, now_s: float, family: _Family) -> bool:
+        tag, policy = family.entry.tag, self._policy
+        fast = now_s - family.started_s < policy.fast_exit_s
+        count = self._fast_exits[tag] = max(0, self._fast_exits.get(tag, 0) + (1 if fast else -1))
+        if count <= policy.fast_exits_max:
+            return True
+        self._fail(f"{tag}: exited {count} times within {policy.fast_exit_s:g} s of its start")
+        return False
+
+    def _fail(self, reason: str) -> None:
+        self._failure = self._failure or reason
+
+
+def _same_process(one: Entry, other: Entry) -> bool:
+    """Whether a process of the first may run on as one of the second."""
+    return (one.mode, one.command) == (other.mode, other.command)
+
+
+def ending(status: int) -> str:
+    """How a process ended, in words."""
+    return f"exit status {status}" if status >= 0 else f"killed by signal {-status}"

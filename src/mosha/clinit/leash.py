@@ -1,0 +1,186 @@
+"""The agent's end of a leash: the guardian process that holds all processes of one group.
+
+Whatever becomes of the agent, the guardian kills the group when its deadline has passed, or at once when this end is
+closed: see :mod:`mosha.clinit.guardian`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Callable
+
+from mosha.clinit.group import DEFAULT_POLICY, Policy
+from mosha.clinit.guardian import BROKEN, Bond, serve
+from mosha.platform import linux
+from mosha.tables.cltab import Entry
+
+ORDERS_UNREAD_BYTES_MAX = 1024 * 1024
+KILL_PATIENCE_S = 1.0
+READ_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class LeashReport:
+    """What a guardian says.
+
+    ========  =======================================================================
+    kind      fields
+    ========  =======================================================================
+    state     level, state, text: the group came to this state (text: why it FAILED)
+    started   tag, pid: a process was started
+    exited    tag, status: it ended (exit code, or minus the signal)
+    empty     no process of the group lives any more
+    log       tag, text: a line that a process of the entry wrote, or about it
+    ========  =======================================================================
+    """
+
+    kind: str
+    time: float
+    """Wall clock, seconds since 1970."""
+    level: str = ""
+    state: str = ""
+    tag: str = ""
+    pid: int = 0
+    status: int = 0
+    text: str = ""
+
+
+def _to_stderr(line: str) -> None:
+    os.write(2, (line + "\n").encode(errors="replace"))
+
+
+class Leash:
+    """One guardian. ``gone``: it has ended; ``status`` is then its exit status."""
+
+    def __init__(self, group: str, pid: int, control: socket.socket) -> None:
+        self.group = group
+        self.pid = pid
+        self.gone = False
+        self.status: int | None = None
+        self._control = control
+        self._orders = bytearray()
+        self._received = bytearray()
+        self._asked_to_kill_s: float | None = None
+
+    @classmethod
+    def start(
+        cls,
+        group: str,
+        environment: Mapping[str, str],
+        deadline: float,
+        log: Callable[[str], None] = _to_stderr,
+        close_fds: Iterable[int] = (),
+        lock_path: str = "",
+        policy: Policy = DEFAULT_POLICY,
+    ) -> Leash:
+        """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``).
+
+        ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL and MOSHA_TAG. ``close_fds`` are
+        descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian when it has killed
+        everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each process before its
+        command is executed. Raises OSError.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        agent = os.getpid()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    ours.close()
+                    serve(Bond(group, environment, deadline, lock_path, policy, agent, theirs), log, close_fds)
+                finally:
+                    os._exit(BROKEN)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        ours.setblocking(False)
+        return cls(group, pid, ours)
+
+    def fileno(self) -> int:
+        """Readable when :meth:`receive` has something to do."""
+        return self._control.fileno()
+
+    def receive(self) -> list[LeashReport]:
+        """What the guardian has reported since; does not wait. Sets ``gone`` after its last report."""
+        self._flush()
+        ended = False
+        try:
+            data = self._control.recv(READ_BYTES)
+            ended = not data
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            data, ended = b"", True
+        *lines, rest = bytes(self._received + data).split(b"\n")
+        self._received[:] = rest
+        if ended:
+            self._reap()
+        return [LeashReport(**json.loads(line)) for line in lines]
+
+    def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
+        """Have the group go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
+        fields = [[e.group, e.tag, e.levels, e.mode, e.command, e.line] for e in entries]
+        self._send({"level": level, "entries": fields, "environment": dict(environment) if environment else None})
+
+    def extend(self, deadline: float) -> None:
+        """Move the deadline forward (never back). Refused, in that everything is killed, once the old one has passed.
+
+        Not sent while the guardian has older orders unread: the next beat says it anew.
+        """
+        if not self._orders:
+            self._send({"deadline": deadline})
+
+    def kill(self) -> None:
+        """Have everything killed at once. A guardian that still lives when asked again a second later is killed."""
+        now = linux.boottime()
+        if self._asked_to_kill_s is None:
+            self._asked_to_kill_s = now
+            self._send({"kill": True})
+        elif now - self._asked_to_kill_s >= KILL_PATIENCE_S:
+            self._kill_guardian()
+
+    def finish(self) -> None:
+        """Have the guardian end as soon as no process lives."""
+        self._send({"finish": True})
+
+    def close(self) -> None:
+        """Let go: a guardian that has not gone kills everything, and the caller waits for its pid."""
+        self._control.close()
+
+    def _send(self, order: dict[str, Any]) -> None:
+        self._orders += json.dumps(order).encode() + b"\n"
+        self._flush()
+        if len(self._orders) > ORDERS_UNREAD_BYTES_MAX:
+            self._kill_guardian()
+
+    def _flush(self) -> None:
+        try:
+            while self._orders:
+                del self._orders[: self._control.send(self._orders)]
+        except BlockingIOError:
+            pass
+        except OSError:                  # the guardian has gone: receive() says so
+            self._orders.clear()
+
+    def _kill_guardian(self) -> None:
+        if not self.gone:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        try:
+            pid, wait_status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            self.gone = True
+            return
+        if pid:
+            self.gone = True
+            self.status = os.waitstatus_to_exitcode(wait_status)

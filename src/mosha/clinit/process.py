@@ -1,0 +1,100 @@
+"""Starting one process of a group.
+
+Rules:
+
+1. It gets its own process group, default signals, no signal blocked, ``/`` as directory, ``/dev/null`` as input, and
+   one pipe for output and errors.
+2. It dies with its parent, and it is not executed after the deadline of the leash.
+3. A command that cannot be executed says so in its output and exits 127, as a shell has it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+
+from mosha.platform import linux
+
+EXIT_CANNOT_EXECUTE = 127
+EXIT_TOO_LATE = 126
+UMASK = 0o022
+SHELL = "/bin/sh"
+SHELL_CHARACTERS = frozenset("$&*(){}[]'\";\\|?<>~`\n")
+"""What makes a command one for the shell, as Perl's exec decides it."""
+
+
+def arguments(command: str) -> list[str]:
+    """The program and its arguments: the words of the command, or a shell that is given all of it."""
+    words = command.split()
+    if SHELL_CHARACTERS.isdisjoint(command) and "=" not in words[0]:
+        return words
+    return [SHELL, "-c", command]
+
+
+def spawn(command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str) -> int:
+    """Start ``command``; its pid, which is also its process group. Raises OSError when there can be no process.
+
+    ``lock_path``: a file that pins the process to this node when 1 is written into it, if it exists.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            _execute(command, environment, output_fd, deadline_s, lock_path, parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    try:
+        os.setpgid(pid, pid)             # both sides do it: whoever comes first, it is done before either goes on
+    except OSError:
+        pass
+    return pid
+
+
+def _execute(
+    command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str, parent: int
+) -> None:
+    """The child; does not return."""
+    status = EXIT_CANNOT_EXECUTE
+    try:
+        linux.set_pdeathsig(signal.SIGKILL)
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(output_fd, 1)
+        os.dup2(output_fd, 2)
+        os.chdir("/")
+        os.umask(UMASK)
+        _pin(lock_path)
+        reset_signals()
+        if os.getppid() != parent or linux.boottime() >= deadline_s:
+            status = EXIT_TOO_LATE
+        else:
+            words = arguments(command)
+            os.execvpe(words[0], words, dict(environment))
+    except Exception as error:  # noqa: BLE001  (the child has nobody to raise to)
+        os.write(2, f"cannot execute {command!r}: {error}\n".encode(errors="replace"))
+    finally:
+        os._exit(status)
+
+
+def _pin(path: str) -> None:
+    if not path:
+        return
+    try:
+        fd = os.open(path, os.O_WRONLY)
+        os.write(fd, b"1")
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def reset_signals() -> None:
+    """Every signal as in a new login: what a parent ignored would be ignored for ever."""
+    signal.set_wakeup_fd(-1)
+    for signo in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(signo, signal.SIG_DFL)
+        except (OSError, ValueError):
+            pass                         # the C library keeps some to itself
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,0 +1,81 @@
+"""One life of the agent on its node: only one at a time, and it begins when nothing of an earlier one is left.
+
+Two lock files in the run directory, which is empty after a boot. The agent alone holds ``agent.lock``. ``life.lock`` is
+held by the agent and inherited by its leashes: while anybody has it open, something of that life goes on.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import time
+from pathlib import Path
+
+from mosha.platform import procscan
+
+RETRY_S = 0.01
+
+
+class AlreadyRuns(Exception):
+    """Another agent runs on this node."""
+
+
+class Life:
+    """Holds both locks; closing the descriptors, or death, frees them."""
+
+    def __init__(self, rundir: str) -> None:
+        """Raises AlreadyRuns, OSError."""
+        Path(rundir).mkdir(parents=True, exist_ok=True)
+        self.agent_fd = _open(Path(rundir, "agent.lock"))
+        if not _lock(self.agent_fd):
+            os.close(self.agent_fd)
+            raise AlreadyRuns(f"another mosha runs on this node ({rundir}/agent.lock is locked)")
+        self._path = Path(rundir, "life.lock")
+        self.life_fd = _open(self._path)
+
+    def end_earlier(self, limit_s: float) -> bool:
+        """Kill what is left of an earlier life, leashes first; whether nothing is left within ``limit_s``."""
+        deadline = time.monotonic() + limit_s
+        while not _lock(self.life_fd):
+            for pid in _holders(self._path):
+                _kill(pid)
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(RETRY_S)
+        return procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic()))
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _holders(path: Path) -> list[int]:
+    """Processes other than this one that have the file open."""
+    found = []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue                                 # it has ended, or is not ours
+        if pid != os.getpid() and str(path) in links:
+            found.append(pid)
+    return found
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

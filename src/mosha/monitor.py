@@ -1,0 +1,85 @@
+"""What to do about one resource group, given all that is known of it: a pure function, one decision table.
+
+The lifecycle is that of OpenMosix::HA: ``plan`` (contend for the group), ``test`` (is this node fit?), then the level
+that hactl names, ``stop`` at the end. The first row whose condition holds decides; the last row always holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Callable
+
+PLAN, TEST, STOP = "plan", "test", "stop"
+SETTLED = frozenset({"DONE", "PASSED", "FAILED"})
+
+
+class Action(Enum):
+    """What the agent is to do."""
+
+    NOTHING = "nothing"
+    CLAIM = "contend for ownership"
+    RUN_TEST = "tell the level test"
+    RUN = "tell the wanted level"
+    GIVE_UP = "note that this node is unfit, and tell the level stop"
+    RUN_STOP = "tell the level stop"
+    FINISH = "let the leash end, as no process is left"
+    RENOUNCE = "give up ownership"
+    KILL = "kill everything at once"
+
+
+@dataclass(frozen=True)
+class View:
+    """One group as this node sees it."""
+
+    wanted: str | None            # the level that hactl names; None: absent or "stop"
+    claimed: bool                    # this node contends for it, or owns it
+    held: bool                       # a majority has agreed at some time of this claim
+    leased: bool                     # and the lease has not ended
+    leash: bool                      # a leash exists: processes may exist
+    orphaned: bool = False           # the leash has died, and its processes perhaps not
+    unfit: bool = False              # this node failed the group a short while ago
+    level: str | None = None      # of the leash
+    state: str | None = None
+    entries_changed: bool = False    # cltab has other entries for the group than the leash was told
+
+    @property
+    def settled(self) -> bool:
+        return self.state in SETTLED
+
+    @property
+    def failed(self) -> bool:
+        return self.state == "FAILED"
+
+
+Row = tuple[str, Callable[[View], bool], Action]
+
+TABLE: tuple[Row, ...] = (
+    ("outlived its leash", lambda v: v.orphaned, Action.KILL),
+    ("runs without a lease", lambda v: v.leash and not (v.held and v.leased), Action.KILL),
+    ("lost the lease, nothing runs", lambda v: v.held and not v.leased, Action.RENOUNCE),
+    ("not ours and not wanted", lambda v: not v.claimed and (v.wanted is None or v.unfit), Action.NOTHING),
+    ("not ours and wanted", lambda v: not v.claimed, Action.CLAIM),
+    ("not wanted, nothing runs", lambda v: not v.leash and (v.wanted is None or v.unfit), Action.RENOUNCE),
+    ("contending", lambda v: not v.held, Action.NOTHING),
+    ("own, nothing runs", lambda v: not v.leash, Action.RUN_TEST),
+    ("stopped", lambda v: v.level == STOP and v.settled, Action.FINISH),
+    ("stopping", lambda v: v.level == STOP, Action.NOTHING),
+    ("not wanted", lambda v: v.wanted is None, Action.RUN_STOP),
+    ("failed here", lambda v: v.failed, Action.GIVE_UP),
+    ("not settled", lambda v: not v.settled, Action.NOTHING),
+    ("fit", lambda v: v.level == TEST, Action.RUN),
+    ("another level is wanted", lambda v: v.level != v.wanted, Action.RUN),
+    ("cltab has changed", lambda v: v.entries_changed, Action.RUN),
+    ("as it should be", lambda v: True, Action.NOTHING),
+)
+
+
+def decide(view: View) -> Action:
+    """The action of the first row whose condition holds."""
+    return next(action for _, condition, action in TABLE if condition(view))
+
+
+def why(view: View) -> str:
+    """The name of that row."""
+    return next(name for name, condition, _ in TABLE if condition(view))

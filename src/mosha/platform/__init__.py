@@ -1,0 +1,1 @@
+"""What the agent sees of the machine and the cluster below it."""

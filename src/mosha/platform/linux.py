@@ -1,0 +1,52 @@
+"""What only the Linux kernel gives, each with a way to do without: a real openMosix node has a kernel of 2004.
+
+ctypes is a refinement that may be absent (a statically linked interpreter); what needs it then says False.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+_prctl: Any = None
+try:
+    import ctypes
+
+    _prctl = ctypes.CDLL(None, use_errno=True).prctl
+except (ImportError, OSError, AttributeError, TypeError, NotImplementedError):
+    pass
+
+PR_SET_PDEATHSIG = 1             # prctl(2)
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def _find_clock() -> int:
+    """CLOCK_BOOTTIME also counts while the machine sleeps; a kernel before 2.6.39 has CLOCK_MONOTONIC only."""
+    boottime_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    try:
+        time.clock_gettime(boottime_id)
+    except OSError:
+        return time.CLOCK_MONOTONIC
+    return int(boottime_id)
+
+
+_CLOCK = _find_clock()
+
+
+def boottime() -> float:
+    """Seconds since the boot, on the one clock of all deadlines that are handed from process to process."""
+    return time.clock_gettime(_CLOCK)
+
+
+def set_subreaper() -> bool:
+    """Become the parent of descendants whose own parent dies; whether the kernel can do that (Linux 3.4)."""
+    return _set(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_pdeathsig(signo: int) -> bool:
+    """Get ``signo`` when the parent dies; whether that is possible. A parent dead before is not noticed: look after."""
+    return _set(PR_SET_PDEATHSIG, signo)
+
+
+def _set(option: int, value: int) -> bool:
+    return _prctl is not None and bool(_prctl(option, value, 0, 0, 0) == 0)

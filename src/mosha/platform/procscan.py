@@ -1,0 +1,131 @@
+"""The processes of this machine, as /proc shows them: proc(5).
+
+A look at /proc is not one instant: a process that forks meanwhile may hide its child. So nothing is taken for dead
+after one empty look; :func:`kill_all` wants two.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import NamedTuple
+
+MARK = "MOSHA_GROUP"
+"""The variable that marks every process of a group in its environment."""
+
+RETRY_S = 0.01
+LOOKS_EMPTY = 2
+ENVIRON_BYTES_MAX = 1 << 18
+ZOMBIE = "Z"
+
+
+class Process(NamedTuple):
+    """One process; ``born`` (clock ticks since boot) tells it from a later one of the same pid."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    born: int
+    state: str
+
+
+def processes() -> dict[int, Process]:
+    """All processes by pid."""
+    found = (process(pid) for pid in _pids())
+    return {p.pid: p for p in found if p is not None}
+
+
+def process(pid: int) -> Process | None:
+    """One process; ``None`` if there is none of that pid."""
+    text = _read(f"/proc/{pid}/stat")
+    head, _, rest = text.rpartition(b")")
+    words = rest.split()
+    if not head or len(words) < 20:
+        return None
+    return Process(pid, int(words[1]), int(words[2]), int(words[3]), int(words[19]), words[0].decode())
+
+
+def descendants(table: dict[int, Process], root: int) -> list[Process]:
+    """All processes of ``table`` that come from ``root``, parents before their children."""
+    children: dict[int, list[Process]] = {}
+    for one in table.values():
+        children.setdefault(one.parent, []).append(one)
+    found = list(children.get(root, ()))
+    for one in found:
+        found.extend(children.get(one.pid, ()))
+    return found
+
+
+def variable(pid: int, name: str) -> str | None:
+    """A variable of the environment that the process was started with, if it can be read and is still there."""
+    start = name.encode() + b"="
+    for item in _environ(pid):
+        if item.startswith(start):
+            return os.fsdecode(item[len(start) :])
+    return None
+
+
+def find(marker: bytes) -> list[int]:
+    """The processes with the variable ``marker`` (``NAME=value``; ``NAME=`` for any value), but not the caller."""
+    me = os.getpid()
+    return [pid for pid in _pids() if pid != me and any(_is_marked(item, marker) for item in _environ(pid))]
+
+
+def kill_all(group: str | None, limit_s: float) -> bool:
+    """SIGKILL every process marked with ``group`` (``None``: with any), again until none is left.
+
+    False if some live on after ``limit_s``. It blocks until then.
+    """
+    marker = f"{MARK}={group or ''}".encode()
+    deadline = time.monotonic() + limit_s
+    empty = 0
+    while True:
+        pids = find(marker)
+        empty = 0 if pids else empty + 1
+        if empty == LOOKS_EMPTY:
+            return True
+        for pid in pids:
+            kill(pid, signal.SIGKILL)
+        if time.monotonic() >= deadline:
+            return False
+        if pids:
+            time.sleep(RETRY_S)
+
+
+def kill(pid: int, signo: int) -> None:
+    """Send a signal to a process (or, negative, to a process group) that may have gone."""
+    try:
+        os.kill(pid, signo)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _is_marked(item: bytes, marker: bytes) -> bool:
+    return item.startswith(marker) if marker.endswith(b"=") else item == marker
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []
+
+
+def _environ(pid: int) -> list[bytes]:
+    return _read(f"/proc/{pid}/environ").split(b"\0")
+
+
+def _read(path: str) -> bytes:
+    """What can be read in one go; empty for a process that is gone or not ours."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(fd, ENVIRON_BYTES_MAX)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)

@@ -1,0 +1,63 @@
+"""A node's record: one checksummed block that is rewritten in place, so that readers can keep it open.
+
+The block is a header line ``mosha1 LENGTH CRC32`` and LENGTH bytes of JSON. One writer, any number of readers. A
+reader that meets a write half done sees a wrong checksum: the record is then "not read", never "empty".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+NAME = "beat"
+BYTES_MAX = 65536
+_MAGIC = "mosha1"
+
+
+class RecordFile:
+    """The writer's end."""
+
+    def __init__(self, directory: Path) -> None:
+        """Opens or creates the file; raises OSError."""
+        self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def read(self) -> dict[str, Any] | None:
+        """What an earlier life has left; None if there is none, or it is torn."""
+        return decode(os.pread(self._fd, BYTES_MAX, 0))
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Replace the record; raises OSError, ValueError if it is too large."""
+        block = encode(record)
+        if os.pwrite(self._fd, block, 0) != len(block):
+            raise OSError(f"short write of the record ({len(block)} bytes)")
+
+    def fileno(self) -> int:
+        return self._fd
+
+
+def encode(record: dict[str, Any]) -> bytes:
+    """The block of a record; raises ValueError if it is larger than ``BYTES_MAX``."""
+    body = json.dumps(record, separators=(",", ":")).encode()
+    block = f"{_MAGIC} {len(body)} {zlib.crc32(body):08x}\n".encode() + body
+    if len(block) > BYTES_MAX:
+        raise ValueError(f"record of {len(block)} bytes is over the limit of {BYTES_MAX}")
+    return block
+
+
+def decode(block: bytes) -> dict[str, Any] | None:
+    """The record of a block, or None if it is not one, whole and unharmed."""
+    header, newline, rest = block.partition(b"\n")
+    words = header.split(b" ")
+    if not newline or len(words) != 3 or words[0] != _MAGIC.encode() or not words[1].isdigit():
+        return None
+    body = rest[: int(words[1])]
+    if len(body) != int(words[1]) or f"{zlib.crc32(body):08x}".encode() != words[2]:
+        return None
+    try:
+        record = json.loads(body)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,215 @@
+"""Forked workers: whatever may block runs in one of them, with a deadline, and never in the agent.
+
+A hung ``/mfs`` takes a worker and not the agent. Threads would do elsewhere; a process of an openMosix kernel cannot
+have them, and a thread that hangs in a system call cannot be ended.
+
+Rules:
+
+1. A worker does one task at a time, in the order in which they were given; tasks of one key go to one worker, so that
+   it can keep descriptors open.
+2. A task that is not answered at its deadline fails with ETIMEDOUT; its worker is killed, forgotten and replaced. What
+   it may still do is known to nobody: only tasks that do no harm when they happen late are given to workers.
+3. Workers that were killed and do not die (state D) are counted; beyond ``STUCK_MAX`` no replacement is started
+   before one of them is gone, and tasks fail at once with EAGAIN.
+4. A worker dies with the agent.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import selectors
+import signal
+import socket
+import struct
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Callable, Optional
+
+from mosha.platform import linux
+
+Task = Callable[..., Any]
+Answer = Callable[[Any, Optional[OSError]], None]
+
+STUCK_MAX = 8
+QUEUE_MAX = 256
+FRAME_BYTES_MAX = 4 * 1024 * 1024
+_LENGTH = struct.Struct("<I")
+
+
+class _Job:
+    __slots__ = ("answer", "frame", "limit_s")
+
+    def __init__(self, frame: bytes, limit_s: float, answer: Answer) -> None:
+        self.frame, self.limit_s, self.answer = frame, limit_s, answer
+
+
+class _Worker:
+    """The agent's end of one worker."""
+
+    def __init__(self, tasks: Mapping[str, Task]) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.pid = os.fork()
+        if self.pid == 0:
+            _serve(theirs, tasks)                # never returns
+        theirs.close()
+        ours.setblocking(False)
+        self.socket = ours
+        self.queue: deque[_Job] = deque()
+        self.deadline: float | None = None    # of the job at the head of the queue, once it was sent
+        self.received = bytearray()
+
+
+class Workers:
+    """A fixed number of workers, watched by the agent's selector."""
+
+    def __init__(
+        self, count: int, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
+    ) -> None:
+        self._tasks, self._selector, self._clock = tasks, selector, clock
+        self._workers: list[_Worker | None] = [None] * count
+        self._dying: set[int] = set()
+
+    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+        """Run ``tasks[task](*arguments)`` in the worker of ``key``; ``answer(result, error)`` comes from the loop.
+
+        ``limit_s`` counts from when the worker takes the task up.
+        """
+        worker = self._worker(key % len(self._workers))
+        if worker is None or len(worker.queue) >= QUEUE_MAX:
+            answer(None, OSError(errno.EAGAIN, "no worker is free"))
+            return
+        body = json.dumps([task, arguments]).encode()
+        worker.queue.append(_Job(_LENGTH.pack(len(body)) + body, limit_s, answer))
+        if worker.deadline is None:
+            self._send(worker)
+
+    def next_due(self) -> float | None:
+        """The earliest deadline of a task."""
+        return min((w.deadline for w in self._workers if w is not None and w.deadline is not None), default=None)
+
+    def tick(self) -> None:
+        """Fail what is overdue and collect workers that have died."""
+        now = self._clock()
+        for worker in list(self._workers):
+            if worker is not None and worker.deadline is not None and now >= worker.deadline:
+                self._lose(worker, OSError(errno.ETIMEDOUT, "the worker did not answer in time"))
+        for pid in list(self._dying):
+            if _is_gone(pid):
+                self._dying.discard(pid)
+
+    def close(self) -> None:
+        """Kill all workers; their tasks are not answered any more."""
+        for worker in [w for w in self._workers if w is not None]:
+            self._bury(worker)
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _worker(self, index: int) -> _Worker | None:
+        worker = self._workers[index]
+        if worker is None and len(self._dying) < STUCK_MAX:
+            worker = self._workers[index] = _Worker(self._tasks)
+            self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._readable(worker))
+        return worker
+
+    def _send(self, worker: _Worker) -> None:
+        job = worker.queue[0]
+        worker.deadline = self._clock() + job.limit_s
+        try:
+            sent = worker.socket.send(job.frame)
+        except OSError:
+            sent = -1
+        if sent != len(job.frame):                # an idle worker's buffer takes any task at once
+            self._lose(worker, OSError(errno.EPIPE, "the worker is gone"))
+
+    def _readable(self, worker: _Worker) -> None:
+        try:
+            data = worker.socket.recv(262144)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        worker.received += data
+        if not data or len(worker.received) > FRAME_BYTES_MAX:
+            self._lose(worker, OSError(errno.EPIPE, "the worker is gone"))
+            return
+        frame = _take_frame(worker.received)
+        if frame is not None:
+            self._answer(worker, frame)
+
+    def _answer(self, worker: _Worker, frame: bytes) -> None:
+        job = worker.queue.popleft()
+        worker.deadline = None
+        if worker.queue:
+            self._send(worker)
+        result, error = json.loads(frame)
+        job.answer(result, OSError(*error) if error else None)
+
+    def _lose(self, worker: _Worker, error: OSError) -> None:
+        self._bury(worker)
+        for job in worker.queue:
+            job.answer(None, error)
+
+    def _bury(self, worker: _Worker) -> None:
+        self._selector.unregister(worker.socket)
+        worker.socket.close()
+        self._workers[self._workers.index(worker)] = None
+        try:
+            os.kill(worker.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        if not _is_gone(worker.pid):
+            self._dying.add(worker.pid)
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True
+
+
+def _take_frame(received: bytearray) -> bytes | None:
+    if len(received) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack_from(received)
+    if len(received) < _LENGTH.size + length:
+        return None
+    frame = bytes(received[_LENGTH.size : _LENGTH.size + length])
+    del received[: _LENGTH.size + length]
+    return frame
+
+
+def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
+    """The worker's life."""
+    try:
+        linux.set_pdeathsig(signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(signo, signal.SIG_DFL)
+        os.setsid()
+        fd = theirs.fileno()
+        os.closerange(3, fd)
+        os.closerange(fd + 1, 1024)
+        received = bytearray()
+        while True:
+            data = theirs.recv(262144)
+            if not data:
+                break
+            received += data
+            frame = _take_frame(received)
+            if frame is not None:
+                body = json.dumps(_run(tasks, *json.loads(frame))).encode()
+                theirs.sendall(_LENGTH.pack(len(body)) + body)
+    finally:
+        os._exit(0)
+
+
+def _run(tasks: Mapping[str, Task], task: str, arguments: list[Any]) -> tuple[Any, list[Any] | None]:
+    try:
+        return tasks[task](*arguments), None
+    except OSError as error:
+        return None, [error.errno or errno.EIO, error.strerror or str(error)]
+    except (ValueError, TypeError) as error:
+        return None, [errno.EINVAL, str(error)]

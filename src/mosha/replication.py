@@ -1,0 +1,179 @@
+"""cltab and hactl on every node: which version is the newest, and what an edit by hand makes of it.
+
+The plain file stays plain; beside it lies ``NAME.version``: a counter, a checksum of the content, and the checksum of
+the version before. A version is never chosen by a clock.
+
+Rules:
+
+1. An edit is a content other than the checksum says. It is taken up only if it parses; then it gets the number after
+   the highest one known, and only once a majority's numbers are known. A content that never had a number yields to
+   one that has.
+2. A content that does not parse is reported and ignored; the last good one stays in force, here and elsewhere.
+3. A higher number wins. What it replaces is kept as ``NAME.previous``.
+4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
+   again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Generic, TypeVar
+
+from mosha.tables.errors import TableErrors
+
+FILE_BYTES_MAX = 1024 * 1024
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a table: number 0 means that it was never numbered."""
+
+    number: int
+    checksum: str
+    before: str = ""
+
+
+class Replica(Generic[T]):
+    """One table of this node. ``parse`` raises TableErrors on bad content."""
+
+    def __init__(self, directory: Path, name: str, parse: Callable[[str, str], T], empty: T) -> None:
+        self.name = name
+        self.table: T = empty
+        self.version = Version(0, "")
+        self.loaded = False                          # a good content was read at some time
+        self._path, self._parse = directory / name, parse
+        self._refused = ""                           # checksum of the content that was last reported as bad
+        self._others: dict[int, Version] = {}
+        self._reported: frozenset[str] = frozenset()
+        self._read_version()
+
+    def heard(self, node: int, said: Any) -> None:
+        """Another node's record says which version it has."""
+        if isinstance(said, list) and len(said) == 3 and isinstance(said[0], int):
+            self._others[node] = Version(said[0], str(said[1]), str(said[2]))
+
+    def said(self) -> list[Any]:
+        """What this node's record says of its version."""
+        return [self.version.number, self.version.checksum, self.version.before]
+
+    def conflict(self) -> bool:
+        """Whether the highest number stands for two contents."""
+        return len(self._newest()) > 1
+
+    def wanted_from(self) -> int | None:
+        """A node that has a newer version, if there is exactly one such content."""
+        newest = self._newest()
+        if len(newest) != 1 or self.version in newest or next(iter(newest)).number == 0:
+            return None
+        version = next(iter(newest))
+        if version.checksum == self.version.checksum:
+            self._number(version)                    # the same content was numbered elsewhere
+            return None
+        return next(node for node, other in self._others.items() if other == version)
+
+    def look(self, may_number: bool) -> list[str]:
+        """Read the local file, take an edit up; returns what is to be logged. ``may_number``: see rule 1."""
+        try:
+            content = self._content()
+        except OSError as error:
+            return self._report("unreadable", f"{self._path}: {error.strerror}")
+        self._reported -= {"unreadable"}
+        checksum = _checksum(content)
+        if self.loaded and checksum == self.version.checksum:
+            return self._conflict_report()
+        if checksum == self._refused:
+            return []
+        try:
+            table = self._parse(content, str(self._path))
+        except TableErrors as errors:
+            self._refused = checksum
+            return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
+        yields = self.version.number == 0 and max(v.number for v in self._newest()) > 0
+        if not self.loaded or (may_number and not yields):
+            self.table, self.loaded, self._refused = table, True, ""
+        if checksum == self.version.checksum or not may_number or yields:
+            return []
+        before = self.version.checksum
+        self._number(Version(1 + max(v.number for v in self._newest()), checksum, before))
+        return [f"{self.name} is now version {self.version.number}, edited here"]
+
+    def take(self, node: int, content: str) -> list[str]:
+        """Replace the local file by another node's; returns what is to be logged. Raises OSError."""
+        version = self._others[node]
+        if _checksum(content) != version.checksum:
+            return []                                # it changed meanwhile; the next record tells
+        try:
+            table = self._parse(content, f"{self.name} of node {node}")
+        except TableErrors as errors:
+            return self._report("foreign", f"{errors.errors[0]}: not taken")
+        if self._path.exists():
+            os.replace(self._path, self._path.with_name(f"{self.name}.previous"))
+        _replace(self._path, content)
+        self.table, self.loaded, self._refused = table, True, ""
+        self._number(version)
+        return [f"{self.name} is now version {version.number}, from node {node}"]
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _newest(self) -> set[Version]:
+        known = {*self._others.values(), self.version}
+        highest = max(version.number for version in known)
+        by_content = {version.checksum: version for version in known if version.number == highest}
+        return set(by_content.values())
+
+    def _content(self) -> str:
+        with open(self._path, encoding="utf-8", errors="surrogateescape") as stream:
+            content = stream.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise OSError(27, f"larger than {FILE_BYTES_MAX} bytes")
+        return content
+
+    def _number(self, version: Version) -> None:
+        self.version = version
+        _replace(self._path.with_name(f"{self.name}.version"), json.dumps(self.said()) + "\n")
+
+    def _read_version(self) -> None:
+        try:
+            text = self._path.with_name(f"{self.name}.version").read_text(encoding="utf-8")
+            number, checksum, before = json.loads(text)
+            self.version = Version(int(number), str(checksum), str(before))
+        except (OSError, ValueError, TypeError):
+            pass                                     # never numbered, or torn: as good as never
+
+    def _conflict_report(self) -> list[str]:
+        if not self.conflict():
+            self._reported -= {"conflict"}
+            return []
+        sides = {v.checksum[:8]: [n for n, o in self._others.items() if o == v] for v in self._newest()}
+        return self._report("conflict", f"{self.name} version {self.version.number} stands for different contents: "
+                            f"{sides}; edit one of them again")
+
+    def _report(self, kind: str, text: str) -> list[str]:
+        if kind in self._reported:
+            return []
+        self._reported |= {kind}
+        return [text]
+
+
+def _checksum(content: str) -> str:
+    return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _replace(path: Path, content: str) -> None:
+    """Write a file whole or not at all, and durably."""
+    temporary = path.with_name(f".{path.name}.new")
+    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.replace(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

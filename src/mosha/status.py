@@ -1,0 +1,136 @@
+"""What people see: clstat, hastat and its JSON twin as the agent writes them, and `mosha status` as it shows them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mosha.monitor import STOP
+from mosha.ownership import Record
+from mosha.ownership.majority import Majority
+from mosha.tables import clstat, hastat
+
+TWIN = "hastat.json"
+STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
+
+
+def page(
+    now: float, ownership: Majority, suspects: list[int], records: Mapping[int, Record], wanted: Mapping[str, str]
+) -> dict[str, Any]:
+    """The whole view of one node: itself, nodes, groups."""
+    return {
+        "node": ownership.me,
+        "quorum": ownership.quorate(now),
+        "beat": ownership.timing.beat_s,
+        "nodes": [
+            {"id": node, "state": _node_state(now, ownership, node, suspects)} for node in sorted(ownership.nodes)
+        ],
+        "groups": [_group(now, ownership, name, records, wanted) for name in _names(now, ownership, records, wanted)],
+    }
+
+
+def _node_state(now: float, ownership: Majority, node: int, suspects: list[int]) -> str:
+    if node == ownership.me:
+        return "up"
+    if ownership.peers[node].nonce in ownership.dead:
+        return "fenced"
+    if not ownership.alive(now, node):
+        return "down"
+    return "suspect" if node in suspects else "up"
+
+
+def _names(now: float, ownership: Majority, records: Mapping[int, Record], wanted: Mapping[str, str]) -> list[str]:
+    active = [name for node, record in records.items() if ownership.alive(now, node) for name in _groups(record)]
+    return sorted({*wanted, *active})
+
+
+def _group(
+    now: float, ownership: Majority, name: str, records: Mapping[int, Record], wanted: Mapping[str, str]
+) -> dict[str, Any]:
+    owner = ownership.owner(now, name)
+    told = _groups(records.get(owner, {})).get(name, {}) if owner is not None else {}
+    epochs = [record["claims"].get(name, 0) for node, record in records.items() if node == owner]
+    return {
+        "name": name,
+        "owner": owner,
+        "level": told.get("level") or (wanted.get(name) if owner is None else None) or STOP,
+        "state": told.get("state") or ("STOPPED" if wanted.get(name, STOP) == STOP else "WAITING"),
+        "since": told.get("since"),
+        "epoch": max(epochs, default=0) or None,
+    }
+
+
+def _groups(record: Record) -> dict[str, dict[str, Any]]:
+    groups = record.get("groups")
+    return groups if isinstance(groups, dict) else {}
+
+
+def clstat_text(said: Record) -> str:
+    """This node's clstat."""
+    return clstat.render(
+        [clstat.GroupStat(name, str(at["level"]), str(at["state"])) for name, at in sorted(_groups(said).items())]
+    )
+
+
+def hastat_text(now: float, ownership: Majority, records: Mapping[int, Record]) -> str:
+    """hastat: every living node's clstat in one."""
+    groups: dict[str, dict[int, tuple[str, str]]] = {}
+    for node, record in records.items():
+        if ownership.alive(now, node):
+            for name, at in _groups(record).items():
+                groups.setdefault(name, {})[node] = (str(at.get("level")), str(at.get("state")))
+    return hastat.render(groups)
+
+
+def write(directory: Path, name: str, text: str) -> None:
+    """Replace a file for readers: whole, not durable."""
+    temporary = directory / f".{name}.new"
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, directory / name)
+
+
+class NotRunning(Exception):
+    """No agent on this node writes its page."""
+
+
+def read(directory: Path, boottime: float) -> dict[str, Any]:
+    """The page that the agent on this node has written; raises NotRunning."""
+    file = directory / TWIN
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotRunning(f"no agent has run on this node: there is no {file}") from None
+    except ValueError:
+        raise NotRunning(f"{file} is not a page of an agent") from None
+    age_s = boottime - found.pop("boottime", 0.0)
+    if not 0 <= age_s <= STALE_BEATS * found["beat"] + 1:
+        raise NotRunning(f"the agent on this node does not run: {file} is {age_s:.1f} s old")
+    assert isinstance(found, dict)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """The page as `mosha status` shows it: groups in rows, one column for each node that is marked where it runs."""
+    nodes = found["nodes"]
+    head = ["GROUP", "OWNER", "LEVEL", "STATE", "SINCE", "EPOCH"]
+    rows = [
+        [g["name"], _text(g["owner"]), g["level"], g["state"], _text(g["since"]), _text(g["epoch"])]
+        for g in found["groups"]
+    ]
+    marks = ["".join("*" if g["owner"] == n["id"] else "." for n in nodes) for g in found["groups"]]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in [head, *rows]]
+    if len(nodes) <= 64:
+        lines = [f"{line.ljust(sum(widths) + 2 * len(widths))}{m}" for line, m in zip(lines, ["NODES", *marks])]
+    states = [f"{n['id']} {n['state']}" for n in nodes]
+    quorum = "quorum" if found["quorum"] else "NO QUORUM"
+    foot = [f"seen from node {found['node']} ({quorum}): " + ", ".join(states)]
+    foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
+    return "\n".join([*lines, "", *foot])
+
+
+def _text(value: object | None) -> str:
+    return "-" if value is None else str(value)

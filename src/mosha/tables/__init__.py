@@ -1,0 +1,1 @@
+"""The tables of the cluster: text in, values out, errors with file, line and reason."""

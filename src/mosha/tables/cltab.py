@@ -1,0 +1,134 @@
+"""cltab: which processes make up which resource group, at which levels, started how.
+
+``group:tag:levels:mode:command``, as Cluster::Init 0.215 read it, and ``:::NAME:VALUE`` for settings. Rules:
+
+1. Everything after the fourth colon is the command, as written. No field is trimmed.
+2. A tag is unique over the whole table: it names one process for ever.
+3. A level matches as :func:`matches` says. (In 2003 the level ``s`` also ran entries of the level ``start``.)
+4. A table with any problem is refused as a whole, with all its problems: the last good one stays in use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mosha.tables.lines import NAME_RULE, Reader, is_name, shown
+
+WAIT = "wait"
+ONCE = "once"
+RESPAWN = "respawn"
+TEST = "test"
+OFF = "off"
+MODES = (WAIT, ONCE, RESPAWN, TEST, OFF)
+FIELDS = ("group", "tag", "levels", "mode", "command")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One process of a group. Two entries are equal if they say the same, on whatever line."""
+
+    group: str
+    tag: str
+    levels: str
+    mode: str
+    command: str
+    line: int = field(default=0, compare=False)
+
+    def at(self, level: str) -> bool:
+        """Whether this entry belongs to ``level``."""
+        return matches(self.levels, level)
+
+
+@dataclass(frozen=True)
+class Cltab:
+    """A whole valid table, entries in the order of the file."""
+
+    entries: tuple[Entry, ...] = ()
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def group(self, name: str) -> tuple[Entry, ...]:
+        """The entries of one group, in the order of the file; none for an unknown group."""
+        return tuple(entry for entry in self.entries if entry.group == name)
+
+    def groups(self) -> list[str]:
+        """The names of all groups, in the order of their first entries."""
+        return list(dict.fromkeys(entry.group for entry in self.entries))
+
+
+def matches(levels: str, level: str) -> bool:
+    """Whether a levels field holds ``level``: as a whole, as a comma part, or as a digit among digits.
+
+    ``12`` holds 12, 1 and 2; ``long,3`` holds long and 3; ``long3,`` holds long3 only.
+    """
+    if not level:
+        return False
+    if levels == level:
+        return True
+    if "," in levels:
+        return level in levels.split(",")
+    return len(level) == 1 and level in levels and levels.isascii() and levels.isdigit()
+
+
+def parse(text: str, file: str = "cltab") -> Cltab:
+    """Read a table. Raises :class:`~mosha.tables.errors.TableErrors` with every problem, and nothing else."""
+    reader = Reader(text, file)
+    entries: list[Entry] = []
+    settings: dict[str, str] = {}
+    lines_of_tags: dict[str, int] = {}
+    for line in reader:
+        if line.startswith(":::"):
+            _read_setting(line, settings, reader)
+            continue
+        entry = _read_entry(line, reader)
+        if entry is None:
+            continue
+        if entry.tag in lines_of_tags:
+            reader.problem(f"tag {entry.tag} is already used in line {lines_of_tags[entry.tag]}")
+            continue
+        lines_of_tags[entry.tag] = reader.line
+        entries.append(entry)
+    reader.check()
+    return Cltab(tuple(entries), settings)
+
+
+def _read_setting(line: str, settings: dict[str, str], reader: Reader) -> None:
+    name, colon, value = line[3:].partition(":")
+    if not colon:
+        reader.problem("a setting is written :::NAME:VALUE")
+    elif not is_name(name):
+        reader.problem(f"bad setting name {shown(name)}: {NAME_RULE}")
+    elif name in settings:
+        reader.problem(f"setting {name} is already set")
+    else:
+        settings[name] = value
+
+
+def _read_entry(line: str, reader: Reader) -> Entry | None:
+    fields = line.split(":", len(FIELDS) - 1)
+    before = len(reader.errors)
+    fields_needed = len(FIELDS) - 1
+    if len(fields) < fields_needed:
+        reader.problem(f"no {FIELDS[len(fields)]}: an entry is written {':'.join(FIELDS)}")
+        return None
+    group, tag, levels, mode = fields[:fields_needed]
+    command = fields[fields_needed] if len(fields) > fields_needed else ""
+    for what, name in (("group", group), ("tag", tag)):
+        if not is_name(name):
+            reader.problem(f"bad {what} {shown(name)}: {NAME_RULE}")
+    _check_levels(levels, reader)
+    if mode not in MODES:
+        reader.problem(f"unknown mode {shown(mode)}: one of {' '.join(MODES)}")
+    elif mode != OFF and not command.strip():
+        reader.problem(f"no command: only {OFF} entries may do without")
+    if len(reader.errors) > before:
+        return None
+    return Entry(group, tag, levels, mode, command, reader.line)
+
+
+def _check_levels(levels: str, reader: Reader) -> None:
+    parts = [part for part in levels.split(",") if part]
+    if not parts:
+        reader.problem("no level")
+    for part in parts:
+        if not is_name(part):
+            reader.problem(f"bad level {shown(part)}: {NAME_RULE}")

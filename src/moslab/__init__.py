@@ -1,0 +1,1 @@
+"""moslab: the laboratory that starts, breaks and measures clusters of nodes."""

@@ -1,0 +1,277 @@
+"""Whole agents as real processes: each node is a PID namespace and a directory; /mfs and /proc/hpc are plain files."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosha.tables import clstat
+
+CLTAB = """\
+web:web-test:test:test:test ! -e {disk}/unfit-$MOSHA_NODE
+web:web-daemon:start:respawn:{tick} {disk}/web
+web:web-stop:stop:wait:touch {disk}/stopped-$MOSHA_NODE
+job:job-once:start:once:echo $MOSHA_EPOCH >> {disk}/job
+"""
+TICK = """\
+#!/bin/sh
+# Appends its node to a file as long as it runs; deaf to what would end it in order.
+trap '' INT
+while :; do echo "$MOSHA_NODE $MOSHA_EPOCH" >> "$1"; sleep 0.02; done
+"""
+
+
+class Cluster:
+    """Some nodes; what they share is a disk."""
+
+    def __init__(self, root: Path, count: int, stomith: bool = True) -> None:
+        self.root, self.disk, self.count = root, root / "disk", count
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        self.disk.mkdir()
+        tick = root / "tick"
+        tick.write_text(TICK)
+        tick.chmod(0o755)
+        (root / "stomith").write_text(
+            f"#!/bin/sh\nkill -9 $(cat {root}/$1/pid) 2>/dev/null; echo 1 > {root}/hpc/nodes/$1/status; echo off\n"
+        )
+        (root / "stomith").chmod(0o755)
+        for node in range(1, count + 1):
+            var = root / str(node) / "var/mosix-ha"
+            var.mkdir(parents=True)
+            (root / f"mfs/{node}").parent.mkdir(exist_ok=True)
+            (root / f"mfs/{node}").symlink_to(root / str(node))
+            (root / f"hpc/nodes/{node}").mkdir(parents=True)
+            (root / f"hpc/nodes/{node}/status").write_text("3\n")
+            (var / "cltab").write_text(CLTAB.format(disk=self.disk, tick=tick))
+            (var / "hactl").write_text("web start\njob start\n")
+            (var / "founded").touch()
+            (root / f"{node}/mosha.conf").write_text(
+                f"mfsbase={root}/mfs\nhpcbase={root}/hpc\nmynode={node}\nroot={root}/{node}\n"
+                f"rundir={root}/{node}/run\nbeat=0.1\nlease=0.6\n"
+                + (f"stomith={root}/stomith %n\n" if stomith else "")
+            )
+
+    def var(self, node: int) -> Path:
+        return self.root / str(node) / "var/mosix-ha"
+
+    def start(self, *nodes: int) -> None:
+        for node in nodes or range(1, self.count + 1):
+            (self.root / f"hpc/nodes/{node}/status").write_text("3\n")
+            with open(self.root / f"{node}/log", "ab") as log:
+                process = subprocess.Popen(
+                    ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-m", "mosha",
+                     "--config", f"{self.root}/{node}/mosha.conf"],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
+            self.processes[node] = process
+            (self.root / f"{node}/pid").write_text(str(process.pid))
+
+    def power_off(self, node: int) -> None:
+        process = self.processes.pop(node)
+        process.kill()
+        process.wait()
+        (self.root / f"hpc/nodes/{node}/status").write_text("1\n")
+
+    def agent_pid(self, node: int) -> int:
+        """The agent's pid as this side sees it: the child of unshare."""
+        parent = self.processes[node].pid
+        return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+
+    def page(self, node: int) -> dict[str, Any]:
+        try:
+            found = json.loads((self.var(node) / "hastat.json").read_text())
+        except (FileNotFoundError, ValueError):
+            return {"groups": [], "nodes": []}
+        assert isinstance(found, dict)
+        return found
+
+    def owner(self, group: str, asked: int) -> int | None:
+        for found in self.page(asked)["groups"]:
+            if found["name"] == group and (found["level"], found["state"]) == ("start", "DONE"):
+                owner = found["owner"]
+                assert owner is None or isinstance(owner, int)
+                return owner
+        return None
+
+    def wait_running(self, group: str, asked: int, other_than: int | None = None) -> int:
+        found: list[int] = []
+
+        def running() -> bool:
+            owner = self.owner(group, asked)
+            if owner is not None and owner != other_than:
+                found.append(owner)
+            return bool(found)
+
+        self.until(running, f"{group} runs, as node {asked} sees it")
+        return found[0]
+
+    def until(self, condition: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            if time.monotonic() > deadline:
+                logs = "\n".join(f"--- {n}\n" + (self.root / f"{n}/log").read_text()[-3000:] for n in self.processes)
+                pytest.fail(f"not within {limit_s} s: {what}\n{logs}\n{self.page(next(iter(self.processes)))}")
+            time.sleep(0.02)
+
+    def ticks(self) -> list[str]:
+        try:
+            return (self.disk / "web").read_text().split("\n")[:-1]
+        except FileNotFoundError:
+            return []
+
+    def check_never_twice(self) -> None:
+        """In the order of the shared file, a node that was followed by another never comes back in that epoch."""
+        seen: list[str] = []
+        for tick in self.ticks():
+            if not seen or seen[-1] != tick:
+                seen.append(tick)
+        assert len(seen) == len(set(seen)), f"two nodes at once: {seen}"
+        epochs = [int(tick.split()[1]) for tick in seen]
+        assert epochs == sorted(epochs), f"epochs went back: {seen}"
+
+    def end(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, 3)
+    cluster.start()
+    yield cluster
+    cluster.end()
+    cluster.check_never_twice()
+
+
+def test_each_group_runs_on_one_node_and_moves_when_it_dies(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    survivor = 1 + owner % 3
+    cluster.power_off(owner)
+    other = cluster.wait_running("web", asked=survivor, other_than=owner)
+    cluster.until(lambda: cluster.ticks()[-1].split()[0] == str(other), "the new owner ticks")
+    cluster.start(owner)
+    cluster.until(lambda: cluster.page(owner).get("quorum") is True, "the node is back")
+    cluster.until(lambda: cluster.owner("web", owner) == other, "it sees where the service is: it has not moved")
+
+
+def test_what_people_read(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=2)
+    cluster.until(lambda: any(
+        (stat.name, stat.level, stat.state) == ("web", "start", "DONE")
+        for stat in clstat.parse((cluster.var(owner) / "clstat").read_text())
+    ), "clstat of the owner")  # fmt: skip
+    cluster.until(lambda: "web" in (cluster.var(2) / "hastat").read_text(), "hastat")
+    shown = subprocess.run(
+        [sys.executable, "-m", "mosha", "--config", f"{cluster.root}/2/mosha.conf", "status"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert f"web    {owner}" in shown.stdout
+    assert "seen from node 2 (quorum): 1 up, 2 up, 3 up" in shown.stdout
+
+
+def test_an_orderly_end_stops_the_group_and_another_node_takes_it(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    os.kill(cluster.agent_pid(owner), signal.SIGTERM)
+    assert cluster.processes.pop(owner).wait(timeout=20) == 0
+    assert (cluster.disk / f"stopped-{owner}").exists(), "the stop entry was run"
+    cluster.wait_running("web", asked=1 + owner % 3, other_than=owner)
+
+
+def test_an_agent_that_is_killed_takes_its_groups_along_and_they_move(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    os.kill(cluster.agent_pid(owner), signal.SIGKILL)
+    cluster.processes.pop(owner).wait(timeout=20)
+    cluster.wait_running("web", asked=1 + owner % 3, other_than=owner)
+
+
+def test_an_agent_that_hangs_loses_its_groups_to_the_leash(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 3, stomith=False)
+    cluster.start()
+    try:
+        owner = cluster.wait_running("web", asked=1)
+        agent = cluster.agent_pid(owner)
+        os.kill(agent, signal.SIGSTOP)
+        other = cluster.wait_running("web", asked=1 + owner % 3, other_than=owner)
+        os.kill(agent, signal.SIGCONT)
+        before = len(cluster.ticks())
+        cluster.until(lambda: len(cluster.ticks()) > before + 20, "the new owner goes on")
+        assert cluster.owner("web", other) == other
+        cluster.check_never_twice()
+    finally:
+        cluster.end()
+
+
+def test_a_node_that_fails_the_test_is_passed_over(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    fit = 1 + owner % 3
+    for node in {1, 2, 3} - {fit}:
+        (cluster.disk / f"unfit-{node}").touch()
+    cluster.power_off(owner)
+    assert cluster.wait_running("web", asked=fit, other_than=owner) == fit
+
+
+def test_hactl_starts_and_stops_groups_everywhere(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    (cluster.var(1 + owner % 3) / "hactl").write_text("web stop\njob start\n")
+    cluster.until(lambda: (cluster.disk / f"stopped-{owner}").exists(), "stopped by an edit on another node")
+    cluster.until(lambda: cluster.owner("web", owner) is None, "seen as stopped")
+    before = len(cluster.ticks())
+    cluster.until(lambda: (cluster.var(owner) / "hactl").read_text() == "web stop\njob start\n", "replicated")
+    (cluster.var(owner) / "hactl").write_text("web start\njob start\n")
+    cluster.until(lambda: len(cluster.ticks()) > before + 5, "runs again")
+
+
+def test_a_bad_table_stops_nothing(cluster: Cluster) -> None:
+    cluster.wait_running("web", asked=1)
+    for node in (1, 2, 3):
+        with open(cluster.var(node) / "cltab", "a") as table:
+            table.write("web:another:start:respwan:true\n")
+        (cluster.var(node) / "hactl").write_text("web start again\n")
+    cluster.until(lambda: all(
+        f"cltab:{CLTAB.count(chr(10)) + 1}: " in (cluster.root / f"{n}/log").read_text() for n in (1, 2, 3)
+    ), "each agent names the line")  # fmt: skip
+    before = len(cluster.ticks())
+    cluster.until(lambda: len(cluster.ticks()) > before + 20, "the group runs on")
+
+
+def test_an_edit_of_cltab_restarts_what_it_changes(cluster: Cluster) -> None:
+    owner = cluster.wait_running("web", asked=1)
+    table = (cluster.var(2) / "cltab").read_text()
+    (cluster.var(2) / "cltab").write_text(table + f"web:web-new:start:once:touch {cluster.disk}/new\n")
+    cluster.until(lambda: (cluster.disk / "new").exists(), "the new entry was started")
+    assert cluster.owner("web", owner) == owner
+
+
+def test_a_second_agent_on_a_node_refuses(cluster: Cluster) -> None:
+    cluster.wait_running("web", asked=1)
+    second = subprocess.run(
+        [sys.executable, "-m", "mosha", "--config", f"{cluster.root}/1/mosha.conf"], capture_output=True, text=True,
+        timeout=20, check=False,
+    )  # fmt: skip
+    assert second.returncode == 1
+    assert "another mosha runs on this node" in second.stderr
+
+
+def test_one_node_of_three_alone_starts_nothing(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 3)
+    cluster.start(1)
+    try:
+        cluster.until(lambda: cluster.page(1).get("quorum") is False, "node 1 shows its view")
+        began = json.loads((cluster.var(1) / "hastat.json").read_text())["boottime"]
+        cluster.until(lambda: cluster.page(1)["boottime"] > began + 3, "three seconds later")
+        assert cluster.ticks() == []
+        cluster.start(2)
+        cluster.wait_running("web", asked=1)
+    finally:
+        cluster.end()

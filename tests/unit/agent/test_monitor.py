@@ -1,0 +1,83 @@
+"""The decision table: every row decides something, and the promises that matter hold for every view."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from mosha.monitor import SETTLED, TABLE, Action, View, decide, why
+
+LEVELS = (None, "test", "start", "stop", "other")
+STATES = (None, "STARTING", "STOPPING", "DONE", "PASSED", "FAILED")
+
+
+def views() -> list[View]:
+    flags = (False, True)
+    found = []
+    for wanted, level, state in itertools.product((None, "start"), LEVELS, STATES):
+        for claimed, held, leased, leash, unfit, orphaned, changed in itertools.product(flags, repeat=7):
+            if not claimed and (held or leased):
+                continue                        # a lease is a lease of a claim
+            found.append(View(wanted, claimed, held, leased, leash, orphaned, unfit, level, state, changed))
+    return found
+
+
+VIEWS = views()
+
+
+def test_every_row_decides_some_view() -> None:
+    assert {why(view) for view in VIEWS} == {name for name, _, _ in TABLE}
+
+
+def test_nothing_is_started_without_a_majority_and_a_lease() -> None:
+    for view in VIEWS:
+        if decide(view) in (Action.RUN_TEST, Action.RUN):
+            assert view.claimed, view
+            assert view.held, view
+            assert view.leased, view
+            assert not view.orphaned, view
+
+
+def test_ownership_is_never_given_up_while_processes_may_exist() -> None:
+    for view in VIEWS:
+        if decide(view) is Action.RENOUNCE:
+            assert not view.leash, view
+            assert not view.orphaned, view
+
+
+def test_what_runs_without_a_lease_is_killed() -> None:
+    for view in VIEWS:
+        if view.leash and not (view.held and view.leased):
+            assert decide(view) is Action.KILL, view
+
+
+def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
+    for view in VIEWS:
+        if decide(view) is Action.RUN and view.level == "test":
+            assert view.state in SETTLED - {"FAILED"}, view
+
+
+@pytest.mark.parametrize(
+    ("view", "action"),
+    [
+        (View("start", False, False, False, False), Action.CLAIM),
+        (View("start", False, False, False, False, unfit=True), Action.NOTHING),
+        (View("start", True, True, True, False), Action.RUN_TEST),
+        (View("start", True, True, True, False, unfit=True), Action.RENOUNCE),
+        (View("start", True, True, True, True, level="test", state="PASSED"), Action.RUN),
+        (View("start", True, True, True, True, level="test", state="FAILED"), Action.GIVE_UP),
+        (View("start", True, True, True, True, level="start", state="DONE"), Action.NOTHING),
+        (View("start", True, True, True, True, level="start", state="FAILED"), Action.GIVE_UP),
+        (View("start", True, True, True, True, level="start", state="DONE", entries_changed=True), Action.RUN),
+        (View("other", True, True, True, True, level="start", state="DONE"), Action.RUN),
+        (View(None, True, True, True, True, level="start", state="DONE"), Action.RUN_STOP),
+        (View(None, True, True, True, True, level="start", state="STARTING"), Action.RUN_STOP),
+        (View(None, True, True, True, True, level="stop", state="STARTING"), Action.NOTHING),
+        (View(None, True, True, True, True, level="stop", state="DONE"), Action.FINISH),
+        (View(None, True, True, True, False), Action.RENOUNCE),
+        (View("start", True, True, True, False, orphaned=True), Action.KILL),
+    ],
+)
+def test_the_lifecycle(view: View, action: Action) -> None:
+    assert decide(view) is action

@@ -1,0 +1,127 @@
+"""Workers: answers, deadlines, replacement, bounds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosha.platform import workers
+from mosha.platform.workers import Workers
+
+
+def fail() -> None:
+    raise OSError(errno.ESTALE, "stale")
+
+
+TASKS: dict[str, Callable[..., Any]] = {"echo": lambda value: value, "sleep": time.sleep, "fail": fail, "die": lambda: os._exit(3), "pid": os.getpid}
+
+
+class Crew:
+    def __init__(self, count: int) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.workers = Workers(count, TASKS, self.selector, time.monotonic)
+        self.answers: list[tuple[Any, int | None]] = []
+
+    def ask(self, key: int, task: str, *arguments: Any, limit_s: float = 5.0) -> None:
+        self.workers.submit(
+            key, task, list(arguments), limit_s, lambda r, e: self.answers.append((r, e.errno if e else None))
+        )
+
+    def wait(self, count: int) -> list[tuple[Any, int | None]]:
+        deadline = time.monotonic() + 10
+        while len(self.answers) < count and time.monotonic() < deadline:
+            for key, _ in self.selector.select(0.02):
+                key.data()
+            self.workers.tick()
+        assert len(self.answers) >= count, self.answers
+        return self.answers
+
+
+@pytest.fixture
+def crew() -> Iterator[Crew]:
+    crew = Crew(2)
+    yield crew
+    crew.workers.close()
+    deadline = time.monotonic() + 5
+    while crew.workers._dying and time.monotonic() < deadline:
+        crew.workers.tick()
+    assert not crew.workers._dying
+
+
+def test_answers_and_errors(crew: Crew) -> None:
+    crew.ask(1, "echo", {"a": [1, "x" * 100_000]})
+    crew.ask(1, "fail")
+    crew.ask(1, "echo", 7)
+    assert crew.wait(3) == [({"a": [1, "x" * 100_000]}, None), (None, errno.ESTALE), (7, None)]
+
+
+def test_a_task_that_hangs_fails_at_its_deadline_and_its_worker_is_replaced(crew: Crew) -> None:
+    crew.ask(0, "pid")
+    first = crew.wait(1)[0][0]
+    began = time.monotonic()
+    crew.ask(0, "sleep", 60, limit_s=0.2)
+    crew.ask(1, "echo", "other worker")
+    assert crew.wait(2)[1] == ("other worker", None)
+    assert crew.wait(3)[2] == (None, errno.ETIMEDOUT)
+    assert time.monotonic() - began < 5
+    crew.ask(0, "pid")
+    assert crew.wait(4)[3][0] != first
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
+def test_a_worker_that_dies_fails_its_tasks_and_is_replaced(crew: Crew) -> None:
+    crew.ask(0, "die")
+    crew.ask(0, "echo", 1)
+    assert crew.wait(2) == [(None, errno.EPIPE), (None, errno.EPIPE)]
+    crew.ask(0, "echo", 2)
+    assert crew.wait(3)[2] == (2, None)
+
+
+def test_the_queue_is_bounded(crew: Crew) -> None:
+    for _ in range(workers.QUEUE_MAX + 1):
+        crew.ask(0, "echo", 1)
+    assert crew.answers[0] == (None, errno.EAGAIN)
+
+
+def test_stuck_workers_are_bounded(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "STUCK_MAX", 0)
+    crew.ask(0, "echo", 1)
+    assert crew.answers == [(None, errno.EAGAIN)]
+
+
+def test_a_worker_dies_with_its_agent() -> None:
+    reader, writer = os.pipe()
+    agent = os.fork()
+    if agent == 0:
+        crew = Crew(1)
+        crew.ask(0, "pid")
+        os.write(writer, str(crew.wait(1)[0][0]).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    worker = int(os.read(reader, 20))
+    os.waitpid(agent, 0)
+    os.close(reader)
+    os.close(writer)
+    assert ended(worker), "the worker outlived its agent"
+
+
+def ended(pid: int) -> bool:
+    """Whether the process is gone, or a zombie that nobody has collected, within 5 s."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.005)
+    return False
