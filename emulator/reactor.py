@@ -18,7 +18,7 @@ import select
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Timer:
 
     def __init__(self, when_s: float, callback: Callable[[], None]) -> None:
         self.when_s = when_s
-        self.callback: Optional[Callable[[], None]] = callback
+        self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
         self.callback = None
@@ -49,7 +49,7 @@ class Reactor:
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._done: deque[Callable[[], None]] = deque()
-        self._pool: Optional[ThreadPoolExecutor] = None
+        self._pool: ThreadPoolExecutor | None = None
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._running = False
         self.watch(self._wake_r, select.EPOLLIN, self._woken)

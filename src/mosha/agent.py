@@ -25,6 +25,7 @@ from mosha.config import Config
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.lives import Life
+from mosha.monitor import STOP
 from mosha.ownership import Record
 from mosha.ownership.majority import Majority, well_formed
 from mosha.platform import linux, openmosix
@@ -45,6 +46,7 @@ FETCH_LIMIT_S = 10.0
 END_EARLIER_S = 10.0
 STOP_LIMIT_S = 40.0          # for the groups to stop in order when the agent is told to end
 REOPEN_BEATS = 2.5           # a record that stood still this long is opened anew
+EAGER_LEASES = 2
 FOUNDED = "founded"          # marker of an installer: no vote was ever given on this disk, no need to wait
 
 
@@ -145,7 +147,7 @@ class Agent:
         self._records: dict[int, Record] = {}
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
-        self._eager_until = now + 2 * self.timing.lease_s
+        self._news_at = now
         self._fetching: set[str] = set()
         self._page = ""
         log.info("node %d of %d, identity %s, quorum %d", me, len(nodes), self.ownership.nonce, self.ownership.quorum)
@@ -219,10 +221,17 @@ class Agent:
         if reopen:
             self._looks.reopened[node] = now
         self._looks.flying.add(node)
-        self._looks.due[node] = now + (self.timing.eager_poll_s if now < self._eager_until else self.timing.beat_s)
+        self._looks.due[node] = now + (self.timing.eager_poll_s if self._is_eager(now) else self.timing.beat_s)
         self._workers.submit(
             node, "look", [node, reopen], LOOK_LIMIT_S, lambda record, error: self._looked(node, record, error)
         )
+
+    def _is_eager(self, now: float) -> bool:
+        """Whether a move is pending, and not for long without news: then others are looked at more often."""
+        if now > self._news_at + EAGER_LEASES * self.timing.lease_s:
+            return False
+        wanted = [group for group, level in self.hactl.table.items() if level != STOP]
+        return bool(self._said.get("suspects")) or any(self.ownership.owner(now, group) is None for group in wanted)
 
     def _looked(self, node: int, record: Any, error: OSError | None) -> None:
         now = self._clock()
@@ -272,7 +281,7 @@ class Agent:
             self._fetching.discard(replica.name)
             if error is None:
                 for line in replica.take(node, content):
-                    log.warning("%s", line)
+                    log.info("%s", line)
 
         self._workers.submit(node, "fetch", [node, replica.name], FETCH_LIMIT_S, taken)
 
@@ -290,7 +299,7 @@ class Agent:
         news = {key: value for key, value in said.items() if key != "echo"}
         if news != self._said:
             self._said = news
-            self._eager_until = now + 2 * self.timing.lease_s
+            self._news_at = now
         elif not beat_due:
             return
         self._record.write({**said, "beat": self.ownership.beat(now)})

@@ -12,6 +12,7 @@ from mosha.clinit.leash import Leash
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
 from mosha.ownership import Ownership
 from mosha.platform import procscan
+from mosha.resources import ip
 from mosha.tables.cltab import Cltab, Entry
 from mosha.timing import Timing
 
@@ -29,7 +30,7 @@ class _Local:
     leash: Leash | None = None
     entries: tuple[Entry, ...] = ()
     told: str | None = None              # the level that the leash was told last
-    level: str | None = None
+    level: str | None = None             # that it reports: the old one while it stops that
     state: str | None = None
     since: float = 0.0                   # wall clock, for people
     deadline: float = 0.0
@@ -101,7 +102,7 @@ class Groups:
                 log.info("%s: %s", name, report.text)
         if local.leash.gone:
             local.leash.close()
-            local.leash, local.level, local.state = None, None, None
+            local.leash, local.told, local.level, local.state = None, None, None, None
             local.orphaned = not local.finishing
             if local.orphaned:
                 log.warning("%s: the leash has ended", name)
@@ -119,7 +120,7 @@ class Groups:
             leash=local.leash is not None,
             orphaned=local.orphaned,
             unfit=now < local.unfit_until,
-            level=local.level,
+            level=local.told,
             state=local.state,
             entries_changed=local.leash is not None and local.entries != cltab.group(name),
         )
@@ -144,7 +145,7 @@ class Groups:
             local.failures += 1
             pause_s = min(UNFIT_MAX_S, self._timing.lease_s * 2 ** (local.failures - 1))
             local.unfit_until = now + pause_s
-            log.warning("%s: %s failed here, not tried again for %g s", name, local.level, pause_s)
+            log.warning("%s: %s failed here, not tried again for %g s", name, local.told, pause_s)
             self._tell(local, STOP, local.entries)
         elif action is Action.RUN_STOP:
             self._tell(local, STOP, local.entries)
@@ -153,7 +154,7 @@ class Groups:
             self._tell(local, TEST, cltab.group(name))
         elif action is Action.RUN:
             self._tell(local, wanted[name], cltab.group(name))
-        elif local.state == "DONE" and local.level == wanted.get(name):
+        elif local.state == "DONE" and local.told == wanted.get(name):
             local.failures = 0
 
     def _start(self, now: float, name: str, local: _Local) -> None:
@@ -180,6 +181,7 @@ class Groups:
             log.error("%s: no lease, killing everything", name)
             local.leash.kill()
         elif procscan.kill_all(name, KILL_LIMIT_S):
+            ip.remove_left(name)
             local.orphaned = False
 
     def _extend(self, now: float, name: str, local: _Local) -> None:

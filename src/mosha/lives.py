@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from mosha.platform import procscan
+from mosha.resources import ip
 
 RETRY_S = 0.01
 
@@ -36,7 +37,10 @@ class Life:
         self.life_fd = _open(self._path)
 
     def end_earlier(self, limit_s: float) -> bool:
-        """Kill what is left of an earlier life, leashes first; whether nothing is left within ``limit_s``."""
+        """Kill what is left of an earlier life, leashes first, and remove its addresses.
+
+        Whether nothing was left within ``limit_s``; it blocks until then.
+        """
         deadline = time.monotonic() + limit_s
         while not _lock(self.life_fd):
             for pid in _holders(self._path):
@@ -44,7 +48,10 @@ class Life:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
-        return procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic()))
+        if not procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic())):
+            return False
+        ip.remove_left(None)
+        return True
 
 
 def _open(path: Path) -> int:

@@ -47,9 +47,11 @@ class Replica(Generic[T]):
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
         self._path, self._parse = directory / name, parse
-        self._refused = ""                           # checksum of the content that was last reported as bad
+        self._checksum = ""                          # of the content that `table` was read from
+        self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
         self._reported: frozenset[str] = frozenset()
+        self._looked = False
         self._read_version()
 
     def heard(self, node: int, said: Any) -> None:
@@ -66,18 +68,19 @@ class Replica(Generic[T]):
         return len(self._newest()) > 1
 
     def wanted_from(self) -> int | None:
-        """A node that has a newer version, if there is exactly one such content."""
+        """A node that has a newer version, if there is exactly one such content; not before the first :meth:`look`."""
         newest = self._newest()
-        if len(newest) != 1 or self.version in newest or next(iter(newest)).number == 0:
+        if not self._looked or len(newest) != 1 or self.version in newest or next(iter(newest)).number == 0:
             return None
         version = next(iter(newest))
-        if version.checksum == self.version.checksum:
+        if version.checksum == self._checksum:
             self._number(version)                    # the same content was numbered elsewhere
             return None
         return next(node for node, other in self._others.items() if other == version)
 
     def look(self, may_number: bool) -> list[str]:
         """Read the local file, take an edit up; returns what is to be logged. ``may_number``: see rule 1."""
+        self._looked = True
         try:
             content = self._content()
         except OSError as error:
@@ -95,7 +98,7 @@ class Replica(Generic[T]):
             return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
         yields = self.version.number == 0 and max(v.number for v in self._newest()) > 0
         if not self.loaded or (may_number and not yields):
-            self.table, self.loaded, self._refused = table, True, ""
+            self._load(table, checksum)
         if checksum == self.version.checksum or not may_number or yields:
             return []
         before = self.version.checksum
@@ -114,11 +117,14 @@ class Replica(Generic[T]):
         if self._path.exists():
             os.replace(self._path, self._path.with_name(f"{self.name}.previous"))
         _replace(self._path, content)
-        self.table, self.loaded, self._refused = table, True, ""
+        self._load(table, version.checksum)
         self._number(version)
         return [f"{self.name} is now version {version.number}, from node {node}"]
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _load(self, table: T, checksum: str) -> None:
+        self.table, self.loaded, self._checksum, self._refused = table, True, checksum, ""
 
     def _newest(self) -> set[Version]:
         known = {*self._others.values(), self.version}

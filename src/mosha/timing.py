@@ -67,4 +67,4 @@ class Timing:
     @property
     def eager_poll_s(self) -> float:
         """How often other nodes are looked at while a move is pending."""
-        return max(0.05, self.beat_s / 5)
+        return max(BEAT_MIN_S, self.beat_s / 4)

@@ -175,7 +175,10 @@ class Group:
             family.changed = entry is None or not _same_process(entry, family.entry)
             if family.changed or tag not in wanted:
                 family.stop(now_s, self._policy)
-        return [self._enter("tell"), *self.tick(now_s), *self._advance(now_s)]
+        before = self.state
+        change = self._enter("tell")
+        news = [] if self.state == before else [change]
+        return [*news, *self.tick(now_s), *self._advance(now_s)]
 
     def exited(self, now_s: float, tag: str, status: int, left: int = 0) -> list[Action]:
         """The process started for ``tag`` ended and ``left`` others of its family live.

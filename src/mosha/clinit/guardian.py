@@ -92,6 +92,7 @@ class Guardian:
         self._environment = bond.environment
         self._group = Group(bond.group, bond.policy)
         self._mains: dict[int, str] = {}
+        self._outputs: dict[int, tuple[str, LineReader]] = {}
         self._finishing = False
         self._childless = True
         self._empty = True
@@ -108,12 +109,13 @@ class Guardian:
         self._control.setblocking(False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
-        self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: _drain(self._wake_fd))
+        self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: None)
 
     def run(self) -> int:
         """Serve until the end; the exit status."""
         while True:
             events = self._selector.select(self._timeout_s())
+            _drain(self._wake_fd)        # before any look at what it tells of, or a signal in between is lost
             if linux.boottime() >= self._deadline_s:
                 self._kill("the deadline has passed")
             elif os.getppid() != self._bond.agent:
@@ -242,17 +244,22 @@ class Guardian:
 
     def _watch_output(self, fd: int, tag: str) -> None:
         os.set_blocking(fd, False)
-        reader = LineReader()
+        self._outputs[fd] = tag, LineReader()
+        self._selector.register(fd, selectors.EVENT_READ, lambda _mask: self._read_output(fd))
 
-        def on_output(_mask: int) -> None:
+    def _read_output(self, fd: int) -> None:
+        """Read once; a pipe holds no more than one read takes, unless it is written meanwhile."""
+        tag, reader = self._outputs[fd]
+        try:
             data = os.read(fd, READ_BYTES)
-            for line in reader.feed(data):
-                self._log(tag, line)
-            if not data:
-                self._selector.unregister(fd)
-                os.close(fd)
-
-        self._selector.register(fd, selectors.EVENT_READ, on_output)
+        except BlockingIOError:
+            return
+        for line in reader.feed(data):
+            self._log(tag, line)
+        if not data:
+            self._selector.unregister(fd)
+            os.close(fd)
+            del self._outputs[fd]
 
     # ---- the agent --------------------------------------------------------------------------------------------
 
@@ -292,6 +299,8 @@ class Guardian:
             self._log("", f"{change.level} {change.state}: {change.reason}")
 
     def _say_exit(self, tag: str, status: int) -> None:
+        for fd in [fd for fd, (writer, _) in self._outputs.items() if writer == tag]:
+            self._read_output(fd)        # its last words come before its end
         self._report("exited", tag=tag, status=status)
         if status:
             self._log(tag, ending(status))

@@ -72,8 +72,8 @@ def _execute(
         else:
             words = arguments(command)
             os.execvpe(words[0], words, dict(environment))
-    except Exception as error:  # noqa: BLE001  (the child has nobody to raise to)
-        os.write(2, f"cannot execute {command!r}: {error}\n".encode(errors="replace"))
+    except OSError as error:
+        os.write(2, f"cannot execute {command}: {error.strerror}\n".encode(errors="replace"))
     finally:
         os._exit(status)
 

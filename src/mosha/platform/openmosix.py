@@ -24,11 +24,12 @@ OUTPUT_BYTES_MAX = 2000
 
 
 class OpenMosix:
-    """The tasks of one worker; it keeps the records of other nodes open."""
+    """The tasks of one worker; it keeps what it looks at again and again open."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._records: dict[int, int] = {}
+        self._statuses: dict[int, int] = {}
 
     def tasks(self) -> dict[str, Callable[..., Any]]:
         """What :class:`~mosha.platform.workers.Workers` may be asked to run."""
@@ -49,19 +50,15 @@ class OpenMosix:
     def look(self, node: int, reopen: bool) -> Any:
         """The node's record (None: not whole just now).
 
-        ``reopen`` gives a held descriptor up first. Raises OSError: ENETUNREACH when openMosix says that the node is
+        ``reopen`` gives held descriptors up first. Raises OSError: ENETUNREACH when openMosix says that the node is
         down, otherwise what MFS gives.
         """
-        if not self._status(node) & STATUS_UP:
-            self._drop(node)
-            raise OSError(errno.ENETUNREACH, "down")
         if reopen:
             self._drop(node)
         try:
-            if node not in self._records:
-                path = self._config.peer_file(node, record.NAME)
-                self._records[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            return record.decode(os.pread(self._records[node], record.BYTES_MAX, 0))
+            if not self._is_up(node):
+                raise OSError(errno.ENETUNREACH, "down")
+            return record.decode(self._read(self._records, node, self._config.peer_file(node, record.NAME)))
         except OSError:
             self._drop(node)
             raise
@@ -85,22 +82,26 @@ class OpenMosix:
             raise OSError(errno.EIO, f"the STOMITH command ended with {code}: {words}")
         return words
 
-    def _status(self, node: int) -> int:
-        """One open and one read: each may be a probe of its own."""
-        fd = os.open(f"{self._config.hpcbase}/nodes/{node}/status", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            text = os.read(fd, 32).strip()
-        finally:
-            os.close(fd)
-        return int(text) if text.isdigit() else 0
+    def _is_up(self, node: int) -> bool:
+        """Ask openMosix: each read of the file is a probe of its own, so it is one read."""
+        status = self._read(self._statuses, node, f"{self._config.hpcbase}/nodes/{node}/status").strip()
+        return status.isdigit() and bool(int(status) & STATUS_UP)
+
+    @staticmethod
+    def _read(held: dict[int, int], node: int, path: str) -> bytes:
+        """The beginning of a file that is kept open: a path costs a request for each of its parts, this costs one."""
+        if node not in held:
+            held[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.pread(held[node], record.BYTES_MAX, 0)
 
     def _drop(self, node: int) -> None:
-        fd = self._records.pop(node, None)
-        if fd is not None:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
+        for held in (self._records, self._statuses):
+            fd = held.pop(node, None)
+            if fd is not None:
+                try:
+                    os.close(fd)
+                except OSError:
+                    pass
 
 
 def _run(command: list[str], limit_s: float) -> tuple[int, str]:

@@ -24,6 +24,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mosha.platform import linux
 from mosha.resources.arp import ArpSocket
@@ -103,18 +104,21 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return 0
             try:
                 _hold(address, arp, signals, options.every)
-            finally:
-                address.remove()
+            except (ResourceError, OSError):
+                with suppress(CommandError):
+                    address.remove()
+                raise
+            address.remove()
     except (ResourceError, OSError) as error:
         print(f"mosha ip: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def remove_left(group: str) -> None:
-    """Take away what processes of ``group`` left when they were killed; nothing to take away is fine."""
+def remove_left(group: str | None) -> None:
+    """Take away what processes of ``group`` (``None``: of any) left when they were killed; that may be nothing."""
     try:
-        _ip(["-4", "addr", "flush", "label", f"*:~{_hash(group)}"])
+        _ip(["-4", "addr", "flush", "label", f"*:~{_hash(group) if group else '*'}"])
     except (ResourceError, OSError):
         pass                             # the lifetime ends it
 

@@ -56,7 +56,7 @@ class Cluster:
             (var / "founded").touch()
             (root / f"{node}/mosha.conf").write_text(
                 f"mfsbase={root}/mfs\nhpcbase={root}/hpc\nmynode={node}\nroot={root}/{node}\n"
-                f"rundir={root}/{node}/run\nbeat=0.1\nlease=0.6\n"
+                f"rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
                 + (f"stomith={root}/stomith %n\n" if stomith else "")
             )
 
@@ -114,7 +114,7 @@ class Cluster:
         self.until(running, f"{group} runs, as node {asked} sees it")
         return found[0]
 
-    def until(self, condition: Callable[[], bool], what: str, limit_s: float = 20.0) -> None:
+    def until(self, condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
         deadline = time.monotonic() + limit_s
         while not condition():
             if time.monotonic() > deadline:
@@ -224,7 +224,7 @@ def test_a_node_that_fails_the_test_is_passed_over(cluster: Cluster) -> None:
 def test_hactl_starts_and_stops_groups_everywhere(cluster: Cluster) -> None:
     owner = cluster.wait_running("web", asked=1)
     (cluster.var(1 + owner % 3) / "hactl").write_text("web stop\njob start\n")
-    cluster.until(lambda: (cluster.disk / f"stopped-{owner}").exists(), "stopped by an edit on another node")
+    cluster.until((cluster.disk / f"stopped-{owner}").exists, "stopped by an edit on another node")
     cluster.until(lambda: cluster.owner("web", owner) is None, "seen as stopped")
     before = len(cluster.ticks())
     cluster.until(lambda: (cluster.var(owner) / "hactl").read_text() == "web stop\njob start\n", "replicated")
@@ -249,7 +249,7 @@ def test_an_edit_of_cltab_restarts_what_it_changes(cluster: Cluster) -> None:
     owner = cluster.wait_running("web", asked=1)
     table = (cluster.var(2) / "cltab").read_text()
     (cluster.var(2) / "cltab").write_text(table + f"web:web-new:start:once:touch {cluster.disk}/new\n")
-    cluster.until(lambda: (cluster.disk / "new").exists(), "the new entry was started")
+    cluster.until((cluster.disk / "new").exists, "the new entry was started")
     assert cluster.owner("web", owner) == owner
 
 

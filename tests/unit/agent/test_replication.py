@@ -49,6 +49,7 @@ def test_equal_files_become_version_one_everywhere(tmp_path: Path) -> None:
     disks.talk()
     assert [replica.version.number for replica in disks.nodes] == [1, 1, 1]
     assert all(replica.table == {"kv": "start"} for replica in disks.nodes)
+    assert not list(tmp_path.glob("*/hactl.previous")), "equal contents are not copied over one another"
 
 
 def test_an_edit_on_one_node_reaches_all_and_what_it_replaces_is_kept(tmp_path: Path) -> None:
@@ -143,5 +144,6 @@ def test_a_torn_version_file_counts_as_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("said", [None, [], "x", [1, 2], ["1", "a", "b"]])
 def test_nonsense_from_another_node_is_ignored(tmp_path: Path, said: object) -> None:
     disks = Disks(tmp_path, 1, "kv start\n")
+    disks.nodes[0].look(may_number=True)
     disks.nodes[0].heard(1, said)
     assert disks.nodes[0].wanted_from() is None

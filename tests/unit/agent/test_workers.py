@@ -21,7 +21,9 @@ def fail() -> None:
     raise OSError(errno.ESTALE, "stale")
 
 
-TASKS: dict[str, Callable[..., Any]] = {"echo": lambda value: value, "sleep": time.sleep, "fail": fail, "die": lambda: os._exit(3), "pid": os.getpid}
+TASKS: dict[str, Callable[..., Any]] = {
+    "echo": lambda value: value, "sleep": time.sleep, "fail": fail, "die": lambda: os._exit(3), "pid": os.getpid,
+}  # fmt: skip
 
 
 class Crew:

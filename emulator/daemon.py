@@ -1,0 +1,108 @@
+"""``openmosixd``: openMosix of one node, in user space; what a genuine kernel does by itself.
+
+Rules:
+
+1. It starts off, as a kernel after boot: ``setpe`` tells it which node it is.
+2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
+3. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
+   replaced at the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+
+from emulator import settings
+from emulator.fuse.mount import mount, unmount
+from emulator.fuse.session import Filesystem, Session
+from emulator.fuse.tree import TreeFilesystem
+from emulator.hpc.state import State
+from emulator.hpc.tree import make_root
+from emulator.membership import Membership
+from emulator.mfs.mount import MfsFilesystem
+from emulator.mfs.server import Server
+from emulator.probe import Prober
+from emulator.reactor import Reactor
+
+log = logging.getLogger(__name__)
+
+KEY_BYTES_MAX = 4096
+
+
+class Daemon:
+    """All parts of openMosix on one node. OSError if one of them cannot be had."""
+
+    def __init__(self, reactor: Reactor, key: bytes) -> None:
+        self._reactor = reactor
+        self._sessions: list[tuple[str, Session]] = []
+        membership = Membership()
+        state = State(membership)
+        self._prober = Prober(reactor, membership, state.report)
+        self._server = Server(reactor, membership, key)
+        self._mfs = MfsFilesystem(reactor, membership, key)
+        self._tree = TreeFilesystem(make_root(membership, state, self._prober))
+
+    def start(self) -> None:
+        """Listen, and mount both file systems."""
+        self._server.listen()
+        self._mount(settings.mfs_root(), "mfs", self._mfs)
+        self._mount(settings.proc_root(), "hpc", self._tree)
+
+    def close(self) -> None:
+        """Unmount, and close all sockets. Whoever waits in a file system gets an error."""
+        for mountpoint, session in reversed(self._sessions):
+            try:
+                unmount(mountpoint)
+            except OSError as error:
+                log.warning("cannot unmount %s: %s", mountpoint, error.strerror)
+            session.close()
+        self._server.close()
+        self._prober.close()
+
+    def _mount(self, mountpoint: str, subtype: str, filesystem: Filesystem) -> None:
+        fd = mount(mountpoint, subtype)
+
+        def ended() -> None:
+            log.warning("%s was unmounted", mountpoint)
+            self._sessions.remove((mountpoint, session))
+
+        session = Session(self._reactor, fd, filesystem, ended)
+        self._sessions.append((mountpoint, session))
+
+
+def read_key(path: str) -> bytes:
+    """The cluster's key; OSError, ValueError if it is empty or longer than ``KEY_BYTES_MAX``."""
+    with open(path, "rb") as file:
+        key = file.read(KEY_BYTES_MAX + 1)
+    if not 0 < len(key) <= KEY_BYTES_MAX:
+        raise ValueError(f"{path}: a key has 1 to {KEY_BYTES_MAX} bytes")
+    return key
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT; the exit code."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    reactor = Reactor()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: reactor.stop())
+    try:
+        daemon = Daemon(reactor, read_key(settings.key_path()))
+    except (OSError, ValueError) as error:
+        print(f"openmosixd: {error}", file=sys.stderr)
+        return 1
+    try:
+        daemon.start()
+        reactor.run()
+    except OSError as error:
+        print(f"openmosixd: {error}", file=sys.stderr)
+        return 1
+    finally:
+        daemon.close()
+        reactor.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

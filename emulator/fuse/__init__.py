@@ -1,0 +1,1 @@
+"""The kernel's FUSE protocol over a raw /dev/fuse descriptor, without a library."""

@@ -1,0 +1,144 @@
+"""``hpc/admin``: the node's configuration and settings.
+
+Rules:
+
+1. ``config`` while off is kept until ``mospe`` names this node in it; while on it is taken at once, and refused
+   (EINVAL) without this node. Read while off it fails with ENXIO.
+2. ``mospe`` 0 switches off; another number than the own one while on is refused (EBUSY).
+3. ``expel`` implies ``block`` and ``bring`` implies ``lstay``. No process ever migrates here, so both are done at
+   once.
+
+Names, modes, order, defaults and log lines are those of the genuine kernel.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Iterable
+
+from emulator.fuse.tree import Directory
+from emulator.hpc.files import Generated, Refused, constant, folder, not_emulated, to_ints
+from emulator.hpc.state import STANDARD_SPEED, TOGGLES, State
+from emulator.membership import Membership
+from emulator.probe import Prober
+from emulator.table import NODE_MAX, Record, TableError, parse_config, render_config
+
+log = logging.getLogger(__name__)
+
+SPEED_MAX = 65535
+COST_MAX = 10**9 - 1
+OVERHEADS = (81, 150, 39, 38, 0, 11, 0, 18, 0, 18, 0, 12, 8141, 351)
+MFS_COSTS = (36, 40, 14, 19, 88, 56)
+VERSION = "openMosix Version 1.8.1\nDFSA is enabled\nSimple network topology\n"
+
+TOGGLE_LOG = {
+    ("block", False): "openMosix: guest-processes now accepted again.",
+    ("nomfs", True): "openMosix: This node will stop providing MFS services.",
+    ("nomfs", False): "openMosix: This node  may now provide oMFS services.",
+}
+
+
+class Admin:
+    """Makes the files of ``admin/``; holds what only they need."""
+
+    def __init__(self, membership: Membership, state: State, prober: Prober) -> None:
+        self._membership = membership
+        self._state = state
+        self._prober = prober
+        self._pending: list[Record] = []
+
+    def folder(self) -> Directory:
+        """The directory."""
+        return folder(
+            [
+                ("config", Generated(0o644, self._read_config, self._write_config)),
+                *((name, self._toggle(name)) for name in TOGGLES),
+                ("expel", Generated(0o200, write=self._expel)),
+                ("bring", Generated(0o200, write=self._bring)),
+                ("speed", Generated(0o644, lambda: f"{self._state.speed}\n", self._write_speed)),
+                ("sspeed", numbers([STANDARD_SPEED], 1, SPEED_MAX)),
+                ("overheads", numbers(OVERHEADS, 0, COST_MAX)),
+                ("slowdecay", numbers([975], 0, 1000)),
+                ("fastdecay", numbers([926], 0, 1000)),
+                ("decayinterval", numbers([2], 0, COST_MAX)),
+                ("gateways", Generated(0o644, lambda: f"{self._prober.gateways}\n", self._write_gateways)),
+                ("mospe", Generated(0o644, lambda: f"{self._membership.mospe}\n", self._write_mospe)),
+                ("version", constant(0o444, VERSION)),
+                ("dfsalinks", constant(0o644, "")),
+                ("mfscosts", numbers(MFS_COSTS, 0, COST_MAX)),
+                ("mfskill", Generated(0o200, write=not_emulated)),
+            ]
+        )
+
+    def _read_config(self) -> bytes:
+        if not self._membership.mospe:
+            raise Refused(errno.ENXIO)
+        return render_config(self._membership.records)
+
+    def _write_config(self, data: bytes) -> None:
+        try:
+            records = parse_config(data)
+        except TableError as error:
+            log.warning("openMosix: configuration refused: %s", error)
+            raise Refused(errno.EINVAL) from None
+        if self._membership.mospe:
+            self._configure(self._membership.mospe, records)
+        else:
+            self._pending = records
+
+    def _write_mospe(self, data: bytes) -> None:
+        [mospe] = to_ints(data, 0, NODE_MAX)
+        if mospe == 0:
+            self._membership.disable()
+            self._pending = []
+        elif not self._membership.mospe:
+            self._configure(mospe, self._pending)
+        elif mospe != self._membership.mospe:
+            raise Refused(errno.EBUSY)
+
+    def _configure(self, mospe: int, records: list[Record]) -> None:
+        try:
+            self._membership.configure(mospe, records)
+        except ValueError as error:
+            log.warning("openMosix: configuration refused: %s", error)
+            raise Refused(errno.EINVAL) from None
+
+    def _toggle(self, name: str) -> Generated:
+        def write(data: bytes) -> None:
+            [on] = to_ints(data, 0, COST_MAX)
+            self._set(name, bool(on))
+
+        return Generated(0o644, lambda: f"{int(name in self._state.toggles)}\n", write)
+
+    def _set(self, name: str, on: bool) -> None:
+        if on != (name in self._state.toggles):
+            self._state.set_toggle(name, on)
+            line = TOGGLE_LOG.get((name, on))
+            if line:
+                log.info(line)
+
+    def _expel(self, data: bytes) -> None:
+        to_ints(data, 0, COST_MAX)
+        self._set("block", True)
+        log.info("openMosix: All guest processes evacuated and no further guests allowed in")
+
+    def _bring(self, data: bytes) -> None:
+        to_ints(data, 0, COST_MAX)
+        self._set("lstay", True)
+
+    def _write_speed(self, data: bytes) -> None:
+        [self._state.speed] = to_ints(data, 1, SPEED_MAX)
+
+    def _write_gateways(self, data: bytes) -> None:
+        [self._prober.gateways] = to_ints(data, 0, 2)
+
+
+def numbers(default: Iterable[int], low: int, high: int) -> Generated:
+    """A file of numbers, TAB separated, that keeps what is written to it."""
+    values = list(default)
+
+    def write(data: bytes) -> None:
+        values[:] = to_ints(data, low, high, len(values))
+
+    return Generated(0o644, lambda: "\t".join(map(str, values)) + "\n", write)

@@ -1,0 +1,80 @@
+"""Which node this is and which nodes there are: the static map that the kernel holds.
+
+Rules:
+
+1. ``mospe`` 0 means off: the table is empty and nothing is served.
+2. A table is taken only if this node is in it.
+3. A change is complete before any listener hears of it; listeners are called in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Callable
+
+from emulator.table import Record, addresses_of, nodes_of
+
+log = logging.getLogger(__name__)
+
+
+class Membership:
+    """This node's id and the configured nodes; liveness is not known here, it is probed."""
+
+    def __init__(self) -> None:
+        self.mospe = 0
+        self.table: dict[int, str] = {}
+        self.records: tuple[Record, ...] = ()
+        self.serves_files = True
+        self._owner_of: dict[str, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` after each change of ``mospe``, ``table`` or ``serves_files``."""
+        self._listeners.append(callback)
+
+    def node_at(self, address: str) -> int | None:
+        """The node whose address, or alias, this is; None if it is nobody's."""
+        return self._owner_of.get(address)
+
+    def configure(self, mospe: int, records: Sequence[Record]) -> None:
+        """Be node ``mospe`` of a checked table; ValueError if the table has no such node."""
+        table = nodes_of(records)
+        if mospe not in table:
+            raise ValueError(f"node {mospe} is not in the table")
+        self.mospe, self.table, self.records = mospe, table, tuple(records)
+        self._owner_of = addresses_of(records)
+        log.info(
+            "openMosix configuration changed: This is openMosix #%d (of %d configured)", mospe, len(table)
+        )
+        for record in records:
+            _log_record(record)
+        self._changed()
+
+    def disable(self) -> None:
+        """Switch openMosix off on this node; nothing happens if it is off."""
+        if not self.mospe:
+            return
+        self.mospe, self.table, self.records, self._owner_of = 0, {}, (), {}
+        log.info("openMosix configuration disabled")
+        self._changed()
+
+    def serve_files(self, serves: bool) -> None:
+        """Let others use this node's files through MFS, or not (``mosctl nomfs``)."""
+        if serves != self.serves_files:
+            self.serves_files = serves
+            self._changed()
+
+    def _changed(self) -> None:
+        for callback in self._listeners:
+            callback()
+
+
+def _log_record(record: Record) -> None:
+    if record.size > 1:
+        last = record.base + record.size - 1
+        log.info("openMosix range: %d-%d begins at %s", record.base, last, record.address)
+    elif record.size == 1:
+        log.info("openMosix #%d is at IP address %s", record.base, record.address)
+    else:
+        log.info("openMosix #%d has an alias: %s", record.base, record.address)

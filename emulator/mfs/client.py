@@ -1,0 +1,98 @@
+"""What one asker holds at a server: references to files, and open handles. It survives a lost connection.
+
+Rules:
+
+1. A handle's number begins with a tag that each asker's each incarnation draws anew: an old one is ESTALE.
+2. At most ``HANDLES_MAX`` handles; EMFILE beyond.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+
+from emulator.fuse.listing import Listing
+from emulator.mfs.inodes import Inode, Inodes
+from emulator.mfs.names import NUMBER_MASK
+
+HANDLES_MAX = 4096
+
+
+class Handle:
+    """An open file or directory; ``sync`` if each write is to reach the disk."""
+
+    __slots__ = ("fd", "inode", "listing", "sync")
+
+    def __init__(self, fd: int, inode: Inode, sync: bool = False) -> None:
+        self.fd = fd
+        self.inode = inode
+        self.sync = sync
+        self.listing: Listing | None = None
+
+
+class Client:
+    """One asker in one incarnation."""
+
+    def __init__(self, inodes: Inodes, incarnation: int) -> None:
+        self.incarnation = incarnation
+        self._inodes = inodes
+        self._references: dict[int, int] = {}
+        self._handles: dict[int, Handle] = {}
+        self._next = secrets.randbits(31) << 32
+
+    def refer(self, inode: Inode) -> None:
+        """One more reference to ``inode``."""
+        inode.lookups += 1
+        self._references[inode.number] = self._references.get(inode.number, 0) + 1
+
+    def forget(self, nodeid: int, count: int) -> None:
+        """``count`` references less."""
+        number = nodeid & NUMBER_MASK
+        held = self._references.get(number, 0)
+        count = min(count, held)
+        if count == held:
+            self._references.pop(number, None)
+        else:
+            self._references[number] = held - count
+        self._inodes.forget(number, count)
+
+    def check_room(self) -> None:
+        """Raises OSError EMFILE if no further handle may be opened."""
+        if len(self._handles) >= HANDLES_MAX:
+            raise OSError(errno.EMFILE, f"{HANDLES_MAX} handles are open")
+
+    def add(self, handle: Handle) -> int:
+        """A number for ``handle``, which from now on belongs to this asker."""
+        self._next += 1
+        self._handles[self._next] = handle
+        handle.inode.handles += 1
+        return self._next
+
+    def handle(self, number: int) -> Handle:
+        """The handle ``number``; OSError ESTALE if there is none."""
+        try:
+            return self._handles[number]
+        except KeyError:
+            raise OSError(errno.ESTALE, "unknown handle") from None
+
+    def release(self, number: int) -> None:
+        """Close a handle; one that is not known is none."""
+        handle = self._handles.pop(number, None)
+        if handle is not None:
+            handle.inode.handles -= 1
+            if handle.fd >= 0:
+                os.close(handle.fd)
+
+    def keep(self, numbers: set[int]) -> None:
+        """Close every handle that is not in ``numbers``."""
+        for number in self._handles.keys() - numbers:
+            self.release(number)
+
+    def close(self) -> None:
+        """Let go of everything; what the asker still holds is then ESTALE."""
+        for number in list(self._handles):
+            self.release(number)
+        for number, count in self._references.items():
+            self._inodes.forget(number, count)
+        self._references.clear()

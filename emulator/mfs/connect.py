@@ -1,0 +1,123 @@
+"""Making a connection to a peer: TCP, then the hello.
+
+Rules:
+
+1. An unanswered TCP connect is made anew after ``RETRY_S``, then every ``RETRY_MAX_S``: TCP's own first retry takes
+   a second, too long for a cut that has healed.
+2. It ends with exactly one of ``on_connected`` and ``on_refused``, or with close().
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import select
+import socket
+from typing import Callable, NamedTuple
+
+from emulator.mfs import hello
+from emulator.mfs.link import Link, tune
+from emulator.reactor import Reactor, Timer
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.25
+RETRY_MAX_S = 0.5
+
+
+class Asker(NamedTuple):
+    """Who this node is to the others."""
+
+    node: int
+    address: str
+    incarnation: int
+    key: bytes
+
+
+class Attempt:
+    """Tries to reach ``node`` at ``place``. ``on_refused`` gets an errno, EREMOTE if the hello failed."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        asker: Asker,
+        node: int,
+        place: tuple[str, int],
+        on_connected: Callable[[Link, int], None],
+        on_refused: Callable[[int], None],
+    ) -> None:
+        self._reactor = reactor
+        self._asker = asker
+        self._node = node
+        self._place = place
+        self._on_connected = on_connected
+        self._on_refused = on_refused
+        self._sock: socket.socket | None = None
+        self._link: Link | None = None
+        self._retry_s = RETRY_S
+        self._challenge = b""
+        self._asked = b""
+        self._timer: Timer = reactor.call_later(0, self._dial)
+
+    def close(self) -> None:
+        """Give up."""
+        self._timer.cancel()
+        self._hang_up()
+        if self._link is not None:
+            self._link.close(reset=True)
+
+    def _hang_up(self) -> None:
+        if self._sock is not None:
+            self._reactor.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+    def _dial(self) -> None:
+        self._hang_up()
+        self._sock = sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            tune(sock)
+            sock.bind((self._asker.address, 0))  # the peer knows us by it
+            sock.connect(self._place)
+        except BlockingIOError:
+            pass
+        except OSError as failure:
+            self._refuse(failure.errno or errno.EIO)
+            return
+        self._reactor.watch(sock.fileno(), select.EPOLLOUT, self._dialled)
+        self._timer = self._reactor.call_later(self._retry_s, self._dial)
+        self._retry_s = RETRY_MAX_S
+
+    def _dialled(self, _mask: int) -> None:
+        assert self._sock is not None
+        error = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            self._refuse(error)
+            return
+        self._timer.cancel()
+        sock, self._sock = self._sock, None
+        self._link = Link(self._reactor, sock, self._frame, self._ended, hello.HELLO_MAX)
+
+    def _frame(self, frame: memoryview) -> None:
+        assert self._link is not None
+        asker = self._asker
+        try:
+            if not self._asked:
+                self._challenge = bytes(frame)
+                self._asked = hello.ask(asker.key, frame, asker.node, self._node, asker.incarnation)
+                self._link.send([self._asked])
+                return
+            incarnation = hello.check_grant(asker.key, self._challenge, self._asked, frame, self._node)
+        except hello.Refused as reason:
+            log.warning("MFS: node %d at %s: %s", self._node, self._place[0], reason)
+            self._refuse(errno.EREMOTE)
+            return
+        link, self._link = self._link, None
+        self._on_connected(link, incarnation)
+
+    def _ended(self, _failure: OSError) -> None:
+        self._refuse(errno.EREMOTE)
+
+    def _refuse(self, error: int) -> None:
+        self.close()
+        self._on_refused(error)

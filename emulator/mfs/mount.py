@@ -1,0 +1,171 @@
+"""The file system on ``/mfs``: sends each request to the node that owns the file.
+
+Rules:
+
+1. A node id's top 16 bits are its owner; 0 is ``/mfs`` itself, which is answered here, and so are the attributes
+   of ``/mfs/<node>``: looking at ``/mfs`` asks nobody.
+2. This node's own files are served in the process; all others' over TCP. No operation waits for ever.
+3. While this node is off or serves no files to itself, and for a node that left the map: EREMOTE.
+4. Between nodes nothing can be renamed or linked: EXDEV. statfs is ENOSYS, as in the genuine MFS; extended
+   attributes, ioctl, fallocate and their like do not exist; locks stay in this node's kernel.
+5. An absolute symbolic link leads to a path of the node that holds it: its target reads as ``/mfs/<node>/...``.
+"""
+
+from __future__ import annotations
+
+import errno
+import secrets
+
+from emulator import settings
+from emulator.fuse import protocol as fuse
+from emulator.fuse.protocol import Buffer, Request, Sink
+from emulator.fuse.tree import Context, Directory, Node, Symlink, TreeFilesystem
+from emulator.membership import Membership
+from emulator.mfs.client import Client
+from emulator.mfs.connect import Asker
+from emulator.mfs.core import Core
+from emulator.mfs.names import NUMBER_MASK, OWNER_SHIFT, ROOT_INO, ROOT_MODE, ROOT_NUMBER, SPECIALS, listing
+from emulator.mfs.peer import Peer
+from emulator.reactor import Reactor
+
+_LOCAL = (fuse.GETATTR, fuse.ACCESS)
+_NONE = (fuse.STATFS, fuse.FLUSH, fuse.SETXATTR, fuse.GETXATTR, fuse.LISTXATTR, fuse.REMOVEXATTR)
+_TWO_NODES = (fuse.RENAME, fuse.RENAME2, fuse.LINK)
+
+
+class MfsFilesystem:
+    """What a session serves on ``mountpoint``; ``root`` is this node's own tree."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        membership: Membership,
+        key: bytes,
+        root: str = "/",
+        mountpoint: str | None = None,
+        port: int = settings.MFS_PORT,
+    ) -> None:
+        self._reactor = reactor
+        self._membership = membership
+        self._key = key
+        self._port = port
+        self._mountpoint = mountpoint or settings.mfs_root()
+        self._incarnation = secrets.randbits(64)
+        self._tree = TreeFilesystem(_Root(membership))
+        self._core = Core(reactor, membership, root)
+        self._self = Client(self._core.inodes, self._incarnation)
+        self._me = (membership.mospe, membership.serves_files)
+        self._peers: dict[int, Peer] = {}
+        membership.on_change(self._changed)
+
+    def handle(self, request: Request) -> None:
+        """Answer ``request``, now or later; raises OSError in place of an answer."""
+        owner = request.nodeid >> OWNER_SHIFT
+        opcode = request.opcode
+        if not owner or (opcode in _LOCAL and request.nodeid & NUMBER_MASK == ROOT_NUMBER):
+            self._tree.handle(request)
+            return
+        if opcode in _NONE:
+            raise OSError(errno.ENOSYS, "MFS has no such operation")
+        if opcode in _TWO_NODES:
+            (other,) = fuse.RENAME_IN.unpack_from(request.frame, fuse.IN_HEADER.size)
+            if other >> OWNER_SHIFT != owner:
+                raise OSError(errno.EXDEV, "another node's")
+        elif opcode == fuse.READLINK:
+            request.sink = _LinkSink(request.sink, f"{self._mountpoint}/{owner}".encode())
+        if owner != self._me[0]:
+            self._peer(owner).forward(request)
+        elif self._me[1]:
+            self._core.handle(request, self._self)
+        else:
+            raise OSError(errno.EREMOTE, "this node serves no files")
+
+    def forget(self, nodeid: int, count: int) -> None:
+        """The kernel drops ``count`` references to ``nodeid``."""
+        owner = nodeid >> OWNER_SHIFT
+        if not owner or nodeid & NUMBER_MASK == ROOT_NUMBER:
+            self._tree.forget(nodeid, count)
+        elif owner == self._me[0]:
+            self._self.forget(nodeid, count)
+        elif owner in self._peers:
+            self._peers[owner].forget(nodeid, count)
+
+    def close(self) -> None:
+        """End all connections and let go of all files."""
+        for node in list(self._peers):
+            self._peers.pop(node).close(errno.EREMOTE)
+        self._self.close()
+        self._core.close()
+
+    def _peer(self, node: int) -> Peer:
+        peer = self._peers.get(node)
+        if peer is None:
+            members = self._membership
+            if not members.mospe or node not in members.table:
+                raise OSError(errno.EREMOTE, f"node {node} is not configured")
+            asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
+            peer = Peer(self._reactor, asker, node, (members.table[node], self._port))
+            self._peers[node] = peer
+        return peer
+
+    def _changed(self) -> None:
+        members = self._membership
+        me, self._me = self._me, (members.mospe, members.serves_files)
+        if me != self._me:
+            self._self.close()
+        address = members.table.get(members.mospe)
+        for node, peer in list(self._peers.items()):
+            if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:
+                del self._peers[node]
+                peer.close(errno.EREMOTE)
+
+
+class _Root(Directory):
+    """``/mfs``."""
+
+    nlink = 1
+
+    def __init__(self, membership: Membership) -> None:
+        super().__init__(ROOT_MODE, ino=ROOT_INO)
+        self._membership = membership
+        self._named: dict[str, Node] = {}
+        membership.on_change(self._changed)
+        self._changed()
+
+    def lookup(self, name: str, context: Context) -> Node | None:
+        return self._named.get(name)
+
+    def entries(self) -> list[tuple[str, Node]]:
+        return list(self._named.items())
+
+    def _changed(self) -> None:
+        here = self._membership.mospe
+        names = listing(self._membership)
+        self._named = {name: _special(name, here) if name in SPECIALS else _top(name) for name in names}
+
+
+def _special(name: str, target: int) -> Node:
+    node = Symlink(str(target), ROOT_MODE, ino=target)
+    node.nodeid = fuse.ROOT_ID + 1 + SPECIALS.index(name)
+    return node
+
+
+def _top(name: str) -> Node:
+    """``/mfs/<node>``; its attributes are not asked of the node, its real mode may differ."""
+    node = Directory(0o755, ino=int(name))
+    node.nlink = 1  # as it is not known how many directories are in it
+    node.nodeid = int(name) << OWNER_SHIFT | ROOT_NUMBER
+    return node
+
+
+class _LinkSink:
+    """Puts ``/mfs/<node>`` before an absolute target."""
+
+    def __init__(self, sink: Sink, prefix: bytes) -> None:
+        self._sink = sink
+        self._prefix = prefix
+
+    def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
+        if buffers and bytes(buffers[0][:1]) == b"/":
+            buffers = (self._prefix, *buffers)
+        self._sink.send(request, error, buffers)

@@ -1,0 +1,201 @@
+"""Serves this node's files to the other nodes (TCP).
+
+Rules:
+
+1. Nothing is served to whom has not passed the hello within ``HELLO_S``, is not in the map at the address it calls
+   from, or asks for another node than this; the connection is then closed without a word.
+2. An asker keeps its handles and references when its connection is lost; they go when it comes back as another
+   incarnation, when the map no longer has it at its address, or when this node stops serving files.
+3. One connection per asker: a new one replaces the old.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import secrets
+import select
+import socket
+
+from emulator.fuse import protocol as fuse
+from emulator.fuse.protocol import Buffer, Request
+from emulator.membership import Membership
+from emulator.mfs import hello
+from emulator.mfs.client import Client
+from emulator.mfs.core import Core
+from emulator.mfs.link import Link, tune
+from emulator.reactor import Reactor
+from emulator.settings import MFS_PORT
+
+log = logging.getLogger(__name__)
+
+HELLO_S = 1.0
+STRANGERS_MAX = 64
+BACKLOG = 128
+
+
+class Server:
+    """The server of one node's tree ``root``. OSError from :meth:`listen` if the port is taken."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        membership: Membership,
+        key: bytes,
+        root: str = "/",
+        address: str = "",
+        port: int = MFS_PORT,
+    ) -> None:
+        self.reactor = reactor
+        self.membership = membership
+        self.key = key
+        self.core = Core(reactor, membership, root)
+        self.incarnation = secrets.randbits(64)
+        self.strangers: dict[_Connection, None] = {}  # in the order in which they came
+        self._place = (address, port)
+        self._clients: dict[int, tuple[str, Client]] = {}
+        self._connections: dict[int, _Connection] = {}
+        self._sock: socket.socket | None = None
+        self._served = (membership.mospe, membership.serves_files)
+        membership.on_change(self._changed)
+
+    def listen(self) -> None:
+        """Begin to accept connections."""
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._sock.bind(self._place)
+        self._sock.listen(BACKLOG)
+        self._sock.setblocking(False)
+        self.reactor.watch(self._sock.fileno(), select.EPOLLIN, self._accept)
+
+    def close(self) -> None:
+        """End all connections and let go of all files."""
+        if self._sock is not None:
+            self.reactor.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+        for stranger in list(self.strangers):
+            stranger.close()
+        for asker in list(self._clients):
+            self._drop(asker)
+        self.core.close()
+
+    def admit(self, connection: _Connection, asker: int, owner: int, incarnation: int) -> Client:
+        """The client that ``asker`` is; raises Refused if it may not ask this node."""
+        members = self.membership
+        if owner != members.mospe or not self._serves():
+            raise hello.Refused(f"this is not node {owner}")
+        if asker == owner or members.node_at(connection.address) != asker:
+            raise hello.Refused(f"node {asker} is not at this address")
+        old = self._connections.pop(asker, None)
+        if old is not None:
+            old.close()
+        _, client = self._clients.get(asker, ("", None))
+        if client is None or client.incarnation != incarnation:
+            self._drop(asker)
+            client = Client(self.core.inodes, incarnation)
+            self._clients[asker] = (connection.address, client)
+        self._connections[asker] = connection
+        return client
+
+    def gone(self, connection: _Connection) -> None:
+        """``connection`` was closed."""
+        self.strangers.pop(connection, None)
+        if connection.asker is not None and self._connections.get(connection.asker) is connection:
+            del self._connections[connection.asker]
+
+    def _serves(self) -> bool:
+        return self.membership.mospe != 0 and self.membership.serves_files
+
+    def _accept(self, _mask: int) -> None:
+        assert self._sock is not None
+        try:
+            sock, (address, _) = self._sock.accept()
+        except OSError as failure:
+            if failure.errno in (errno.EMFILE, errno.ENFILE):
+                log.error("MFS: no descriptor for a connection")
+            return
+        if not self._serves():
+            sock.close()
+            return
+        if len(self.strangers) >= STRANGERS_MAX:
+            next(iter(self.strangers)).close()
+        self.strangers[_Connection(self, sock, address)] = None
+
+    def _changed(self) -> None:
+        now = (self.membership.mospe, self.membership.serves_files)
+        all_go, self._served = now != self._served, now
+        for asker, (address, _) in list(self._clients.items()):
+            if all_go or self.membership.node_at(address) != asker:
+                self._drop(asker)
+
+    def _drop(self, asker: int) -> None:
+        connection = self._connections.pop(asker, None)
+        if connection is not None:
+            connection.close()
+        _, client = self._clients.pop(asker, ("", None))
+        if client is not None:
+            client.close()
+
+
+class _Connection:
+    """One connection: the hello, then requests. It is the sink of their answers."""
+
+    def __init__(self, server: Server, sock: socket.socket, address: str) -> None:
+        self.address = address
+        self.asker: int | None = None
+        self._server = server
+        self._client: Client | None = None
+        self._challenge = hello.challenge()
+        tune(sock)
+        self._link = Link(server.reactor, sock, self._frame, self._ended, hello.HELLO_MAX, pauses=True)
+        self._timer = server.reactor.call_later(HELLO_S, self.close)
+        self._link.send([self._challenge])
+
+    def close(self) -> None:
+        """End it."""
+        self._timer.cancel()
+        self._link.close()
+        self._server.gone(self)
+
+    def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
+        """Send an answer; if the connection has gone meanwhile, nobody hears it."""
+        if not self._link.closed:
+            length = 16 + sum(map(len, buffers))
+            self._link.send([fuse.OUT_HEADER.pack(length, error, request.unique), *buffers])
+
+    def _ended(self, failure: OSError) -> None:
+        if failure.errno == errno.EPROTO:
+            log.warning("MFS: connection from %s closed: %s", self.address, failure.strerror)
+        self.close()
+
+    def _frame(self, frame: memoryview) -> None:
+        client = self._client
+        if client is None:
+            self._greet(frame)
+            return
+        if len(frame) < fuse.IN_HEADER.size:
+            raise OSError(errno.EPROTO, "a frame without a whole header")
+        request = Request(self, frame)
+        if request.opcode == fuse.BATCH_FORGET:
+            for nodeid, count in fuse.forgotten(request):
+                client.forget(nodeid, count)
+        elif request.opcode == fuse.KEEP:
+            client.keep(fuse.kept(request))
+        else:
+            fuse.serve(request, self._server.core.handle, client)
+
+    def _greet(self, frame: memoryview) -> None:
+        server = self._server
+        try:
+            asker, owner, incarnation = hello.check_ask(server.key, self._challenge, frame)
+            client = server.admit(self, asker, owner, incarnation)
+        except hello.Refused as reason:
+            log.warning("Received an unauthorized MFS request from %s (%s)", self.address, reason)
+            self.close()
+            return
+        self._timer.cancel()
+        server.strangers.pop(self, None)
+        self.asker, self._client = asker, client
+        self._link.frame_max = fuse.MAX_REQUEST
+        self._link.send([hello.grant(server.key, self._challenge, frame, owner, server.incarnation)])

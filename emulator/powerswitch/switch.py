@@ -1,0 +1,85 @@
+"""The switch itself: a node's container is its power.
+
+Rules:
+
+1. "off" is said only after the engine itself showed the container not running. A command that was sent but
+   not seen to work is an error.
+2. A node is named by its number, and only containers with this cluster's label are touched.
+3. Everything ends within ``LIMIT_S``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from emulator.powerswitch.engine import Engine, EngineError, query, with_labels
+from emulator.powerswitch.protocol import Answer, Request
+
+LIMIT_S = 7.0
+LOOK_EVERY_S = 0.02
+
+
+class Switch:
+    """The power of one cluster's nodes."""
+
+    def __init__(self, engine: Engine, cluster: str) -> None:
+        self._engine = engine
+        self._cluster = cluster
+
+    def obey(self, request: Request) -> Answer:
+        """Do what is asked, and see that it is done, within ``LIMIT_S``; a failure is an answer too."""
+        deadline_s = time.monotonic() + LIMIT_S
+        try:
+            if request.node is None:
+                listed = self._list(deadline_s)
+                return Answer(True, listed if request.command == "list" else "ok")
+            container = self._container(request.node, deadline_s)
+            if request.command == "off":
+                self._change(container, "kill", False, deadline_s)
+            elif request.command == "on":
+                self._change(container, "start", True, deadline_s)
+            return Answer(True, _word(self._runs(container, deadline_s)))
+        except EngineError as error:
+            return Answer(False, str(error))
+
+    def _list(self, deadline_s: float) -> str:
+        nodes = sorted((int(c["Labels"]["org.mosha.node"]), c["State"]) for c in self._nodes(deadline_s))
+        return "\n".join(f"{node} {_word(state in ('running', 'paused'))}" for node, state in nodes)
+
+    def _nodes(self, deadline_s: float, *labels: str) -> list[dict[str, Any]]:
+        labels += (f"org.mosha.cluster={self._cluster}", "org.mosha.role=node")
+        path = query("/containers/json", all=1, filters=with_labels(*labels))
+        return list(self._ask("GET", path, {200}, deadline_s))
+
+    def _container(self, node: int, deadline_s: float) -> str:
+        found = self._nodes(deadline_s, f"org.mosha.node={node}")
+        if len(found) != 1:
+            raise EngineError(f"{len(found) or 'no'} node {node} in cluster {self._cluster}")
+        return str(found[0]["Id"])
+
+    def _change(self, container: str, action: str, to: bool, deadline_s: float) -> None:
+        """Kill or start, then look until the engine shows that it is so; nothing to do is no error."""
+        if self._runs(container, deadline_s) == to:
+            return
+        self._ask("POST", f"/containers/{container}/{action}", {204, 304, 409}, deadline_s)
+        while self._runs(container, deadline_s) != to:
+            time.sleep(LOOK_EVERY_S)
+
+    def _runs(self, container: str, deadline_s: float) -> bool:
+        state = self._ask("GET", f"/containers/{container}/json", {200}, deadline_s)["State"]
+        return bool(state["Running"] or state["Restarting"])
+
+    def _ask(self, method: str, path: str, good: set[int], deadline_s: float) -> Any:
+        left_s = deadline_s - time.monotonic()
+        if left_s <= 0:
+            raise EngineError(f"not seen within {LIMIT_S:g} s")
+        status, answer = self._engine.request(method, path, limit_s=left_s)
+        if status not in good:
+            reason = answer.get("message", "") if isinstance(answer, dict) else ""
+            raise EngineError(f"engine: {method} {path.partition('?')[0]}: {status} {reason}".rstrip())
+        return answer
+
+
+def _word(runs: bool) -> str:
+    return "on" if runs else "off"

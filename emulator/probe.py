@@ -1,0 +1,203 @@
+"""The membership probe: ask a node whether it is up, and answer others, over UDP.
+
+Rules:
+
+1. Liveness is asked for at each read; nothing is remembered.
+2. A try lasts 20 ms for each hop, and counts only if its answer comes within it; the asker waits to its end
+   even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways.
+3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims.
+4. The own node is answered without the network.
+
+Source: the genuine kernel (2.4.26, openMosix 1.8.1) observed running. A packet has 40 bytes, little-endian:
+u32 0x42, u32 1 (question) or 2 (answer), u32 serial, u16 0, u16 id of the sender; then, in an answer, the
+sender's :class:`Report`. What follows the serial of an answer is documented nowhere: its layout is ours.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import select
+import socket
+import struct
+from typing import Callable, NamedTuple, Optional
+
+from emulator.membership import Membership
+from emulator.reactor import Reactor
+from emulator.settings import PROBE_PORT
+
+log = logging.getLogger(__name__)
+
+TRY_S = 0.020
+TRIES = 3
+COMPLAINT_S = 1.0
+
+_PACKET = struct.Struct("<IIIHH IHHHH III")
+_MAGIC, _QUESTION, _ANSWER = 0x42, 1, 2
+_PAGE_BYTES = 4096
+_BATCH = 64
+
+
+class Report(NamedTuple):
+    """What a node says of itself: status bits, load in 1/100 process, Yardstick speed, per cent, bytes."""
+
+    status: int
+    load: int
+    cpus: int
+    speed: int
+    util: int
+    mem: int
+    rmem: int
+    tmem: int
+
+
+Then = Callable[[Optional[Report]], None]
+
+
+class Prober:
+    """Asks and answers for this node while openMosix is on. ``gateways`` (0 to 2) lengthens each try."""
+
+    def __init__(
+        self, reactor: Reactor, membership: Membership, report: Callable[[], Report], port: int = PROBE_PORT
+    ) -> None:
+        self.gateways = 0
+        self._reactor = reactor
+        self._membership = membership
+        self._report = report
+        self._port = port
+        self._serials = itertools.count(random.getrandbits(31))
+        self._pending: dict[int, _Try] = {}
+        self._own: str | None = None
+        self._asking: socket.socket | None = None
+        self._answering: socket.socket | None = None
+        self._quiet_until_s = 0.0
+        membership.on_change(self._reopen)
+
+    def probe(self, node: int, then: Then) -> None:
+        """Call ``then(report)``, or ``then(None)`` if no answer came in time; always, and once."""
+        if node == self._membership.mospe:
+            then(self._report())
+        else:
+            self._ask(node, then, self._reactor.now(), TRIES)
+
+    def close(self) -> None:
+        """Stop asking and answering; probes under way end as unanswered."""
+        for sock in (self._asking, self._answering):
+            if sock is not None:
+                self._reactor.forget(sock.fileno())
+                sock.close()
+        self._asking = self._answering = None
+
+    def _reopen(self) -> None:
+        own = self._membership.table.get(self._membership.mospe)
+        if own == self._own:
+            return
+        self.close()
+        self._own = own
+        if own is None:
+            return
+        try:
+            self._asking = self._open(own, 0, self._receive_answers)
+            self._answering = self._open(own, self._port, self._receive_questions)
+        except OSError as error:
+            log.error("cannot probe or answer at %s, UDP port %d: %s", own, self._port, error.strerror)
+
+    def _open(self, address: str, port: int, callback: Callable[[int], None]) -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            sock.bind((address, port))
+        except OSError:
+            sock.close()
+            raise
+        self._reactor.watch(sock.fileno(), select.EPOLLIN, callback)
+        return sock
+
+    def _ask(self, node: int, then: Then, start_s: float, tries: int) -> None:
+        serial = next(self._serials) & 0xFFFFFFFF
+        address = self._membership.table.get(node)
+        self._pending[serial] = one = _Try(address)
+        end_s = start_s + TRY_S * (self.gateways + 1)
+
+        def ended() -> None:
+            del self._pending[serial]
+            if one.report is not None or tries == 1:
+                then(one.report)
+            else:
+                self._ask(node, then, end_s, tries - 1)
+
+        self._reactor.call_later(end_s - self._reactor.now(), ended)
+        if address is not None:
+            question = _PACKET.pack(_MAGIC, _QUESTION, serial, 0, self._membership.mospe, *[0] * 8)
+            _send(self._asking, question, address, self._port)
+
+    def _receive_answers(self, _mask: int) -> None:
+        for packet, address, _port in _receive(self._asking):
+            _magic, kind, serial, _zero, _node, load, speed, cpus, util, status, mem, rmem, tmem = packet
+            one = self._pending.get(serial)
+            if kind == _ANSWER and one is not None and one.address == address:
+                memory = (pages * _PAGE_BYTES for pages in (mem, rmem, tmem))
+                one.report = Report(status, load, cpus, speed, util, *memory)
+
+    def _receive_questions(self, _mask: int) -> None:
+        for packet, address, port in _receive(self._answering):
+            _magic, kind, serial, _zero, node = packet[:5]
+            if kind != _QUESTION:
+                continue
+            if self._membership.node_at(address) == node:
+                _send(self._answering, self._answer(serial), address, port)
+            else:
+                self._complain(address)
+
+    def _answer(self, serial: int) -> bytes:
+        report = self._report()
+        words = [_capped(value, 16) for value in (report.speed, report.cpus, report.util, report.status)]
+        pages = [_capped(size // _PAGE_BYTES, 32) for size in (report.mem, report.rmem, report.tmem)]
+        own = self._membership.mospe
+        return _PACKET.pack(_MAGIC, _ANSWER, serial, 0, own, _capped(report.load, 32), *words, *pages)
+
+    def _complain(self, address: str) -> None:
+        now_s = self._reactor.now()
+        if now_s >= self._quiet_until_s:
+            self._quiet_until_s = now_s + COMPLAINT_S
+            log.warning("Received an unauthorized information request from %s", address)
+
+
+class _Try:
+    """One question that may still be answered."""
+
+    __slots__ = ("address", "report")
+
+    def __init__(self, address: str | None) -> None:
+        self.address = address
+        self.report: Report | None = None
+
+
+def _capped(value: int, bits: int) -> int:
+    return min(value, (1 << bits) - 1)
+
+
+def _send(sock: socket.socket | None, packet: bytes, address: str, port: int) -> None:
+    """Send one datagram; what cannot be sent is lost, as on the wire."""
+    if sock is not None:
+        try:
+            sock.sendto(packet, (address, port))
+        except OSError as error:
+            log.debug("datagram to %s lost: %s", address, error)
+
+
+def _receive(sock: socket.socket | None) -> list[tuple[tuple[int, ...], str, int]]:
+    """The well-formed packets that wait, at most ``_BATCH``: (fields, sender's address, sender's port)."""
+    packets: list[tuple[tuple[int, ...], str, int]] = []
+    for _ in range(_BATCH):
+        if sock is None:
+            break
+        try:
+            data, (address, port) = sock.recvfrom(_PACKET.size + 1)
+        except OSError:
+            break
+        if len(data) == _PACKET.size:
+            packet = _PACKET.unpack(data)
+            if packet[0] == _MAGIC:
+                packets.append((packet, address, port))
+    return packets

@@ -1,0 +1,38 @@
+"""Where things are on a node, and the numbers of the genuine system that programs must agree on.
+
+Paths come from the environment when they are asked for, so that a test or a second tree can move them.
+"""
+
+from __future__ import annotations
+
+import os
+
+PROBE_PORT = 5428
+"""UDP port of the membership probe."""
+MFS_PORT = 723
+"""TCP port of the MFS server."""
+
+
+def proc_root() -> str:
+    """Mount point of the tree that holds ``hpc/`` and ``<pid>/``: the genuine ``/proc``."""
+    return os.environ.get("OPENMOSIX_PROC", "/openmosix/proc")
+
+
+def mfs_root() -> str:
+    """Mount point of MFS."""
+    return os.environ.get("OPENMOSIX_MFS", "/mfs")
+
+
+def map_path() -> str:
+    """The cluster's map, read by ``setpe``."""
+    return os.environ.get("OPENMOSIX_MAP", "/etc/openmosix.map")
+
+
+def key_path() -> str:
+    """The cluster's key (any bytes), which an MFS peer must know."""
+    return os.environ.get("OPENMOSIX_KEY", "/etc/openmosix/key")
+
+
+def inittab_path() -> str:
+    """What PID 1 of a node runs."""
+    return os.environ.get("OPENMOSIX_INITTAB", "/etc/inittab")

@@ -1,0 +1,52 @@
+"""How the tools read and write the tree: one open and one read, as the genuine ones do.
+
+A read of ``nodes/N/*`` is a probe that takes 20 to 60 ms; buffered files might ask twice. Nothing but ``os``
+is imported, because ``mosctl`` is started often.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from emulator import settings
+
+BYTES_MAX = 1 << 16
+
+
+def path(name: str) -> str:
+    """The path of ``hpc/<name>``."""
+    return f"{settings.proc_root()}/hpc/{name}"
+
+
+def exists() -> bool:
+    """Whether this is an openMosix system at all."""
+    return os.path.isdir(path("admin"))
+
+
+def read(name: str) -> bytes:
+    """The whole content of ``hpc/<name>``, read at once; OSError."""
+    fd = os.open(path(name), os.O_RDONLY)
+    try:
+        return os.read(fd, BYTES_MAX)
+    finally:
+        os.close(fd)
+
+
+def read_int(name: str) -> int:
+    """The number in ``hpc/<name>``; OSError, and ValueError if it holds none."""
+    return int(read(name).rstrip(b"\0\n"))
+
+
+def write(name: str, data: bytes) -> None:
+    """Make ``data`` the new value of ``hpc/<name>``; OSError."""
+    fd = os.open(path(name), os.O_WRONLY)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+
+
+def complain(text: str) -> None:
+    """Print to stderr."""
+    print(text, file=sys.stderr)

@@ -1,0 +1,41 @@
+"""``showmap``: the table that the kernel holds. A failure ends with its errno as exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from emulator.table import parse_config
+from emulator.tools import hpcfile
+from emulator.tools.hosts import name_of
+from emulator.tools.hpcfile import complain
+
+EIO = 5
+
+
+def main() -> int:
+    """Run ``showmap``; the exit code."""
+    try:
+        own = hpcfile.read_int("admin/mospe")
+    except (OSError, ValueError) as error:
+        complain(f"Unable to open {hpcfile.path('admin/mospe')}")
+        return code_of(error)
+    print(f"My Node-Id: 0x{own:04x}\n", flush=True)
+    try:
+        records = parse_config(hpcfile.read("admin/config"))
+    except (OSError, ValueError) as error:
+        complain(f"Unable to read {hpcfile.path('admin/config')}")
+        return code_of(error)
+    print("Base Node-Id Address          Count")
+    print("------------ ---------------- -----")
+    for record in records:
+        count = "alias" if record.is_alias else str(record.size)
+        print(f"0x{record.base:04x}       {name_of(record.address):<16} {count}")
+    return 0
+
+
+def code_of(error: Exception) -> int:
+    return error.errno or EIO if isinstance(error, OSError) else EIO
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,7 @@
+"""``python -m moslab``."""
+
+import sys
+
+from moslab.cli import main
+
+sys.exit(main())

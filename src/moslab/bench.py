@@ -1,0 +1,112 @@
+"""``bench-up``: how long 8 nodes take to be ready, against 8 bare containers of the same image.
+
+Rules:
+
+1. Both sides are measured in one run, in turns, on the same engine and image, each in a new network of its
+   own.
+2. The peer is as bare as it can be: ``sleep``, no capability, device, volume or file; created and started by
+   the same number of requests at a time. It counts from the first request to the last container running.
+3. Ours counts from the first request to MFS mounted and agents running on all nodes. Images are there before.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import docker
+
+from moslab.cluster import REQUESTS_MAX, Cluster
+from moslab.image import ensure_image
+from moslab.layout import Names
+from moslab.network import create_network
+from moslab.progress import Progress
+from moslab.removal import remove
+
+NODES = 8
+ROUNDS = 5
+FACTOR, EXTRA_S = 3.0, 2.0
+OUT = Path("out/bench")
+SLEEP_S = "600"
+
+
+def bench_up(client: docker.DockerClient, rounds: int, progress: Progress) -> int:
+    """Measure, print a table, write ``out/bench/up.json``; 0 if the target is met, else 1."""
+    image = ensure_image(client, progress)
+    ours, peer = [], []
+    for number in range(1, rounds + 1):
+        progress.say(f"round {number} of {rounds}")
+        peer.append(_bare(client, image, progress))
+        ours.append(_nodes(client, progress))
+    rows = [_row(ours, peer)]
+    write("up", rows)
+    print(table(rows))
+    return 0 if rows[0]["ours"] <= rows[0]["target"] else 1
+
+
+def _row(ours: list[float], peer: list[float]) -> dict[str, Any]:
+    mine, other = median(ours), median(peer)
+    return {
+        "metric": f"start of {NODES} nodes to ready",
+        "unit": "s",
+        "n": len(ours),
+        "ours": round(mine, 3),
+        "peer": round(other, 3),
+        "peer_name": f"{NODES} bare sleep containers",
+        "ratio": round(mine / other, 2),
+        "target": round(FACTOR * other + EXTRA_S, 3),
+    }
+
+
+def _bare(client: docker.DockerClient, image: str, progress: Progress) -> float:
+    names = Names(f"bench-{os.getpid()}")
+
+    def start(number: int) -> None:
+        client.containers.create(
+            image, name=f"{names.node(number)}-bare", entrypoint=["sleep"], command=[SLEEP_S],
+            network=names.network, labels=names.labels("client"),
+        ).start()
+
+    try:
+        with progress.stage(f"{NODES} bare containers"), ThreadPoolExecutor(REQUESTS_MAX) as pool:
+            began_s = time.monotonic()
+            create_network(client, names)
+            list(pool.map(start, range(1, NODES + 1)))
+            return time.monotonic() - began_s
+    finally:
+        remove(client, names.cluster)
+
+
+def _nodes(client: docker.DockerClient, progress: Progress) -> float:
+    cluster = Cluster(client, f"bench-{os.getpid()}")
+    try:
+        began_s = time.monotonic()
+        cluster.up(NODES, progress, groups=False)
+        return time.monotonic() - began_s
+    finally:
+        cluster.down()
+
+
+def write(name: str, rows: list[dict[str, Any]]) -> None:
+    """Write ``out/bench/NAME.json``."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / f"{name}.json").write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows for people."""
+    lines = [f"{'metric':<28} {'n':>3} {'ours':>9} {'peer':>9} {'ratio':>6} {'target':>9}  peer"]
+    for row in rows:
+        ratio, peer = row["ratio"], row["peer"]
+        lines.append(
+            f"{row['metric']:<28} {row['n']:>3} {row['ours']:>7.2f} {row['unit']} "
+            f"{'-' if peer is None else f'{peer:.2f} ' + row['unit']:>9} "
+            f"{'-' if ratio is None else f'{ratio:.2f}':>6} {row['target']:>7.2f} {row['unit']}  "
+            f"{row['peer_name'] or '-'}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,205 @@
+"""``moslab``: start, look at, break and remove clusters.
+
+Exit codes: 0 done, 1 failed, 2 cannot (a wrong call, a missing engine), 130 interrupted; ``exec`` gives the
+command's own. This is the one place where expected errors become messages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import docker
+import requests
+from docker.errors import DockerException
+
+from moslab import base, bench, engine
+from moslab.cluster import AlreadyRunningError, Cluster
+from moslab.errors import CannotError, LabError
+from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, checked_name, checked_size
+from moslab.node import execute
+from moslab.progress import Progress
+from moslab.status import owner_of, render, status
+from moslab.streams import Piece
+
+INTERRUPTED = 130
+EXEC_LIMIT_S = 24 * 3600.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        return int(arguments.run(arguments))
+    except AlreadyRunningError as said:
+        print(said)
+        return said.exit_code
+    except LabError as error:
+        return _fail(str(error), error.exit_code)
+    except (DockerException, requests.RequestException, OSError) as error:
+        return _fail(f"the engine: {getattr(error, 'explanation', None) or error}", 1)
+    except KeyboardInterrupt:
+        print("\nmoslab: interrupted", file=sys.stderr, flush=True)
+        # not sys.exit: a second Ctrl-C must not wait for threads that wait for the engine; the guard does the rest
+        os._exit(INTERRUPTED)
+
+
+def _fail(text: str, exit_code: int) -> int:
+    print(f"moslab: {text}", file=sys.stderr)
+    return exit_code
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="moslab", description="Clusters of real nodes on one machine.")
+    parser.add_argument(
+        "--cluster", metavar="NAME", default=os.environ.get("MOSLAB_CLUSTER") or DEFAULT_NAME,
+        help=f"which cluster (default: $MOSLAB_CLUSTER, else {DEFAULT_NAME})",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    up = command("up", _up, "start a cluster, and wait until the demo groups run")
+    up.add_argument("nodes", metavar="N", nargs="?", default="8", help=f"{NODES_MIN} to {NODES_MAX} (default 8)")
+    state = command("status", _status, "show nodes and groups")
+    state.add_argument("--json", action="store_true", help="for programs")
+    kill = command("kill", _kill, "cut the power of a node")
+    which = kill.add_mutually_exclusive_group(required=True)
+    which.add_argument("node", metavar="NODE", nargs="?", type=_node)
+    which.add_argument("--group", metavar="GROUP", help="the node that owns this group")
+    for name, text in (
+        ("start", "give a node its power back: it boots"),
+        ("pause", "freeze a node"),
+        ("resume", "thaw a node"),
+    ):
+        command(name, _change, text).add_argument("node", metavar="NODE", type=_node)
+        commands.choices[name].set_defaults(action=name)
+    execute_ = command("exec", _exec, "run a command in a node")
+    execute_.add_argument("node", metavar="NODE", type=_node)
+    execute_.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
+    logs = command("logs", _logs, "what a node printed, also when it is off")
+    logs.add_argument("node", metavar="NODE", type=_node)
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as it prints more")
+    command("down", _down, "remove the cluster and all that belongs to it")
+    measure = command("bench-up", _bench_up, "measure the start of 8 nodes against 8 bare containers")
+    measure.add_argument("-n", "--rounds", type=int, default=bench.ROUNDS, help=f"default {bench.ROUNDS}")
+    command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
+    return parser
+
+
+def _node(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no node number (1 to {NODES_MAX})")
+    return int(text)
+
+
+def _cluster(arguments: argparse.Namespace, client: docker.DockerClient | None = None) -> Cluster:
+    name = checked_name(arguments.cluster)
+    return Cluster(client or engine.connect(), name)
+
+
+def _existing(arguments: argparse.Namespace) -> Cluster:
+    """The cluster, if it runs; leftovers of it are removed, and then it does not."""
+    cluster = _cluster(arguments)
+    cluster.sweep_leftovers(Progress())
+    cluster.size()
+    return cluster
+
+
+def _up(arguments: argparse.Namespace) -> int:
+    size, progress = checked_size(arguments.nodes), Progress()
+    checked_name(arguments.cluster)
+    cluster = _cluster(arguments, engine.ensure(progress))
+    cluster.up(size, progress)
+    print(render(status(cluster)))
+    print(_what_next(cluster.names.cluster, progress.took_s))
+    return 0
+
+
+def _what_next(name: str, took_s: float) -> str:
+    moslab = "moslab" if name == DEFAULT_NAME else f"moslab --cluster {name}"
+    return (
+        f"\nUp in {took_s:.1f} s. What next:\n"
+        f"  {moslab} kill --group kv     kill the node that runs the service (make kill GROUP=kv)\n"
+        f"  {moslab} status              see it come up elsewhere            (make status)\n"
+        f"  {moslab} start NODE          bring the node back                 (make start NODE=…)\n"
+        f"  {moslab} down                remove everything                   (make down)"
+    )
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    state = status(_existing(arguments))
+    print(json.dumps(state) if arguments.json else render(state))
+    return 0
+
+
+def _kill(arguments: argparse.Namespace) -> int:
+    cluster = _existing(arguments)
+    node = arguments.node if arguments.group is None else owner_of(cluster, arguments.group)
+    cluster.kill(node)
+    print(f"node {node} is off")
+    return 0
+
+
+def _change(arguments: argparse.Namespace) -> int:
+    getattr(_existing(arguments), arguments.action)(arguments.node)
+    done = {"start": "has power and boots", "pause": "is frozen", "resume": "runs again"}[arguments.action]
+    print(f"node {arguments.node} {done}")
+    return 0
+
+
+def _exec(arguments: argparse.Namespace) -> int:
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise CannotError("exec: which command? moslab exec NODE COMMAND …")
+
+    def show(piece: Piece) -> None:
+        stream = (sys.stderr if piece.stream == 2 else sys.stdout).buffer
+        stream.write(piece.data)
+        stream.flush()
+
+    return execute(_existing(arguments).node(arguments.node), command, show, EXEC_LIMIT_S)
+
+
+def _logs(arguments: argparse.Namespace) -> int:
+    container = _existing(arguments).node(arguments.node)
+    for piece in container.logs(stream=True, follow=arguments.follow):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _down(arguments: argparse.Namespace) -> int:
+    cluster = _cluster(arguments)
+    found = cluster.down()
+    name = cluster.names.cluster
+    print(f'cluster "{name}" is gone' if found else f'there was no cluster "{name}"')
+    return 0
+
+
+def _bench_up(arguments: argparse.Namespace) -> int:
+    progress = Progress()
+    if arguments.rounds < 1:
+        raise CannotError(f"bench-up: at least one round, not {arguments.rounds}")
+    return bench.bench_up(engine.ensure(progress), arguments.rounds, progress)
+
+
+def _base_image(_arguments: argparse.Namespace) -> int:
+    progress = Progress()
+    base.ensure_base(engine.ensure(progress), progress)
+    print(f"{base.BASE} is there")
+    return 0

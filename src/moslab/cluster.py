@@ -1,0 +1,254 @@
+"""A cluster of nodes on a container engine.
+
+Rules:
+
+1. A cluster is known by its label alone. There is no state file; two clusters with different names do not
+   meet.
+2. A start makes the guard first (:mod:`moslab.guard`). Whatever goes wrong before the commit, Ctrl-C too,
+   removes everything; if this process dies, the guard does that.
+3. Objects with the label and no live power switch are leftovers: the next command removes them, and says so.
+"""
+
+from __future__ import annotations
+
+import secrets
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from importlib import resources
+from typing import Any, Callable
+
+import docker
+from docker.errors import APIError, NotFound
+from docker.models.containers import Container
+
+from moslab import demo
+from moslab.errors import CannotError, LabError
+from moslab.guard import Guard, StartAtWorkError, State, state_of
+from moslab.image import ensure_image
+from moslab.layout import NODE, ROLE, SIZE, Layout, Names, beat_s, lease_s
+from moslab.network import create_network
+from moslab.node import create_node, execute
+from moslab.progress import Progress, Stage
+from moslab.removal import is_anything_left, remove
+from moslab.streams import Piece
+from moslab.wait import eventually
+
+REQUESTS_MAX = 12
+KEY_BYTES = 32
+POWER_LIMIT_S = 15.0
+NODE_LIMIT_S, NODE_LIMIT_EACH_S = 60.0, 3.0
+GROUPS_LIMIT_S, GROUPS_LIMIT_LEASES = 60.0, 12
+LOG_LINES_OF_FAILURE = 15
+
+
+class AlreadyRunningError(LabError):
+    """The cluster is there and complete."""
+
+    exit_code = 0
+
+
+class Cluster:
+    """The cluster ``name`` on the engine of ``client``."""
+
+    def __init__(self, client: docker.DockerClient, name: str) -> None:
+        self.client = client
+        self.names = Names(name)
+
+    # -- as a whole --------------------------------------------------------------------------------
+
+    def state(self) -> State:
+        return state_of(self.client, self.names)
+
+    def up(self, size: int, progress: Progress, groups: bool = True) -> None:
+        """Start ``size`` nodes; return when all are ready and, with ``groups``, the demo groups run.
+
+        Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
+        seen last; then nothing is left.
+        """
+        self._refuse_second(progress)
+        image = ensure_image(self.client, progress)
+        if beat_s(size) != beat_s(1):
+            progress.say(
+                f"   {size} nodes: beat {beat_s(size):g} s and lease {lease_s(size):g} s instead of "
+                f"{beat_s(1):g} and {lease_s(1):g}: the idle cluster stays under half the machine, moves take longer"
+            )
+        pool = ThreadPoolExecutor(REQUESTS_MAX)
+        try:
+            guard = self._start(size, image, progress, pool)
+            self._await_nodes(size, progress)
+            if groups:
+                self._await_groups(size, progress)
+            guard.commit()
+        except StartAtWorkError:
+            raise
+        except BaseException as error:
+            progress.say("interrupted: removing what was started" if isinstance(error, KeyboardInterrupt)
+                         else "failed: removing what was started")
+            pool.shutdown(cancel_futures=True)
+            remove(self.client, self.names.cluster)
+            raise
+        pool.shutdown()
+
+    def down(self) -> list[str]:
+        """Remove everything; returns what there was."""
+        return remove(self.client, self.names.cluster)
+
+    def sweep_leftovers(self, progress: Progress) -> None:
+        """Rule 3."""
+        cluster = self.names.cluster
+        if self.state() in (State.ABSENT, State.SWEEPING) and is_anything_left(self.client, cluster):
+            with progress.stage(f'remove leftovers of cluster "{cluster}"'):
+                remove(self.client, cluster)
+
+    def size(self) -> int:
+        """The number of nodes; CannotError if the cluster does not run."""
+        try:
+            power = self.client.containers.get(self.names.power)
+        except NotFound:
+            raise CannotError(
+                f'cluster "{self.names.cluster}" does not run.\n'
+                f"Start it: moslab --cluster {self.names.cluster} up 8"
+            ) from None
+        return int(power.labels[SIZE])
+
+    # -- its nodes ---------------------------------------------------------------------------------
+
+    def nodes(self) -> dict[int, Container]:
+        """The containers by node number, in order."""
+        wanted = [f"{label}={value}" for label, value in self.names.labels("node").items()]
+        found = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
+        return dict(sorted((int(container.labels[NODE]), container) for container in found))
+
+    def node(self, node: int) -> Container:
+        """The container of a node; CannotError if there is none."""
+        try:
+            container = self.client.containers.get(self.names.node(node))
+        except NotFound:
+            raise CannotError(f'there is no node {node} in cluster "{self.names.cluster}", '
+                              f"which has {self.size()} nodes") from None
+        if container.labels.get(ROLE) != "node":
+            raise CannotError(f"container {container.name} is not ours")
+        return container
+
+    def kill(self, node: int) -> None:
+        """Cut the power of a node: nothing in it gets a chance to do anything."""
+        container = self.node(node)
+        self._do(container.kill, good=409)
+        self._see(container, "exited")
+
+    def start(self, node: int) -> None:
+        """Give a node power again: it boots, with the disk as it was left."""
+        container = self.node(node)
+        if container.status == "paused":
+            raise LabError(f"node {node} is paused; moslab resume {node}")
+        self._do(container.start)
+        self._see(container, "running")
+
+    def pause(self, node: int) -> None:
+        """Freeze a node: everything in it stands still, and nothing of it answers."""
+        container = self.node(node)
+        self._do(container.pause)
+        self._see(container, "paused")
+
+    def resume(self, node: int) -> None:
+        """Thaw a node."""
+        container = self.node(node)
+        self._do(container.unpause)
+        self._see(container, "running")
+
+    @staticmethod
+    def _do(action: Callable[[], Any], good: int = 304) -> None:
+        try:
+            action()
+        except APIError as error:
+            if error.status_code != good:
+                raise LabError(str(error.explanation or error)) from None
+
+    @staticmethod
+    def _see(container: Container, status: str) -> None:
+        def look() -> str:
+            container.reload()
+            return str(container.status)
+
+        eventually(look, lambda seen: seen == status, within_s=POWER_LIMIT_S,
+                   what=f"{container.name} is {status}", every_s=0.05)
+
+    # -- start -------------------------------------------------------------------------------------
+
+    def _refuse_second(self, progress: Progress) -> None:
+        state = self.state()
+        if state is State.COMMITTED:
+            name, size = self.names.cluster, self.size()
+            raise AlreadyRunningError(f'cluster "{name}" is already running: {size} nodes')
+        if state is State.STARTING:
+            raise StartAtWorkError(self.names.cluster)
+        self.sweep_leftovers(progress)
+
+    def _start(self, size: int, image: str, progress: Progress, pool: ThreadPoolExecutor) -> Guard:
+        """Guard, network, volume and all nodes, as much at a time as depends on nothing else."""
+        with progress.stage("power switch, network, storage"):
+            guard = Guard(self.client, self.names, image, size)
+            started = pool.submit(guard.start)
+            subnet = pool.submit(create_network, self.client, self.names)
+            san = pool.submit(
+                self.client.volumes.create, self.names.san, labels=self.names.labels("san")
+            )
+            _all([started, subnet, san])
+            keys = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
+            layout = Layout(size, subnet.result(), *keys)
+        with progress.stage(f"{size} nodes in {layout.subnet}") as stage:
+            files = layout.node_files(demo.tables(layout.virtual))
+            power = pool.submit(self._connect_power, guard, layout)
+            nodes = [
+                pool.submit(self._start_node, image, layout, node, files) for node in range(1, size + 1)
+            ]
+            for future in nodes:
+                future.add_done_callback(
+                    lambda _done: stage.detail(f"{sum(node.done() for node in nodes)} of {size}")
+                )
+            _all([power, *nodes])
+        return guard
+
+    def _connect_power(self, guard: Guard, layout: Layout) -> None:
+        self.client.networks.get(self.names.network).connect(guard.container, ipv4_address=layout.power)
+        guard.serve(layout.serve)
+
+    def _start_node(self, image: str, layout: Layout, node: int, files: bytes) -> None:
+        create_node(self.client, self.names, image, layout, node, files).start()
+
+    def _await_nodes(self, size: int, progress: Progress) -> None:
+        limit_s = NODE_LIMIT_S + NODE_LIMIT_EACH_S * size
+        with progress.stage("all nodes ready (MFS mounted, agents running)") as stage:
+            self._watch(size, "nodes", limit_s, stage)
+
+    def _await_groups(self, size: int, progress: Progress) -> None:
+        limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s(size)
+        with progress.stage("groups run") as stage:
+            self._watch(size, "groups", limit_s, stage)
+
+    def _watch(self, size: int, what: str, limit_s: float, stage: Stage) -> None:
+        """Let the last node to start watch the cluster from within; LabError with what it saw last."""
+        script = resources.files("moslab").joinpath("watcher.py").read_text(encoding="utf-8")
+        command = ["/usr/bin/python3", "-IS", "-c", script, str(size), f"{limit_s:g}", what]
+        heard: list[str] = [""]
+
+        def hear(piece: Piece) -> None:
+            text = piece.data.decode(errors="replace").strip()
+            if text:
+                heard[0] = text.splitlines()[-1]
+                stage.detail(heard[0])
+
+        if execute(self.node(size), command, hear, limit_s + 30.0):
+            raise LabError(f"not within {limit_s:g} s; last seen: {heard[0]}\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        """The last lines of the first node that does not run, else of the last one."""
+        nodes = self.nodes()
+        chosen = next((c for c in nodes.values() if c.status != "running"), nodes[max(nodes)])
+        lines = chosen.logs(tail=LOG_LINES_OF_FAILURE).decode(errors="replace")
+        return f"The last lines of {chosen.name} ({chosen.status}):\n{lines}"
+
+
+def _all(futures: list[Future[Any]]) -> None:
+    """Wait for all; the first exception of any is raised at once."""
+    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+        future.result()

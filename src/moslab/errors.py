@@ -1,0 +1,15 @@
+"""What a command says instead of succeeding; only :mod:`moslab.cli` makes messages and exit codes of it."""
+
+from __future__ import annotations
+
+
+class LabError(Exception):
+    """Something that was tried did not work; the text is for the user. Exit code 1."""
+
+    exit_code = 1
+
+
+class CannotError(LabError):
+    """The command cannot even try: what is missing, and the one command that brings it. Exit code 2."""
+
+    exit_code = 2

@@ -1,0 +1,162 @@
+"""A cluster on paper: names, labels, addresses, times and the files of each node. No engine is asked here.
+
+Rules:
+
+1. A cluster is its label: every object of it carries ``org.mosha.cluster=<name>``, and no file remembers it.
+2. From the subnet's base: the power switch at +2, node i at +100+i, virtual addresses from +200 on.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import json
+import re
+import tarfile
+from dataclasses import dataclass
+
+from emulator.powerswitch.protocol import PORT
+from moslab.errors import CannotError
+
+CLUSTER, ROLE, NODE, SIZE = "org.mosha.cluster", "org.mosha.role", "org.mosha.node", "org.mosha.size"
+DEFAULT_NAME = "mosha"
+NODES_MIN, NODES_MAX = 2, 64
+POWER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 100, 200
+ADDRESSES_MIN = 256
+
+BEAT_S, BEATS_PER_LEASE = 0.5, 5
+CALM_NODES = 16
+"""Up to so many nodes the beat is ``BEAT_S``: every node reads every other once a beat, so the work grows
+with the square of their number. Beyond this the beat grows with it, so the idle load stays as it was."""
+
+
+def checked_name(name: str) -> str:
+    """The name, if it can be that of a cluster; else CannotError."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,30}", name):
+        raise CannotError(f"{name!r} is no cluster name: a-z, 0-9 and -, at most 31 characters")
+    return name
+
+
+def checked_size(text: str | int) -> int:
+    """The number of nodes, if a cluster can have so many; else CannotError."""
+    try:
+        size = int(text)
+    except ValueError:
+        size = 0
+    if not NODES_MIN <= size <= NODES_MAX:
+        raise CannotError(f"a cluster has {NODES_MIN} to {NODES_MAX} nodes, not {text}")
+    return size
+
+
+def beat_s(size: int) -> float:
+    """Seconds between two records of a node, see ``CALM_NODES``."""
+    return round(BEAT_S * max(1.0, size / CALM_NODES) ** 2, 2)
+
+
+def lease_s(size: int) -> float:
+    """Seconds for which a majority's answer lets a group run."""
+    return round(BEATS_PER_LEASE * beat_s(size), 2)
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the objects of a cluster are called, and their labels."""
+
+    cluster: str
+
+    @property
+    def power(self) -> str:
+        return f"mosha-{self.cluster}-power"
+
+    @property
+    def network(self) -> str:
+        return f"mosha-{self.cluster}"
+
+    @property
+    def san(self) -> str:
+        return f"mosha-{self.cluster}-san"
+
+    def node(self, node: int) -> str:
+        return f"mosha-{self.cluster}-node{node}"
+
+    def labels(self, role: str, node: int | None = None, size: int | None = None) -> dict[str, str]:
+        """``role``: node, power, client, network or san."""
+        labels = {CLUSTER: self.cluster, ROLE: role}
+        if node is not None:
+            labels[NODE] = str(node)
+        if size is not None:
+            labels[SIZE] = str(size)
+        return labels
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The addresses and files of a cluster of ``size`` nodes in ``subnet``."""
+
+    size: int
+    subnet: ipaddress.IPv4Network
+    mfs_key: bytes
+    power_key: bytes
+
+    def __post_init__(self) -> None:
+        if self.subnet.num_addresses < ADDRESSES_MIN:
+            raise CannotError(
+                f"the engine chose the subnet {self.subnet}, and a cluster needs {ADDRESSES_MIN} addresses"
+            )
+
+    def _address(self, offset: int) -> str:
+        return str(self.subnet.network_address + offset)
+
+    @property
+    def power(self) -> str:
+        return self._address(POWER_OFFSET)
+
+    def node(self, node: int) -> str:
+        return self._address(NODE_OFFSET + node)
+
+    def virtual(self, number: int) -> str:
+        """The virtual address ``number`` (from 0 on), with the prefix length."""
+        return f"{self._address(VIRTUAL_OFFSET + number)}/{self.subnet.prefixlen}"
+
+    @property
+    def serve(self) -> str:
+        """What opens the power switch: the line on its standard input."""
+        return f"serve {self._powerswitch}\n"
+
+    @property
+    def _powerswitch(self) -> str:
+        return json.dumps({"address": self.power, "port": PORT, "key": self.power_key.hex()})
+
+    @property
+    def _mosha_conf(self) -> str:
+        return (
+            "mfsbase = /mfs\n"
+            "hpcbase = /openmosix/proc/hpc\n"
+            "mwhois = mosctl whois\n"
+            "varpath = /var/mosix-ha\n"
+            "stomith = /usr/sbin/powerswitch off %n\n"
+            f"beat = {beat_s(self.size):g}\n"
+            f"lease = {lease_s(self.size):g}\n"
+        )
+
+    def node_files(self, tables: dict[str, str]) -> bytes:
+        """A tar archive of the files that every node is given before its first start.
+
+        ``tables``: the texts of cltab and hactl, by name.
+        """
+        secret, public = 0o600, 0o644
+        files = {
+            "etc/openmosix.map": (f"1 {self.node(1)} {self.size}\n".encode(), public),
+            "etc/openmosix/key": (self.mfs_key, secret),
+            "etc/mosha.conf": (self._mosha_conf.encode(), public),
+            "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
+            "var/mosix-ha/founded": (b"", public),
+            **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
+        }
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            for name, (content, mode) in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content), mode
+                tar.addfile(member, io.BytesIO(content))
+        return stream.getvalue()

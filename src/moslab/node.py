@@ -1,0 +1,99 @@
+"""A node's container: what it is given by the engine, and commands in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Callable, NamedTuple
+
+import docker
+from docker.models.containers import Container
+from docker.types import Mount, Ulimit
+
+from moslab.errors import LabError
+from moslab.guard import LABEL_OFF, LOG
+from moslab.layout import Layout, Names
+from moslab.streams import Piece, Streams
+
+EXEC_LIMIT_S = 30.0
+OUTPUT_BYTES_MAX = 16 << 20
+FILES_MAX = 16384
+
+
+class Result(NamedTuple):
+    """What a command in a node did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def create_node(
+    client: docker.DockerClient, names: Names, image: str, layout: Layout, node: int, files: bytes
+) -> Container:
+    """Create the container of a node, with its files; it does not run yet."""
+    address = client.api.create_endpoint_config(ipv4_address=layout.node(node))
+    container = client.containers.create(
+        image,
+        name=names.node(node),
+        hostname=f"node{node}",
+        labels=names.labels("node", node),
+        network=names.network,
+        networking_config={names.network: address},
+        devices=["/dev/fuse:/dev/fuse:rwm"],
+        # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
+        # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
+        cap_add=["SYS_ADMIN", "NET_ADMIN"],
+        # Docker's AppArmor profile forbids mount(2) even with the capability.
+        security_opt=["apparmor=unconfined", LABEL_OFF],
+        tmpfs={"/run": "mode=755,size=64m"},
+        shm_size="64m",
+        ulimits=[
+            Ulimit(name="nofile", soft=FILES_MAX, hard=FILES_MAX),
+            Ulimit(name="core", soft=0, hard=0),
+        ],
+        mounts=[Mount("/san", names.san, type="volume")],
+        log_config=LOG,
+    )
+    if not container.put_archive("/", files):
+        raise LabError(f"the engine does not take the files of node {node}")
+    return container
+
+
+def execute(
+    container: Container,
+    command: Sequence[str],
+    on_piece: Callable[[Piece], None],
+    limit_s: float = EXEC_LIMIT_S,
+) -> int:
+    """Run a command in a container, hand over what it prints, return its exit code.
+
+    Raises LabError after ``limit_s``; the command itself is not ended then.
+    """
+    if container.client is None:
+        raise LabError("a container without an engine")
+    api = container.client.api
+    deadline_s = time.monotonic() + limit_s
+    exec_id = api.exec_create(container.id, list(command))["Id"]
+    streams = Streams(api.exec_start(exec_id, socket=True))
+    try:
+        while (piece := streams.receive(deadline_s)) is not None:
+            on_piece(piece)
+    except LabError:
+        raise LabError(f"`{' '.join(command)[:80]}` did not end within {limit_s:g} s") from None
+    finally:
+        streams.close()
+    return int(api.exec_inspect(exec_id)["ExitCode"])
+
+
+def run(container: Container, command: Sequence[str], limit_s: float = EXEC_LIMIT_S) -> Result:
+    """Run a command in a container to its end; LabError as :func:`execute`, or for too much output."""
+    outputs = {1: bytearray(), 2: bytearray()}
+
+    def keep(piece: Piece) -> None:
+        outputs[piece.stream] += piece.data
+        if len(outputs[piece.stream]) > OUTPUT_BYTES_MAX:
+            raise LabError(f"`{' '.join(command)[:80]}` printed more than {OUTPUT_BYTES_MAX} bytes")
+
+    exit_code = execute(container, command, keep, limit_s)
+    return Result(exit_code, outputs[1].decode(errors="replace"), outputs[2].decode(errors="replace"))

@@ -1,0 +1,62 @@
+"""Remove a cluster, whole or in pieces: everything that carries its label."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import docker
+from docker.errors import DockerException
+
+from emulator.powerswitch.engine import EngineError, query, with_labels
+from emulator.powerswitch.sweep import Ask, sweep
+from moslab.errors import LabError
+from moslab.layout import CLUSTER
+from moslab.wait import eventually
+
+REMOVE_LIMIT_S = 180.0
+REQUESTS_MAX = 12
+
+
+def asker(client: docker.DockerClient) -> Ask:
+    """The engine's API in the form that :func:`emulator.powerswitch.sweep.sweep` takes."""
+    api = client.api
+
+    def ask(method: str, path: str, body: dict[str, Any] | None) -> tuple[int, Any]:
+        try:
+            response = api.request(method, f"{api.base_url}/v{api.api_version}{path}", json=body,
+                                   timeout=api.timeout)
+        except (DockerException, OSError) as error:
+            raise EngineError(f"engine: {method} {path.partition('?')[0]}: {error}") from None
+        return response.status_code, response.json() if response.content.strip() else None
+
+    return ask
+
+
+def remove(client: docker.DockerClient, cluster: str) -> list[str]:
+    """Remove all of a cluster; returns what was found. LabError if something stays ``REMOVE_LIMIT_S``."""
+    ask = asker(client)
+    found: list[str] = []
+    with ThreadPoolExecutor(REQUESTS_MAX) as pool:
+
+        def round_of_removal() -> list[str]:
+            try:
+                left = sweep(ask, cluster, each=pool.map)
+            except EngineError as error:
+                raise LabError(str(error)) from None
+            found.extend(name for name in left if name not in found)
+            return left
+
+        gone = f'cluster "{cluster}" is gone'
+        eventually(round_of_removal, lambda left: not left, within_s=REMOVE_LIMIT_S, what=gone)
+    return found
+
+
+def is_anything_left(client: docker.DockerClient, cluster: str) -> bool:
+    """Whether the engine has any object of a cluster."""
+    ask, chosen = asker(client), with_labels(f"{CLUSTER}={cluster}")
+    return bool(
+        ask("GET", query("/containers/json", all=1, filters=chosen), None)[1]
+        or ask("GET", query("/networks", filters=chosen), None)[1]
+        or ask("GET", query("/volumes", filters=chosen), None)[1]["Volumes"]
+    )

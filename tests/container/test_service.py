@@ -1,0 +1,160 @@
+"""A real service that survives the death of its node, again and again, and loses nothing that it acknowledged."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from docker.models.containers import Container
+
+from moslab.cli import main
+from moslab.cluster import Cluster
+from moslab.node import run
+from moslab.status import status
+from moslab.wait import eventually
+
+pytestmark = pytest.mark.container
+
+KILLS = 10
+MOVE_LIMIT_S = 40.0
+
+
+def group(cluster: Cluster, name: str) -> dict[str, Any]:
+    """The group as the agents see it; empty while nobody can say."""
+    return next((entry for entry in status(cluster)["groups"] if entry["name"] == name), {})
+
+
+def wait_running(cluster: Cluster, name: str, other_than: int | None = None) -> int:
+    found = eventually(
+        lambda: group(cluster, name),
+        lambda seen: seen.get("state") == "DONE" and seen.get("owner") not in (None, other_than),
+        within_s=MOVE_LIMIT_S, what=f"{name} runs", every_s=0.3,
+    )  # fmt: skip
+    return int(found["owner"])
+
+
+def wait_all_up(cluster: Cluster) -> None:
+    eventually(
+        lambda: [node["agent"] for node in status(cluster)["nodes"]],
+        lambda agents: set(agents) == {"up"}, within_s=MOVE_LIMIT_S, what="all agents are up", every_s=0.3,
+    )  # fmt: skip
+
+
+def kv_address(cluster: Cluster) -> str:
+    """The virtual address, as the cltab on a node names it."""
+    shown = run(next(iter(cluster.nodes().values())), ["sed", "-n", r"s/.*mosha ip \([0-9.]*\).*/\1/p",
+                                                       "/var/mosix-ha/cltab"])  # fmt: skip
+    return shown.stdout.strip()
+
+
+def start_counter(cluster: Cluster, key: str) -> Container:
+    """A client in a container of its own on the cluster's network."""
+    image = next(iter(cluster.nodes().values())).image
+    assert image is not None
+    return cluster.client.containers.run(
+        image,
+        entrypoint=["/usr/lib/mosha/demo/counter"], command=[kv_address(cluster), key],
+        network=cluster.names.network, labels=cluster.names.labels("client"), detach=True, init=True,
+    )  # fmt: skip
+
+
+def wait_served(counter: Container) -> None:
+    """Until the client has printed one more line: it prints one for every hundred increments."""
+    before = counter.logs(tail=1)
+    eventually(
+        lambda: counter.logs(tail=1), lambda line: line != before, within_s=MOVE_LIMIT_S, what="the client is served"
+    )
+
+
+def test_ten_kills_of_the_owner_lose_no_acknowledged_increment(cluster: Cluster) -> None:
+    counter = start_counter(cluster, "n")
+    owner = wait_running(cluster, "kv")
+    owners = [owner]
+    for _ in range(KILLS):
+        wait_served(counter)
+        cluster.kill(owner)
+        other = wait_running(cluster, "kv", other_than=owner)
+        cluster.start(owner)
+        wait_all_up(cluster)
+        assert wait_running(cluster, "kv") == other, "the service stays where it is when a node comes back"
+        owner = other
+        owners.append(owner)
+    counter.stop(timeout=10)
+    seen = json.loads(counter.logs(tail=1))
+    print(f"owners {owners}, client {seen}")
+    assert counter.wait()["StatusCode"] == 0, counter.logs(tail=20)
+    assert seen["lost"] == 0
+    assert seen["acknowledged"] > 50 * KILLS
+    assert all(before != after for before, after in zip(owners, owners[1:]))
+
+
+def test_the_ticker_never_ran_twice(cluster: Cluster) -> None:
+    """Kill the ticker's owner a few times, then lay all its logs on one clock: no two nodes at once."""
+    for _ in range(3):
+        owner = wait_running(cluster, "tick")
+        cluster.kill(owner)
+        wait_running(cluster, "tick", other_than=owner)
+        cluster.start(owner)
+        wait_all_up(cluster)
+    nodes = cluster.nodes()
+    shown = run(nodes[wait_running(cluster, "tick")], ["sh", "-c", "cat /san/tick/*"])
+    lives: dict[tuple[str, str], list[int]] = {}
+    for line in shown.stdout.splitlines():
+        words = line.split()
+        if len(words) == 5 and words[0] in ("start", "tick", "stop"):       # the last line of a killed one may be torn
+            lives.setdefault((words[2], words[3]), []).append(int(words[1]))
+    spans = sorted((min(times), max(times), key) for key, times in lives.items())
+    assert len({key[0] for _, _, key in spans}) > 1, "it never moved"
+    for (_, end, one), (begin, _, other) in zip(spans, spans[1:]):
+        assert end < begin, f"{one} and {other} ran at once for {(end - begin) / 1e9:.3f} s"
+
+
+def test_a_group_that_is_killed_by_name_moves(cluster: Cluster) -> None:
+    owner = wait_running(cluster, "kv")
+    assert main(["--cluster", cluster.names.cluster, "kill", "--group", "kv"]) == 0
+    assert wait_running(cluster, "kv", other_than=owner) != owner
+    assert main(["--cluster", cluster.names.cluster, "start", str(owner)]) == 0
+    wait_all_up(cluster)
+
+
+def test_mosctl_tells_the_dead_from_the_living(cluster: Cluster) -> None:
+    nodes = cluster.nodes()
+    victim = next(node for node in nodes if node != wait_running(cluster, "kv"))
+    asked = nodes[next(node for node in nodes if node != victim)]
+    assert run(asked, ["mosctl", "status", str(victim)]).stdout == "up.\n"
+    cluster.kill(victim)
+    assert run(asked, ["mosctl", "status", str(victim)]).stdout == "down.\n"
+    assert run(asked, ["mosctl", "isup", str(victim)]).stdout == "no\n"
+    cluster.start(victim)
+    wait_all_up(cluster)
+    assert run(asked, ["mosctl", "isup", str(victim)]).stdout == "yes\n"
+
+
+def test_each_boot_is_another_and_the_disk_stays(cluster: Cluster) -> None:
+    nodes = cluster.nodes()
+    victim = next(node for node in nodes if node != wait_running(cluster, "kv"))
+    boot_id = ["cat", "/proc/sys/kernel/random/boot_id"]
+    first = run(nodes[victim], boot_id).stdout
+    assert len({run(container, boot_id).stdout for container in nodes.values()}) == len(nodes)
+    run(nodes[victim], ["sh", "-c", "echo kept > /root/kept; touch /run/gone /dev/shm/gone"])
+    cluster.kill(victim)
+    cluster.start(victim)
+    wait_all_up(cluster)
+    assert run(nodes[victim], boot_id).stdout != first
+    assert run(nodes[victim], ["cat", "/root/kept"]).stdout == "kept\n"
+    assert run(nodes[victim], ["ls", "/run/gone", "/dev/shm/gone"]).stdout == ""
+
+
+def test_files_of_all_nodes_through_mfs(cluster: Cluster) -> None:
+    nodes = cluster.nodes()
+    script = """
+        set -e
+        for n in $(ls -d /mfs/[0-9]*); do
+            mkdir $n/root/d; echo one > $n/root/d/a; echo two >> $n/root/d/a; cp $n/root/d/a $n/root/d/b
+            mv $n/root/d/b $n/root/d/c; cat $n/root/d/c; ls $n/root/d; rm -r $n/root/d; cat $n/etc/hostname
+        done
+    """
+    shown = run(nodes[1], ["sh", "-c", script])
+    assert shown.stderr == ""
+    assert shown.stdout == "".join(f"one\ntwo\na\nc\nnode{node}\n" for node in nodes)

@@ -1,0 +1,318 @@
+"""The leash with real processes. A stop here takes INT at once, TERM after 0.3 s and KILL after 0.6 s."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.clinit.leashed import Agent, lives, wait_until, written_pid
+
+DEAF = "trap '' INT TERM HUP; echo deaf; while :; do sleep 0.05; done"
+
+
+def daemon(pidfile: Path, command: str = "exec sleep 600", leave: str = "setsid") -> str:
+    """A command that forks twice, and leaves a process of another session behind."""
+    return f"{leave} sh -c 'echo $$ >{pidfile}.new; mv {pidfile}.new {pidfile}; {command}' </dev/null >/dev/null 2>&1 &"
+
+
+def test_a_level_is_told_and_reported(agent: Agent) -> None:
+    agent.start().tell("start", "w:start:wait:echo one; echo two >&2", "r:start:respawn:sleep 600")
+    agent.wait_state("start", "STARTING")
+    agent.wait("started", tag="w")
+    assert agent.wait("log", tag="w")["text"] == "w: one"
+    assert agent.wait("log", tag="w")["text"] == "w: two"
+    assert agent.wait("exited", tag="w")["status"] == 0
+    pid = agent.pid_of("r")
+    done = agent.wait_state("start", "DONE")
+    assert abs(done["time"] - time.time()) < 5
+    wait_until(lambda: agent.marked() == [pid])
+    agent.tell("stop", "r:start:respawn:sleep 600")
+    assert agent.wait("exited", tag="r")["status"] == -signal.SIGINT
+    agent.wait_state("stop", "DONE")
+    agent.wait("empty")
+    agent.do("finish")
+    assert agent.wait("gone")["status"] == 0
+
+
+def test_the_processes_live_as_a_daemon_should(agent: Agent) -> None:
+    """Own process group, root directory, no input, given environment, default signals, no stray descriptors."""
+    show = "cut -d' ' -f1,5 /proc/$$/stat; pwd; readlink /proc/$$/fd/0; ls -x /proc/$$/fd; umask; env"
+    agent.start().tell("start", f"e:start:wait:{show}", "s:start:wait:grep Sig /proc/self/status")
+    lines: list[str] = []
+    while len(lines) < 10:
+        lines.append(agent.wait("log", tag="e")["text"][3:])
+    pid, group = lines[0].split()
+    assert pid == group
+    assert lines[1:5] == ["/", "/dev/null", "0  1  2", "0022"]
+    environment = {line for line in lines[5:] if not line.startswith(("PATH=", "PWD="))}
+    assert environment >= {"GIVEN=yes", f"MOSHA_GROUP={agent.group}", "MOSHA_LEVEL=start", "MOSHA_TAG=e"}
+    masks = dict(agent.wait("log", tag="s")["text"][3:].split(":\t") for _ in range(5))
+    of_the_c_library = 1 << 31 | 1 << 32
+    assert int(masks["SigBlk"], 16) == int(masks["SigIgn"], 16) & ~of_the_c_library == 0
+
+
+def test_a_missing_program_is_a_failed_exit_and_harms_nobody(agent: Agent) -> None:
+    agent.start().tell("start", "ok:start:respawn:sleep 600", "no:start:wait:/no/such/program a b")
+    pid = agent.pid_of("ok")
+    assert agent.wait("log", tag="no")["text"] == "no: cannot execute /no/such/program a b: No such file or directory"
+    assert agent.wait("exited", tag="no")["status"] == 127
+    assert agent.wait_state("start", "FAILED")["text"] == "no: exit status 127"
+    wait_until(lambda: agent.marked() == [pid])
+
+
+def test_a_killed_process_is_started_again_at_once(any_agent: Agent) -> None:
+    any_agent.start().tell("start", "r:start:respawn:sleep 600")
+    first = any_agent.pid_of("r")
+    any_agent.wait_state("start", "DONE")
+    os.kill(first, signal.SIGKILL)
+    begin = time.monotonic()
+    second = any_agent.pid_of("r")
+    assert time.monotonic() - begin < 1
+    wait_until(lambda: any_agent.marked() == [second])
+
+
+def test_a_crash_loop_fails_the_group(agent: Agent) -> None:
+    agent.start().tell("start", "r:start:respawn:false")
+    assert "exited 6 times" in agent.wait_state("start", "FAILED")["text"]
+
+
+def test_stop_ends_a_daemon_that_forked_twice(any_agent: Agent, tmp_path: Path) -> None:
+    any_agent.start().tell("start", f"d:start:once:{daemon(tmp_path / 'pid')}")
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait("exited", tag="d")
+    any_agent.tell("stop", "d:start:once:x")
+    any_agent.wait_state("stop", "DONE")
+    assert not lives(pid)
+    any_agent.wait("empty")
+
+
+def test_stop_ends_a_compound_command_whole(any_agent: Agent, tmp_path: Path) -> None:
+    """2003 stopped the shell and left the daemon to run on beside the one of the next node."""
+    pidfile = tmp_path / "pid"
+    command = f"sh -c 'echo $$ >{pidfile}; exec sleep 600'; echo done"
+    any_agent.start().tell("start", f"c:start:respawn:{command}")
+    pid = written_pid(pidfile)
+    any_agent.tell("stop", f"c:start:respawn:{command}")
+    any_agent.wait_state("stop", "DONE")
+    assert not lives(pid)
+
+
+def test_stop_ends_what_is_deaf_to_int_and_term(any_agent: Agent) -> None:
+    any_agent.start().tell("start", f"c:start:respawn:{DEAF}")
+    pid = any_agent.pid_of("c")
+    any_agent.wait("log", text="c: deaf")
+    begin = time.monotonic()
+    any_agent.tell("stop", f"c:start:respawn:{DEAF}")
+    any_agent.wait_state("stop", "DONE")
+    assert 0.5 < time.monotonic() - begin < 5
+    assert not lives(pid)
+    assert any_agent.marked() == []
+
+
+def test_a_stop_signal_comes_once(agent: Agent, tmp_path: Path) -> None:
+    """Redis and others take a second INT for impatience and quit without saving."""
+    command = (
+        f"trap 'echo INT >>{tmp_path}/got' INT; trap 'echo TERM >>{tmp_path}/got; exit 0' TERM;"
+        " echo ready; while :; do sleep 0.02; done"
+    )
+    agent.start().tell("start", f"c:start:respawn:{command}")
+    agent.wait("log", text="c: ready")
+    agent.tell("stop", f"c:start:respawn:{command}")
+    agent.wait_state("stop", "DONE")
+    assert (tmp_path / "got").read_text().split() == ["INT", "TERM"]
+
+
+def test_a_daemon_that_drops_its_environment_is_found(agent: Agent, tmp_path: Path) -> None:
+    agent.start().tell("start", f"d:start:once:{daemon(tmp_path / 'pid', leave='setsid env -i')}")
+    pid = written_pid(tmp_path / "pid")
+    agent.wait("exited", tag="d")
+    assert agent.marked() == []
+    agent.tell("stop", "d:start:once:x")
+    agent.wait_state("stop", "DONE")
+    assert not lives(pid)
+    agent.wait("empty")
+
+
+def test_a_respawn_waits_for_what_the_dead_one_left(agent: Agent, tmp_path: Path) -> None:
+    command = f"sh -c 'echo $$ >{tmp_path}/worker; exec sleep 600' & wait"
+    agent.start().tell("start", f"r:start:respawn:{command}")
+    worker = written_pid(tmp_path / "worker")
+    os.kill(agent.pid_of("r"), signal.SIGKILL)
+    agent.pid_of("r")
+    assert not lives(worker)
+
+
+def test_a_level_change_spares_what_belongs_to_both(agent: Agent, tmp_path: Path) -> None:
+    lines = ("keep:1,2:respawn:sleep 600", f"d:2:once:{daemon(tmp_path / 'pid')}", "go:1:respawn:sleep 600")
+    agent.start().tell("1", *lines)
+    keep = agent.pid_of("keep")
+    agent.wait_state("1", "DONE")
+    agent.tell("2", *lines)
+    agent.wait_state("2", "DONE")
+    both = {keep, written_pid(tmp_path / "pid")}
+    wait_until(lambda: set(agent.marked()) == both)
+
+
+def test_a_child_without_environment_belongs_to_its_parents_entry(agent: Agent, tmp_path: Path) -> None:
+    bare = f"env -i sh -c 'echo $$ >{tmp_path}/pid; exec sleep 600' & wait"
+    lines = f"keep:1,2:respawn:{bare}", "go:1:respawn:sleep 600"
+    agent.start().tell("1", *lines)
+    pid = written_pid(tmp_path / "pid")
+    agent.wait_state("1", "DONE")
+    agent.tell("2", *lines)
+    agent.wait_state("2", "DONE")
+    assert lives(pid)
+
+
+def test_the_deadline_kills_all(any_agent: Agent, tmp_path: Path) -> None:
+    any_agent.start(lease_s=0.5).tell(
+        "start", f"d:start:once:{daemon(tmp_path / 'pid', DEAF)}", f"r:start:respawn:{DEAF}", "w:start:wait:sleep 600"
+    )
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait_state("start", "HALTING")
+    assert any_agent.wait("gone")["status"] == 1
+    assert not lives(pid)
+    assert any_agent.marked() == []
+
+
+def test_an_extension_moves_the_deadline_and_none_moves_it_back(agent: Agent) -> None:
+    agent.start(lease_s=0.3).tell("start", "r:start:respawn:sleep 600")
+    agent.do("extend", 0.8)
+    agent.do("extend", 0.1)
+    begin = time.monotonic()
+    agent.wait_state("start", "HALTING")
+    assert 0.6 < time.monotonic() - begin < 3
+
+
+def test_an_extension_that_comes_late_is_refused(agent: Agent) -> None:
+    agent.start(lease_s=0.4).tell("start", "r:start:respawn:sleep 600")
+    pid = agent.pid_of("r")
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGSTOP)
+    deadline = time.monotonic() + 0.5
+    wait_until(lambda: time.monotonic() > deadline)
+    agent.do("extend", 60)
+    os.kill(parent, signal.SIGCONT)
+    agent.wait_state("start", "HALTING")
+    assert agent.wait("gone")["status"] == 1
+
+
+def test_nothing_is_executed_after_the_deadline(agent: Agent, tmp_path: Path) -> None:
+    agent.start(lease_s=0.0).tell("start", f"a:start:wait:touch {tmp_path}/ran")
+    assert agent.wait("gone")["status"] == 1
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("how", ["killed", "stopped"])
+def test_the_end_of_the_agent_is_the_end_of_its_groups(any_agent: Agent, tmp_path: Path, how: str) -> None:
+    any_agent.start(lease_s=60 if how == "killed" else 0.7)
+    any_agent.tell("start", f"d:start:once:{daemon(tmp_path / 'pid', DEAF)}", f"r:start:respawn:{DEAF}")
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait_state("start", "DONE")
+    os.kill(any_agent.process.pid, signal.SIGKILL if how == "killed" else signal.SIGSTOP)
+    wait_until(lambda: not lives(pid) and not any_agent.marked(), 3)
+
+
+def test_the_death_of_the_agent_is_seen_although_a_worker_keeps_the_socket(agent: Agent) -> None:
+    agent.start().tell("start", "r:start:respawn:sleep 600")
+    agent.do("hold")
+    agent.wait_state("start", "DONE")
+    agent.tell("stop", "x:start:once:x")
+    agent.tell("start", "r:start:respawn:sleep 600")
+    pid = agent.pid_of("r")
+    os.kill(agent.process.pid, signal.SIGKILL)
+    wait_until(lambda: not lives(pid), 0.8)
+
+
+def test_a_closed_leash_kills(agent: Agent) -> None:
+    agent.start().tell("start", f"r:start:respawn:{DEAF}")
+    agent.wait_state("start", "DONE")
+    agent.do("close")
+    assert agent.process.wait(5) == 1
+    assert agent.marked() == []
+
+
+def test_kill_is_at_once(any_agent: Agent, tmp_path: Path) -> None:
+    any_agent.start().tell("start", f"d:start:once:{daemon(tmp_path / 'pid', DEAF)}", f"r:start:respawn:{DEAF}")
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait_state("start", "DONE")
+    begin = time.monotonic()
+    any_agent.do("kill")
+    assert any_agent.wait("gone")["status"] == 1
+    assert time.monotonic() - begin < 0.5
+    assert not lives(pid)
+
+
+def test_a_guardian_that_does_not_heed_a_kill_is_killed(agent: Agent) -> None:
+    agent.start().tell("start", "r:start:respawn:sleep 600")
+    pid = agent.pid_of("r")
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(parent, signal.SIGSTOP)
+    agent.do("kill")
+    agent.do("deaf", 1.0)
+    agent.do("kill")
+    assert agent.wait("gone")["status"] == -signal.SIGKILL
+    wait_until(lambda: not lives(pid))
+
+
+def test_finish_waits_for_the_last_process(any_agent: Agent, tmp_path: Path) -> None:
+    lines = f"d:start:once:{daemon(tmp_path / 'pid')}", "e:start:wait:echo done"
+    any_agent.start().tell("start", lines[0])
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait("exited", tag="d")
+    any_agent.do("finish")
+    any_agent.tell("start", *lines)
+    any_agent.wait("log", text="e: done")
+    any_agent.wait_state("start", "DONE")
+    assert lives(pid)
+    any_agent.tell("stop", *lines)
+    any_agent.wait_state("stop", "DONE")
+    assert any_agent.wait("gone")["status"] == 0
+    assert not lives(pid)
+
+
+def test_a_flood_of_output_is_dropped_and_counted(agent: Agent) -> None:
+    """The agent does not listen for a while; the guardian goes on, and so does the process."""
+    agent.start().tell("start", "f:start:wait:yes | head -c 3000000; echo; echo end >&2", "g:start:once:sleep 600")
+    agent.do("deaf", 0.5)
+    agent.wait("exited", tag="f")
+    agent.tell("start", "g:start:once:sleep 600", "h:start:wait:echo more")
+    assert "lines lost" in agent.wait("log", tag="")["text"]
+    agent.wait("log", text="h: more")
+    agent.wait_state("start", "DONE")
+
+
+def test_a_flood_does_not_hold_up_the_deadline(agent: Agent) -> None:
+    agent.start(lease_s=0.5).tell("start", "f:start:respawn:yes", "g:start:respawn:yes")
+    begin = time.monotonic()
+    agent.do("deaf", 1.0)
+    assert agent.wait("gone")["status"] == 1
+    assert time.monotonic() - begin < 3
+    assert agent.marked() == []
+
+
+def test_a_long_line_comes_in_pieces(agent: Agent) -> None:
+    agent.start().tell("start", "f:start:wait:head -c 2500 /dev/zero | tr '\\0' x")
+    lengths = [len(agent.wait("log", tag="f")["text"]) - 3 for _ in range(3)]
+    assert lengths == [1000, 1000, 500]
+
+
+def test_each_process_pins_itself(agent: Agent, tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.write_text("0")
+    agent.start(lock_path=str(lock)).tell("start", "f:start:wait:true")
+    agent.wait_state("start", "DONE")
+    assert lock.read_text() == "1"
+
+
+def test_a_forking_crowd_is_killed(any_agent: Agent) -> None:
+    crowd = "f() { while :; do (sleep 0.01; sleep 0.02) & sleep 0.01; done; }; f & f & f"
+    any_agent.start().tell("start", f"c:start:once:{crowd}")
+    wait_until(lambda: len(any_agent.marked()) > 6)
+    any_agent.do("kill")
+    assert any_agent.wait("gone")["status"] == 1
+    assert any_agent.marked() == []

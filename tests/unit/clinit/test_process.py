@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from mosha.clinit import process
+from mosha.clinit.lines import LINE_BYTES_MAX, LineReader
+from mosha.platform import linux
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("date", ["date"]),
+        ("  ls  -l /tmp ", ["ls", "-l", "/tmp"]),
+        ("dd if=/dev/null", ["dd", "if=/dev/null"]),
+        ("date;true", ["/bin/sh", "-c", "date;true"]),
+        ("X=1 date", ["/bin/sh", "-c", "X=1 date"]),
+        ('echo "a  b"', ["/bin/sh", "-c", 'echo "a  b"']),
+        ("echo $HOME", ["/bin/sh", "-c", "echo $HOME"]),
+        ("a > b", ["/bin/sh", "-c", "a > b"]),
+    ],
+)
+def test_a_shell_is_used_only_where_one_is_needed(command: str, words: list[str]) -> None:
+    assert process.arguments(command) == words
+
+
+@pytest.mark.parametrize(("lease_s", "status"), [(60.0, 0), (0.0, process.EXIT_TOO_LATE)])
+def test_nothing_is_executed_after_the_deadline(lease_s: float, status: int) -> None:
+    with open(os.devnull, "wb") as output:
+        deadline = linux.boottime() + lease_s
+        pid = process.spawn("true", {"PATH": os.environ["PATH"]}, output.fileno(), deadline, "")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+
+
+def test_lines_are_cut_at_line_ends_and_at_their_limit() -> None:
+    reader = LineReader()
+    assert reader.feed(b"one\ntw") == ["one"]
+    assert reader.feed(b"o\n\n") == ["two", ""]
+    assert reader.feed(b"x" * (2 * LINE_BYTES_MAX + 5)) == ["x" * LINE_BYTES_MAX] * 2
+    assert reader.feed(b"y\n\xff") == ["xxxxxy"]
+    assert reader.feed(b"") == ["\ufffd"]
+    assert reader.feed(b"") == []

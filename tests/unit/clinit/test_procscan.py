@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from mosha.platform import procscan
+from tests.unit.clinit.leashed import lives, wait_until
+
+
+@pytest.fixture
+def group() -> str:
+    return "t" + uuid.uuid4().hex
+
+
+@pytest.fixture
+def crowd(group: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A marked shell with a marked child of another session, both deaf."""
+    command = "trap '' INT TERM; setsid sleep 600 & while :; do sleep 0.05; done"
+    with subprocess.Popen(["sh", "-c", command], env={**os.environ, "MOSHA_GROUP": group}) as shell:
+        wait_until(lambda: len(procscan.find(f"MOSHA_GROUP={group}".encode())) >= 2)
+        yield shell
+        procscan.kill_all(group, 5)
+
+
+def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.Popen[bytes]) -> None:
+    assert crowd.pid in procscan.find(f"MOSHA_GROUP={group}".encode())
+    assert procscan.find(f"MOSHA_GROUP={group[:-1]}".encode()) == []
+    assert crowd.pid in procscan.find(b"MOSHA_GROUP=")
+    assert procscan.variable(crowd.pid, "MOSHA_GROUP") == group
+    assert procscan.variable(crowd.pid, "MOSHA_NOTHING") is None
+
+
+def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> None:
+    pids = procscan.find(f"MOSHA_GROUP={group}".encode())
+    assert procscan.kill_all(group, 5)
+    assert not any(lives(pid) for pid in pids)
+
+
+def test_kill_all_gives_up_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procscan, "find", lambda _marker: [2**30])
+    begin = time.monotonic()
+    assert not procscan.kill_all("nobody", 0.05)
+    assert 0.05 <= time.monotonic() - begin < 2
+
+
+def test_one_empty_look_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[list[int]] = [[], [2**30], [], []]
+    monkeypatch.setattr(procscan, "find", lambda _marker: looks.pop(0))
+    assert procscan.kill_all("nobody", 5)
+    assert looks == []
+
+
+def test_descendants_are_found_through_any_depth() -> None:
+    with subprocess.Popen(["sh", "-c", "(sleep 600 & wait) & wait"], start_new_session=True) as shell:
+        try:
+            wait_until(lambda: len(procscan.descendants(procscan.processes(), shell.pid)) == 2)
+            table = procscan.processes()
+            assert shell.pid in {process.pid for process in procscan.descendants(table, os.getpid())}
+            assert table[shell.pid].session == shell.pid
+            assert procscan.process(shell.pid) == table[shell.pid]
+        finally:
+            os.killpg(shell.pid, signal.SIGKILL)
+
+
+def test_a_process_with_an_odd_name_is_read(tmp_path: os.PathLike[str]) -> None:
+    odd = os.path.join(tmp_path, "a) R 1 (b")
+    os.symlink("/bin/sleep", odd)
+    with subprocess.Popen([odd, "600"]) as process:
+        try:
+            found = wait_until(lambda: procscan.process(process.pid))
+            assert found.parent == os.getpid()
+        finally:
+            process.kill()
+    assert procscan.process(process.pid) is None

@@ -1,0 +1,121 @@
+"""Nodes on 127.x.y.z: each a process that serves its tree, and answers probes at an address of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+SERVE = Path(__file__).with_name("serve.py")
+READY_S = 10.0
+
+# another process of the test suite, at work at the same time, has another network
+NETWORK = f"127.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
+
+
+def wait_until(condition: Callable[[], object], seconds: float = READY_S) -> None:
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, f"not within {seconds} s"
+        time.sleep(0.005)
+
+
+def may_mount() -> None:
+    """Skip where FUSE cannot be mounted; in CI that is a failure."""
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        reason = "mounting needs root and /dev/fuse"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Node:
+    """One node: ``proc`` is its tree."""
+
+    def __init__(self, number: int, folder: Path) -> None:
+        self.number = number
+        self.address = f"{NETWORK}.{number}"
+        self.folder = folder / f"node{number}"
+        self.proc = self.folder / "proc"
+        self.proc.mkdir(parents=True)
+        self.log = self.folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "OPENMOSIX_PROC": str(self.proc)}
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(SERVE)], env=self.environment, stderr=log
+            )
+        wait_until(lambda: (self.proc / "hpc").exists() or self._ended())
+
+    def _ended(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()
+        return False
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """End the process; no mount is left even if it was killed."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.terminate()
+            try:
+                self._process.wait(READY_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        subprocess.run(["umount", "-q", "-l", str(self.proc)], check=False)
+
+    def path(self, name: str) -> Path:
+        return self.proc / "hpc" / name
+
+    def read(self, name: str) -> str:
+        """The content of ``hpc/<name>``: one open, one read."""
+        fd = os.open(self.path(name), os.O_RDONLY)
+        try:
+            return os.read(fd, 1 << 16).decode("latin-1")
+        finally:
+            os.close(fd)
+
+    def comes_to_read(self, name: str, content: str) -> bool:
+        """Whether this is read at last: on a busy machine a live node may miss a probe, as on a genuine one."""
+        wait_until(lambda: self.read(name) == content)
+        return True
+
+    def write(self, name: str, data: bytes) -> None:
+        fd = os.open(self.path(name), os.O_WRONLY)
+        try:
+            os.write(fd, data)
+        finally:
+            os.close(fd)
+
+    def tool(self, name: str, *words: str, text: str = "") -> tuple[int, str, str]:
+        """Run a tool on this node: exit code, stdout, stderr."""
+        done = subprocess.run(
+            [sys.executable, "-m", f"emulator.tools.{name}", *words],
+            env=self.environment,
+            input=text,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def configure(self, table: str) -> None:
+        """Be node ``number`` of this table."""
+        assert self.tool("setpe", "-W", "-p", str(self.number), text=table) == (0, "", "")

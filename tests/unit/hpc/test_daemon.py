@@ -1,0 +1,149 @@
+"""openmosixd as a whole: both mounts, from its start to its end, however it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.hpc.loopback import NETWORK, READY_S, may_mount, wait_until
+
+# in a network namespace of its own: the ports are the genuine ones
+RUN = f"ip link set lo up && ip address add {NETWORK}.1/32 dev lo && exec \"$0\" -m emulator.daemon"
+
+
+class Daemon:
+    """The daemon, with its mount points and its files under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.mfs = folder / "mfs"
+        self.proc = folder / "proc"
+        self.key = folder / "key"
+        self.log = folder / "log"
+        self.mfs.mkdir()
+        self.proc.mkdir()
+        self.key.write_bytes(b"a key")
+        self.environment = {
+            **os.environ,
+            "OPENMOSIX_MFS": str(self.mfs),
+            "OPENMOSIX_PROC": str(self.proc),
+            "OPENMOSIX_KEY": str(self.key),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "sh", "-c", RUN, sys.executable], env=self.environment, stderr=log
+            )
+        return self.process
+
+    def ready(self) -> None:
+        def there() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()
+            return os.access(self.proc / "hpc", os.F_OK)  # false too on what a killed daemon left
+
+        wait_until(there)
+
+    def mounts(self) -> list[str]:
+        found = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+        return sorted(point for point in found if point in (str(self.mfs), str(self.proc)))
+
+    def setpe(self) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "emulator.tools.setpe", "-w", "-p", "1"],
+            env=self.environment, input=f"1 {NETWORK}.1 2\n".encode(), check=True, timeout=READY_S,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        for point in self.mounts():
+            subprocess.run(["umount", "-l", point], check=False)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    may_mount()
+    one = Daemon(tmp_path)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_mounts_both_and_takes_both_away(daemon: Daemon, number: int) -> None:
+    process = daemon.start()
+    daemon.ready()
+    assert daemon.mounts() == sorted([str(daemon.mfs), str(daemon.proc)])
+    assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
+    process.send_signal(number)
+    assert process.wait(READY_S) == 0
+    assert daemon.mounts() == []
+    assert daemon.log.read_text() == ""
+
+
+def test_setpe_makes_it_a_node(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.ready()
+    assert "1" not in os.listdir(daemon.mfs)
+    daemon.setpe()
+    assert (daemon.proc / "hpc/nodes/1/status").read_text() == "3\n"
+    assert (daemon.proc / "hpc/nodes/2/status").read_text() == "1\n"
+    assert {"1", "2"} <= set(os.listdir(daemon.mfs))
+    assert Path(daemon.mfs, "1", str(daemon.key)[1:]).read_bytes() == b"a key"
+
+
+def test_what_a_killed_daemon_left_is_replaced(daemon: Daemon) -> None:
+    process = daemon.start()
+    daemon.ready()
+    process.kill()
+    process.wait()
+    with pytest.raises(OSError, match="not connected"):
+        os.listdir(daemon.proc)
+    process = daemon.start()
+    daemon.ready()
+    assert len(daemon.mounts()) == 2
+    process.terminate()
+    assert process.wait(READY_S) == 0
+    assert daemon.mounts() == []
+
+
+def test_a_mount_in_use_is_taken_away_too(daemon: Daemon) -> None:
+    process = daemon.start()
+    daemon.ready()
+    fd = os.open(daemon.proc / "hpc/admin/mospe", os.O_RDONLY)
+    try:
+        process.terminate()
+        assert process.wait(READY_S) == 0
+        assert daemon.mounts() == []
+        with pytest.raises(OSError, match=r"not connected|connection abort"):
+            os.read(fd, 10)
+    finally:
+        with pytest.raises(OSError, match="not connected"):  # closed nevertheless
+            os.close(fd)
+
+
+@pytest.mark.parametrize(("key", "message"), [(None, "No such file or directory"), (b"", "a key has 1 to")])
+def test_without_a_key_it_says_so(daemon: Daemon, key: bytes | None, message: str) -> None:
+    daemon.key.unlink()
+    if key is not None:
+        daemon.key.write_bytes(key)
+    assert daemon.start().wait(READY_S) == 1
+    assert daemon.log.read_text().count("\n") == 1
+    assert str(daemon.key) in daemon.log.read_text()
+    assert message in daemon.log.read_text()
+
+
+def test_a_mount_point_that_is_not_there_leaves_no_mount(daemon: Daemon) -> None:
+    daemon.proc.rmdir()
+    assert daemon.start().wait(READY_S) == 1
+    assert f"No such file or directory: '{daemon.proc}'" in daemon.log.read_text()
+    assert "Traceback" not in daemon.log.read_text()
+    assert daemon.mounts() == []

@@ -1,0 +1,68 @@
+"""One MFS node as a process: ``python node.py '{"node": 1, "nodes": {"1": "127.0.0.11", ...}, ...}'``.
+
+Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
+(its first entry being this node's own id), or ``nomfs``/``mfs``. Ends at TERM or the end of stdin, without its mount.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import signal
+import sys
+from typing import Any
+
+from emulator.fuse.mount import mount, unmount
+from emulator.fuse.session import Session
+from emulator.membership import Membership
+from emulator.mfs.mount import MfsFilesystem
+from emulator.mfs.server import Server
+from emulator.reactor import Reactor
+from emulator.table import Record
+
+
+def configure(membership: Membership, node: int, nodes: dict[str, str]) -> None:
+    membership.configure(node, [Record(int(number), address, 1) for number, address in nodes.items()])
+
+
+def main() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
+    options: dict[str, Any] = json.loads(sys.argv[1])
+    reactor, membership = Reactor(), Membership()
+    key, root, port = options["key"].encode(), options["root"], options["port"]
+    fd = mount(options["mountpoint"], "mfs")
+    try:
+        server = Server(reactor, membership, key, root=root, address=options["address"], port=port)
+        server.listen()
+        filesystem = MfsFilesystem(reactor, membership, key, root=root, mountpoint=options["mountpoint"], port=port)
+        session = Session(reactor, fd, filesystem, reactor.stop)
+        if options["nodes"]:
+            configure(membership, options["node"], options["nodes"])
+
+        def command(_mask: int) -> None:
+            line = sys.stdin.readline().strip()
+            if line in ("mfs", "nomfs"):
+                membership.serve_files(line == "mfs")
+            elif line == "off":
+                membership.disable()
+            elif line:
+                configure(membership, options["node"], json.loads(line))
+            else:
+                reactor.stop()
+            print("ready", flush=True)
+
+        signal.signal(signal.SIGTERM, lambda *_: reactor.stop())
+        reactor.watch(0, select.EPOLLIN, command)
+        reactor.call_later(0, lambda: print("ready", flush=True))
+        reactor.run()
+    finally:
+        unmount(options["mountpoint"])
+    session.close()
+    filesystem.close()
+    server.close()
+    reactor.close()
+
+
+if __name__ == "__main__":
+    main()

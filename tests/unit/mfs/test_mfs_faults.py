@@ -1,0 +1,282 @@
+"""Dead, silent, refusing and restarted nodes: every operation ends in time, and with the right errno."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from tests.unit.mfs.nodes import MfsNode, Nodes, failing
+
+SLACK_S = 0.8  # for a busy machine; two deadlines are more
+AT_ONCE_S = 0.5
+
+
+def timed(call: Callable[[], object]) -> tuple[str, float]:
+    """How ``call`` ends ("ok" or an errno) and after how many seconds."""
+    begin_s = time.monotonic()
+    try:
+        call()
+        result = "ok"
+    except OSError as error:
+        result = errno.errorcode[error.errno or 0]
+    return result, time.monotonic() - begin_s
+
+
+def assert_one_deadline_then_at_once(call: Callable[[], object]) -> None:
+    result, took_s = timed(call)
+    assert result == "EAGAIN"
+    assert 0.9 < took_s < 1 + SLACK_S
+    for _ in range(20):
+        result, took_s = timed(call)
+        assert result == "EAGAIN"
+        assert took_s < AT_ONCE_S
+
+
+def wait_until(condition: Callable[[], bool], limit_s: float) -> float:
+    begin_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin_s < limit_s, f"not within {limit_s} s"
+        time.sleep(0.01)
+    return time.monotonic() - begin_s
+
+
+def ends_with(result: str, call: Callable[[], object]) -> bool:
+    return timed(call)[0] == result
+
+
+def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
+    one, two = pair
+    seen = one.path(2, "f")
+    seen.write_text("before")
+    with seen.open("r+b", buffering=0) as opened:
+        two.send_signal(signal.SIGSTOP)
+        assert_one_deadline_then_at_once(lambda: os.stat(seen))
+        assert timed(lambda: os.pread(opened.fileno(), 9, 0))[0] == "EAGAIN"
+        assert timed(lambda: os.listdir(one.mfs))[0] == "ok"  # nobody is asked
+        assert timed(lambda: os.stat(one.path(2)))[0] == "ok"
+        assert timed(lambda: os.listdir(one.path(1)))[0] == "ok"
+        two.send_signal(signal.SIGCONT)
+        assert wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3) < 1 + SLACK_S
+        assert os.pread(opened.fileno(), 9, 0) == b"before"  # the handle lives on
+
+
+def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) -> None:
+    one, two = pair
+    seen = one.path(2, "f")
+    seen.write_text("x")
+    two.send_signal(signal.SIGSTOP)
+    resume = threading.Timer(0.3, two.send_signal, [signal.SIGCONT])
+    resume.start()
+    result, took_s = timed(seen.read_text)
+    resume.join()
+    assert result == "ok"
+    assert took_s > 0.2
+
+
+def test_fsync_may_take_longer_than_the_rest(pair: list[MfsNode]) -> None:
+    one, two = pair
+    with one.path(2, "f").open("w") as opened:
+        two.send_signal(signal.SIGSTOP)
+        resume = threading.Timer(1.5, two.send_signal, [signal.SIGCONT])
+        resume.start()
+        result, took_s = timed(lambda: os.fsync(opened.fileno()))
+        resume.join()
+    assert result == "ok"
+    assert took_s > 1.4
+
+
+def test_peer_that_never_answers(nodes: Nodes) -> None:
+    """It takes the connection and says nothing."""
+    (one,) = nodes.start(1)
+    with socket.create_server((nodes.table[2], nodes.port)):
+        assert_one_deadline_then_at_once(lambda: os.listdir(one.path(2)))
+
+
+def test_closed_port_is_refused_at_once(nodes: Nodes) -> None:
+    (one,) = nodes.start(1)
+    for _ in range(3):
+        result, took_s = timed(lambda: os.stat(one.path(3, "f")))
+        assert result == "ECONNREFUSED"
+        assert took_s < AT_ONCE_S
+
+
+def test_restarted_peer_has_stale_handles_and_serves_new_ones(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "d").mkdir()
+    for name in ("f", "g", "d/h"):
+        (two.root / name).write_text("secret of " + name)
+    files = [one.path(2, name).open("rb", buffering=0) for name in ("f", "g", "d/h")]
+    directory = os.open(one.path(2, "d"), os.O_RDONLY)
+    two.stop(signal.SIGKILL)
+    assert failing(lambda: os.stat(one.path(2, "f"))) == "ECONNREFUSED"
+    two.start(nodes.table)
+    for file in files:
+        assert failing(partial(file.read, 5)) == "ESTALE"
+        assert failing(partial(os.fstat, file.fileno())) == "ESTALE"
+        file.close()
+    assert failing(lambda: os.stat("h", dir_fd=directory)) == "ESTALE"
+    assert failing(lambda: os.listdir(directory)) == "ESTALE"
+    os.close(directory)
+    assert one.path(2, "d/h").read_text() == "secret of d/h"
+
+
+def test_descriptors_come_back(pair: list[MfsNode]) -> None:
+    """A peer does not keep what answers that came too late, or never, had opened."""
+    one, two = pair
+    (two.root / "f").touch()
+    assert two.process is not None
+    descriptors = f"/proc/{two.process.pid}/fd"
+    one.path(2, "f").read_text()
+
+    def on_file() -> int:
+        links = []
+        for name in os.listdir(descriptors):
+            try:
+                links.append(os.readlink(f"{descriptors}/{name}"))
+            except FileNotFoundError:
+                continue
+        return links.count(str(two.root / "f"))
+
+    wait_until(lambda: on_file() <= 1, 2)
+    for _ in range(2):
+        two.send_signal(signal.SIGSTOP)
+        opens = "import os,sys\ntry: os.open(sys.argv[1], os.O_RDONLY)\nexcept BlockingIOError: pass"
+        waiting = [subprocess.Popen([sys.executable, "-c", opens, one.path(2, "f")]) for _ in range(4)]
+        assert [process.wait(5) for process in waiting] == [0] * 4
+        two.send_signal(signal.SIGCONT)
+        wait_until(lambda: timed(one.path(2, "f").read_text)[0] == "ok", 3)
+    wait_until(lambda: on_file() <= 1, 2)
+
+
+def test_wrong_key_is_eremote(nodes: Nodes) -> None:
+    one, two = nodes.nodes[1], nodes.nodes[2]
+    one.start(nodes.table)
+    two.start(nodes.table, key="another")
+    for _ in range(3):
+        result, took_s = timed(lambda: os.listdir(one.path(2)))
+        assert (result, took_s < AT_ONCE_S) == ("EREMOTE", True)
+        assert timed(lambda: os.listdir(two.path(1)))[0] == "EREMOTE"
+    assert "unauthorized MFS request" in two.log.read_text()
+
+
+def test_asker_that_is_not_in_the_peers_map_is_eremote(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "f").write_text("f")
+    with one.path(2, "f").open("rb", buffering=0) as opened:
+        others = {number: address for number, address in nodes.table.items() if number != 1}
+        two.tell(json.dumps(others))
+        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE", 2)
+        assert failing(lambda: os.stat(two.path(1))) == "ENOENT"
+        two.tell(json.dumps(nodes.table))
+        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "ok", 2)
+        assert failing(lambda: opened.read(1)) == "ESTALE"
+
+
+def test_node_that_is_off(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "f").write_text("f")
+    one.path(2, "f").read_text()
+    kept = one.path(2, "f").open("rb", buffering=0)
+    mine = os.open(one.path(1), os.O_RDONLY)
+    two.tell("off")
+    wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE", 2)
+    one.tell("off")
+    assert failing(lambda: kept.read(1)) == "EREMOTE"
+    assert failing(lambda: os.listdir(mine)) == "EREMOTE"
+    assert failing(lambda: os.stat(one.path(2))) == "ENOENT"
+    os.close(mine)
+    kept.close()
+    for node in pair:
+        node.tell(json.dumps(nodes.table))
+    assert one.path(2, "f").read_text() == "f"
+
+
+def test_nomfs(pair: list[MfsNode]) -> None:
+    two = pair[1]
+    (two.root / "f").write_text("f")
+    kept = [node.path(2, "f").open("rb", buffering=0) for node in pair]
+    two.tell("nomfs")
+    for node in pair:
+        wait_until(partial(ends_with, "EREMOTE", partial(os.stat, node.path(2, "f"))), 2)
+    assert two.path(1).is_dir()
+    two.tell("mfs")
+    for node, opened in zip(pair, kept):
+        assert node.path(2, "f").read_text() == "f"
+        assert failing(partial(opened.read, 1)) == "ESTALE"
+        opened.close()
+
+
+def test_killing_a_waiting_caller_does_not_wedge(pair: list[MfsNode]) -> None:
+    one, two = pair
+    two.send_signal(signal.SIGSTOP)
+    waiting = subprocess.Popen(["cat", one.path(2, "f")], stderr=subprocess.DEVNULL)
+    time.sleep(0.2)
+    waiting.kill()
+    begin_s = time.monotonic()
+    waiting.wait(15)
+    assert time.monotonic() - begin_s < 1 + SLACK_S
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.0\r\n\r\n", b"\0" * 64, b"\xff" * 4096, b"\x20\0\0\0" * 9, b""])
+def test_strangers_get_nothing_and_harm_nobody(pair: list[MfsNode], garbage: bytes) -> None:
+    one, two = pair
+    (two.root / "f").write_text("f")
+    with socket.create_connection((two.address, two.port), 5) as stranger:
+        stranger.sendall(garbage)
+        received = b""
+        try:
+            while piece := stranger.recv(65536):
+                received += piece
+        except ConnectionResetError:
+            pass
+    assert len(received) <= 44  # the challenge
+    assert one.path(2, "f").read_text() == "f"
+
+
+def test_a_hundred_strangers_do_not_keep_others_out(pair: list[MfsNode]) -> None:
+    one, two = pair
+    strangers = [socket.create_connection((two.address, two.port), 5) for _ in range(100)]
+    (two.root / "f").write_text("f")
+    assert one.path(2, "f").read_text() == "f"
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_an_oversize_answer_ends_the_connection(nodes: Nodes) -> None:
+    """Something that is no MFS server listens there."""
+    (one,) = nodes.start(1)
+    with socket.create_server((nodes.table[2], nodes.port)) as listener:
+
+        def talk() -> None:
+            peer, _ = listener.accept()
+            with peer:
+                peer.sendall(b"\xff\xff\xff\x7f" * 100)
+
+        talker = threading.Thread(target=talk)
+        talker.start()
+        assert timed(lambda: os.listdir(one.path(2)))[0] == "EREMOTE"
+        talker.join(5)
+
+
+def test_waiting_for_a_silent_node_does_not_slow_the_others(pair: list[MfsNode]) -> None:
+    one, two = pair
+    two.send_signal(signal.SIGSTOP)
+    waiting = subprocess.Popen(["ls", one.path(2)], stderr=subprocess.DEVNULL)
+    turns = 0
+    while waiting.poll() is None:
+        one.path(1, "f").write_text(str(turns))
+        assert one.path(1, "f").read_text() == str(turns)
+        turns += 1
+    assert waiting.returncode != 0
+    assert turns > 10

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+import ipaddress
+import json
+import tarfile
+
+import pytest
+
+from emulator.table import nodes_of, parse_map
+from mosha import config
+from moslab import demo
+from moslab.errors import CannotError
+from moslab.layout import NODES_MAX, Layout, Names, beat_s, checked_name, checked_size, lease_s
+
+
+def layout(size: int = 8, subnet: str = "172.20.0.0/16") -> Layout:
+    return Layout(size, ipaddress.IPv4Network(subnet), b"m" * 32, b"p" * 32)
+
+
+def files_of(archive: bytes) -> dict[str, tuple[str, int]]:
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        found = {}
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            found[member.name] = (content.read().decode(), member.mode)
+        return found
+
+
+def test_addresses_are_where_the_contract_says() -> None:
+    plan = layout()
+    assert (plan.power, plan.node(1), plan.node(8)) == ("172.20.0.2", "172.20.0.101", "172.20.0.108")
+    assert plan.virtual(0) == "172.20.0.200/16"
+
+
+def test_the_largest_cluster_has_no_address_twice() -> None:
+    plan = layout(NODES_MAX, "10.1.2.0/24")
+    addresses = [plan.power, *(plan.node(node) for node in range(1, NODES_MAX + 1)),
+                 *(plan.virtual(n).split("/")[0] for n in range(50))]
+    assert len(set(addresses)) == len(addresses)
+    assert all(ipaddress.ip_address(address) in plan.subnet for address in addresses)
+
+
+def test_a_subnet_that_is_too_small_is_refused() -> None:
+    with pytest.raises(CannotError, match=r"10\.0\.0\.0/25"):
+        layout(2, "10.0.0.0/25")
+
+
+def test_the_agent_and_the_emulator_understand_the_files() -> None:
+    plan = layout(5)
+    files = files_of(plan.node_files(demo.tables(plan.virtual)))
+    settings = config.parse(files["etc/mosha.conf"][0])
+    assert (settings.mfsbase, settings.hpcbase) == ("/mfs", "/openmosix/proc/hpc")
+    assert settings.stomith == "/usr/sbin/powerswitch off %n"
+    assert str(settings.var) == "/var/mosix-ha"
+    records = parse_map(files["etc/openmosix.map"][0], "openmosix.map", resolve=lambda host: host)
+    assert nodes_of(records) == {node: plan.node(node) for node in range(1, 6)}
+    switch = json.loads(files["etc/powerswitch.json"][0])
+    assert switch == {"address": plan.power, "port": 5429, "key": (b"p" * 32).hex()}
+    assert json.loads(plan.serve.partition(" ")[2]) == switch
+    assert "172.20.0.200/16" in files["var/mosix-ha/cltab"][0]
+    assert "var/mosix-ha/founded" in files
+
+
+def test_keys_are_for_root_only() -> None:
+    files = files_of(layout().node_files({}))
+    assert files["etc/openmosix/key"][1] == files["etc/powerswitch.json"][1] == 0o600
+
+
+@pytest.mark.parametrize("size", range(2, NODES_MAX + 1))
+def test_the_times_of_every_size_are_the_agents(size: int) -> None:
+    settings = config.parse(files_of(layout(size).node_files({}))["etc/mosha.conf"][0])
+    assert settings.timing.beat_s == pytest.approx(beat_s(size))
+    assert settings.timing.lease_s == pytest.approx(lease_s(size))
+
+
+def test_times_are_lengthened_above_16_nodes_only() -> None:
+    assert (beat_s(2), lease_s(2)) == (beat_s(16), lease_s(16)) == (0.5, 2.5)
+    assert beat_s(16) < beat_s(17) < beat_s(32) < beat_s(64)
+    # the work of all nodes in a second: each reads each, once a beat
+    assert all(size**2 / beat_s(size) <= 1.01 * 16**2 / beat_s(16) for size in range(2, NODES_MAX + 1))
+
+
+@pytest.mark.parametrize("text", ["1", "0", "65", "-3", "x", "", "3.5", "1000000000"])
+def test_a_cluster_has_2_to_64_nodes(text: str) -> None:
+    with pytest.raises(CannotError, match="2 to 64 nodes"):
+        checked_size(text)
+
+
+def test_sizes_between_are_taken() -> None:
+    assert [checked_size(str(size)) for size in (2, 3, 64)] == [2, 3, 64]
+
+
+@pytest.mark.parametrize("name", ["", "A", "a_b", "-a", "a/b", "a" * 32, "a b"])
+def test_a_name_that_no_object_can_have_is_refused(name: str) -> None:
+    with pytest.raises(CannotError, match="no cluster name"):
+        checked_name(name)
+
+
+def test_labels_say_whose_and_what() -> None:
+    names = Names("red")
+    assert names.node(3) == "mosha-red-node3"
+    assert names.labels("node", 3) == {
+        "org.mosha.cluster": "red", "org.mosha.role": "node", "org.mosha.node": "3"
+    }

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from emulator.powerswitch import switch as module
+from emulator.powerswitch.engine import Engine
+from emulator.powerswitch.protocol import Answer, Request
+from emulator.powerswitch.sweep import sweep
+from emulator.powerswitch.switch import Switch
+from tests.unit.powerswitch.fake_engine import FakeEngine
+
+
+@pytest.fixture
+def switch(fake: FakeEngine) -> Switch:
+    fake.node("red", 1)
+    fake.node("red", 2, running=False)
+    fake.node("blue", 3)
+    return Switch(Engine(fake.path), "red")
+
+
+def test_off_is_said_when_the_node_was_seen_off(fake: FakeEngine, switch: Switch) -> None:
+    assert switch.obey(Request("off", 1)) == Answer(True, "off")
+    assert not fake.containers["red-1-0"]["running"]
+    assert fake.asked[-1] == ("GET", "/containers/red-1-0/json")
+    assert switch.obey(Request("status", 1)) == Answer(True, "off")
+
+
+def test_a_node_that_is_off_already_is_off(fake: FakeEngine, switch: Switch) -> None:
+    assert switch.obey(Request("off", 2)) == Answer(True, "off")
+    assert ("POST", "/containers/red-2-1/kill") not in fake.asked
+
+
+def test_a_kill_that_is_not_seen_to_work_is_no_off(
+    fake: FakeEngine, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_S", 0.3)
+    fake.kill_works = False
+    began_s = time.monotonic()
+    answer = switch.obey(Request("off", 1))
+    assert not answer.ok
+    assert "not seen within 0.3 s" in answer.text
+    assert time.monotonic() - began_s < 3
+
+
+def test_an_engine_that_hangs_is_no_off(
+    fake: FakeEngine, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT_S", 0.3)
+    fake.before = lambda method, path: time.sleep(1.0) if path.endswith("kill") else None
+    began_s = time.monotonic()
+    answer = switch.obey(Request("off", 1))
+    assert not answer.ok
+    assert "timed out" in answer.text
+    assert time.monotonic() - began_s < 0.9
+
+
+def test_no_engine_is_no_off(tmp_path: object) -> None:
+    answer = Switch(Engine("/nowhere/engine.sock"), "red").obey(Request("off", 1))
+    assert not answer.ok
+    assert "No such file" in answer.text
+
+
+def test_on_starts_a_node(fake: FakeEngine, switch: Switch) -> None:
+    assert switch.obey(Request("on", 2)) == Answer(True, "on")
+    assert fake.containers["red-2-1"]["running"]
+
+
+def test_a_node_of_another_cluster_is_not_there(fake: FakeEngine, switch: Switch) -> None:
+    answer = switch.obey(Request("off", 3))
+    assert answer == Answer(False, "no node 3 in cluster red")
+    assert fake.containers["blue-3-2"]["running"]
+
+
+def test_what_is_no_node_is_not_touched(fake: FakeEngine, switch: Switch) -> None:
+    fake.node("red", 7, role="client")
+    assert not switch.obey(Request("off", 7)).ok
+
+
+def test_two_containers_of_one_number_are_an_error(fake: FakeEngine, switch: Switch) -> None:
+    fake.node("red", 1)
+    assert switch.obey(Request("off", 1)) == Answer(False, "2 node 1 in cluster red")
+
+
+def test_list_and_test(switch: Switch) -> None:
+    assert switch.obey(Request("list", None)) == Answer(True, "1 on\n2 off")
+    assert switch.obey(Request("test", None)).ok
+
+
+def test_test_needs_an_engine() -> None:
+    assert not Switch(Engine("/nowhere/engine.sock"), "red").obey(Request("test", None)).ok
+
+
+def test_a_sweep_takes_one_cluster_and_spares_the_sweeper(fake: FakeEngine) -> None:
+    labels = {"org.mosha.cluster": "red"}
+    fake.node("red", 1)
+    fake.node("blue", 1)
+    sweeper = fake.node("red", 0, role="power")
+    fake.networks["net"] = {"labels": labels, "endpoints": {sweeper}}
+    fake.volumes["san"] = {"labels": labels}
+    fake.volumes["other"] = {"labels": {}}
+    engine = Engine(fake.path)
+    found = sweep(engine.request, "red", spare=sweeper)
+    assert sorted(found) == ["container red-1-0", "network net", "volume san"]
+    assert set(fake.containers) == {"blue-1-1", sweeper}
+    assert (set(fake.networks), set(fake.volumes)) == (set(), {"other"})
+    assert sweep(engine.request, "red", spare=sweeper) == []
