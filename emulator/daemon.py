@@ -2,7 +2,8 @@
 
 Rules:
 
-1. It starts off, as a kernel after boot: ``setpe`` tells it which node it is.
+1. It starts off, as a kernel after boot: ``setpe`` tells it which node it is. Started again within one boot it knows
+   that still (:mod:`emulator.memory`).
 2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
 3. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
    replaced at the next start.
@@ -21,6 +22,7 @@ from emulator.fuse.tree import TreeFilesystem
 from emulator.hpc.state import State
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
+from emulator.memory import keep
 from emulator.mfs.mount import MfsFilesystem
 from emulator.mfs.server import Server
 from emulator.probe import Prober
@@ -38,6 +40,7 @@ class Daemon:
         self._reactor = reactor
         self._sessions: list[tuple[str, Session]] = []
         membership = Membership()
+        keep(membership, settings.state_path())
         state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
         self._server = Server(reactor, membership, key)

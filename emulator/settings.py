@@ -36,3 +36,8 @@ def key_path() -> str:
 def inittab_path() -> str:
     """What PID 1 of a node runs."""
     return os.environ.get("OPENMOSIX_INITTAB", "/etc/inittab")
+
+
+def state_path() -> str:
+    """What the daemon remembers over its own restart, in a place that a boot empties."""
+    return os.environ.get("OPENMOSIX_STATE", "/run/openmosix.state")

@@ -15,7 +15,6 @@ import errno
 import mmap
 import os
 import stat
-import time
 from typing import Callable
 
 from emulator.fuse import protocol as fuse
@@ -24,6 +23,7 @@ from emulator.fuse.listing import DIR, Listing
 from emulator.fuse.protocol import Request
 from emulator.membership import Membership
 from emulator.mfs import identity
+from emulator.mfs.attributes import Attributes, set_times
 from emulator.mfs.client import Client, Handle
 from emulator.mfs.inodes import PATH_FLAGS, Inode, Inodes
 from emulator.mfs.mounts import MFS, Forbidden
@@ -46,7 +46,7 @@ class Core:
         self.inodes = Inodes(root, self._forbidden)
         self._root = os.fsencode(os.path.realpath(root)).rstrip(b"/")
         self._buffer = memoryview(mmap.mmap(-1, fuse.MAX_WRITE))
-        self._devices: dict[int, int] = {}
+        self._attributes = Attributes(membership)
         identity.prepare_process()
 
     def close(self) -> None:
@@ -183,7 +183,7 @@ class Core:
             else:
                 os.truncate(path, size)
         if valid & (fuse.FATTR_ATIME | fuse.FATTR_MTIME):
-            _set_times(path, fd, valid, atime * 10**9 + atime_ns, mtime * 10**9 + mtime_ns)
+            set_times(path, fd, valid, atime * 10**9 + atime_ns, mtime * 10**9 + mtime_ns)
         self._reply_attributes(request, os.fstat(fd))
 
     def _access(self, request: Request, inode: Inode, fd: int, client: Client) -> None:
@@ -268,7 +268,8 @@ class Core:
             else:
                 request.reply(answer)
 
-        self._reactor.in_thread(lambda: sync(mine), done)
+        with identity.as_root():  # which a thread made now would be for ever
+            self._reactor.in_thread(lambda: sync(mine), done)
 
     def _lseek(self, request: Request, inode: Inode, fd: int, client: Client) -> None:
         (number, offset, whence, _) = fuse.LSEEK_IN.unpack_from(request.frame, 40)
@@ -295,7 +296,7 @@ class Core:
 
     def _list(self, handle: Handle) -> Listing:
         entries = Listing()
-        base = self._base(handle.inode.dev)
+        base = self._attributes.base(handle.inode.dev)
         for name in (b".", b".."):
             entries.add(base ^ handle.inode.ino, DIR, name)
         entries.scan(handle.fd, base)
@@ -327,41 +328,11 @@ class Core:
         """An entry's answer; ``client`` then holds one more reference to ``inode``."""
         client.refer(inode)
         nodeid = request.nodeid & ~NUMBER_MASK | inode.number
-        attributes = _MOUNT_ATTRIBUTES if state is None else self._attributes(state)
+        attributes = _MOUNT_ATTRIBUTES if state is None else self._attributes.of(state)
         return fuse.ENTRY_OUT.pack(nodeid, 0, 0, 0, 0, 0, *attributes)
 
     def _reply_attributes(self, request: Request, state: os.stat_result) -> None:
-        request.reply(fuse.ATTR_OUT.pack(0, 0, 0, *self._attributes(state)))
-
-    def _attributes(self, state: os.stat_result) -> tuple[int, ...]:
-        atime, atime_ns = divmod(state.st_atime_ns, 1_000_000_000)
-        mtime, mtime_ns = divmod(state.st_mtime_ns, 1_000_000_000)
-        ctime, ctime_ns = divmod(state.st_ctime_ns, 1_000_000_000)
-        return (
-            self._base(state.st_dev) ^ state.st_ino,
-            state.st_size,
-            state.st_blocks,
-            atime,
-            mtime,
-            ctime,
-            atime_ns,
-            mtime_ns,
-            ctime_ns,
-            state.st_mode,
-            state.st_nlink,
-            state.st_uid,
-            state.st_gid,
-            0,
-            state.st_blksize,
-            0,
-        )
-
-    def _base(self, device: int) -> int:
-        """Keeps the inode numbers of this node's devices and those of other nodes apart: /mfs is one device."""
-        base = self._devices.get(device)
-        if base is None:
-            base = self._devices[device] = (self._membership.mospe << 48) | (len(self._devices) << 40)
-        return base
+        request.reply(fuse.ATTR_OUT.pack(0, 0, 0, *self._attributes.of(state)))
 
 
 def _names(body: memoryview, count: int = 1) -> list[bytes]:
@@ -378,22 +349,6 @@ def _check(name: bytes) -> None:
 
 def _path(fd: int) -> bytes:
     return b"/proc/self/fd/%d" % fd
-
-
-def _set_times(path: bytes, fd: int, valid: int, atime_ns: int, mtime_ns: int) -> None:
-    if valid & fuse.FATTR_ATIME_NOW and valid & fuse.FATTR_MTIME_NOW:
-        os.utime(path)  # who may write may do this, too
-        return
-    state, now_ns = os.fstat(fd), time.time_ns()
-    if not valid & fuse.FATTR_ATIME:
-        atime_ns = state.st_atime_ns
-    elif valid & fuse.FATTR_ATIME_NOW:
-        atime_ns = now_ns
-    if not valid & fuse.FATTR_MTIME:
-        mtime_ns = state.st_mtime_ns
-    elif valid & fuse.FATTR_MTIME_NOW:
-        mtime_ns = now_ns
-    os.utime(path, ns=(atime_ns, mtime_ns))
 
 
 _MOUNT_ATTRIBUTES = (ROOT_INO, *[0] * 8, stat.S_IFDIR | ROOT_MODE, 1, 0, 0, 0, fuse.PAGE, 0)

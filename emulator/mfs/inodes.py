@@ -99,6 +99,8 @@ class Inodes:
         if stat.S_IFMT(state.st_mode) not in ALLOWED:
             raise OSError(errno.EACCES, "special file")
         inode = self._known(state)
+        if inode is self._top:
+            raise OSError(errno.ELOOP, "the root within itself")
         if inode is None:
             inode, state = self.adopt(parent, name, os.open(name, PATH_FLAGS, dir_fd=directory))
         return inode, state

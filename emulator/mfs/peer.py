@@ -38,7 +38,12 @@ _GIVES_NODE = (fuse.LOOKUP, fuse.SYMLINK, fuse.MKNOD, fuse.MKDIR, fuse.LINK, fus
 _GIVES_HANDLE = {fuse.OPEN: 0, fuse.OPENDIR: 0, fuse.CREATE: fuse.ENTRY_OUT.size}  # where in the answer it is
 _CLOSES = (fuse.RELEASE, fuse.RELEASEDIR)
 _AT_ONCE = (errno.ECONNREFUSED, errno.EREMOTE)
-_NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
+_MEANS = {
+    errno.ENETUNREACH: errno.EHOSTUNREACH,
+    errno.EHOSTDOWN: errno.EHOSTUNREACH,
+    errno.ECONNRESET: errno.EREMOTE,
+    errno.EADDRNOTAVAIL: errno.EREMOTE,  # this node does not have the address that the map says
+}
 
 
 class _Waiting(NamedTuple):
@@ -124,8 +129,7 @@ class Peer:
 
     def _refused(self, error: int) -> None:
         self._attempt = None
-        if error in _NO_ROUTE:
-            error = errno.EHOSTUNREACH
+        error = _MEANS.get(error, error)
         if error in _AT_ONCE:
             self._cool_until_s = 0.0
         else:

@@ -138,6 +138,7 @@ class Guard:
         while now < last_find_s + SETTLE_S:
             if now > deadline_s:
                 raise EngineError(f"still there after {SWEEP_LIMIT_S:g} s: {', '.join(found)}")
+            time.sleep(SWEEP_EVERY_S)  # ahead of the first round too: a container that is just starting ends that first
             try:
                 found = sweep(self._engine.request, self._cluster, spare=self._own_id)
             except EngineError as error:
@@ -145,7 +146,6 @@ class Guard:
             now = time.monotonic()
             if found:
                 last_find_s = now
-            time.sleep(SWEEP_EVERY_S)
 
     def _swept(self, result: object) -> None:
         if isinstance(result, Exception):

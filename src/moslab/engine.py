@@ -29,7 +29,10 @@ from moslab.progress import Progress
 from moslab.wait import eventually
 
 DEFAULT_SOCKET = "/var/run/docker.sock"
-REQUEST_LIMIT_S = 60
+KNOCK_LIMIT_S = 20
+REQUEST_LIMIT_S = 300
+"""Long, since a request that is given up goes on in the engine: to remove a container that it is just starting leaves
+an endpoint behind in some versions, and then the network can never be removed (seen with 20.10)."""
 CONNECTIONS_MAX = 16
 START_LIMIT_S = 60.0
 LOG_FILE = "/var/log/dockerd.log"
@@ -80,7 +83,7 @@ def connect() -> docker.DockerClient:
 def _knock(path: str) -> None:
     """Raise the plain OSError of a socket that is missing, forbidden or not served, which the SDK would wrap."""
     with socket.socket(socket.AF_UNIX) as knocking:
-        knocking.settimeout(REQUEST_LIMIT_S)
+        knocking.settimeout(KNOCK_LIMIT_S)
         knocking.connect(path)
 
 

@@ -16,6 +16,7 @@ from moslab.wait import eventually
 
 REMOVE_LIMIT_S = 180.0
 REQUESTS_MAX = 12
+HINT = "Where that is a network without containers, the engine has lost count of them: restart the engine, then repeat."
 
 
 def asker(client: docker.DockerClient) -> Ask:
@@ -48,7 +49,10 @@ def remove(client: docker.DockerClient, cluster: str) -> list[str]:
             return left
 
         gone = f'cluster "{cluster}" is gone'
-        eventually(round_of_removal, lambda left: not left, within_s=REMOVE_LIMIT_S, what=gone)
+        try:
+            eventually(round_of_removal, lambda left: not left, within_s=REMOVE_LIMIT_S, what=gone, every_s=0.2)
+        except LabError as error:
+            raise LabError(f"{error}\n{HINT}") from None
     return found
 
 

@@ -158,3 +158,21 @@ def test_files_of_all_nodes_through_mfs(cluster: Cluster) -> None:
     shown = run(nodes[1], ["sh", "-c", script])
     assert shown.stderr == ""
     assert shown.stdout == "".join(f"one\ntwo\na\nc\nnode{node}\n" for node in nodes)
+
+
+@pytest.mark.parametrize("program", ["openmosixd", "mosha"])
+def test_a_crash_of_openmosix_or_of_the_agent_is_mended_by_init(cluster: Cluster, program: str) -> None:
+    """Both are respawn entries. The service is back, on whichever node, and all nodes are up again."""
+    owner = wait_running(cluster, "kv")
+    node = cluster.nodes()[owner]
+    oldest = ["pgrep", "-o", "-f", f"/usr/s?bin/{program}$"]
+    before = run(node, oldest).stdout
+    assert before
+    run(node, ["kill", "-9", before.strip()])
+    eventually(
+        lambda: run(node, oldest).stdout, lambda pid: pid not in ("", before), within_s=MOVE_LIMIT_S,
+        what=f"{program} runs again",
+    )  # fmt: skip
+    wait_all_up(cluster)
+    wait_running(cluster, "kv")
+    assert run(node, ["mosctl", "whois"]).stdout == f"This is openMosix #{owner}\n"

@@ -33,6 +33,7 @@ class Daemon:
             "OPENMOSIX_MFS": str(self.mfs),
             "OPENMOSIX_PROC": str(self.proc),
             "OPENMOSIX_KEY": str(self.key),
+            "OPENMOSIX_STATE": str(folder / "state"),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -113,6 +114,38 @@ def test_what_a_killed_daemon_left_is_replaced(daemon: Daemon) -> None:
     process.terminate()
     assert process.wait(READY_S) == 0
     assert daemon.mounts() == []
+
+
+def test_a_killed_daemon_comes_back_as_the_node_that_it_was(daemon: Daemon) -> None:
+    process = daemon.start()
+    daemon.ready()
+    daemon.setpe()
+    process.kill()
+    process.wait()
+    daemon.start()
+    daemon.ready()
+    assert (daemon.proc / "hpc/admin/mospe").read_text() == "1\n"
+    assert (daemon.proc / "hpc/nodes/1/status").read_text() == "3\n"
+
+
+def test_one_that_was_switched_off_stays_off(daemon: Daemon) -> None:
+    process = daemon.start()
+    daemon.ready()
+    daemon.setpe()
+    (daemon.proc / "hpc/admin/mospe").write_text("0\n")
+    process.kill()
+    process.wait()
+    daemon.start()
+    daemon.ready()
+    assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
+
+
+def test_a_memory_that_is_no_configuration_is_as_good_as_none(daemon: Daemon) -> None:
+    Path(daemon.environment["OPENMOSIX_STATE"]).write_bytes(b"1\nnonsense")
+    daemon.start()
+    daemon.ready()
+    assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
+    assert "state" in daemon.log.read_text()
 
 
 def test_a_mount_in_use_is_taken_away_too(daemon: Daemon) -> None:
