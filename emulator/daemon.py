@@ -88,8 +88,7 @@ def main() -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     reactor = Reactor()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: reactor.stop())
+    reactor.watch_signals((signal.SIGTERM, signal.SIGINT), lambda _numbers: reactor.stop())
     try:
         daemon = Daemon(reactor, read_key(settings.key_path()))
     except (OSError, ValueError) as error:

@@ -15,7 +15,6 @@ Rules:
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 from collections import deque
@@ -195,18 +194,13 @@ def _signal(pid: int, number: int) -> None:
 
 def watch_signals(reactor: Reactor, init: Init) -> None:
     """Bring SIGCHLD, SIGTERM and SIGINT into the loop."""
-    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: None)
-    signal.set_wakeup_fd(writer)
 
-    def arrived(_mask: int) -> None:
-        numbers = set(os.read(reader, 4096))
+    def arrived(numbers: set[int]) -> None:
         if numbers & {signal.SIGTERM, signal.SIGINT}:
             init.stop()
         init.reap()
 
-    reactor.watch(reader, select.EPOLLIN, arrived)
+    reactor.watch_signals((signal.SIGCHLD, signal.SIGTERM, signal.SIGINT), arrived)
 
 
 def boot(output: Output) -> None:

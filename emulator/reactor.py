@@ -15,8 +15,10 @@ import itertools
 import logging
 import os
 import select
+import signal
 import time
 from collections import deque
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
@@ -25,6 +27,7 @@ log = logging.getLogger(__name__)
 THREADS_MAX = 8
 EVENTS_MAX = 64
 IDLE_S = 60.0
+WAKE = 0                    # in the pipe that ends the wait: any other byte is the number of a signal
 
 
 class Timer:
@@ -51,7 +54,8 @@ class Reactor:
         self._done: deque[Callable[[], None]] = deque()
         self._pool: ThreadPoolExecutor | None = None
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._running = False
+        self._stopped = False
+        self._on_signals: Callable[[set[int]], None] | None = None
         self.watch(self._wake_r, select.EPOLLIN, self._woken)
 
     @staticmethod
@@ -74,6 +78,16 @@ class Reactor:
         """Stop watching ``fd``; call it before the descriptor is closed."""
         if self._callbacks.pop(fd, None) is not None:
             self._epoll.unregister(fd)
+
+    def watch_signals(self, numbers: Iterable[int], callback: Callable[[set[int]], None]) -> None:
+        """Call ``callback(numbers)`` in the loop after signals came: none is lost, and none is handled amid a callback.
+
+        For one set of signals of one loop, in the main thread.
+        """
+        for number in numbers:
+            signal.signal(number, lambda _number, _frame: None)
+        self._on_signals = callback
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback()`` once, ``delay_s`` seconds from now."""
@@ -100,29 +114,31 @@ class Reactor:
     def wake(self) -> None:
         """End the current wait; safe from threads and signal handlers."""
         try:
-            os.write(self._wake_w, b"\0")
+            os.write(self._wake_w, bytes([WAKE]))
         except BlockingIOError:
             pass
 
     def run(self) -> None:
-        """Loop until :meth:`stop`."""
-        self._running = True
-        while self._running:
+        """Loop until :meth:`stop`, which may have come before."""
+        while not self._stopped:
             for fd, mask in self._epoll.poll(self._wait_s(), EVENTS_MAX):
                 callback = self._callbacks.get(fd)
                 if callback is not None:
                     self._call(callback, mask)
             self._run_due()
+        self._stopped = False
 
     def stop(self) -> None:
         """Let :meth:`run` return after the current round."""
-        self._running = False
+        self._stopped = True
         self.wake()
 
     def close(self) -> None:
         """Free what the loop itself holds."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._on_signals is not None:
+            signal.set_wakeup_fd(-1)
         self._epoll.close()
         os.close(self._wake_r)
         os.close(self._wake_w)
@@ -147,9 +163,11 @@ class Reactor:
 
     def _woken(self, _mask: int) -> None:
         try:
-            os.read(self._wake_r, 4096)
+            numbers = set(os.read(self._wake_r, 4096)) - {WAKE}
         except BlockingIOError:
-            pass
+            return
+        if numbers and self._on_signals is not None:
+            self._on_signals(numbers)
 
     @staticmethod
     def _call(callback: Callable[..., None], *args: Any) -> None:

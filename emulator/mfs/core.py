@@ -59,6 +59,7 @@ class Core:
         operation = _OPERATIONS.get(request.opcode)
         if operation is None:
             raise OSError(errno.ENOSYS, "no such operation")
+        self.inodes.trim()
         inode = self.inodes.get(request.nodeid & NUMBER_MASK)
         if inode.mount is not None:
             self._handle_mount(request, inode, client)

@@ -4,8 +4,9 @@ Rules:
 
 1. A number belongs to one file for ever; it begins with a tag that each incarnation draws anew, so that what an
    asker kept from before a restart is not found (ESTALE), never another file.
-2. A file is kept as an O_PATH descriptor: renaming does not lose it. At most ``DESCRIPTORS_MAX`` are open; the
-   longest unused are closed and, when needed, opened again by name. If the name then leads to another file, ESTALE.
+2. A file is kept as an O_PATH descriptor: renaming does not lose it. At most ``DESCRIPTORS_MAX`` stay open between
+   requests; the longest unused are closed and, when needed, opened again by name. If the name then leads to
+   another file, ESTALE.
 3. A file with open handles keeps its descriptor.
 4. Entries live until all askers forgot them.
 """
@@ -23,6 +24,7 @@ from emulator.mfs.mounts import Forbidden
 from emulator.mfs.names import ROOT_NUMBER
 
 DESCRIPTORS_MAX = 1024
+TRIM_MAX = 16  # descriptors looked at per request
 TAG_BITS = 20
 COUNT_BITS = 28
 
@@ -70,6 +72,17 @@ class Inodes:
             os.close(inode.fd)
         self._in_use.clear()
         os.close(self._root)
+
+    def trim(self) -> None:
+        """Close some of the longest unused descriptors beyond ``DESCRIPTORS_MAX``; not amid a request: any may go."""
+        for _ in range(TRIM_MAX):
+            if len(self._in_use) <= DESCRIPTORS_MAX:
+                return
+            oldest = next(iter(self._in_use.values()))
+            if oldest.handles:
+                self._in_use.move_to_end(oldest.number)
+            else:
+                self._evict(oldest)
 
     def get(self, number: int) -> Inode:
         """The file that an asker calls ``number``; OSError ESTALE if there is none."""
@@ -187,11 +200,6 @@ class Inodes:
     def _keep(self, inode: Inode, fd: int) -> None:
         inode.fd = fd
         self._in_use[inode.number] = inode
-        if len(self._in_use) > DESCRIPTORS_MAX:
-            for old in self._in_use.values():
-                if not old.handles and old is not inode:
-                    self._evict(old)
-                    break
 
     def _evict(self, inode: Inode) -> None:
         del self._in_use[inode.number]

@@ -168,7 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s", stream=sys.stderr)
     reactor = Reactor()
-    signal.signal(signal.SIGTERM, lambda *_: reactor.stop())
+    reactor.watch_signals([signal.SIGTERM], lambda _numbers: reactor.stop())
     engine = Engine(arguments[1] if len(arguments) == 2 else "/var/run/docker.sock")
     guard = Guard(reactor, engine, arguments[0], own_id=socket.gethostname())
     reactor.run()

@@ -35,11 +35,11 @@ class Switch:
                 listed = self._list(deadline_s)
                 return Answer(True, listed if request.command == "list" else "ok")
             container = self._container(request.node, deadline_s)
-            if request.command == "off":
-                self._change(container, "kill", False, deadline_s)
-            elif request.command == "on":
-                self._change(container, "start", True, deadline_s)
-            return Answer(True, _word(self._runs(container, deadline_s)))
+            if request.command == "status":
+                return Answer(True, _word(self._runs(container, deadline_s)))
+            on = request.command == "on"
+            self._change(container, "start" if on else "kill", on, deadline_s)
+            return Answer(True, _word(on))  # as seen; another may have switched it again since
         except EngineError as error:
             return Answer(False, str(error))
 

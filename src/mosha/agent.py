@@ -221,7 +221,8 @@ class Agent:
         if reopen:
             self._looks.reopened[node] = now
         self._looks.flying.add(node)
-        self._looks.due[node] = now + (self.timing.eager_poll_s if self._is_eager(now) else self.timing.beat_s)
+        eager_s = self.timing.eager_poll_s(len(self.ownership.nodes))
+        self._looks.due[node] = now + (eager_s if self._is_eager(now) else self.timing.beat_s)
         self._workers.submit(
             node, "look", [node, reopen], LOOK_LIMIT_S, lambda record, error: self._looked(node, record, error)
         )

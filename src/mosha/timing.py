@@ -23,6 +23,7 @@ RHO = 0.01
 F = (1 + RHO) / (1 - RHO)
 LOOK_LIMIT_S = 1.5
 LEASE_PER_BEAT_MIN = 4
+LOOK_COST_S = 0.001              # of processor time, on both sides together
 BEAT_MIN_S = 0.05
 
 
@@ -64,7 +65,9 @@ class Timing:
         """A record that stood still this long, with failed probes, makes its node suspect."""
         return 2.2 * self.beat_s
 
-    @property
-    def eager_poll_s(self) -> float:
-        """How often other nodes are looked at while a move is pending."""
-        return max(BEAT_MIN_S, self.beat_s / 4)
+    def eager_poll_s(self, nodes: int) -> float:
+        """How often other nodes are looked at while a move is pending.
+
+        All looks of a cluster grow with the square of its nodes; where these share a machine they must not fill it.
+        """
+        return min(self.beat_s, max(BEAT_MIN_S, self.beat_s / 4, nodes**2 * LOOK_COST_S))

@@ -218,15 +218,15 @@ class Cluster:
     def _await_nodes(self, size: int, progress: Progress) -> None:
         limit_s = NODE_LIMIT_S + NODE_LIMIT_EACH_S * size
         with progress.stage("all nodes ready (MFS mounted, agents running)") as stage:
-            self._watch(size, "nodes", limit_s, stage)
+            self._watch(size, size, "nodes", limit_s, stage)     # the last node to start
 
     def _await_groups(self, size: int, progress: Progress) -> None:
         limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s(size)
         with progress.stage("groups run") as stage:
-            self._watch(size, "groups", limit_s, stage)
+            self._watch(1, size, "groups", limit_s, stage)       # the one that `status` asks first
 
-    def _watch(self, size: int, what: str, limit_s: float, stage: Stage) -> None:
-        """Let the last node to start watch the cluster from within; LabError with what it saw last."""
+    def _watch(self, node: int, size: int, what: str, limit_s: float, stage: Stage) -> None:
+        """Let a node watch the cluster from within; LabError with what it saw last."""
         script = resources.files("moslab").joinpath("watcher.py").read_text(encoding="utf-8")
         command = ["/usr/bin/python3", "-IS", "-c", script, str(size), f"{limit_s:g}", what]
         heard: list[str] = [""]
@@ -237,7 +237,7 @@ class Cluster:
                 heard[0] = text.splitlines()[-1]
                 stage.detail(heard[0])
 
-        if execute(self.node(size), command, hear, limit_s + 30.0):
+        if execute(self.node(node), command, hear, limit_s + 30.0):
             raise LabError(f"not within {limit_s:g} s; last seen: {heard[0]}\n{self._last_words()}")
 
     def _last_words(self) -> str:

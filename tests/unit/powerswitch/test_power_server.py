@@ -21,7 +21,7 @@ LIMIT_S = 20
 QUICK = """
 import sys
 from emulator.powerswitch import server
-server.SETTLE_S = server.SWEEP_EVERY_S = 0.2
+server.SETTLE_S, server.SWEEP_EVERY_S = 0.3, 0.05
 sys.exit(server.main())
 """
 

@@ -67,6 +67,20 @@ def test_on_starts_a_node(fake: FakeEngine, switch: Switch) -> None:
     assert fake.containers["red-2-1"]["running"]
 
 
+def test_off_is_off_though_somebody_switches_on_again_at_once(fake: FakeEngine, switch: Switch) -> None:
+    looks: list[bool] = []
+
+    def switch_on_after_the_look(method: str, path: str) -> None:
+        if path == "/containers/red-1-0/json":
+            looks.append(fake.containers["red-1-0"]["running"])
+            if len(looks) > 2:
+                fake.containers["red-1-0"]["running"] = True
+
+    fake.before = switch_on_after_the_look
+    assert switch.obey(Request("off", 1)) == Answer(True, "off")
+    assert looks == [True, False]
+
+
 def test_a_node_of_another_cluster_is_not_there(fake: FakeEngine, switch: Switch) -> None:
     answer = switch.obey(Request("off", 3))
     assert answer == Answer(False, "no node 3 in cluster red")

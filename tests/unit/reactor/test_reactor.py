@@ -1,0 +1,107 @@
+"""The loop: timers, descriptors, threads, signals; an end that comes early is an end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.reactor import Reactor
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor()
+    reactor.call_later(20.0, reactor.stop)                   # no test waits for ever
+    yield reactor
+    reactor.close()
+
+
+def test_timers_come_in_their_order_and_cancelled_ones_never(reactor: Reactor) -> None:
+    seen: list[str] = []
+    reactor.call_later(0.02, lambda: seen.append("second"))
+    reactor.call_later(0.01, lambda: seen.append("first"))
+    reactor.call_later(0.015, lambda: seen.append("never")).cancel()
+    reactor.call_later(0.03, reactor.stop)
+    reactor.run()
+    assert seen == ["first", "second"]
+
+
+def test_a_descriptor_is_told_of_until_it_is_forgotten(reactor: Reactor) -> None:
+    reader, writer = os.pipe()
+    seen: list[bytes] = []
+
+    def readable(_mask: int) -> None:
+        seen.append(os.read(reader, 1))
+        if len(seen) == 2:
+            reactor.forget(reader)
+            reactor.call_later(0.01, reactor.stop)
+
+    reactor.watch(reader, select.EPOLLIN, readable)
+    os.write(writer, b"abc")
+    reactor.run()
+    assert seen == [b"a", b"b"]
+    os.close(reader)
+    os.close(writer)
+
+
+def test_what_blocks_runs_beside_the_loop_and_its_failure_is_its_answer(reactor: Reactor) -> None:
+    seen: list[object] = []
+
+    def then(result: object) -> None:
+        seen.append(result)
+        if len(seen) == 2:
+            reactor.stop()
+
+    def slow() -> str:
+        time.sleep(0.02)
+        return "slow"
+
+    reactor.in_thread(slow, then)
+    reactor.in_thread(lambda: 1 // 0, then)
+    reactor.run()
+    assert isinstance(seen[0], ZeroDivisionError)
+    assert seen[1] == "slow"
+
+
+def test_a_stop_before_the_run_is_not_lost(reactor: Reactor) -> None:
+    reactor.stop()
+    began = time.monotonic()
+    reactor.run()
+    assert time.monotonic() - began < 10
+
+
+def test_a_signal_ends_the_wait(reactor: Reactor) -> None:
+    earlier = signal.getsignal(signal.SIGUSR1)
+    seen: list[set[int]] = []
+
+    def arrived(numbers: set[int]) -> None:
+        seen.append(numbers)
+        reactor.stop()
+
+    reactor.watch_signals([signal.SIGUSR1], arrived)
+    child = os.fork()
+    if child == 0:
+        time.sleep(0.05)
+        os.kill(os.getppid(), signal.SIGUSR1)
+        os._exit(0)
+    began = time.monotonic()
+    reactor.run()
+    signal.signal(signal.SIGUSR1, earlier)
+    os.waitpid(child, 0)
+    assert seen == [{signal.SIGUSR1}]
+    assert time.monotonic() - began < 10
+
+
+def test_a_callback_that_fails_ends_nothing_else(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[int] = []
+    reactor.call_later(0.0, lambda: seen.append(1 // 0))
+    reactor.call_later(0.01, lambda: seen.append(1))
+    reactor.call_later(0.02, reactor.stop)
+    reactor.run()
+    assert seen == [1]
+    assert "ZeroDivisionError" in caplog.text
