@@ -96,13 +96,15 @@ class Replica(Generic[T]):
         except TableErrors as errors:
             self._refused = checksum
             return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
-        yields = self.version.number == 0 and max(v.number for v in self._newest()) > 0
+        highest = max(version.number for version in self._newest())
+        yields = self.version.number == 0 < highest
+        before = self._checksum or self.version.checksum
         if not self.loaded or (may_number and not yields):
             self._load(table, checksum)
         if checksum == self.version.checksum or not may_number or yields:
             return []
-        before = self.version.checksum
-        self._number(Version(1 + max(v.number for v in self._newest()), checksum, before))
+        first = highest == 0 and before not in ("", checksum)     # what it was before the edit is version 1 elsewhere
+        self._number(Version(highest + (2 if first else 1), checksum, before))
         return [f"{self.name} is now version {self.version.number}, edited here"]
 
     def take(self, node: int, content: str) -> list[str]:

@@ -109,6 +109,16 @@ def test_a_node_that_missed_edits_takes_the_newest_and_keeps_its_own(tmp_path: P
     assert disks.contents() == ["kv stop\n"] * 3
 
 
+def test_an_edit_before_anything_was_numbered_is_an_edit_and_no_conflict(tmp_path: Path) -> None:
+    disks = Disks(tmp_path, 3, "kv start\n")
+    for replica in disks.nodes:
+        replica.look(may_number=False)
+    disks.edit(1, "kv stop\n")
+    disks.talk()
+    assert disks.contents() == ["kv stop\n"] * 3
+    assert not any(replica.conflict() for replica in disks.nodes)
+
+
 def test_a_new_node_takes_the_clusters_table_and_not_the_reverse(tmp_path: Path) -> None:
     disks = Disks(tmp_path, 3, "kv start\n")
     new = disks.nodes.pop()
