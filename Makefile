@@ -67,7 +67,7 @@ bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/
 mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file
 	@rm -rf build/pyz && mkdir -p build/pyz
 	@cp -R src/mosha build/pyz/ && find build/pyz -name __pycache__ -prune -exec rm -rf {} +
-	@$(PYTHON) -m zipapp -c -p '/usr/bin/env python3' -m 'mosha.cli:run_main' -o $@ build/pyz
+	@$(PYTHON) -m zipapp -c -p '/usr/bin/env python3' -m 'mosha.cli:run_main' -o $@ build/pyz && chmod 755 $@
 	@rm -rf build/pyz && echo "$@: run it as ./$@ or $(PYTHON) $@"
 
 wheel: .venv/.dev ## the distribution, with all that a node image is made of: dist/

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -35,11 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = config.load(options.config)
         command: Callable[[config.Config, argparse.Namespace], int] = options.command
-        return command(settings, options)
+        exit_code = command(settings, options)
+        sys.stdout.flush()
+        return exit_code
     except TableErrors as errors:
         for problem in errors.errors:
             print(problem, file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # whoever read has enough: `… | head`
+        return 0
     except OSError as error:
         print(f"mosha: {error}", file=sys.stderr)
         return 1

@@ -8,7 +8,8 @@ Rules:
 1. An edit is a content other than the checksum says. It is taken up only if it parses; then it gets the number after
    the highest one known, and only once a majority's numbers are known. A content that never had a number yields to
    one that has.
-2. A content that does not parse is reported and ignored; the last good one stays in force, here and elsewhere.
+2. A content that does not parse, or a file that is missing, is reported and ignored; the last good one stays in force,
+   here and elsewhere. It is kept as ``NAME.good``, for the agent's next life.
 3. A higher number wins. What it replaces is kept as ``NAME.previous``.
 4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
    again.
@@ -46,7 +47,7 @@ class Replica(Generic[T]):
         self.table: T = empty
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
-        self._path, self._parse = directory / name, parse
+        self._path, self._good, self._parse = directory / name, directory / f"{name}.good", parse
         self._checksum = ""                          # of the content that `table` was read from
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
@@ -81,10 +82,12 @@ class Replica(Generic[T]):
     def look(self, may_number: bool) -> list[str]:
         """Read the local file, take an edit up; returns what is to be logged. ``may_number``: see rule 1."""
         self._looked = True
+        if not self.loaded:
+            self._load_good()
         try:
-            content = self._content()
+            content = self._content(self._path)
         except OSError as error:
-            return self._report("unreadable", f"{self._path}: {error.strerror}")
+            return self._report("unreadable", f"{self._path}: {error.strerror} (the last good one stays in force)")
         self._reported -= {"unreadable"}
         checksum = _checksum(content)
         if self.loaded and checksum == self.version.checksum:
@@ -100,7 +103,7 @@ class Replica(Generic[T]):
         yields = self.version.number == 0 < highest
         before = self._checksum or self.version.checksum
         if not self.loaded or (may_number and not yields):
-            self._load(table, checksum)
+            self._load(table, content)
         if checksum == self.version.checksum or not may_number or yields:
             return []
         first = highest == 0 and before not in ("", checksum)     # what it was before the edit is version 1 elsewhere
@@ -119,14 +122,24 @@ class Replica(Generic[T]):
         if self._path.exists():
             os.replace(self._path, self._path.with_name(f"{self.name}.previous"))
         _replace(self._path, content)
-        self._load(table, version.checksum)
+        self._load(table, content)
         self._number(version)
         return [f"{self.name} is now version {version.number}, from node {node}"]
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _load(self, table: T, checksum: str) -> None:
-        self.table, self.loaded, self._checksum, self._refused = table, True, checksum, ""
+    def _load(self, table: T, content: str) -> None:
+        self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
+        _replace(self._good, content)
+
+    def _load_good(self) -> None:
+        """Begin with what an earlier life had in force, if it left a whole copy of that version."""
+        try:
+            content = self._content(self._good)
+            if _checksum(content) == self.version.checksum:
+                self._load(self._parse(content, str(self._good)), content)
+        except (OSError, TableErrors):
+            pass
 
     def _newest(self) -> set[Version]:
         known = {*self._others.values(), self.version}
@@ -134,8 +147,9 @@ class Replica(Generic[T]):
         by_content = {version.checksum: version for version in known if version.number == highest}
         return set(by_content.values())
 
-    def _content(self) -> str:
-        with open(self._path, encoding="utf-8", errors="surrogateescape") as stream:
+    @staticmethod
+    def _content(path: Path) -> str:
+        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
             content = stream.read(FILE_BYTES_MAX + 1)
         if len(content) > FILE_BYTES_MAX:
             raise OSError(27, f"larger than {FILE_BYTES_MAX} bytes")

@@ -1,7 +1,5 @@
 """``python -m moslab``."""
 
-import sys
+from moslab.entry import main
 
-from moslab.cli import main
-
-sys.exit(main())
+raise SystemExit(main())

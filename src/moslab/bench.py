@@ -5,14 +5,14 @@ Rules:
 1. Both sides are measured in one run, in turns, on the same engine and image, each in a new network of its
    own.
 2. The peer is as bare as it can be: ``sleep``, no capability, device, volume or file; created and started by
-   the same number of requests at a time. It counts from the first request to the last container running.
+   the same number of requests at a time. It counts from the first container's request to the last one running.
 3. Ours counts from the first request to MFS mounted and agents running on all nodes. Images are there before.
+4. Both sides carry the label of one cluster, and the bare side has its guard too: a killed run leaves nothing.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any
 import docker
 
 from moslab.cluster import REQUESTS_MAX, Cluster
+from moslab.guard import Guard
 from moslab.image import ensure_image
 from moslab.layout import Names
 from moslab.network import create_network
@@ -31,6 +32,7 @@ from moslab.removal import remove
 NODES = 8
 ROUNDS = 5
 FACTOR, EXTRA_S = 3.0, 2.0
+CLUSTER = "bench"
 OUT = Path("out/bench")
 SLEEP_S = "600"
 
@@ -38,6 +40,7 @@ SLEEP_S = "600"
 def bench_up(client: docker.DockerClient, rounds: int, progress: Progress) -> int:
     """Measure, print a table, write ``out/bench/up.json``; 0 if the target is met, else 1."""
     image = ensure_image(client, progress)
+    Cluster(client, CLUSTER).refuse_second(progress)
     ours, peer = [], []
     for number in range(1, rounds + 1):
         progress.say(f"round {number} of {rounds}")
@@ -64,7 +67,8 @@ def _row(ours: list[float], peer: list[float]) -> dict[str, Any]:
 
 
 def _bare(client: docker.DockerClient, image: str, progress: Progress) -> float:
-    names = Names(f"bench-{os.getpid()}")
+    names = Names(CLUSTER)
+    guard = Guard(client, names, image, NODES)
 
     def start(number: int) -> None:
         client.containers.create(
@@ -73,17 +77,19 @@ def _bare(client: docker.DockerClient, image: str, progress: Progress) -> float:
         ).start()
 
     try:
+        guard.start()
+        create_network(client, names)
         with progress.stage(f"{NODES} bare containers"), ThreadPoolExecutor(REQUESTS_MAX) as pool:
             began_s = time.monotonic()
-            create_network(client, names)
             list(pool.map(start, range(1, NODES + 1)))
             return time.monotonic() - began_s
     finally:
+        guard.abandon()
         remove(client, names.cluster)
 
 
 def _nodes(client: docker.DockerClient, progress: Progress) -> float:
-    cluster = Cluster(client, f"bench-{os.getpid()}")
+    cluster = Cluster(client, CLUSTER)
     try:
         began_s = time.monotonic()
         cluster.up(NODES, progress, groups=False)

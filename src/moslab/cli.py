@@ -37,12 +37,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        return int(arguments.run(arguments))
+        exit_code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return exit_code
     except AlreadyRunningError as said:
         print(said)
         return said.exit_code
     except LabError as error:
         return _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())   # whoever read has enough: `… | head`
+        return 0
     except (DockerException, requests.RequestException, OSError) as error:
         return _fail(f"the engine: {getattr(error, 'explanation', None) or error}", 1)
     except KeyboardInterrupt:
@@ -126,19 +131,24 @@ def _up(arguments: argparse.Namespace) -> int:
     cluster = _cluster(arguments, engine.ensure(progress))
     cluster.up(size, progress)
     print(render(status(cluster)))
-    print(_what_next(cluster.names.cluster, progress.took_s))
+    print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
     return 0
 
 
-def _what_next(name: str, took_s: float) -> str:
-    moslab = "moslab" if name == DEFAULT_NAME else f"moslab --cluster {name}"
-    return (
-        f"\nUp in {took_s:.1f} s. What next:\n"
-        f"  {moslab} kill --group kv     kill the node that runs the service (make kill GROUP=kv)\n"
-        f"  {moslab} status              see it come up elsewhere            (make status)\n"
-        f"  {moslab} start NODE          bring the node back                 (make start NODE=…)\n"
-        f"  {moslab} down                remove everything                   (make down)"
+def _what_next(name: str, took_s: float, by_make: bool) -> str:
+    """What to type next, in the words of whoever asked: make, or this command."""
+    if by_make:
+        other = "" if name == DEFAULT_NAME else f" CLUSTER={name}"
+        calls = [f"make {call}{other}" for call in ("kill GROUP=kv", "status", "start NODE=n", "down")]
+    else:
+        other = "" if name == DEFAULT_NAME else f" --cluster {name}"
+        calls = [f"moslab{other} {call}" for call in ("kill --group kv", "status", "start NODE", "down")]
+    texts = (
+        "kill the node that runs the service", "see it come up elsewhere", "bring the node back", "remove everything",
     )
+    width = max(map(len, calls))
+    lines = [f"  {call.ljust(width)}   {text}" for call, text in zip(calls, texts)]
+    return "\n".join([f"\nUp in {took_s:.1f} s. What next:", *lines])
 
 
 def _status(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,9 @@ Rules:
    meet.
 2. A start makes the guard first (:mod:`moslab.guard`). Whatever goes wrong before the commit, Ctrl-C too,
    removes everything; if this process dies, the guard does that.
-3. Objects with the label and no live power switch are leftovers: the next command removes them, and says so.
+3. Objects with the label, of a start that was never complete, and no live power switch are leftovers: the next command
+   removes them, and says so. Of a cluster that was complete only `down` removes anything, or a new start when no
+   node of it runs any more (the engine was restarted).
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Cluster:
         Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
         seen last; then nothing is left.
         """
-        self._refuse_second(progress)
+        self.refuse_second(progress)
         image = ensure_image(self.client, progress)
         if beat_s(size) != beat_s(1):
             progress.say(
@@ -102,13 +104,16 @@ class Cluster:
     def size(self) -> int:
         """The number of nodes; CannotError if the cluster does not run."""
         try:
-            power = self.client.containers.get(self.names.power)
+            labels = self.client.containers.get(self.names.power).labels
         except NotFound:
-            raise CannotError(
-                f'cluster "{self.names.cluster}" does not run.\n'
-                f"Start it: moslab --cluster {self.names.cluster} up 8"
-            ) from None
-        return int(power.labels[SIZE])
+            try:
+                labels = self.client.volumes.get(self.names.complete).attrs["Labels"]
+            except NotFound:
+                raise CannotError(
+                    f'cluster "{self.names.cluster}" does not run.\n'
+                    f"Start it: moslab --cluster {self.names.cluster} up 8"
+                ) from None
+        return int(labels[SIZE])
 
     # -- its nodes ---------------------------------------------------------------------------------
 
@@ -130,28 +135,36 @@ class Cluster:
         return container
 
     def kill(self, node: int) -> None:
-        """Cut the power of a node: nothing in it gets a chance to do anything."""
+        """Cut the power of a node: nothing in it gets a chance to do anything. LabError if it is off already."""
         container = self.node(node)
+        if container.status not in ("running", "paused"):
+            raise LabError(f"node {node} is off already")
         self._do(container.kill, good=409)
         self._see(container, "exited")
 
     def start(self, node: int) -> None:
-        """Give a node power again: it boots, with the disk as it was left."""
+        """Give a node power again: it boots, with the disk as it was left. LabError if it has power."""
         container = self.node(node)
         if container.status == "paused":
             raise LabError(f"node {node} is paused; moslab resume {node}")
+        if container.status == "running":
+            raise LabError(f"node {node} runs already")
         self._do(container.start)
         self._see(container, "running")
 
     def pause(self, node: int) -> None:
-        """Freeze a node: everything in it stands still, and nothing of it answers."""
+        """Freeze a node: everything in it stands still, and nothing of it answers. LabError if it does not run."""
         container = self.node(node)
+        if container.status != "running":
+            raise LabError(f"node {node} does not run: it is {container.status}")
         self._do(container.pause)
         self._see(container, "paused")
 
     def resume(self, node: int) -> None:
-        """Thaw a node."""
+        """Thaw a node. LabError if it is not paused."""
         container = self.node(node)
+        if container.status != "paused":
+            raise LabError(f"node {node} is not paused: it is {container.status}")
         self._do(container.unpause)
         self._see(container, "running")
 
@@ -174,13 +187,21 @@ class Cluster:
 
     # -- start -------------------------------------------------------------------------------------
 
-    def _refuse_second(self, progress: Progress) -> None:
+    def refuse_second(self, progress: Progress) -> None:
+        """Return when the name is free, leftovers removed; AlreadyRunningError, StartAtWorkError, CannotError."""
         state = self.state()
         if state is State.COMMITTED:
             name, size = self.names.cluster, self.size()
             raise AlreadyRunningError(f'cluster "{name}" is already running: {size} nodes')
         if state is State.STARTING:
             raise StartAtWorkError(self.names.cluster)
+        if state is State.DAMAGED:
+            name = self.names.cluster
+            if any(container.status in ("running", "paused") for container in self.nodes().values()):
+                raise CannotError(f'cluster "{name}" is running, but its power switch has died: no STOMITH.\n'
+                                  f"Remove it: moslab --cluster {name} down")
+            with progress.stage(f'remove what is left of cluster "{name}", none of whose nodes runs'):
+                remove(self.client, name)
         self.sweep_leftovers(progress)
 
     def _start(self, size: int, image: str, progress: Progress, pool: ThreadPoolExecutor) -> Guard:

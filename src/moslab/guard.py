@@ -6,7 +6,8 @@ Rules:
    name makes a second start of the same cluster fail.
 2. While the input is open and nothing was committed, the cluster is being made. If this process dies, in
    whatever way, the engine closes the input and the guard removes the cluster by its label.
-3. :meth:`Guard.commit` ends that: from then on the container is only the power switch.
+3. :meth:`Guard.commit` ends that: from then on the container is only the power switch. A cluster that was complete is
+   no leftover, even when its power switch has died.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class State(enum.Enum):
     STARTING = "starting"       # a start is at work
     SWEEPING = "sweeping"       # a start died, and its guard is removing what it made
     COMMITTED = "committed"     # the cluster is complete
+    DAMAGED = "damaged"         # it was complete, and its power switch has died
 
 
 class Guard:
@@ -59,7 +61,7 @@ class Guard:
         we think, else LabError.
         """
         self._client = client
-        self._names = names
+        self._names, self._size = names, size
         path = socket_for_containers(client)
         try:
             self.container = client.containers.create(
@@ -98,6 +100,8 @@ class Guard:
 
     def commit(self) -> None:
         """The cluster is complete and stays."""
+        labels = self._names.labels("complete", size=self._size)
+        self._client.volumes.create(self._names.complete, labels=labels)
         self._streams.send(b"commit\n")
         self._hear("committed")
         self._streams.close()
@@ -134,13 +138,21 @@ def state_of(client: docker.DockerClient, names: Names) -> State:
         if container.status == "created" and _age_s(client, container.attrs) < NEWBORN_S:
             return State.STARTING
         if container.status != "running":
-            return State.ABSENT
+            return _without_switch(client, names)
         said = container.logs(stdout=True, stderr=False).split()
     except NotFound:
-        return State.ABSENT
+        return _without_switch(client, names)
     if b"sweeping" in said:
         return State.SWEEPING
     return State.COMMITTED if b"committed" in said else State.STARTING
+
+
+def _without_switch(client: docker.DockerClient, names: Names) -> State:
+    try:
+        client.volumes.get(names.complete)
+    except NotFound:
+        return State.ABSENT
+    return State.DAMAGED
 
 
 def _age_s(client: docker.DockerClient, attributes: dict[str, Any]) -> float:

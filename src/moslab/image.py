@@ -6,7 +6,8 @@ Rules:
    else is read. The same content gives the same bytes, hence the same name; an image that exists is never
    built again.
 2. Everything goes through the engine's API as a tar stream.
-3. After a build, this project's older images go, but for the newest ``KEEP`` and those that a container uses.
+3. After a build, this project's images older than an hour go, but for the newest ``KEEP`` and those that a container
+   uses.
 
 MOSLAB_COVERAGE=1 gives a variant in which every program of a node measures itself; see :mod:`moslab.measure`.
 """
@@ -17,6 +18,7 @@ import hashlib
 import io
 import os
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from moslab.base import BASE, ensure_base
 from moslab.errors import LabError
 from moslab.progress import Progress, Stage
 
+YOUNG_S = 3600.0
+"""An image younger than this may be about to be used by another command."""
 REPOSITORY = "mosha-node"
 LABEL = "org.mosha.image=node"
 KEEP = 2
@@ -119,7 +123,8 @@ def _build(client: docker.DockerClient, context: bytes, name: str, stage: Stage)
 
 def _prune(client: docker.DockerClient) -> None:
     """Rule 3."""
-    images = client.api.images(filters={"label": LABEL})
+    before = time.time() - YOUNG_S
+    images = [image for image in client.api.images(filters={"label": LABEL}) if int(image["Created"]) < before]
     for image in sorted(images, key=lambda image: int(image["Created"]), reverse=True)[KEEP:]:
         for name in image["RepoTags"] or []:
             if name.startswith(f"{REPOSITORY}:"):

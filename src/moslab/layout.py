@@ -76,11 +76,16 @@ class Names:
     def san(self) -> str:
         return f"mosha-{self.cluster}-san"
 
+    @property
+    def complete(self) -> str:
+        """The volume that says that the cluster was complete; labels of what exists cannot be changed."""
+        return f"mosha-{self.cluster}-complete"
+
     def node(self, node: int) -> str:
         return f"mosha-{self.cluster}-node{node}"
 
     def labels(self, role: str, node: int | None = None, size: int | None = None) -> dict[str, str]:
-        """``role``: node, power, client, network or san."""
+        """``role``: node, power, client, network, san or complete."""
         labels = {CLUSTER: self.cluster, ROLE: role}
         if node is not None:
             labels[NODE] = str(node)

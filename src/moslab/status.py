@@ -23,6 +23,15 @@ STATES = {"running": "running", "paused": "paused"}
 """The engine's words for a container that has power; any other is "off"."""
 
 
+WORDS = {
+    State.COMMITTED: "running",
+    State.DAMAGED: "running without its power switch: no STOMITH",
+    State.STARTING: "starting",
+    State.SWEEPING: "being removed",
+    State.ABSENT: "absent",
+}
+
+
 def status(cluster: Cluster) -> dict[str, Any]:
     """{"cluster", "state", "quorum", "seen_by", "nodes": [{id, state, agent, address}], "groups": [{name,
     owner, …}]}.
@@ -32,14 +41,14 @@ def status(cluster: Cluster) -> dict[str, Any]:
     run.
     """
     state = cluster.state()
-    if state not in (State.COMMITTED, State.STARTING):
+    if state in (State.ABSENT, State.SWEEPING):
         cluster.size()
     containers = cluster.nodes()
     view = _view({node: c for node, c in containers.items() if c.status == "running"})
     agents = {node["id"]: node["state"] for node in view.get("nodes", [])}
     return {
         "cluster": cluster.names.cluster,
-        "state": "running" if state is State.COMMITTED else "starting",
+        "state": WORDS[state],
         "quorum": bool(view.get("quorum")),
         "seen_by": view.get("node"),
         "nodes": [

@@ -47,8 +47,10 @@ def test_a_node_dies_comes_back_freezes_and_thaws(running: Lab) -> None:
     assert "node 9" in running.moslab("kill", "9", exit_code=2)
     boot = in_node(running, 3, "cat", "/proc/sys/kernel/random/boot_id").stdout
     in_node(running, 3, "sh", "-c", "touch /root/disk /run/memory /dev/shm/memory")
+    assert "runs already" in running.moslab("start", "3", exit_code=1)
+    assert "not paused" in running.moslab("resume", "3", exit_code=1)
     assert running.moslab("kill", "3") == "node 3 is off\n"
-    assert running.moslab("kill", "3") == "node 3 is off\n"
+    assert "off already" in running.moslab("kill", "3", exit_code=1)
     assert running.status()["nodes"][2]["state"] == "off"
     assert "openmosixd" in running.moslab("logs", "3")
     eventually(lambda: running.status()["nodes"][2]["agent"], lambda agent: agent not in ("up", "suspect"), within_s=30,
@@ -207,3 +209,16 @@ def test_the_state_of_a_start_can_be_seen(lab: Lab, monkeypatch: pytest.MonkeyPa
     lab.cluster.up(2, Progress())
     assert [(state["state"], len(state["nodes"])) for state in seen] == [("starting", 2)]
     assert lab.status()["state"] == "running"
+
+
+def test_a_complete_cluster_is_no_leftover_when_its_power_switch_dies(running: Lab) -> None:
+    """Looking must not destroy: only `down` removes it, or a new start once no node of it runs."""
+    running.client.containers.get(running.cluster.names.power).kill()
+    eventually(running.cluster.state, lambda state: state is State.DAMAGED, within_s=GONE_LIMIT_S, what="it is damaged")
+    assert "without its power switch" in running.moslab("status")
+    assert len(running.status()["nodes"]) == 3
+    assert "power switch has died" in running.moslab("up", "3", exit_code=2)
+    for number in (1, 2, 3):
+        running.moslab("kill", str(number))
+    assert "none of whose nodes runs" in running.moslab("up", "3")
+    assert "3 running, quorum" in running.moslab("status")

@@ -176,3 +176,30 @@ def test_a_crash_of_openmosix_or_of_the_agent_is_mended_by_init(cluster: Cluster
     wait_all_up(cluster)
     wait_running(cluster, "kv")
     assert run(node, ["mosctl", "whois"]).stdout == f"This is openMosix #{owner}\n"
+
+
+def test_bystanders_that_come_and_go_do_not_touch_the_service(cluster: Cluster) -> None:
+    """One that came back supports the owner again: the death of the other one then moves nothing."""
+    owner = wait_running(cluster, "kv")
+    since = group(cluster, "kv")["since"]
+    bystanders = [node for node in cluster.nodes() if node != owner]
+    for node in [*bystanders, *bystanders]:
+        cluster.kill(node)
+        cluster.start(node)
+        wait_all_up(cluster)
+        eventually(
+            lambda: voters(cluster, "kv"), lambda seen: seen == set(cluster.nodes()), within_s=MOVE_LIMIT_S,
+            what="all nodes vote for the owner", every_s=0.3,
+        )  # fmt: skip
+    now = group(cluster, "kv")
+    assert (now["owner"], now["since"]) == (owner, since)
+
+
+def voters(cluster: Cluster, name: str) -> set[int]:
+    """The nodes whose record, read through MFS, has a vote for the group's owner."""
+    nodes = cluster.nodes()
+    owner = group(cluster, name).get("owner")
+    script = "for n in /mfs/[0-9]*; do tail -n 1 $n/var/mosix-ha/beat; echo; done"
+    shown = run(nodes[int(owner or 1)], ["sh", "-c", script])
+    records = [json.JSONDecoder().raw_decode(line)[0] for line in shown.stdout.splitlines() if line.startswith("{")]
+    return {record["node"] for record in records if record["votes"].get(name, [None])[0] == owner}

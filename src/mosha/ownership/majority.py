@@ -11,12 +11,15 @@ Rules (docs/ownership.md has the argument):
    opened again after it was withdrawn. A claim that has had a majority is withdrawn only when no process of the group
    is left here; one that has not had it yields to the claim of a node that comes first for this group.
 3. A voter has one vote per group. It votes for a claim only if it has no vote, and the epoch is above all that it ever
-   voted for. Of several claims it takes the one whose node comes first for this group.
+   voted for, or it is the very claim that it voted for last, or the one that a majority is seen to vote for (a voter
+   that took its vote back, or forgot it, supports the owner again; the claims it passes over have never had a
+   majority). Of several claims it takes the one whose node comes first for this group.
 4. A voter takes its vote back only if it saw the claimant's record without the claim, or a later identity of that
    node, or knows the identity to be dead (fenced), or has not seen the claimant's record change for F L.
 5. A voter that may have forgotten votes does not vote before W has passed since its start.
 6. The lease of a claim ends L after the Q-th latest of the times at which this node began to write the beats that are
-   echoed in records that hold a vote for the claim. The own vote counts as of now.
+   echoed in records that hold a vote for the claim. The own vote counts as of now. A lease once earned is not lost
+   before its end: the votes that earned it outlive it.
 7. Records of another configuration (map or times) do not count.
 
 Why never two: the votes that make an owner's lease last until t0 + L were each seen with an echo of a beat that was
@@ -38,6 +41,9 @@ DEAD_MAX = 256              # identities of fenced nodes that are passed on, new
 BEATS_MAX = 4096            # own beats whose start is remembered
 
 
+Vote = tuple[int, str, int]     # for a claim: node, nonce, epoch
+
+
 @dataclass
 class Peer:
     """What was last read of another node, and since when it stands still."""
@@ -48,7 +54,7 @@ class Peer:
     counts: bool = False                                     # same configuration
     claims: dict[str, int] = field(default_factory=dict)     # group -> epoch
     votes: dict[str, list[Any]] = field(default_factory=dict)        # group -> [node, nonce, epoch]
-    epochs: dict[str, int] = field(default_factory=dict)
+    last: dict[str, list[Any]] = field(default_factory=dict)         # the same, of the last vote ever given
     echo_nonce: str = ""
     echo_beat: int = -1
     unfit: frozenset[str] = frozenset()
@@ -72,7 +78,7 @@ class Majority:
         earlier: Record | None = None,
         may_vote_at: float = 0.0,
     ) -> None:
-        """``earlier``: this node's last record; its epochs are kept, and its votes where ``may_vote_at`` <= now."""
+        """``earlier``: this node's last record; the votes in it are kept only where ``may_vote_at`` <= now."""
         assert me in nodes
         self.me, self.nonce, self.nodes, self.timing = me, nonce, nodes, timing
         self.quorum = len(nodes) // 2 + 1
@@ -84,9 +90,9 @@ class Majority:
         self._beat = 0
         self._began: dict[int, float] = {}
         self._claims: dict[str, int] = {}
-        self._held: set[str] = set()                 # groups whose claim has had a majority
-        self._votes: dict[str, tuple[int, str, int]] = {}
-        self._epochs: dict[str, int] = {}
+        self._earned: dict[str, float] = {}          # the end of the longest lease that a claim has had
+        self._votes: dict[str, Vote] = {}
+        self._last: dict[str, Vote] = {}
         self._free_since: dict[str, float] = {}
         self._closed_until: dict[str, float] = {}
         if earlier:
@@ -108,7 +114,7 @@ class Majority:
         if (record["nonce"], record["beat"]) != (peer.nonce, peer.beat):
             peer.nonce, peer.beat, peer.changed_at = record["nonce"], record["beat"], now
         peer.counts = record["configuration"] == self.configuration
-        peer.claims, peer.votes, peer.epochs = record["claims"], record["votes"], record["epochs"]
+        peer.claims, peer.votes, peer.last = record["claims"], record["votes"], record["last"]
         peer.echo_nonce, peer.echo_beat = record["echo"].get(str(self.me), ["", -1])
         peer.unfit = frozenset(record["unfit"])
         for nonce in record["dead"]:
@@ -128,7 +134,7 @@ class Majority:
     def step(self, now: float) -> None:
         for group in [g for g in self._votes if self._void(now, g)]:
             del self._votes[group]
-        for group in [g for g in self._claims if g not in self._held]:
+        for group in [g for g in self._claims if g not in self._earned]:
             if self._must_yield(now, group):
                 self._close(now, group)
             elif self._refused(group):
@@ -137,8 +143,9 @@ class Majority:
             for group in sorted({g for peer in self.peers.values() for g in peer.claims} | set(self._claims)):
                 self._vote(now, group)
         for group in self._claims:
-            if self.lease_end(now, group) is not None:
-                self._held.add(group)
+            end = self.lease_end(now, group)
+            if end is not None:
+                self._earned[group] = end
 
     def want(self, now: float, group: str) -> None:
         if group in self._claims or group in self.unfit or not self.quorate(now):
@@ -155,7 +162,7 @@ class Majority:
 
     def renounce(self, group: str) -> None:
         self._claims.pop(group, None)
-        self._held.discard(group)
+        self._earned.pop(group, None)
         self._free_since.pop(group, None)
         if self._votes.get(group, (0,))[0] == self.me:
             del self._votes[group]
@@ -167,7 +174,7 @@ class Majority:
             "echo": {str(n): [p.nonce, p.beat] for n, p in self.peers.items() if p.beat >= 0},
             "claims": dict(self._claims),
             "votes": {group: list(vote) for group, vote in self._votes.items()},
-            "epochs": dict(self._epochs),
+            "last": {group: list(vote) for group, vote in self._last.items()},
             "dead": list(self.dead),
             "unfit": sorted(self.unfit),
         }
@@ -185,21 +192,29 @@ class Majority:
         if epoch is None or self.nonce in self.dead:
             return None
         claim = (self.me, self.nonce, epoch)
-        starts = [self._echoed_at(p) for p in self.peers.values() if tuple(p.votes.get(group, ())) == claim]
+        voters = [peer for peer in self.peers.values() if group in peer.votes and _vote(peer.votes[group]) == claim]
+        starts = [self._echoed_at(peer) for peer in voters]
         if self._votes.get(group) == claim:
             starts.append(now)
-        return self._lease(starts)
+        ends = [end for end in (self._lease(starts), self._earned.get(group)) if end is not None]
+        return max(ends, default=None)
 
     def held(self, group: str) -> bool:
-        return group in self._held
+        return group in self._earned
 
     def owner(self, now: float, group: str) -> int | None:
-        votes = [tuple(p.votes[group]) for n, p in self.peers.items() if group in p.votes and self.alive(now, n)]
+        elected = self._elected(now, group)
+        return elected[0] if elected else None
+
+    def _elected(self, now: float, group: str) -> Vote | None:
+        """The claim that a majority is known to have voted for."""
+        living = [peer for node, peer in self.peers.items() if self.alive(now, node)]
+        votes = [_vote(peer.votes[group]) for peer in living if group in peer.votes]
         if group in self._votes:
             votes.append(self._votes[group])
         for vote, count in Counter(votes).items():
             if count >= self.quorum and vote[1] not in self.dead:
-                return int(vote[0])
+                return vote
         return None
 
     def condemned(self) -> bool:
@@ -248,13 +263,13 @@ class Majority:
         candidates = {n: epoch for n in self.peers for epoch in [self._open(now, n, group)] if epoch is not None}
         if group in self._claims:
             candidates[self.me] = self._claims[group]
-        seen = self._epochs.get(group, 0)
-        fresh = [node for node, epoch in candidates.items() if epoch > seen]
-        if fresh:
-            node = min(fresh, key=lambda n: preference(group, n))
-            nonce = self.nonce if node == self.me else self.peers[node].nonce
-            self._votes[group] = (node, nonce, candidates[node])
-            self._epochs[group] = candidates[node]
+        last = self._last.get(group)
+        votes = [(n, self.nonce if n == self.me else self.peers[n].nonce, e) for n, e in candidates.items()]
+        owned = self._elected(now, group)
+        votes = [vote for vote in votes if last is None or vote[2] > last[2] or vote in (last, owned)]
+        if votes:
+            vote = self._votes[group] = min(votes, key=lambda vote: preference(group, vote[0]))
+            self._last[group] = vote if last is None or vote[2] > last[2] else last
 
     def _must_yield(self, now: float, group: str) -> bool:
         """A claim that never had a majority yields to one that has it, and to one whose node comes first."""
@@ -267,17 +282,20 @@ class Majority:
     def _refused(self, group: str) -> bool:
         """A voter has voted for another claim of this epoch or a later one, and so cannot vote for this one."""
         claim = (self.me, self.nonce, self._claims[group])
-        ballots = [(p.epochs.get(group, 0), tuple(p.votes.get(group, ()))) for p in self.peers.values()]
-        ballots.append((self._epochs.get(group, 0), self._votes.get(group, ())))
-        return any(epoch >= claim[2] and vote != claim for epoch, vote in ballots)
+        last = [_vote(peer.last[group]) for peer in self.peers.values() if group in peer.last]
+        if group in self._last:
+            last.append(self._last[group])
+        return any(vote[2] >= claim[2] and vote != claim for vote in last)
 
     def _close(self, now: float, group: str) -> None:
         self.renounce(group)
         self._closed_until[group] = now + 2 * self.timing.beat_s
 
     def _epoch_seen(self, group: str) -> int:
-        seen = [peers.get(group, 0) for p in self.peers.values() for peers in (p.epochs, p.claims)]
-        return max(seen + [self._epochs.get(group, 0), self._claims.get(group, 0)])
+        seen = [peer.claims.get(group, 0) for peer in self.peers.values()]
+        seen += [peer.last[group][2] for peer in self.peers.values() if group in peer.last]
+        seen += [self._last[group][2]] if group in self._last else []
+        return max([0, self._claims.get(group, 0), *seen])
 
     def _turn(self, now: float, group: str) -> int:
         """How many fit nodes come before this one: those with fewer claims first, then by preference."""
@@ -292,29 +310,34 @@ class Majority:
         )
 
     def _remember(self, earlier: Record, now: float) -> None:
-        self._epochs = dict(earlier["epochs"])
+        self._last = {group: _vote(vote) for group, vote in earlier["last"].items()}
         for nonce in earlier["dead"]:
             self._dies(nonce)
         if self._may_vote_at <= now and earlier["configuration"] == self.configuration:
-            self._votes = {g: (v[0], v[1], v[2]) for g, v in earlier["votes"].items() if v[0] in self.nodes}
+            self._votes = {group: _vote(vote) for group, vote in earlier["votes"].items() if vote[0] in self.nodes}
+
+
+def _vote(written: list[Any]) -> Vote:
+    node, nonce, epoch = written
+    return node, nonce, epoch
 
 
 def well_formed(record: object) -> bool:
     """Whether a record that was read has the shape that :meth:`Majority.saw` relies on."""
     shape: dict[str, type] = {
         "nonce": str, "beat": int, "configuration": str, "echo": dict, "claims": dict, "votes": dict,
-        "epochs": dict, "dead": list, "unfit": list,
+        "last": dict, "dead": list, "unfit": list,
     }
     if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in shape.items()):
         return False
-    numbers = [*record["claims"].values(), *record["epochs"].values()]
+    numbers = [*record["claims"].values()]
     pairs = [*record["echo"].values()]
     return (
         all(isinstance(number, int) for number in numbers)
         and all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) and isinstance(p[1], int) for p in pairs)
         and all(
             isinstance(v, list) and len(v) == 3 and isinstance(v[0], int) and isinstance(v[1], str)
-            and isinstance(v[2], int) for v in record["votes"].values()
+            and isinstance(v[2], int) for v in [*record["votes"].values(), *record["last"].values()]
         )
         and all(isinstance(name, str) for name in [*record["dead"], *record["unfit"]])
     )

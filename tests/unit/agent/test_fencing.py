@@ -23,7 +23,7 @@ class Scene:
         self.beats[node] += 1
         record = {
             "nonce": f"n{node}", "beat": self.beats[node], "configuration": self.ownership.configuration,
-            "echo": {"2": ["me", self.ownership.beat(self.now)]}, "claims": claims or {}, "votes": {}, "epochs": {},
+            "echo": {"2": ["me", self.ownership.beat(self.now)]}, "claims": claims or {}, "votes": {}, "last": {},
             "dead": [], "unfit": [],
         }  # fmt: skip
         self.fencing.looked(node, True)
@@ -136,7 +136,7 @@ def test_the_lowest_living_node_shoots_first() -> None:
         fencing.heard(node, suspects)
         ownership.saw(scene.now, node, {
             "nonce": f"n{node}", "beat": scene.beats[node], "configuration": ownership.configuration,
-            "echo": {"3": ["me", ownership.beat(scene.now)]}, "claims": claims, "votes": {}, "epochs": {},
+            "echo": {"3": ["me", ownership.beat(scene.now)]}, "claims": claims, "votes": {}, "last": {},
             "dead": [], "unfit": [],
         })  # fmt: skip
 

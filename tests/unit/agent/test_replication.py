@@ -72,6 +72,34 @@ def test_a_bad_edit_changes_nothing_anywhere_and_is_reported_once(tmp_path: Path
     assert disks.contents()[0] == "kv start\n"
 
 
+@pytest.mark.parametrize("damage", ["kv start\nkv\n", None])
+def test_the_last_good_table_outlives_the_agent(tmp_path: Path, damage: str | None) -> None:
+    disks = Disks(tmp_path, 2, "kv start\n")
+    disks.talk()
+    for node in (0, 1):
+        if damage is None:
+            (disks.directories[node] / "hactl").unlink()
+        else:
+            disks.edit(node, damage)
+        disks.nodes[node] = disks.replica(node)
+    lines = disks.talk()
+    assert all(replica.table == {"kv": "start"} for replica in disks.nodes)
+    assert len([line for line in lines if "stays in force" in line]) == 2
+    disks.edit(0, "kv stop\n")
+    disks.talk()
+    assert all(replica.table == {"kv": "stop"} for replica in disks.nodes)
+
+
+def test_a_good_copy_that_is_torn_is_not_taken(tmp_path: Path) -> None:
+    disks = Disks(tmp_path, 1, "kv start\n")
+    disks.talk()
+    (disks.directories[0] / "hactl").unlink()
+    (disks.directories[0] / "hactl.good").write_text("kv st")
+    again = disks.replica(0)
+    again.look(may_number=True)
+    assert not again.loaded
+
+
 def test_an_empty_file_is_an_edit_like_another_but_a_missing_one_is_not(tmp_path: Path) -> None:
     disks = Disks(tmp_path, 2, "kv start\n")
     disks.talk()

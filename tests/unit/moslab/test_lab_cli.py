@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,45 @@ def test_bench_rows_are_medians_with_the_target(tmp_path: Path, monkeypatch: pyt
 def test_a_row_without_a_peer_shows_none() -> None:
     row = {**bench._row([1.0], [1.0]), "peer": None, "ratio": None, "peer_name": None}
     assert bench.table([row]).count(" -") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "by_make", "call"),
+    [
+        ("mosha", False, "moslab kill --group kv"),
+        ("two", False, "moslab --cluster two down"),
+        ("mosha", True, "make kill GROUP=kv"),
+        ("two", True, "make down CLUSTER=two"),
+    ],
+)
+def test_what_to_type_next_is_about_this_cluster(name: str, by_make: bool, call: str) -> None:
+    shown = cli._what_next(name, 1.0, by_make)
+    assert f"  {call}  " in shown
+    assert ("moslab" in shown) is not by_make
+
+
+def test_a_ctrl_c_while_modules_are_loaded_is_no_traceback() -> None:
+    code = (
+        "import sys, importlib.abc\n"
+        "class Finder(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'docker': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from moslab.entry import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "moslab: interrupted\n")
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    code = (
+        "import sys\nfrom moslab import cli\n"
+        "cli._down = lambda _arguments: print('x\\n' * 500_000) or 0\n"
+        "sys.exit(cli.main(['down']))\n"
+    )
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"{sys.executable} -c \"$0\" | head -1", code],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")

@@ -178,6 +178,8 @@ def test_never_twice_and_runs_after_the_heal(count: int, batch: int) -> None:
         for group in GROUPS:
             holders = [node.number for node in world.nodes if node.holds(world.time_s, group)]
             assert len(holders) == 1, f"seed {seed}: {group} is held by {holders} after the heal"
+            votes = [node.agent.says()["votes"].get(group, [0])[0] for node in world.nodes if node.agent]
+            assert votes == holders * count, f"seed {seed}: {group}: not every living node supports {holders}: {votes}"
     assert held > 0, "the schedules never reached a held group"
 
 
@@ -229,6 +231,42 @@ def test_the_schedules_catch_a_mutant(mutant: type[Majority]) -> None:
     pytest.fail(f"300 schedules did not catch {mutant.__name__}")
 
 
+def test_a_node_that_came_back_supports_the_owner_again() -> None:
+    """Reboot one bystander, then lose the other: the owner keeps its group, as a majority lives."""
+    world = World(3, 3)
+    world.run(5, faults=False)
+    (owner,) = [node for node in world.nodes if node.holds(world.time_s, "kv")]
+    first, second = (node for node in world.nodes if node is not owner)
+    assert owner.agent is not None
+    epoch = owner.agent.epoch("kv")
+    first.start(world.time_s, forgot=True)
+    world.run(8, faults=False)
+    second.agent = None
+    for _ in range(20):
+        world.run(0.5, faults=False)
+        assert owner.holds(world.time_s, "kv")
+    assert owner.agent.epoch("kv") == epoch
+
+
+def test_a_lease_that_was_earned_lasts_to_its_end() -> None:
+    """A voter that forgets its vote and begins anew does not end a lease at once."""
+    world = World(3, 3)
+    world.run(5, faults=False)
+    (owner,) = [node for node in world.nodes if node.holds(world.time_s, "kv")]
+    for node in world.nodes:
+        if node is not owner:
+            node.start(world.time_s, forgot=True)
+    assert owner.agent is not None
+    end = owner.agent.lease_end(owner.clock(world.time_s), "kv")
+    assert end is not None
+    left_s = end - owner.clock(world.time_s)
+    assert left_s > 0.5
+    world.run(left_s - 2 * STEP_S, faults=False)
+    assert owner.holds(world.time_s, "kv")
+    world.run(4 * STEP_S, faults=False)
+    assert not owner.holds(world.time_s, "kv")
+
+
 def test_an_unreachable_majority_gives_no_lease() -> None:
     world = World(1, 3)
     world.run(5, faults=False)
@@ -257,5 +295,6 @@ def test_a_record_of_another_shape_is_refused() -> None:
     for key in good:
         assert not well_formed({k: v for k, v in good.items() if k != key})
     assert not well_formed({**good, "votes": {"kv": [1, "x"]}})
+    assert not well_formed({**good, "last": {"kv": ["1", "x", 2]}})
     assert not well_formed({**good, "echo": {"2": ["x", "y"]}})
     assert not well_formed([])
