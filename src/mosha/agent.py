@@ -312,7 +312,8 @@ class Agent:
         page = status.page(now, self.ownership, self.fencing.suspects(now), records, self.hactl.table)
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)
-        status.write(self.config.var, "hastat.json", json.dumps({**page, "boottime": round(now, 3)}) + "\n")
+        stamp = {"boottime": round(now, 3), "boot": self._boot}
+        status.write(self.config.var, status.TWIN, json.dumps({**page, **stamp}) + "\n")
         if text != self._page:
             self._page = text
             status.write(self.config.var, "clstat", status.clstat_text(self._said))

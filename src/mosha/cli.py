@@ -14,7 +14,7 @@ from typing import Callable
 
 from mosha import __version__, agent, config, status
 from mosha.lives import AlreadyRuns
-from mosha.platform import linux
+from mosha.platform import linux, openmosix
 from mosha.resources import ip
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
@@ -86,7 +86,7 @@ def _run(settings: config.Config, _: argparse.Namespace) -> int:
 def _status(settings: config.Config, options: argparse.Namespace) -> int:
     while True:
         try:
-            page = status.read(settings.var, linux.boottime())
+            page = status.read(settings.var, linux.boottime(), openmosix.boot_id())
         except status.NotRunning as error:
             print(f"mosha: {error}", file=sys.stderr)
             return 1

@@ -96,8 +96,8 @@ class NotRunning(Exception):
     """No agent on this node writes its page."""
 
 
-def read(directory: Path, boottime: float) -> dict[str, Any]:
-    """The page that the agent on this node has written; raises NotRunning."""
+def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
+    """The page that the agent on this node has written lately, in this boot; raises NotRunning."""
     file = directory / TWIN
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -105,6 +105,8 @@ def read(directory: Path, boottime: float) -> dict[str, Any]:
         raise NotRunning(f"no agent has run on this node: there is no {file}") from None
     except ValueError:
         raise NotRunning(f"{file} is not a page of an agent") from None
+    if found.pop("boot", "") != boot:
+        raise NotRunning("the agent has not run since this node's boot")
     age_s = boottime - found.pop("boottime", 0.0)
     if not 0 <= age_s <= STALE_BEATS * found["beat"] + 1:
         raise NotRunning(f"the agent on this node does not run: {file} is {age_s:.1f} s old")

@@ -35,10 +35,14 @@ def wait_running(cluster: Cluster, name: str, other_than: int | None = None) -> 
 
 
 def wait_all_up(cluster: Cluster) -> None:
-    eventually(
-        lambda: [node["agent"] for node in status(cluster)["nodes"]],
-        lambda agents: set(agents) == {"up"}, within_s=MOVE_LIMIT_S, what="all agents are up", every_s=0.3,
-    )  # fmt: skip
+    """Until every node's own agent, in its present boot, sees all nodes up."""
+
+    def views() -> list[str]:
+        shown = [run(container, ["mosha", "status", "--json"]) for container in cluster.nodes().values()]
+        pages = [json.loads(answer.stdout) if answer.exit_code == 0 else {} for answer in shown]
+        return [node["state"] for page in pages for node in page.get("nodes", [{"state": "no agent"}])]
+
+    eventually(views, lambda seen: set(seen) == {"up"}, within_s=MOVE_LIMIT_S, what="all agents are up", every_s=0.3)
 
 
 def kv_address(cluster: Cluster) -> str:
