@@ -15,10 +15,11 @@ from typing import Any, Callable, Optional
 from emulator.powerswitch.engine import EngineError, query, with_labels
 
 LABEL = "org.mosha.cluster"
+ROLE = "org.mosha.role"
 
 Ask = Callable[[str, str, Optional[dict[str, Any]]], tuple[int, Any]]
 """(method, path, body) -> (HTTP status, decoded answer), as Engine.request."""
-Each = Callable[[Callable[[str], None], list[str]], Iterable[None]]
+Each = Callable[[Callable[[Any], None], list[Any]], Iterable[None]]
 """``map``, or that of a thread pool."""
 
 
@@ -38,11 +39,18 @@ def sweep(ask: Ask, cluster: str, spare: str | None = None, each: Each = map) ->
     def remove(path: str) -> None:
         ask("DELETE", path, None)
 
+    def end(container: dict[str, Any]) -> None:
+        if container["State"] == "running" and container["Labels"].get(ROLE) == "power":
+            # the engine removes it by itself when it ends; two removals at once confuse the engine's books
+            ask("POST", f"/containers/{container['Id']}/kill", None)
+        else:
+            remove(query(f"/containers/{container['Id']}", force=1, v=1))
+
     containers = [
         c for c in listed(query("/containers/json", all=1, filters=chosen))
         if not (spare and c["Id"].startswith(spare))
     ]
-    list(each(remove, [query(f"/containers/{c['Id']}", force=1, v=1) for c in containers]))
+    list(each(end, containers))
     networks = listed(query("/networks", filters=chosen))
     for network in networks if spare else []:
         ask("POST", f"/networks/{network['Id']}/disconnect", {"Container": spare, "Force": True})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,7 +16,8 @@ from moslab.layout import CLUSTER
 from moslab.wait import eventually
 
 REMOVE_LIMIT_S = 180.0
-REQUESTS_MAX = 12
+REQUESTS_MAX = 4
+STUCK_S = 30.0
 HINT = "Where that is a network without containers, the engine has lost count of them: restart the engine, then repeat."
 
 
@@ -35,9 +37,13 @@ def asker(client: docker.DockerClient) -> Ask:
 
 
 def remove(client: docker.DockerClient, cluster: str) -> list[str]:
-    """Remove all of a cluster; returns what was found. LabError if something stays ``REMOVE_LIMIT_S``."""
+    """Remove all of a cluster; returns what was found.
+
+    LabError if something stays ``REMOVE_LIMIT_S``, or ``STUCK_S`` after its last container went.
+    """
     ask = asker(client)
     found: list[str] = []
+    containers_gone_s: list[float] = []
     with ThreadPoolExecutor(REQUESTS_MAX) as pool:
 
         def round_of_removal() -> list[str]:
@@ -46,6 +52,10 @@ def remove(client: docker.DockerClient, cluster: str) -> list[str]:
             except EngineError as error:
                 raise LabError(str(error)) from None
             found.extend(name for name in left if name not in found)
+            if left and not any(name.startswith("container ") for name in left):
+                containers_gone_s.append(time.monotonic())
+                if containers_gone_s[-1] - containers_gone_s[0] > STUCK_S:
+                    raise LabError(f"the engine does not remove {', '.join(left)}")
             return left
 
         gone = f'cluster "{cluster}" is gone'
