@@ -160,7 +160,8 @@ def test_a_failed_once_is_told_and_not_repeated(boot: Boot) -> None:
     booted.wait_for(r"no-such-program\[\d+\]: .*not found")
     booted.wait_for(r"b: no-such-program\[\d+\] ended, exit code 127")
     assert booted.end() == 0
-    assert not any(line.startswith("init[1]: c:") for line in booted.lines)
+    # the end may come while `true` still runs: then it is told how that ended, by a signal
+    assert not any(line.startswith("init[1]: c:") and "signal 15" not in line for line in booted.lines)
 
 
 def test_zombies_of_others_are_reaped(boot: Boot) -> None:
