@@ -76,8 +76,7 @@ def test_a_task_that_hangs_fails_at_its_deadline_and_its_worker_is_replaced(crew
     assert time.monotonic() - began < 5
     crew.ask(0, "pid")
     assert crew.wait(4)[3][0] != first
-    with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
+    assert ended(first), "the one that hung was killed"
 
 
 def test_a_worker_that_dies_fails_its_tasks_and_is_replaced(crew: Crew) -> None:
