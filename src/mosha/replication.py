@@ -87,7 +87,8 @@ class Replica(Generic[T]):
         try:
             content = self._content(self._path)
         except OSError as error:
-            return self._report("unreadable", f"{self._path}: {error.strerror} (the last good one stays in force)")
+            force = "the last good one stays" if self.loaded else "nothing is"
+            return self._report("unreadable", f"{self._path}: {error.strerror} ({force} in force)")
         self._reported -= {"unreadable"}
         checksum = _checksum(content)
         if self.loaded and checksum == self.version.checksum:
@@ -129,15 +130,18 @@ class Replica(Generic[T]):
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _load(self, table: T, content: str) -> None:
-        self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
+        self._take_up(table, content)
         _replace(self._good, content)
+
+    def _take_up(self, table: T, content: str) -> None:
+        self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
 
     def _load_good(self) -> None:
         """Begin with what an earlier life had in force, if it left a whole copy of that version."""
         try:
             content = self._content(self._good)
             if _checksum(content) == self.version.checksum:
-                self._load(self._parse(content, str(self._good)), content)
+                self._take_up(self._parse(content, str(self._good)), content)
         except (OSError, TableErrors):
             pass
 

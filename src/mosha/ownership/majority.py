@@ -330,10 +330,9 @@ def well_formed(record: object) -> bool:
     }
     if not isinstance(record, dict) or any(not isinstance(record.get(key), kind) for key, kind in shape.items()):
         return False
-    numbers = [*record["claims"].values()]
     pairs = [*record["echo"].values()]
     return (
-        all(isinstance(number, int) for number in numbers)
+        all(isinstance(epoch, int) for epoch in record["claims"].values())
         and all(isinstance(p, list) and len(p) == 2 and isinstance(p[0], str) and isinstance(p[1], int) for p in pairs)
         and all(
             isinstance(v, list) and len(v) == 3 and isinstance(v[0], int) and isinstance(v[1], str)
