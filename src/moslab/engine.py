@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,9 +156,13 @@ def _start(root: list[str]) -> None:
             return
         except LabError:
             pass  # the script wants what a small machine has not; dockerd itself may do without
-    command = f"exec dockerd >>{LOG_FILE} 2>&1 </dev/null"
-    subprocess.Popen([*root, "setsid", "sh", "-c", command], start_new_session=True, stdin=subprocess.DEVNULL,
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _start_alone(root)
+
+
+def _start_alone(root: list[str]) -> None:
+    """Start dockerd as nobody's child: it outlives this command, and a test run that started it has not to reap it."""
+    command = f"setsid dockerd >>{LOG_FILE} 2>&1 </dev/null &"
+    host.run_checked([*root, "sh", "-c", command], limit_s=START_LIMIT_S)
 
 
 def _diagnosis(place: Where, error: Exception) -> str:

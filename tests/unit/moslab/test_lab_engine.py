@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from docker.context import ContextAPI
 from moslab import engine, host
 from moslab.errors import CannotError
 from moslab.progress import Progress
+from moslab.wait import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -167,3 +170,21 @@ def test_the_command_without_an_engine_ends_with_2_and_no_traceback(tmp_path: Pa
         assert done.returncode == 2, (command, done.stderr)
         assert "none.sock" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_the_engine_that_is_started_is_not_our_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child that nobody reaps ends a long test run with a warning: the first CI run failed on that."""
+    dockerd = tmp_path / "dockerd"
+    dockerd.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/pid.new\nmv {tmp_path}/pid.new {tmp_path}/pid\nexec sleep 60\n")
+    dockerd.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(engine, "LOG_FILE", str(tmp_path / "log"))
+    engine._start_alone([])
+    eventually((tmp_path / "pid").exists, within_s=20, what="dockerd runs")
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        assert parent != os.getpid()
+        assert os.getsid(pid) not in {os.getsid(0), 0}
+    finally:
+        os.kill(pid, signal.SIGKILL)
