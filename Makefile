@@ -10,7 +10,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit check coverage bench-up wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit check coverage bench-up bench-failover wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -62,6 +62,9 @@ coverage: .venv/.dev ## all tests, counting subprocesses and the code in contain
 
 bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/up.json
 	@$(BIN)/moslab bench-up
+
+bench-failover: .venv/.dev ## cold start, failover, planned move; N = 3, 5, 8: out/bench/failover.json (about 25 minutes)
+	@$(BIN)/moslab bench-failover
 
 ##@ What is shipped
 mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file

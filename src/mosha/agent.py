@@ -1,278 +1,280 @@
-"""The agent: one process, one loop. It observes, steps the state machines, acts, and publishes this node's record.
+"""The agent: it observes, steps the state machines, acts, and publishes this node's record.
 
 Rules:
 
-1. Nothing in the loop blocks: what may is given to workers. Local files of the agent are small and on a local disk.
-2. One life at a time (:mod:`mosha.lives`); the record of a life is written only when nothing of an earlier one is left.
-3. The state machines are stepped after news and at every beat, with one time for the whole round.
-4. Whatever cannot go on ends this life in order, and init begins the next: a changed map, a condemned identity.
+1. It has nothing of its machine but the port, :mod:`mosha.platform.world`: what may block is a task, whose answer comes
+   later; its own files are small and on a local disk.
+2. :meth:`Agent.round` never blocks. The state machines are stepped after news and at every beat, with one time for the
+   whole round; a round without either costs a look at the clock.
+3. One life at a time: an agent begins only when nothing of an earlier life is left on its node (the world sees to it),
+   so nothing is published before.
+4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
+   when nothing of it is left. What else cannot go on, as other voters on the map, ends this life in order, and init
+   begins the next.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
-import os
-import secrets
-import selectors
-import signal
-import socket
-from typing import Any, Callable
+from functools import partial
+from typing import Any
 
 from mosha import status
 from mosha.config import Config
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
-from mosha.lives import Life
-from mosha.monitor import STOP
-from mosha.ownership import Record
-from mosha.ownership.majority import Majority, well_formed
-from mosha.platform import linux, openmosix
-from mosha.platform.record import RecordFile
-from mosha.platform.workers import Workers
+from mosha.ownership import identity as identities
+from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
+from mosha.ownership.housekeeping import clean
+from mosha.ownership.slot import PER_FILE
+from mosha.ownership.voter import Voter
+from mosha.place import Place
+from mosha.placement import rank
+from mosha.platform import record
+from mosha.platform.world import World
 from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
-from mosha.timing import LOOK_LIMIT_S
+from mosha.timing import RHO
 
 log = logging.getLogger(__name__)
 
-WORKERS = 4
-ASK_LIMIT_S = 10.0           # for the own number and the map
-ASK_AGAIN_S = 0.05           # while openMosix is not configured yet; doubled up to a second
+MAP_LIMIT_S = 10.0
 MAP_CHECK_BEATS = 8
+CLEAN_BEATS = 20
+CLOCKS_APART_S = 0.001       # a look at two clocks is not one instant
 FETCH_LIMIT_S = 10.0
-END_EARLIER_S = 10.0
 STOP_LIMIT_S = 40.0          # for the groups to stop in order when the agent is told to end
-REOPEN_BEATS = 2.5           # a record that stood still this long is opened anew
-EAGER_LEASES = 2
-FOUNDED = "founded"          # marker of an installer: no vote was ever given on this disk, no need to wait
+PROBE_LIMIT_S = 5.0
+RECORDS_AT_A_TIME = 8
+ANNOUNCE_BEATS = 1.2         # the groups run on for so long after it was said that they will be given up
+PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
+STATE = "state"              # the number of the latest life on this disk
+STATE_BYTES_MAX = 64
+WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
+Record = dict[str, Any]
 
 
 class Ended(Exception):
-    """This life is over; the argument is the exit code."""
+    """This life is over."""
 
-
-class _Looks:
-    """When each other node is looked at again."""
-
-    def __init__(self, nodes: list[int], now: float) -> None:
-        self.due = dict.fromkeys(nodes, now)
-        self.flying: set[int] = set()
-        self.reopened: dict[int, float] = {}
-
-    def next_due(self) -> float:
-        return min((due for node, due in self.due.items() if node not in self.flying), default=float("inf"))
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class Agent:
-    """One life. :meth:`run` returns the exit code."""
+    """One life. The world calls :meth:`round`, :meth:`leash_ready` and :meth:`leave`, and the answers of tasks."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, world: World) -> None:
         self.config, self.timing = config, config.timing
-        self._clock: Callable[[], float] = linux.boottime
-        openmosix.stay_home(config.procbase)
-        self._life = Life(config.rundir)
-        self._selector = selectors.DefaultSelector()
-        self._workers = Workers(WORKERS, openmosix.OpenMosix(config).tasks(), self._selector, self._clock)
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._world = world
+        self._place: Place | None = Place(world)
+        self._news = True                            # something was delivered since the last round
+        self._due = world.now()
         self._leaving: str | None = None
-        self._stop_by = float("inf")
-        self._watched: dict[str, int] = {}           # group -> descriptor of its leash
-        self._catch_signals()
+        self._stop_from = self._stop_by = float("inf")
+        self._void_said = ""
+
+    def round(self) -> float:
+        """Do all that is to be done now; the absolute time at which it wants to be called again at the latest.
+
+        Raises Ended when this life is over, OSError when its own disk fails.
+        """
+        now = self._world.now()
+        if self._place is not None:
+            if self._leaving:
+                raise Ended(0)
+            if self._place.found is None:
+                return self._place.step(now)
+            self._begin(now, *self._place.found)
+            self._place = None
+        if self._news or now >= self._due:
+            self._news = False
+            self._step(now)
+        return self._due
+
+    def leave(self, reason: str) -> None:
+        """Begin an orderly end of this life; no more than once."""
+        if not self._leaving:
+            log.warning("leaving: %s", reason)
+            now = self._world.now()
+            self._leaving, self._news = reason, True
+            self._stop_from = now + (ANNOUNCE_BEATS * self.timing.beat_s if self._has_heirs(now) else 0.0)
+            self._stop_by = self._stop_from + STOP_LIMIT_S
+
+    def _has_heirs(self, now: float) -> bool:
+        """Whether it is worth announcing that the groups are about to be given up, before they are stopped."""
+        if self._place is not None or not self.ownership.held_groups() or not self.ownership.quorate(now):
+            return False
+        return any(self.ownership.alive(now, node) for node in self.nodes - {self.me})
+
+    def leash_ready(self, group: str) -> None:
+        """The group's leash has something to report, or is gone."""
+        self.groups.receive(group)
+        self._news = True
 
     # ---- life -------------------------------------------------------------------------------------------------
 
-    def run(self) -> int:
-        """Live until told to end (0), or until this identity has to end (1)."""
-        try:
-            if not self._life.end_earlier(END_EARLIER_S):
-                log.error("processes of an earlier life do not end within %g s", END_EARLIER_S)
-                return 1
-            me, nodes = self._find_place()
-            self._begin(me, nodes)
-            while True:
-                self._round()
-        except Ended as end:
-            return int(end.args[0])
-        finally:
-            self._workers.close()
-
-    def _find_place(self) -> tuple[int, frozenset[int]]:
-        """Wait until openMosix knows this node's number and the map."""
-        wait_s, reported = ASK_AGAIN_S, False
-        while True:
-            me, nodes = self._ask("whois"), self._ask("nodes")
-            if isinstance(me, int) and isinstance(nodes, list) and me in nodes:
-                return me, frozenset(nodes)
-            if not reported and wait_s > 10 * ASK_AGAIN_S:
-                log.info("openMosix is not configured yet (number %s, map %s)", me, nodes)
-                reported = True
-            self._turn(self._clock() + wait_s)
-            if self._leaving:
-                raise Ended(0)
-            wait_s = min(1.0, 2 * wait_s)
-
-    def _ask(self, task: str) -> Any:
-        """The answer of a task, or the error's text; the loop goes on meanwhile."""
-        answers: list[Any] = []
-        self._workers.submit(
-            0, task, [], ASK_LIMIT_S, lambda result, error: answers.append(str(error) if error else result)
+    def _begin(self, now: float, me: int, nodes: frozenset[int]) -> None:
+        self.me, self.nodes = me, nodes
+        self._boot = self._world.boot_id()
+        self.voters = self.config.voters_of(nodes)
+        number = self._number()
+        self.voter = None if me not in self.voters else Voter(
+            me, self.voters, configuration(self.voters, self.timing), self.timing.recovery_s, self._world.var,
+            self._boot, number, now, self._world.nonce, self._world.wall,
         )
-        while not answers:
-            self._turn(self._clock() + ASK_LIMIT_S)
-        return answers[0]
-
-    def _begin(self, me: int, nodes: frozenset[int]) -> None:
-        now = self._clock()
-        self.me = me
-        self.config.var.mkdir(parents=True, exist_ok=True)
-        self._record = RecordFile(self.config.var)
-        self._boot = openmosix.boot_id()
-        earlier = self._record.read()
-        if not (well_formed(earlier) and earlier):
-            earlier = None
-        self.ownership = Majority(
-            me, secrets.token_hex(8), nodes, self.timing, now, earlier, self._may_vote_at(now, earlier)
-        )
-        self.fencing = Fencing(self.ownership, self.config.stomith_timeout_s + 1)
-        environment = {"MOSHA_NODE": str(me)}
-        self.groups = Groups(
-            self.ownership, self.timing, environment, f"{self.config.procbase}/self/lock", self._agent_fds
-        )
-        self.cltab: Replica[Cltab] = Replica(self.config.var, "cltab", cltab.parse, Cltab((), {}))
-        self.hactl: Replica[dict[str, str]] = Replica(self.config.var, "hactl", hactl.parse, {})
-        self._looks = _Looks(sorted(nodes - {me}), now)
+        var = self._world.var, self.config.var
+        self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
+        self.hactl: Replica[dict[str, str]] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
         self._records: dict[int, Record] = {}
+        self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
+        self._reading: set[int] = set()
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
-        self._news_at = now
+        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen
         self._fetching: set[str] = set()
         self._page = ""
-        log.info("node %d of %d, identity %s, quorum %d", me, len(nodes), self.ownership.nonce, self.ownership.quorum)
+        self._new_identity(now)
+        self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank)
 
-    def _may_vote_at(self, now: float, earlier: Record | None) -> float:
-        """At once if no vote can have been forgotten: same boot and a whole record, or never any vote before."""
-        founded = self.config.var / FOUNDED
-        if founded.exists():
-            founded.unlink()
-            if earlier is None:
-                return now
-        if earlier is not None and earlier.get("boot") == self._boot != "":
-            return now
-        log.info("votes may have been forgotten: voting again in %.1f s", self.timing.recovery_s)
-        return now + self.timing.recovery_s
+    def _number(self) -> int:
+        """Of the latest life that this disk remembers, 0 for none."""
+        text = (self._world.var.read(STATE, STATE_BYTES_MAX) or b"").decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else 0
 
-    # ---- the loop ---------------------------------------------------------------------------------------------
+    def _new_identity(self, now: float) -> None:
+        """Nothing of an earlier one is left; its number is durable before it is used (R4)."""
+        number = self._number() + 1
+        self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
+        identity = identities.make(self.me, number, self._world.nonce())
+        self.ownership = DiskPaxos(identity, self.voters, self.timing, now, self.voter, self._world.uniform)
+        self.fencing = Fencing(self.ownership, bool(self.config.stomith))
+        log.info("identity %s, voters %s", identity, sorted(self.voters))
 
-    def _round(self) -> None:
-        now = self._clock()
+    def _step(self, now: float) -> None:
         if now > self._next_beat + self.timing.beat_s:
             log.warning("late by %.3f s", now - self._next_beat)
             self.fencing.late(now)
-        self._watch_leashes()
-        for node in [n for n, due in self._looks.due.items() if due <= now and n not in self._looks.flying]:
-            self._look(now, node)
         beat_due = now >= self._next_beat
         if beat_due:
             self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
             self._beats += 1
+            self._watch(now)
             self._look_at_tables(now)
+            if self._beats % CLEAN_BEATS == 0 and self.voter is not None and self.ownership.quorate(now):
+                clean(self.ownership, self._world.var)
             if self._beats % MAP_CHECK_BEATS == 0:
-                self._workers.submit(0, "nodes", [], ASK_LIMIT_S, self._map_seen)
-        self.ownership.unfit = self.groups.unfit(now)
+                self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
         self.ownership.step(now)
-        self.groups.step(now, {} if self._leaving else self.hactl.table, self.cltab.table)
-        self._shoot(now)
+        runs_nothing = now >= self._stop_from or self.config.arbitrator
+        self.groups.step(now, {} if runs_nothing else self.hactl.table, self.cltab.table)
+        self._fence(now)
         self._publish(now, beat_due)
+        for call in self.ownership.calls(now):
+            self._submit(call)
+        self._read_records()
         self._end_if_due(now)
-        self._turn(min(self._next_beat, self._looks.next_due()))
+        stop_from = self._stop_from if now < self._stop_from else float("inf")
+        dues = [self.ownership.next_due(now), self.fencing.next_due(now), self.groups.next_due(now)]
+        self._due = min(self._next_beat, stop_from, *dues)
 
-    def _turn(self, until: float) -> None:
-        """Wait for events, at most until then, and handle them."""
-        due = self._workers.next_due()
-        wake = until if due is None else min(until, due)
-        for key, _ in self._selector.select(max(0.0, wake - self._clock())):
-            if key.fileobj in self._selector.get_map():      # an earlier callback may have unregistered it
-                key.data()
-        self._workers.tick()
+    def _watch(self, now: float) -> None:
+        """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
+        others = sorted(self.nodes)
+        if len(others) > WATCH_ALL_MAX:
+            at = self._beats * PER_FILE % len(others)
+            others = others[at : at + PER_FILE]
+        self.ownership.watched = {self.me, *self.voters, *others, *self.ownership.owners(now)}
+        skew = self._world.skew()
+        if skew is not None:
+            if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:
+                self.ownership.distrust(f"the clocks of this machine went apart by {skew - self._skew[0]:.3f} s")
+            self._skew = skew, now
 
-    def _watch_leashes(self) -> None:
-        """Have the selector watch exactly the leashes that exist."""
-        present = {name: leash.fileno() for name, leash in self.groups.leashes()}
-        for name in [name for name, fd in self._watched.items() if present.get(name) != fd]:
-            del self._watched[name]
-        for name, fd in present.items():
-            if name not in self._watched:
-                self._watched[name] = fd
-                self._selector.register(fd, selectors.EVENT_READ, lambda name=name: self._leash_readable(name))
+    def _submit(self, call: Call) -> None:
+        def answered(result: Any, error: OSError | None) -> None:
+            if call.done(self._world.now(), None if error else result):
+                self._news = True
 
-    def _leash_readable(self, name: str) -> None:
-        self.groups.receive(name)
-        if name not in dict(self.groups.leashes()):
-            self._selector.unregister(self._watched.pop(name))
+        self._world.submit(call.voter, call.task, call.arguments, call.limit_s, answered)
 
     # ---- other nodes ------------------------------------------------------------------------------------------
 
-    def _look(self, now: float, node: int) -> None:
-        still_s = now - self.ownership.peers[node].changed_at
-        reopen = still_s > REOPEN_BEATS * self.timing.beat_s < now - self._looks.reopened.get(node, 0.0)
-        if reopen:
-            self._looks.reopened[node] = now
-        self._looks.flying.add(node)
-        eager_s = self.timing.eager_poll_s(len(self.ownership.nodes))
-        self._looks.due[node] = now + (eager_s if self._is_eager(now) else self.timing.beat_s)
-        self._workers.submit(
-            node, "look", [node, reopen], LOOK_LIMIT_S, lambda record, error: self._looked(node, record, error)
-        )
+    def _rank(self, group: str) -> int:
+        now = self._world.now()
+        fit = [node for node in self.nodes - {self.me} if self.ownership.alive(now, node) and self._is_fit(node, group)]
+        load: dict[int, int] = {}
+        for name in self.ownership.records.registers:
+            owner = self.ownership.owner(now, name)
+            if owner is not None:
+                load[owner] = load.get(owner, 0) + 1
+        return rank(group, self.me, fit, load)
 
-    def _is_eager(self, now: float) -> bool:
-        """Whether a move is pending, and not for long without news: then others are looked at more often."""
-        if now > self._news_at + EAGER_LEASES * self.timing.lease_s:
-            return False
-        wanted = [group for group, level in self.hactl.table.items() if level != STOP]
-        return bool(self._said.get("suspects")) or any(self.ownership.owner(now, group) is None for group in wanted)
+    def _is_fit(self, node: int, group: str) -> bool:
+        said = self._records.get(node, {})
+        return not said.get("arbitrator") and not said.get("leaving") and group not in said.get("unfit", ())
 
-    def _looked(self, node: int, record: Any, error: OSError | None) -> None:
-        now = self._clock()
-        self._looks.flying.discard(node)
-        self.fencing.looked(node, error is None)
-        if well_formed(record) and record.get("node") == node:
-            self._records[node] = record
-            self.ownership.saw(now, node, record)
-            said = record.get("suspects")
-            self.fencing.heard(node, said if isinstance(said, list) else [])
-            tables = record.get("tables")
-            for replica in (self.cltab, self.hactl):
-                replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
+    def _read_records(self) -> None:
+        """Of the nodes whose slot says that their record has changed."""
+        for node, peer in self.ownership.peers.items():
+            wanted = peer.identity, peer.revision
+            if len(self._reading) >= RECORDS_AT_A_TIME:
+                return
+            if node != self.me and peer.revision > 0 and self._read.get(node) != wanted and node not in self._reading:
+                self._reading.add(node)
+                self._world.submit(node, "said", [], self.timing.op_limit_s, partial(self._heard, node, wanted))
+
+    def _heard(self, node: int, wanted: tuple[str, int], text: Any, error: OSError | None) -> None:
+        self._reading.discard(node)
+        said = None if error else record.decode(text.encode("latin-1"))
+        if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
+            return
+        self._read[node] = wanted
+        self._records[node], self._news = said, True
+        self.ownership.leaving = {n for n, record in self._records.items() if record.get("leaving")}
+        tables = said.get("tables")
+        for replica in (self.cltab, self.hactl):
+            replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
 
     def _map_seen(self, nodes: Any, error: OSError | None) -> None:
-        if error is None and frozenset(nodes) != self.ownership.nodes and not self._leaving:
-            self._leave("the map has changed")
+        if error is None and frozenset(nodes) != self.nodes:
+            if self.me not in nodes or self.config.voters_of(frozenset(nodes)) != self.voters:
+                self.leave("the map has changed")
+            self.nodes, self._news = frozenset(nodes), True
 
-    def _shoot(self, now: float) -> None:
-        shot = self.fencing.due(now) if self.config.stomith else None
+    def _fence(self, now: float) -> None:
+        for node in self.fencing.step(now):
+            self._world.submit(PROBES, "probe", [node], PROBE_LIMIT_S, partial(self._probed, node))
+        shot = self.fencing.due(now)
         if shot is not None:
             log.warning("STOMITH node %d", shot.node)
-            limit_s = self.config.stomith_timeout_s + 1
-            self._workers.submit(shot.node, "shoot", [shot.node], limit_s, lambda words, error: self._shot(shot, error))
+            limit_s = self.config.shot_limit_s
+            self._world.submit(SHOTS, "shoot", [shot.node], limit_s, partial(self._shot, self.fencing, shot))
 
-    def _shot(self, shot: Shot, error: OSError | None) -> None:
+    def _probed(self, node: int, up: Any, error: OSError | None) -> None:
+        self.fencing.probed(node, error is None and bool(up))
+        self._news = True
+
+    def _shot(self, fencing: Fencing, shot: Shot, _: Any, error: OSError | None) -> None:
         if error is None:
             log.warning("STOMITH node %d: done", shot.node)
         else:
             log.error("STOMITH node %d failed: %s", shot.node, error.strerror)
-        self.fencing.answered(self._clock(), error is None)
+        fencing.answered(self._world.now(), error is None)
+        self._news = True
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
     def _look_at_tables(self, now: float) -> None:
+        may_number = self.ownership.quorate(now)
         for replica in (self.cltab, self.hactl):
             source = replica.wanted_from()
             if source is not None and replica.name not in self._fetching:
                 self._fetch(source, replica)
-            for line in replica.look(self.ownership.quorate(now)):
+            for line in replica.look(may_number):
                 log.warning("%s", line)
 
     def _fetch(self, node: int, replica: Replica[Any]) -> None:
@@ -281,95 +283,72 @@ class Agent:
         def taken(content: Any, error: OSError | None) -> None:
             self._fetching.discard(replica.name)
             if error is None:
-                for line in replica.take(node, content):
+                self._news = True
+                for line in replica.take(node, content.encode("latin-1").decode("utf-8", "surrogateescape")):
                     log.info("%s", line)
 
-        self._workers.submit(node, "fetch", [node, replica.name], FETCH_LIMIT_S, taken)
+        self._world.submit(node, "fetch", [replica.name], FETCH_LIMIT_S, taken)
 
     # ---- what this node says ----------------------------------------------------------------------------------
 
     def _publish(self, now: float, beat_due: bool) -> None:
         said = {
-            **self.ownership.says(),
             "node": self.me,
             "boot": self._boot,
-            "suspects": self.fencing.suspects(now),
+            "identity": self.ownership.identity,
+            "era": self.ownership.era,
+            "arbitrator": self.config.arbitrator,
+            "leaving": bool(self._leaving),
+            "suspects": self.fencing.suspects(),
+            "unfit": sorted(self.groups.unfit(now)),
             "groups": self.groups.status(),
             "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},
         }
-        news = {key: value for key, value in said.items() if key != "echo"}
-        if news != self._said:
-            self._said = news
-            self._news_at = now
+        if said != self._said:
+            self._said = said
+            self.ownership.new_revision(at_once=bool(self._leaving))
+            block = record.encode({**said, "revision": self.ownership.revision})
+            self._world.var.write(record.NAME, block)
         elif not beat_due:
             return
-        self._record.write({**said, "beat": self.ownership.beat(now)})
         self._show(now)
 
     def _show(self, now: float) -> None:
         """The files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        page = status.page(now, self.ownership, self.fencing.suspects(now), records, self.hactl.table)
+        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
+        page["voter"] = self.voter.marker.state if self.voter else None
         text = json.dumps(page)
-        stamp = {"boottime": round(now, 3), "boot": self._boot}
-        status.write(self.config.var, status.TWIN, json.dumps({**page, **stamp}) + "\n")
+        stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
+        self._write(status.TWIN, f"{text[:-1]}, {stamp[1:]}\n")
         if text != self._page:
             self._page = text
-            status.write(self.config.var, "clstat", status.clstat_text(self._said))
-            status.write(self.config.var, "hastat", status.hastat_text(now, self.ownership, records))
+            self._write("clstat", status.clstat_text(self._said))
+            self._write("hastat", status.hastat_text(now, self.ownership, records))
+
+    def _write(self, name: str, text: str) -> None:
+        self._world.var.replace(name, text.encode())
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
-    def _leave(self, reason: str) -> None:
-        log.warning("leaving: %s", reason)
-        self._leaving = reason
-        self._stop_by = self._clock() + STOP_LIMIT_S
-
     def _end_if_due(self, now: float) -> None:
-        if self.ownership.condemned() and not self._leaving:
-            log.error("this identity was fenced")
-            self.groups.kill_all()
-            self._leave("fenced")
+        if self.voter is not None:
+            for line in self.voter.take_log():
+                log.warning("%s", line)
+        void = self.ownership.void()
+        if void and void != self._void_said:
+            log.error("%s is void: %s", self.ownership.identity, void)
+            self._void_said = void
+            self.groups.kill_all(now)
         if self._leaving and now >= self._stop_by:
             log.error("the groups have not stopped within %g s", STOP_LIMIT_S)
-            self.groups.kill_all()
+            self.groups.kill_all(now)
             self._stop_by = float("inf")
         if self._leaving and self.groups.idle():
             raise Ended(0)
-
-    def _agent_fds(self) -> list[int]:
-        """What a leash must not inherit: all of this agent but the lock of its life."""
-        watched = [key.fd for key in self._selector.get_map().values()]
-        leashes = [leash.fileno() for _, leash in self.groups.leashes()]
-        poller = [self._selector.fileno()] if isinstance(self._selector, selectors.EpollSelector) else []
-        own = [self._life.agent_fd, self._record.fileno(), self._wake.fileno()]
-        return sorted({*watched, *leashes, *poller, *own})
-
-    def _catch_signals(self) -> None:
-        wake_r, self._wake = socket.socketpair()
-        wake_r.setblocking(False)
-        self._wake.setblocking(False)
-
-        def woken() -> None:
-            try:
-                received = wake_r.recv(4096)
-            except OSError as error:
-                if error.errno != errno.EAGAIN:
-                    raise
-                return
-            for signo in set(received) & {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}:
-                if not self._leaving:
-                    self._leave(signal.Signals(signo).name)
-
-        self._selector.register(wake_r, selectors.EVENT_READ, woken)
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for signo in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGCHLD, signal.SIGHUP):
-            signal.signal(signo, lambda *_: None)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-
-def run(config: Config) -> int:
-    """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
-    os.umask(0o022)
-    return Agent(config).run()
+        if void and self.groups.is_empty() and self._world.sweep(None):
+            self._void_said = ""
+            self._new_identity(now)
+            self.groups.ownership = self.ownership
+            self._said, self._news = {}, True

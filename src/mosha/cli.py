@@ -9,14 +9,13 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Callable
 
-from mosha import __version__, agent, config, status
+from mosha import __version__, check, config, status
 from mosha.lives import AlreadyRuns
-from mosha.platform import linux, openmosix
+from mosha.platform import linux, machine, openmosix
 from mosha.resources import ip
-from mosha.tables import cltab, hactl
+from mosha.stomith import commands as stomith
 from mosha.tables.errors import TableErrors
 
 WATCH_S = 1.0
@@ -66,9 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--json", action="store_true", help="for programs")
     shown.add_argument("--watch", action="store_true", help="again every second until interrupted")
     shown.set_defaults(command=_status)
-    checked = commands.add_parser("check", help="say everything that is wrong with the configuration")
-    checked.add_argument("files", nargs="*", metavar="FILE", help="cltab or hactl files; default: this node's")
-    checked.set_defaults(command=_check)
+    check.add_to(commands)
+    stomith.add_to(commands)
     commands.add_parser("ip", help="hold a virtual IP address while it runs", add_help=False)
     return parser
 
@@ -77,7 +75,7 @@ def _run(settings: config.Config, _: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.raiseExceptions = False                  # logging never stops the agent
     try:
-        return agent.run(settings)
+        return machine.run(settings)
     except AlreadyRuns as error:
         print(f"mosha: {error}", file=sys.stderr)
         return 1
@@ -96,21 +94,3 @@ def _status(settings: config.Config, options: argparse.Namespace) -> int:
             return 0
         print(text if options.json else f"\033[H\033[2J{text}", flush=True)
         time.sleep(WATCH_S)
-
-
-def _check(settings: config.Config, options: argparse.Namespace) -> int:
-    files = [Path(name) for name in options.files] or [settings.var / "cltab", settings.var / "hactl"]
-    problems: list[object] = []
-    for file in files:
-        parse: Callable[[str, str], object] = hactl.parse if file.name.startswith("hactl") else cltab.parse
-        try:
-            parse(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
-        except TableErrors as errors:
-            problems += errors.errors
-        except OSError as error:
-            problems.append(f"{file}: {error.strerror}")
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    if not problems:
-        print(f"{', '.join(map(str, files))}: ok")
-    return 1 if problems else 0

@@ -1,20 +1,29 @@
-"""``/etc/mosha.conf``: one ``name = value`` a line, ``#`` begins a comment.
+"""``/etc/mosha.conf``: one ``name = value`` a line; ``#`` at its beginning or after a blank begins a comment.
 
-The names and defaults of the paths are those of OpenMosix::HA (mfsbase, hpcbase, mwhois, varpath, mynode).
+The names and defaults of the paths are those of OpenMosix::HA (mfsbase, hpcbase, mwhois, varpath, mynode). What
+``stomith``, ``stomith.2`` … and ``plug.NODE`` mean: :mod:`mosha.stomith.devices`. No message contains a value of these.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mosha.stomith import shooting
+from mosha.stomith.devices import Level, is_node, parse_level
 from mosha.tables.errors import TableError, TableErrors
 from mosha.timing import Timing
 
 DEFAULT_FILE = "/etc/mosha.conf"
 FILE_BYTES_MAX = 65536
+LEVELS_MAX = 9
+RETRIES_MAX = 10
+VOTERS_MAX = 7
+SHOT_MAX_S = 600.0
+GRACE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,8 +35,12 @@ class Config:
     mwhois: str = "mosctl whois"
     varpath: str = "var/mosix-ha"
     mynode: int = 0                  # 0: ask `mwhois`
-    stomith: str = ""                # command; %n is the node's number; empty: no STOMITH
-    stomith_timeout_s: float = 10.0
+    stomith: tuple[Level, ...] = ()  # empty: no STOMITH
+    stomith_timeout_s: float = 10.0  # of one device, once
+    stomith_retries: int = 1
+    stomith_verify: bool = True      # a device that can tell its status must say off after it switched off
+    voters: frozenset[int] = frozenset()     # empty: the seven nodes with the lowest numbers on the map
+    arbitrator: bool = False         # this node votes, and never runs a group
     root: str = "/"                  # where varpath lies on this node
     rundir: str = "/run/mosha"       # locks of this boot; must be empty after a boot
     timing: Timing = field(default_factory=Timing)
@@ -42,13 +55,29 @@ class Config:
         """Where ``<pid>/lock`` is: beside the hpc tree."""
         return os.path.dirname(self.hpcbase.rstrip("/"))
 
-    def peer_file(self, node: int, name: str) -> str:
-        """The path of another node's file."""
-        return f"{self.mfsbase}/{node}/{self.varpath.lstrip('/')}/{name}"
+    @property
+    def shooting(self) -> shooting.Settings:
+        """The devices, and how they are asked."""
+        return shooting.Settings(self.stomith, self.stomith_timeout_s, self.stomith_retries, self.stomith_verify)
+
+    @property
+    def shot_limit_s(self) -> float:
+        """A shot at one node has ended after this, all levels and retries included."""
+        return shooting.limit_s(self.shooting) + GRACE_S
+
+    def directory(self, node: int) -> str:
+        """The agent's directory on a node, as a path here."""
+        return f"{self.mfsbase}/{node}/{self.varpath.lstrip('/')}"
+
+    def voters_of(self, nodes: frozenset[int]) -> frozenset[int]:
+        """The voters on a map: those that are configured, else the seven nodes with the lowest numbers."""
+        return self.voters or frozenset(sorted(nodes)[:VOTERS_MAX])
 
 
 _SECONDS = {"stomith_timeout": "stomith_timeout_s", "beat": "beat_s", "lease": "lease_s"}
 _STRINGS = {f.name for f in fields(Config) if f.type == "str"}
+_LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
+_COMMENT = re.compile(r"(?:^|\s)#")
 
 
 def load(file: str = DEFAULT_FILE) -> Config:
@@ -66,33 +95,109 @@ def load(file: str = DEFAULT_FILE) -> Config:
 
 def parse(text: str, file: str = "mosha.conf") -> Config:
     """Parse the text of a configuration file; raises TableErrors."""
-    errors: list[TableError] = []
-    values: dict[str, Any] = {}
-    lines: dict[str, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        stripped = line.split("#", 1)[0].strip()
-        if not stripped:
-            continue
+    return _Parser(text, file).config()
+
+
+class _Parser:
+    """Settings first as texts, then as values; every problem with its line."""
+
+    def __init__(self, text: str, file: str) -> None:
+        self._file = file
+        self._errors: list[TableError] = []
+        self._lines: dict[str, int] = {}
+        self._texts: dict[str, str] = {}
+        for number, line in enumerate(text.splitlines(), 1):
+            stripped = _COMMENT.split(line, maxsplit=1)[0].strip()
+            if stripped:
+                self._take(number, stripped)
+
+    def config(self) -> Config:
+        """Raises TableErrors."""
+        values: dict[str, Any] = {}
+        plugs: dict[int, str] = {}
+        levels: dict[str, str] = {}
+        for name, text in self._texts.items():
+            try:
+                if _LEVEL.fullmatch(name):
+                    levels[name] = text
+                elif name.startswith("plug."):
+                    node, plug = _plug(name, text)
+                    plugs[node] = plug
+                else:
+                    values[_SECONDS.get(name, name)] = _value(name, text)
+            except ValueError as error:
+                self._problem(name, str(error))
+        stomith = self._levels(levels, plugs)
+        timing = self._timing({key: values.pop(key) for key in ("beat_s", "lease_s") if key in values})
+        config = Config(timing=timing, stomith=stomith, **values)
+        if config.shot_limit_s > SHOT_MAX_S:
+            self._problem(
+                "stomith_timeout" if "stomith_timeout" in self._lines else "stomith",
+                f"a shot could take {config.shot_limit_s:g} s, with all levels, devices and retries: "
+                f"at most {SHOT_MAX_S:g} s",
+            )
+        if self._errors:
+            raise TableErrors(sorted(self._errors, key=lambda error: error.line))
+        return config
+
+    def _take(self, number: int, stripped: str) -> None:
         name, equals, value = (part.strip() for part in stripped.partition("="))
         if not equals:
-            errors.append(TableError(file, number, f"expected `name = value`, got {stripped!r}"))
-        elif name in lines:
-            errors.append(TableError(file, number, f"{name} was set before, in line {lines[name]}"))
+            first = stripped.split()[0]             # not more: there may be a password in it
+            self._errors.append(TableError(self._file, number, f"expected `name = value`, got {first!r} …"))
+        elif name in self._lines:
+            self._errors.append(
+                TableError(self._file, number, f"{name} was set before, in line {self._lines[name]}")
+            )
         else:
-            lines[name] = number
+            self._lines[name], self._texts[name] = number, value
+
+    def _problem(self, name: str, reason: str) -> None:
+        self._errors.append(TableError(self._file, self._lines.get(name, 1), reason))
+
+    def _levels(self, texts: dict[str, str], plugs: dict[int, str]) -> tuple[Level, ...]:
+        """In the order of their numbers, which leave none out. An empty `stomith` is none."""
+        levels: list[Level] = []
+        wanted = "stomith"
+        for name in sorted(texts):
             try:
-                values[_SECONDS.get(name, name)] = _value(name, value)
+                if name != wanted:
+                    raise ValueError(f"{name} without {wanted}: levels are stomith, stomith.2, … stomith.{LEVELS_MAX}")
+                if texts[name]:
+                    levels.append(parse_level(texts[name], plugs))
+                    wanted = f"stomith.{len(levels) + 1}"
             except ValueError as error:
-                errors.append(TableError(file, number, str(error)))
-    times = {key: values.pop(key) for key in ("beat_s", "lease_s") if key in values}
-    try:
-        timing = Timing(**times)
-    except ValueError as error:
-        errors.append(TableError(file, max(lines.get("beat", 1), lines.get("lease", 1)), str(error)))
-        timing = Timing()
-    if errors:
-        raise TableErrors(errors)
-    return Config(timing=timing, **values)
+                self._problem(name, str(error))
+                break
+        return tuple(levels)
+
+    def _timing(self, times: dict[str, float]) -> Timing:
+        try:
+            return Timing(**times)
+        except ValueError as error:
+            self._problem(max(("beat", "lease"), key=lambda name: self._lines.get(name, 0)), str(error))
+            return Timing()
+
+
+def _plug(name: str, value: str) -> tuple[int, str]:
+    node = name.partition(".")[2]
+    if not is_node(node):
+        raise ValueError(f"{name}: plug.NODE needs a node number from 1 to 65535")
+    if not value or len(value.split()) != 1:
+        raise ValueError(f"{name} must be one word, what the device calls the plug of node {node}")
+    return int(node), value
+
+
+def _voters(value: str) -> frozenset[int]:
+    words = value.replace(",", " ").split()
+    for word in words:
+        if not is_node(word):
+            raise ValueError(f"voters must be node numbers from 1 to 65535, got {word!r}")
+        if words.count(word) > 1:
+            raise ValueError(f"voters names node {word} twice")
+    if not 1 <= len(words) <= VOTERS_MAX:
+        raise ValueError(f"voters must name 1 to {VOTERS_MAX} nodes, got {len(words)}")
+    return frozenset(map(int, words))
 
 
 def _value(name: str, value: str) -> Any:
@@ -102,9 +207,19 @@ def _value(name: str, value: str) -> Any:
             raise ValueError(f"{name} must be a number of seconds, got {value!r}")
         return seconds
     if name == "mynode":
-        if not value.isdigit() or not 1 <= int(value) <= 65535:
+        if not is_node(value):
             raise ValueError(f"mynode must be a node number from 1 to 65535, got {value!r}")
         return int(value)
+    if name == "stomith_retries":
+        if not value.isdigit() or int(value[:3]) > RETRIES_MAX:
+            raise ValueError(f"stomith_retries must be a number from 0 to {RETRIES_MAX}, got {value!r}")
+        return int(value)
+    if name == "voters":
+        return _voters(value)
+    if name in ("stomith_verify", "arbitrator"):
+        if value not in ("yes", "no"):
+            raise ValueError(f"{name} must be yes or no, got {value!r}")
+        return value == "yes"
     if name not in _STRINGS:
         raise ValueError(f"unknown setting {name!r}")
     return value

@@ -2,23 +2,23 @@
 
 Rules:
 
-1. A node is suspect here when its record has stood still for 2.2 beats and the last looks at it failed, or when it has
-   stood still for a whole expiry whatever the looks say (its agent hangs).
+1. Only a node that owns a group is worth a shot. It is suspect when its slot stood still on Q voters for
+   ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say
+   (its agent hangs).
 2. A late observer suspects nobody: after a round of its own that came more than a beat late it starts anew.
-3. A node is shot only if a majority suspects it, the shooter included, and its last record has an open claim.
-4. The living node with the lowest number shoots; the others wait their turn, as long as a shot may take each.
-5. What is dead afterwards are the identities known *before* the call, and only if the command said that it succeeded.
+3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes.
+4. What is dead afterwards are the identities known *before* the call, and only if the command said that it succeeded.
    A failure, a time-out or silence frees nothing; it is tried again later, at growing intervals.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 
-from mosha.ownership.majority import Majority
+from mosha.ownership.disk_paxos import FENCE, DiskPaxos
 
-FAILED_LOOKS = 2
+FAILED_PROBES = 3
 RETRY_MAX_S = 60.0
 
 
@@ -30,86 +30,110 @@ class Shot:
     identities: tuple[str, ...]
 
 
-@dataclass
 class _Watch:
-    looks: deque[bool] = field(default_factory=lambda: deque(maxlen=FAILED_LOOKS))
-    suspects: frozenset[int] = frozenset()       # whom that node suspects
-    agreed_since: float | None = None
-    attempts: int = 0
-    next_try: float = 0.0
+    """What is known of a node that owns a group."""
+
+    __slots__ = ("attempts", "failed_probes", "next_probe", "next_try", "probing", "suspect")
+
+    def __init__(self) -> None:
+        self.failed_probes = self.attempts = 0
+        self.next_probe = self.next_try = -float("inf")
+        self.probing = self.suspect = False
 
 
 class Fencing:
-    """The state machine; it is told every look and every answer of the command."""
+    """The state machine; it is told the end of every probe and of every shot."""
 
-    def __init__(self, ownership: Majority, shot_limit_s: float) -> None:
-        self._ownership = ownership
+    def __init__(self, ownership: DiskPaxos, can_shoot: bool) -> None:
+        self._ownership, self._can_shoot = ownership, can_shoot
         self._timing = ownership.timing
-        self._shot_limit_s = shot_limit_s
-        self._watches = {node: _Watch() for node in ownership.peers}
-        self._sure_after = 0.0
+        self._watches: dict[int, _Watch] = {}
+        self._sure_after = self._now = -float("inf")
         self._flying: Shot | None = None
 
-    def looked(self, node: int, seen: bool) -> None:
-        """A look at the node has ended: with its status up and its record read, or not."""
-        self._watches[node].looks.append(seen)
-
-    def heard(self, node: int, suspects: list[int]) -> None:
-        """The node's record names these nodes as suspect."""
-        self._watches[node].suspects = frozenset(suspects)
-
     def late(self, now: float) -> None:
-        """This agent itself was late: what looks like silence of others may be its own."""
+        """A round of this agent came more than a beat late: rule 2."""
         self._sure_after = now + self._timing.suspect_s
         for watch in self._watches.values():
-            watch.looks.clear()
+            watch.failed_probes = 0
 
-    def suspects(self, now: float) -> list[int]:
-        """The nodes that this node suspects."""
-        return sorted(node for node in self._watches if self._suspect(now, node))
+    def suspects(self) -> list[int]:
+        """The nodes that were suspect at the last :meth:`step`."""
+        return sorted(node for node, watch in self._watches.items() if watch.suspect)
+
+    def step(self, now: float) -> list[int]:
+        """Look at all owners; the nodes that are to be probed now."""
+        self._now = now
+        owners = self._ownership.owners(now)
+        for node in [node for node in self._watches if node not in owners]:
+            self._end(now, node)
+        probes = []
+        for node in sorted(owners):
+            watch = self._watches.setdefault(node, _Watch())
+            is_late = self._ownership.is_late(now, node)
+            if not is_late:
+                watch.failed_probes = 0
+            elif not watch.probing and watch.failed_probes < FAILED_PROBES and now >= watch.next_probe:
+                watch.probing, watch.next_probe = True, now + self._timing.eager_s
+                probes.append(node)
+            watch.suspect = is_late and self._is_suspect(now, node, watch)
+        return probes
+
+    def probed(self, node: int, up: bool) -> None:
+        """A probe of the node has ended."""
+        watch = self._watches.get(node)
+        if watch is not None:
+            watch.probing = False
+            watch.failed_probes = 0 if up else watch.failed_probes + 1
+
+    def next_due(self, now: float) -> float:
+        """When :meth:`step` has a probe to ask for, without news."""
+        dues = [
+            watch.next_probe for watch in self._watches.values()
+            if now < watch.next_probe and not watch.probing and watch.failed_probes < FAILED_PROBES
+        ]
+        return min(dues, default=float("inf"))
 
     def due(self, now: float) -> Shot | None:
         """The shot to take now, if any; its answer must be given to :meth:`answered`."""
-        if self._flying is not None or not self._ownership.quorate(now):
+        if self._flying is not None or not self._can_shoot or not self._ownership.quorate(now):
             return None
-        for node in self.suspects(now):
-            watch, peer = self._watches[node], self._ownership.peers[node]
-            if not peer.claims or peer.nonce in self._ownership.dead or not self._agreed(now, node):
-                watch.agreed_since = None
-                continue
-            if watch.agreed_since is None:
-                watch.agreed_since = now
-            if now >= max(watch.next_try, watch.agreed_since + self._turn(now) * self._shot_limit_s):
-                self._flying = Shot(node, (peer.nonce,))
+        for node in self.suspects():
+            group = f"{FENCE}{node}"
+            if self._ownership.held(group):
+                self._flying = Shot(node, self._ownership.identities_of(node))
                 return self._flying
+            if now >= self._watches[node].next_try and not self._ownership.claims(group):
+                self._ownership.want(now, group, partial(self._rank, node))
         return None
 
     def answered(self, now: float, success: bool) -> None:
         """The command has ended. Success marks the identities as dead; anything else only sets the next try."""
         shot, self._flying = self._flying, None
         assert shot is not None, "an answer without a shot"
-        watch = self._watches[shot.node]
+        watch = self._watches.setdefault(shot.node, _Watch())
+        watch.attempts = 0 if success else watch.attempts + 1
         if success:
-            self._ownership.fenced(now, list(shot.identities))
-            watch.attempts = 0
+            self._ownership.fenced(now, shot.identities)
         else:
-            watch.attempts += 1
             watch.next_try = now + min(RETRY_MAX_S, self._timing.lease_s * 2 ** min(watch.attempts, 8))
+        self._ownership.renounce(now, f"{FENCE}{shot.node}")
 
-    def _suspect(self, now: float, node: int) -> bool:
-        peer, looks = self._ownership.peers[node], self._watches[node].looks
-        still_s = now - peer.changed_at
-        if now < self._sure_after or peer.beat < 0:
+    def _end(self, now: float, node: int) -> None:
+        """The node owns nothing any more."""
+        if self._flying is None or self._flying.node != node:
+            del self._watches[node]
+            self._ownership.renounce(now, f"{FENCE}{node}")
+
+    def _is_suspect(self, now: float, node: int, watch: _Watch) -> bool:
+        if now < self._sure_after:
             return False
-        failed = len(looks) == FAILED_LOOKS and not any(looks)
-        return still_s >= self._timing.expiry_s or (failed and still_s >= self._timing.suspect_s)
+        still = self._ownership.stood_still(now, node, self._timing.suspect_s)
+        silent = watch.failed_probes >= FAILED_PROBES
+        return (still and silent) or self._ownership.stood_still(now, node, self._timing.expiry_s)
 
-    def _agreed(self, now: float, node: int) -> bool:
-        voices = [n for n, watch in self._watches.items() if node in watch.suspects and self._living(now, n)]
-        return len(voices) + 1 >= self._ownership.quorum
-
-    def _living(self, now: float, node: int) -> bool:
-        return self._ownership.alive(now, node) and not self._suspect(now, node)
-
-    def _turn(self, now: float) -> int:
-        return sum(1 for node in self._watches if node < self._ownership.me and self._living(now, node))
+    def _rank(self, victim: int) -> int:
+        """How many living nodes come before this one."""
+        ownership = self._ownership
+        others = set(ownership.peers) - {victim}
+        return sum(1 for node in others if node < ownership.node and ownership.alive(self._now, node))

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Callable
 
-from mosha.clinit.leash import Leash
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
-from mosha.ownership import Ownership
-from mosha.platform import procscan
-from mosha.resources import ip
+from mosha.ownership import marker
+from mosha.ownership.disk_paxos import DiskPaxos
+from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Cltab, Entry
 from mosha.timing import Timing
 
 log = logging.getLogger(__name__)
 
 UNFIT_MAX_S = 60.0
-KILL_LIMIT_S = 0.1               # for processes that outlived their leash; tried again each round
+RETRY_S = 0.01                   # between two attempts to kill what a leash has not
 EXTEND_PER_BEAT = 4              # a leash is told of a later deadline at most this often
 
 
@@ -38,27 +37,29 @@ class _Local:
     failures: int = 0                    # in a row, on this node
     unfit_until: float = 0.0
     orphaned: bool = False               # the leash is gone, its processes perhaps not
+    killed_at: float | None = None       # when the leash was told to kill everything
 
 
 class Groups:
-    """Carries decisions out. ``environment`` gives the variables of a group's commands, ``close_fds`` what a leash
-    must not keep open."""
+    """Carries decisions out. ``environment`` gives variables of a group's commands."""
 
     def __init__(
-        self, ownership: Ownership, timing: Timing, environment: dict[str, str], lock_path: str,
-        close_fds: Callable[[], list[int]],
+        self, ownership: DiskPaxos, timing: Timing, environment: dict[str, str], world: World,
+        rank: Callable[[str], int],
     ) -> None:
-        self._ownership, self._timing = ownership, timing
-        self._environment, self._lock_path, self._close_fds = environment, lock_path, close_fds
+        """``rank(group)``: how many living nodes should go first."""
+        self.ownership = ownership                   # of the present identity
+        self._timing, self._rank = timing, rank
+        self._environment, self._world = environment, world
         self._local: dict[str, _Local] = {}
-
-    def leashes(self) -> list[tuple[str, Leash]]:
-        """The leashes that exist, for the loop to watch."""
-        return [(name, local.leash) for name, local in self._local.items() if local.leash is not None]
 
     def idle(self) -> bool:
         """Whether nothing runs here and nothing is claimed."""
-        return not any(local.leash or self._ownership.claims(name) for name, local in self._local.items())
+        return not any(local.leash or self.ownership.claims(name) for name, local in self._local.items())
+
+    def is_empty(self) -> bool:
+        """Whether no process of any group can be left here."""
+        return not any(local.leash or local.orphaned for local in self._local.values())
 
     def unfit(self, now: float) -> frozenset[str]:
         """The groups that this node has failed a short while ago."""
@@ -70,21 +71,27 @@ class Groups:
         for name, local in self._local.items():
             if local.leash is not None and local.level is not None:
                 found[name] = {"level": local.level, "state": local.state, "since": _iso(local.since)}
-            elif self._ownership.claims(name):
+            elif self.ownership.claims(name):
                 found[name] = {"level": PLAN, "state": "DONE", "since": _iso(local.since)}
         return found
 
     def step(self, now: float, wanted: dict[str, str], cltab: Cltab) -> None:
         """One round: each group's view, decision and action; then the leases of what runs."""
-        for name in sorted({*wanted, *self._local}):
+        for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, _Local())
             self._act(now, name, local, decide(self._view(now, name, local, wanted, cltab)), wanted, cltab)
             self._extend(now, name, local)
 
-    def kill_all(self) -> None:
+    def kill_all(self, now: float) -> None:
         """Everything, at once."""
-        for _, leash in self.leashes():
-            leash.kill()
+        for name, local in self._local.items():
+            if local.leash is not None:
+                self._kill(now, name, local)
+
+    def next_due(self, now: float) -> float:
+        """When :meth:`step` has something to do without news: a leash that should have killed by then."""
+        dues = [self._kill_by(local) for local in self._local.values() if local.leash is not None]
+        return min((max(due, now + RETRY_S) for due in dues), default=float("inf"))
 
     def receive(self, name: str) -> None:
         """Take in what the group's leash reports."""
@@ -110,12 +117,12 @@ class Groups:
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _view(self, now: float, name: str, local: _Local, wanted: dict[str, str], cltab: Cltab) -> View:
-        lease_end = self._ownership.lease_end(now, name)
+        lease_end = self.ownership.lease_end(name)
         level = wanted.get(name)
         return View(
             wanted=None if level == STOP else level,
-            claimed=self._ownership.claims(name),
-            held=self._ownership.held(name),
+            claimed=self.ownership.claims(name),
+            held=self.ownership.held(name),
             leased=lease_end is not None and now < lease_end - self._timing.kill_margin_s,
             leash=local.leash is not None,
             orphaned=local.orphaned,
@@ -129,23 +136,21 @@ class Groups:
         self, now: float, name: str, local: _Local, action: Action, wanted: dict[str, str], cltab: Cltab
     ) -> None:
         if action is Action.CLAIM:
-            self._ownership.want(now, name)
-            if self._ownership.claims(name):
-                local.since = datetime.now(tz=timezone.utc).timestamp()
+            self.ownership.want(now, name, partial(self._rank, name))
+            if self.ownership.claims(name):
+                local.since = self._world.wall()
         elif action is Action.RENOUNCE:
-            self._ownership.renounce(name)
-            log.info("%s: given up", name)
+            if self.ownership.held(name):
+                log.info("%s: given up", name)
+            self.ownership.renounce(now, name)
         elif action is Action.KILL:
-            self._kill(name, local)
+            self._kill(now, name, local)
         elif action is Action.FINISH:
             if not local.finishing and local.leash is not None:
                 local.finishing = True
                 local.leash.finish()
         elif action is Action.GIVE_UP:
-            local.failures += 1
-            pause_s = min(UNFIT_MAX_S, self._timing.lease_s * 2 ** (local.failures - 1))
-            local.unfit_until = now + pause_s
-            log.warning("%s: %s failed here, not tried again for %g s", name, local.told, pause_s)
+            self._is_unfit(now, name, local, f"{local.told} failed here")
             self._tell(local, STOP, local.entries)
         elif action is Action.RUN_STOP:
             self._tell(local, STOP, local.entries)
@@ -157,18 +162,26 @@ class Groups:
         elif local.state == "DONE" and local.told == wanted.get(name):
             local.failures = 0
 
+    def _is_unfit(self, now: float, name: str, local: _Local, why: str) -> None:
+        local.failures += 1
+        pause_s = min(UNFIT_MAX_S, self._timing.lease_s * 2 ** min(local.failures - 1, 16))
+        local.unfit_until = now + pause_s
+        log.warning("%s: %s, not tried again for %g s", name, why, pause_s)
+
     def _start(self, now: float, name: str, local: _Local) -> None:
-        lease_end = self._ownership.lease_end(now, name)
+        lease_end = self.ownership.lease_end(name)
         assert lease_end is not None, f"{name}: started without a claim"
         assert now < lease_end, f"{name}: started after the lease"
-        epoch = self._ownership.epoch(name)
+        epoch = self.ownership.epoch(name)
         local.deadline = lease_end - self._timing.kill_margin_s
-        local.finishing = False
+        local.finishing, local.killed_at = False, None
         log.info("%s: owned, epoch %d", name, epoch)
-        local.leash = Leash.start(
-            name, {**os.environ, **self._environment, "MOSHA_EPOCH": str(epoch)}, local.deadline,
-            log.info, self._close_fds(), self._lock_path,
-        )
+        token = {"MOSHA_ERA": str(marker.number_of(self.ownership.era)), "MOSHA_EPOCH": str(epoch)}
+        environment = {**self._environment, **token}
+        try:
+            local.leash = self._world.start_leash(name, environment, local.deadline)
+        except OSError as error:
+            self._is_unfit(now, name, local, f"it cannot be started here ({error.strerror})")
 
     def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...]) -> None:
         if local.leash is not None:
@@ -176,17 +189,26 @@ class Groups:
             local.level, local.state = level, "STARTING"
             local.leash.tell(level, entries)
 
-    def _kill(self, name: str, local: _Local) -> None:
+    def _kill(self, now: float, name: str, local: _Local) -> None:
         if local.leash is not None:
-            log.error("%s: no lease, killing everything", name)
-            local.leash.kill()
-        elif procscan.kill_all(name, KILL_LIMIT_S):
-            ip.remove_left(name)
+            if local.killed_at is None:
+                log.error("%s: no lease, killing everything", name)
+                local.killed_at = now
+                local.leash.kill()
+            if now >= self._kill_by(local):
+                local.leash.kill_guardian()          # frozen, or too slow: this process is the second guardian (R7)
+                self._world.sweep(name)
+        elif self._world.sweep(name):
             local.orphaned = False
 
+    def _kill_by(self, local: _Local) -> float:
+        """When the leash must have killed everything that it was told to kill, or has no lease for."""
+        asked = local.deadline if local.killed_at is None else min(local.deadline, local.killed_at)
+        return asked + self._timing.kill_margin_s / 2
+
     def _extend(self, now: float, name: str, local: _Local) -> None:
-        lease_end = self._ownership.lease_end(now, name)
-        if local.leash is None or lease_end is None or not self._ownership.held(name):
+        lease_end = self.ownership.lease_end(name)
+        if local.leash is None or lease_end is None or not self.ownership.held(name):
             return
         deadline = lease_end - self._timing.kill_margin_s
         if now < local.deadline and deadline >= local.deadline + self._timing.beat_s / EXTEND_PER_BEAT:

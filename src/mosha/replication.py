@@ -17,16 +17,18 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
+from functools import lru_cache
 from typing import Any, Callable, Generic, TypeVar
 
+from mosha.platform.world import Store
 from mosha.tables.errors import TableErrors
 
 FILE_BYTES_MAX = 1024 * 1024
+VERSION_BYTES_MAX = 4096
 T = TypeVar("T")
 
 
@@ -40,14 +42,17 @@ class Version:
 
 
 class Replica(Generic[T]):
-    """One table of this node. ``parse`` raises TableErrors on bad content."""
+    """One table of this node. ``parse`` raises TableErrors on bad content; ``directory`` is what messages say."""
 
-    def __init__(self, directory: Path, name: str, parse: Callable[[str, str], T], empty: T) -> None:
+    def __init__(
+        self, store: Store, name: str, parse: Callable[[str, str], T], empty: T, directory: object = "."
+    ) -> None:
         self.name = name
         self.table: T = empty
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
-        self._path, self._good, self._parse = directory / name, directory / f"{name}.good", parse
+        self._store, self._parse = store, parse
+        self._path, self._good = f"{directory}/{name}", f"{name}.good"
         self._checksum = ""                          # of the content that `table` was read from
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
@@ -85,7 +90,7 @@ class Replica(Generic[T]):
         if not self.loaded:
             self._load_good()
         try:
-            content = self._content(self._path)
+            content = self._content(self.name)
         except OSError as error:
             force = "the last good one stays" if self.loaded else "nothing is"
             return self._report("unreadable", f"{self._path}: {error.strerror} ({force} in force)")
@@ -96,7 +101,7 @@ class Replica(Generic[T]):
         if checksum == self._refused:
             return []
         try:
-            table = self._parse(content, str(self._path))
+            table = self._parse(_text(content), self._path)
         except TableErrors as errors:
             self._refused = checksum
             return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
@@ -111,29 +116,30 @@ class Replica(Generic[T]):
         self._number(Version(highest + (2 if first else 1), checksum, before))
         return [f"{self.name} is now version {self.version.number}, edited here"]
 
-    def take(self, node: int, content: str) -> list[str]:
+    def take(self, node: int, text: str) -> list[str]:
         """Replace the local file by another node's; returns what is to be logged. Raises OSError."""
         version = self._others[node]
+        content = text.encode("utf-8", "surrogateescape")
         if _checksum(content) != version.checksum:
             return []                                # it changed meanwhile; the next record tells
         try:
-            table = self._parse(content, f"{self.name} of node {node}")
+            table = self._parse(text, f"{self.name} of node {node}")
         except TableErrors as errors:
             return self._report("foreign", f"{errors.errors[0]}: not taken")
-        if self._path.exists():
-            os.replace(self._path, self._path.with_name(f"{self.name}.previous"))
-        _replace(self._path, content)
+        if self._store.read(self.name, 0) is not None:
+            self._store.rename(self.name, f"{self.name}.previous")
+        self._store.replace(self.name, content, durable=True)
         self._load(table, content)
         self._number(version)
         return [f"{self.name} is now version {version.number}, from node {node}"]
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _load(self, table: T, content: str) -> None:
+    def _load(self, table: T, content: bytes) -> None:
         self._take_up(table, content)
-        _replace(self._good, content)
+        self._store.replace(self._good, content, durable=True)
 
-    def _take_up(self, table: T, content: str) -> None:
+    def _take_up(self, table: T, content: bytes) -> None:
         self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
 
     def _load_good(self) -> None:
@@ -141,7 +147,7 @@ class Replica(Generic[T]):
         try:
             content = self._content(self._good)
             if _checksum(content) == self.version.checksum:
-                self._take_up(self._parse(content, str(self._good)), content)
+                self._take_up(self._parse(_text(content), self._good), content)
         except (OSError, TableErrors):
             pass
 
@@ -151,22 +157,21 @@ class Replica(Generic[T]):
         by_content = {version.checksum: version for version in known if version.number == highest}
         return set(by_content.values())
 
-    @staticmethod
-    def _content(path: Path) -> str:
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            content = stream.read(FILE_BYTES_MAX + 1)
+    def _content(self, name: str) -> bytes:
+        content = self._store.read(name, FILE_BYTES_MAX)
+        if content is None:
+            raise OSError(errno.ENOENT, "No such file or directory")
         if len(content) > FILE_BYTES_MAX:
-            raise OSError(27, f"larger than {FILE_BYTES_MAX} bytes")
+            raise OSError(errno.EFBIG, f"larger than {FILE_BYTES_MAX} bytes")
         return content
 
     def _number(self, version: Version) -> None:
         self.version = version
-        _replace(self._path.with_name(f"{self.name}.version"), json.dumps(self.said()) + "\n")
+        self._store.replace(f"{self.name}.version", json.dumps(self.said()).encode() + b"\n", durable=True)
 
     def _read_version(self) -> None:
         try:
-            text = self._path.with_name(f"{self.name}.version").read_text(encoding="utf-8")
-            number, checksum, before = json.loads(text)
+            number, checksum, before = json.loads(self._store.read(f"{self.name}.version", VERSION_BYTES_MAX) or b"")
             self.version = Version(int(number), str(checksum), str(before))
         except (OSError, ValueError, TypeError):
             pass                                     # never numbered, or torn: as good as never
@@ -175,7 +180,8 @@ class Replica(Generic[T]):
         if not self.conflict():
             self._reported -= {"conflict"}
             return []
-        sides = {v.checksum[:8]: [n for n, o in self._others.items() if o == v] for v in self._newest()}
+        newest = sorted(self._newest(), key=lambda version: version.checksum)
+        sides = {v.checksum[:8]: [n for n, o in self._others.items() if o == v] for v in newest}
         return self._report("conflict", f"{self.name} version {self.version.number} stands for different contents: "
                             f"{sides}; edit one of them again")
 
@@ -186,20 +192,10 @@ class Replica(Generic[T]):
         return [text]
 
 
-def _checksum(content: str) -> str:
-    return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
+@lru_cache(maxsize=16)
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _replace(path: Path, content: str) -> None:
-    """Write a file whole or not at all, and durably."""
-    temporary = path.with_name(f".{path.name}.new")
-    with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "surrogateescape")

@@ -3,63 +3,65 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mosha.monitor import STOP
-from mosha.ownership import Record
-from mosha.ownership.majority import Majority
+from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.tables import clstat, hastat
 
+Record = dict[str, Any]
 TWIN = "hastat.json"
 STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
 
 
 def page(
-    now: float, ownership: Majority, suspects: list[int], records: Mapping[int, Record], wanted: Mapping[str, str]
+    now: float, ownership: DiskPaxos, nodes: frozenset[int], suspects: list[int], records: Mapping[int, Record],
+    wanted: Mapping[str, str],
 ) -> dict[str, Any]:
     """The whole view of one node: itself, nodes, groups."""
     return {
-        "node": ownership.me,
+        "node": ownership.node,
+        "identity": ownership.identity,
+        "era": ownership.era,
+        "voters": sorted(ownership.voters),
         "quorum": ownership.quorate(now),
         "beat": ownership.timing.beat_s,
         "nodes": [
-            {"id": node, "state": _node_state(now, ownership, node, suspects)} for node in sorted(ownership.nodes)
+            {"id": node, "state": _node_state(now, ownership, node, suspects)} for node in sorted(nodes)
         ],
         "groups": [_group(now, ownership, name, records, wanted) for name in _names(now, ownership, records, wanted)],
     }
 
 
-def _node_state(now: float, ownership: Majority, node: int, suspects: list[int]) -> str:
-    if node == ownership.me:
+def _node_state(now: float, ownership: DiskPaxos, node: int, suspects: list[int]) -> str:
+    if node == ownership.node:
         return "up"
-    if ownership.peers[node].nonce in ownership.dead:
+    if node in ownership.peers and ownership.peers[node].identity in ownership.records.dead:
         return "fenced"
     if not ownership.alive(now, node):
         return "down"
     return "suspect" if node in suspects else "up"
 
 
-def _names(now: float, ownership: Majority, records: Mapping[int, Record], wanted: Mapping[str, str]) -> list[str]:
+def _names(now: float, ownership: DiskPaxos, records: Mapping[int, Record], wanted: Mapping[str, str]) -> list[str]:
     active = [name for node, record in records.items() if ownership.alive(now, node) for name in _groups(record)]
     return sorted({*wanted, *active})
 
 
 def _group(
-    now: float, ownership: Majority, name: str, records: Mapping[int, Record], wanted: Mapping[str, str]
+    now: float, ownership: DiskPaxos, name: str, records: Mapping[int, Record], wanted: Mapping[str, str]
 ) -> dict[str, Any]:
     owner = ownership.owner(now, name)
     told = _groups(records.get(owner, {})).get(name, {}) if owner is not None else {}
-    epochs = [record["claims"].get(name, 0) for node, record in records.items() if node == owner]
     return {
         "name": name,
         "owner": owner,
         "level": told.get("level") or (wanted.get(name) if owner is None else None) or STOP,
         "state": told.get("state") or ("STOPPED" if wanted.get(name, STOP) == STOP else "WAITING"),
         "since": told.get("since"),
-        "epoch": max(epochs, default=0) or None,
+        "epoch": ownership.records.register(name).owner_epoch or None,
     }
 
 
@@ -75,7 +77,7 @@ def clstat_text(said: Record) -> str:
     )
 
 
-def hastat_text(now: float, ownership: Majority, records: Mapping[int, Record]) -> str:
+def hastat_text(now: float, ownership: DiskPaxos, records: Mapping[int, Record]) -> str:
     """hastat: every living node's clstat in one."""
     groups: dict[str, dict[int, tuple[str, str]]] = {}
     for node, record in records.items():
@@ -83,13 +85,6 @@ def hastat_text(now: float, ownership: Majority, records: Mapping[int, Record]) 
             for name, at in _groups(record).items():
                 groups.setdefault(name, {})[node] = (str(at.get("level")), str(at.get("state")))
     return hastat.render(groups)
-
-
-def write(directory: Path, name: str, text: str) -> None:
-    """Replace a file for readers: whole, not durable."""
-    temporary = directory / f".{name}.new"
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, directory / name)
 
 
 class NotRunning(Exception):

@@ -5,26 +5,43 @@ The letters are those of docs/ownership.md:
 ========= ================================================================ ==========================
 letter    meaning                                                          derived
 ========= ================================================================ ==========================
-H         beat: a node writes its record this often                        given
-L         lease: how long a majority's answer to one beat is worth          given, at least 4 H
+H         beat: a node writes its slot on every voter this often           given
+L         lease: a write that a majority of voters counted is worth this   given, at least 4 H
 rho       rate error of one clock against real time                        1 %
 F         factor between two such clocks                                   (1 + rho) / (1 - rho)
-D         limit of one look at another node                                1.5 s
+D         limit of one operation on a voter                                1.5 s
+B         limit of one ballot                                              L
 K         time kept back from the lease for killing what runs              L / 10, at most 0.25 s
-W         how long a voter that forgot its votes does not vote             F L + D
+W         how long a voter that forgot counts for nobody                   F max(L, B) + D
+S         a slot that stood still this long, with failed probes: suspect   1.8 H
+T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
+E         eager poll, while a move is pending                              H / 25, at least 0.01 s
 ========= ================================================================ ==========================
+
+What follows for those who wait for a service is in :meth:`Timing.bounds`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 RHO = 0.01
 F = (1 + RHO) / (1 - RHO)
-LOOK_LIMIT_S = 1.5
+OP_LIMIT_S = 1.5
 LEASE_PER_BEAT_MIN = 4
-LOOK_COST_S = 0.001              # of processor time, on both sides together
 BEAT_MIN_S = 0.05
+TURN_MIN_S = 0.04
+EAGER_MIN_S = 0.01
+
+
+class Bound(NamedTuple):
+    """One time that is promised: what, by which formula, and how much."""
+
+    name: str
+    formula: str
+    seconds: float
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -47,13 +64,23 @@ class Timing:
 
     @property
     def expiry_s(self) -> float:
-        """A voter keeps its vote this long after it last saw the owner's record change (F L)."""
+        """An identity whose slot stood still this long on a majority of voters has expired (F L)."""
         return F * self.lease_s
 
     @property
+    def op_limit_s(self) -> float:
+        """An operation on a voter that took longer does not count (D)."""
+        return OP_LIMIT_S
+
+    @property
+    def ballot_limit_s(self) -> float:
+        """A ballot that took longer decides nothing (B)."""
+        return self.lease_s
+
+    @property
     def recovery_s(self) -> float:
-        """A voter that forgot its votes waits this long before it votes (W)."""
-        return self.expiry_s + LOOK_LIMIT_S
+        """A voter that forgot waits this long before it counts again (W)."""
+        return F * max(self.lease_s, self.ballot_limit_s) + self.op_limit_s
 
     @property
     def kill_margin_s(self) -> float:
@@ -61,13 +88,57 @@ class Timing:
         return min(0.25, self.lease_s / 10)
 
     @property
+    def late_s(self) -> float:
+        """A slot that stood still this long is late: look closer, and probe."""
+        return 1.3 * self.beat_s
+
+    @property
     def suspect_s(self) -> float:
-        """A record that stood still this long, with failed probes, makes its node suspect."""
-        return 2.2 * self.beat_s
+        """A slot that stood still this long, with failed probes, makes its node suspect (S)."""
+        return 1.8 * self.beat_s
 
-    def eager_poll_s(self, nodes: int) -> float:
-        """How often other nodes are looked at while a move is pending.
+    @property
+    def turn_s(self) -> float:
+        """The next node in turn for a free group waits this long for the one before it (T)."""
+        return max(TURN_MIN_S, self.beat_s / 4)
 
-        All looks of a cluster grow with the square of its nodes; where these share a machine they must not fill it.
+    @property
+    def eager_s(self) -> float:
+        """How often the node whose turn it is looks at the voters while a move is pending (E)."""
+        return max(EAGER_MIN_S, self.beat_s / 25)
+
+    @property
+    def detection_s(self) -> float:
+        """A node that has died is suspect after this: others see its last slot up to a beat later."""
+        return self.beat_s + self.suspect_s + self.eager_s
+
+    def bounds(self, shot_limit_s: float | None) -> list[Bound]:
+        """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH.
+
+        While a majority of voters can reach each other and answers within E, and the first node in turn is fit; what a
+        group's own test and start take comes on top.
         """
-        return min(self.beat_s, max(BEAT_MIN_S, self.beat_s / 4, nodes**2 * LOOK_COST_S))
+        shot = [] if shot_limit_s is None else [
+            Bound("shot", "X", shot_limit_s, "a shot has ended, all levels, devices and retries included"),
+            Bound("failover, STOMITH", "H + S + 2 T", self.detection_s + 2 * self.turn_s,
+                  "and what the shot takes, at most X: from a node's death to the start elsewhere"),
+        ]
+        return [
+            Bound("beat", "H", self.beat_s, "a node writes its slot this often"),
+            Bound("lease", "L", self.lease_s, "what a majority's answer is worth"),
+            Bound("operation", "D", self.op_limit_s, "what takes longer on a voter does not count"),
+            Bound("kill margin", "K", self.kill_margin_s, "killing begins this long before a lease ends"),
+            Bound("detection", "H + S + E", self.detection_s, "a node that has died is suspect"),
+            *shot,
+            Bound("failover, no STOMITH", "H + F L + T", self.beat_s + self.expiry_s + self.turn_s,
+                  "from a node's death to the start elsewhere"),
+            Bound("cold start", "H + 2 T", self.beat_s + 2 * self.turn_s,
+                  "from a majority's start to the start of groups, disks kept"),
+            Bound("recovery wait", "W = F max(L, B) + D", self.recovery_s, "a voter that forgot counts for nobody"),
+            Bound("first start", "W + H + 2 T", self.recovery_s + self.beat_s + 2 * self.turn_s,
+                  "the same for a cluster that nobody founded; all voters must be there"),
+            Bound("overlap", "0", 0.0, "two nodes run one group: no kill, hang or cut of any process, link or node"),
+            Bound("overlap, thawed node", "K", self.kill_margin_s,
+                  "a whole node frozen beyond its lease that thaws, without STOMITH"),
+            Bound("overlap, stopped clock", "L", self.lease_s, "the same, if its clock stood still as well"),
+        ]

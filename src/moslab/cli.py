@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,12 +19,18 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from moslab import base, bench, engine
+from moslab import base, bench, bench_failover, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
-from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, checked_name, checked_size
+from moslab.faults.docker import Faults
+from moslab.faults.fabric import Fabric
+from moslab.faults.links import between, from_power
+from moslab.faults.targets import select
+from moslab.history.intervals import overlaps
+from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Options, checked_name, checked_size
 from moslab.node import execute
 from moslab.progress import Progress
+from moslab.simulator import cli as simulator
 from moslab.status import owner_of, render, status
 from moslab.streams import Piece
 
@@ -80,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
 
     up = command("up", _up, "start a cluster, and wait until the demo groups run")
     up.add_argument("nodes", metavar="N", nargs="?", default="8", help=f"{NODES_MIN} to {NODES_MAX} (default 8)")
+    up.add_argument("--profile", choices=sorted(PROFILES), default="default", help="beat and lease")
+    up.add_argument("--no-stomith", action="store_true", help="nobody is shot: moves wait for the lease's end")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
@@ -99,9 +108,28 @@ def _parser() -> argparse.ArgumentParser:
     logs = command("logs", _logs, "what a node printed, also when it is off")
     logs.add_argument("node", metavar="NODE", type=_node)
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it prints more")
+    cut = command("cut", _cut, "cut links between nodes: packets are lost in silence")
+    cut.add_argument("whom", metavar="WHOM", help="1,2 or words: owner of GROUP, minority, half, not WHOM, WHOM+WHOM")
+    cut.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
+    cut.add_argument("--one-way", action="store_true", help="only packets from the first to the second are lost")
+    cut.add_argument("--power", action="store_true", help="from the power switch, too")
+    cut.add_argument("--for", dest="for_s", metavar="S", type=float, help="heal it after S seconds")
+    cut.add_argument("--flap", dest="flap_s", metavar="S", type=float, help="with --for: cut and whole for S in turns")
+    command("heal", _heal, "heal one cut, or all").add_argument("cut", metavar="CUT", nargs="?")
+    tell = command("signal", _signal, "send a signal to processes of a node")
+    tell.add_argument("node", metavar="NODE", type=_node)
+    tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP` or `group GROUP`")
+    tell.add_argument("signal", metavar="SIGNAL", help="KILL, STOP, CONT, TERM, …")
+    command("history", _history, "when the tickers ran, from their journals; exit code 1 if two nodes did at once")
+    simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
     command("down", _down, "remove the cluster and all that belongs to it")
     measure = command("bench-up", _bench_up, "measure the start of 8 nodes against 8 bare containers")
     measure.add_argument("-n", "--rounds", type=int, default=bench.ROUNDS, help=f"default {bench.ROUNDS}")
+    failover = command("bench-failover", _bench_failover, "measure cold start, failover and planned move")
+    failover.add_argument("-n", "--rounds", type=int, default=bench_failover.ROUNDS,
+                          help=f"default {bench_failover.ROUNDS}")
+    failover.add_argument("--nodes", metavar="N,N", default=",".join(map(str, bench_failover.SIZES)))
+    failover.add_argument("--profiles", metavar="P,P", default=",".join(bench_failover.PROFILES_MEASURED))
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -129,7 +157,8 @@ def _up(arguments: argparse.Namespace) -> int:
     size, progress = checked_size(arguments.nodes), Progress()
     checked_name(arguments.cluster)
     cluster = _cluster(arguments, engine.ensure(progress))
-    cluster.up(size, progress)
+    options = Options(arguments.profile, not arguments.no_stomith)
+    cluster.up(size, progress, options=options)
     print(render(status(cluster)))
     print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
     return 0
@@ -193,6 +222,60 @@ def _logs(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _cut(arguments: argparse.Namespace) -> int:
+    cluster = _existing(arguments)
+    nodes = list(cluster.nodes())
+
+    def chosen(words: str) -> tuple[int, ...]:
+        return select(words, nodes, lambda group: owner_of(cluster, group))
+
+    some = chosen(arguments.whom)
+    others = chosen(arguments.others) if arguments.others else tuple(node for node in nodes if node not in some)
+    links = between(some, others, arguments.one_way)
+    if arguments.power:
+        links |= from_power(some)
+    if not links:
+        raise CannotError("that are no links: all nodes are on one side")
+    if arguments.flap_s and not arguments.for_s:
+        raise CannotError("--flap needs --for")
+    faults = Faults(cluster)
+    if arguments.flap_s:
+        faults.flap(links, arguments.flap_s, arguments.flap_s, max(1, int(arguments.for_s / arguments.flap_s / 2)))
+        return 0
+    name = faults.cut(links)
+    print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)
+    if arguments.for_s:
+        time.sleep(arguments.for_s)
+        faults.heal(name)
+    return 0
+
+
+def _heal(arguments: argparse.Namespace) -> int:
+    healed = Fabric(_existing(arguments)).heal(arguments.cut)
+    print("\n".join(f"{name} is healed" for name in healed) or "nothing was cut")
+    return 0
+
+
+def _signal(arguments: argparse.Namespace) -> int:
+    try:
+        number = signal.Signals[f"SIG{arguments.signal.upper().removeprefix('SIG')}"]
+    except KeyError:
+        raise CannotError(f"{arguments.signal!r} is no signal") from None
+    pids = Faults(_existing(arguments)).signal(arguments.node, arguments.role, number)
+    print(f"{number.name} to {arguments.role} of node {arguments.node}: {' '.join(map(str, pids))}")
+    return 0
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    look = journals.read(_existing(arguments), whole=True)
+    for interval in sorted(look.intervals(), key=lambda interval: (interval.group, interval.begin_s)):
+        print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch:<6} "
+              f"{interval.begin_s - look.now_s:10.3f} s to {interval.end_s - look.now_s:9.3f} s")
+    found = overlaps(look.intervals())
+    print("\n".join(f"TWICE {overlap}" for overlap in found) or "never twice")
+    return 1 if found else 0
+
+
 def _down(arguments: argparse.Namespace) -> int:
     cluster = _cluster(arguments)
     found = cluster.down()
@@ -206,6 +289,17 @@ def _bench_up(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise CannotError(f"bench-up: at least one round, not {arguments.rounds}")
     return bench.bench_up(engine.ensure(progress), arguments.rounds, progress)
+
+
+def _bench_failover(arguments: argparse.Namespace) -> int:
+    sizes = [checked_size(text) for text in arguments.nodes.split(",")]
+    profiles = arguments.profiles.split(",")
+    unknown = set(profiles) - set(PROFILES)
+    if arguments.rounds < 1 or unknown:
+        raise CannotError(f"bench-failover: at least one round, and profiles of {', '.join(PROFILES)}")
+    progress = Progress()
+    client = engine.ensure(progress)
+    return bench_failover.bench_failover(client, arguments.rounds, sizes, profiles, progress)
 
 
 def _base_image(_arguments: argparse.Namespace) -> int:

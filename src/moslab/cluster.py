@@ -26,7 +26,7 @@ from moslab import demo
 from moslab.errors import CannotError, LabError
 from moslab.guard import Guard, StartAtWorkError, State, state_of
 from moslab.image import ensure_image
-from moslab.layout import NODE, ROLE, SIZE, Layout, Names, beat_s, lease_s
+from moslab.layout import DEFAULTS, NODE, ROLE, SIZE, Layout, Names, Options, beat_s, lease_s
 from moslab.network import create_network
 from moslab.node import create_node, execute
 from moslab.progress import Progress, Stage
@@ -61,25 +61,27 @@ class Cluster:
     def state(self) -> State:
         return state_of(self.client, self.names)
 
-    def up(self, size: int, progress: Progress, groups: bool = True) -> None:
-        """Start ``size`` nodes; return when all are ready and, with ``groups``, the demo groups run.
+    def up(self, size: int, progress: Progress, groups: bool = True, options: Options = DEFAULTS) -> None:
+        """Start ``size`` nodes; return when all are ready and, with ``groups``, the groups run.
 
         Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
         seen last; then nothing is left.
         """
         self.refuse_second(progress)
         image = ensure_image(self.client, progress)
-        if beat_s(size) != beat_s(1):
+        profile = options.profile
+        if beat_s(size, profile) != beat_s(1, profile):
             progress.say(
-                f"   {size} nodes: beat {beat_s(size):g} s and lease {lease_s(size):g} s instead of "
-                f"{beat_s(1):g} and {lease_s(1):g}: the idle cluster stays under half the machine, moves take longer"
+                f"   {size} nodes: beat {beat_s(size, profile):g} s and lease {lease_s(size, profile):g} s instead of "
+                f"{beat_s(1, profile):g} and {lease_s(1, profile):g}: the idle cluster stays under half the machine, "
+                "moves take longer"
             )
         pool = ThreadPoolExecutor(REQUESTS_MAX)
         try:
-            guard = self._start(size, image, progress, pool)
+            guard = self._start(size, image, progress, pool, options)
             self._await_nodes(size, progress)
             if groups:
-                self._await_groups(size, progress)
+                self._await_groups(size, progress, lease_s(size, profile))
             guard.commit()
         except StartAtWorkError:
             raise
@@ -205,7 +207,9 @@ class Cluster:
                 remove(self.client, name)
         self.sweep_leftovers(progress)
 
-    def _start(self, size: int, image: str, progress: Progress, pool: ThreadPoolExecutor) -> Guard:
+    def _start(
+        self, size: int, image: str, progress: Progress, pool: ThreadPoolExecutor, options: Options
+    ) -> Guard:
         """Guard, network, volume and all nodes, as much at a time as depends on nothing else."""
         with progress.stage("power switch, network, storage"):
             guard = Guard(self.client, self.names, image, size)
@@ -216,9 +220,9 @@ class Cluster:
             )
             _all([started, subnet, san])
             keys = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
-            layout = Layout(size, subnet.result(), *keys)
+            layout = Layout(size, subnet.result(), *keys, options)
         with progress.stage(f"{size} nodes in {layout.subnet}") as stage:
-            files = layout.node_files(demo.tables(layout.virtual))
+            files = layout.node_files(dict(options.tables or demo.tables(layout.virtual)))
             self._connect_power(guard, layout)
             nodes = [
                 pool.submit(self._start_node, image, layout, node, files) for node in range(1, size + 1)
@@ -235,15 +239,15 @@ class Cluster:
         guard.serve(layout.serve)
 
     def _start_node(self, image: str, layout: Layout, node: int, files: bytes) -> None:
-        create_node(self.client, self.names, image, layout, node, files).start()
+        create_node(self.client, self.names, image, layout.node(node), node, files).start()
 
     def _await_nodes(self, size: int, progress: Progress) -> None:
         limit_s = NODE_LIMIT_S + NODE_LIMIT_EACH_S * size
         with progress.stage("all nodes ready (MFS mounted, agents running)") as stage:
             self._watch(size, size, "nodes", limit_s, stage)     # the last node to start
 
-    def _await_groups(self, size: int, progress: Progress) -> None:
-        limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s(size)
+    def _await_groups(self, size: int, progress: Progress, lease_s: float) -> None:
+        limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s
         with progress.stage("groups run") as stage:
             self._watch(1, size, "groups", limit_s, stage)       # the one that `status` asks first
 

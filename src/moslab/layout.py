@@ -12,21 +12,29 @@ import io
 import ipaddress
 import json
 import re
+import secrets
 import tarfile
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from emulator.powerswitch.protocol import PORT
+from mosha.ownership.marker import make_era
 from moslab.errors import CannotError
 
 CLUSTER, ROLE, NODE, SIZE = "org.mosha.cluster", "org.mosha.role", "org.mosha.node", "org.mosha.size"
 DEFAULT_NAME = "mosha"
 NODES_MIN, NODES_MAX = 2, 64
+STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
+"""The line of mosha.conf; without STOMITH it is there as a comment."""
 POWER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 100, 200
 ADDRESSES_MIN = 256
 
-BEAT_S, BEATS_PER_LEASE = 0.5, 5
+PROFILES = {"default": 0.5, "fast": 0.1}
+"""The beat, in seconds, by the name of the profile."""
+BEATS_PER_LEASE = 5
 CALM_NODES = 16
-"""Up to so many nodes the beat is ``BEAT_S``: every node reads every other once a beat, so the work grows
+"""Up to so many nodes the beat is that of the profile: every node reads every other once a beat, so the work grows
 with the square of their number. Beyond this the beat grows with it, so the idle load stays as it was."""
 
 
@@ -48,14 +56,26 @@ def checked_size(text: str | int) -> int:
     return size
 
 
-def beat_s(size: int) -> float:
+def beat_s(size: int, profile: str = "default") -> float:
     """Seconds between two records of a node, see ``CALM_NODES``."""
-    return round(BEAT_S * max(1.0, size / CALM_NODES) ** 2, 2)
+    return round(PROFILES[profile] * max(1.0, size / CALM_NODES) ** 2, 2)
 
 
-def lease_s(size: int) -> float:
+def lease_s(size: int, profile: str = "default") -> float:
     """Seconds for which a majority's answer lets a group run."""
-    return round(BEATS_PER_LEASE * beat_s(size), 2)
+    return round(BEATS_PER_LEASE * beat_s(size, profile), 2)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a cluster can be told at its start: times, whether it has STOMITH, and tables instead of the demo's."""
+
+    profile: str = "default"
+    stomith: bool = True
+    tables: Mapping[str, str] | None = None
+
+
+DEFAULTS = Options()
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,11 @@ class Names:
         return labels
 
 
+def _new_era() -> str:
+    """The era in which the voters of a new cluster begin: nobody has to wait. See mosha.ownership.marker."""
+    return make_era(int(time.time()), secrets.token_hex(4))
+
+
 @dataclass(frozen=True)
 class Layout:
     """The addresses and files of a cluster of ``size`` nodes in ``subnet``."""
@@ -102,6 +127,8 @@ class Layout:
     subnet: ipaddress.IPv4Network
     mfs_key: bytes
     power_key: bytes
+    options: Options = DEFAULTS
+    era: str = field(default_factory=_new_era)
 
     def __post_init__(self) -> None:
         if self.subnet.num_addresses < ADDRESSES_MIN:
@@ -139,9 +166,10 @@ class Layout:
             "hpcbase = /openmosix/proc/hpc\n"
             "mwhois = mosctl whois\n"
             "varpath = /var/mosix-ha\n"
-            "stomith = /usr/sbin/powerswitch off %n\n"
-            f"beat = {beat_s(self.size):g}\n"
-            f"lease = {lease_s(self.size):g}\n"
+            f"{'' if self.options.stomith else '#'}{STOMITH}\n"
+            "stomith_verify = no\n"                  # the switch itself has looked before it says off
+            f"beat = {beat_s(self.size, self.options.profile):g}\n"
+            f"lease = {lease_s(self.size, self.options.profile):g}\n"
         )
 
     def node_files(self, tables: dict[str, str]) -> bytes:
@@ -155,13 +183,18 @@ class Layout:
             "etc/openmosix/key": (self.mfs_key, secret),
             "etc/mosha.conf": (self._mosha_conf.encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
-            "var/mosix-ha/founded": (b"", public),
+            "var/mosix-ha/founded": (f"{self.era}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
         }
-        stream = io.BytesIO()
-        with tarfile.open(fileobj=stream, mode="w") as tar:
-            for name, (content, mode) in files.items():
-                member = tarfile.TarInfo(name)
-                member.size, member.mode = len(content), mode
-                tar.addfile(member, io.BytesIO(content))
-        return stream.getvalue()
+        return archive(files)
+
+
+def archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:
+    """A tar archive of files: content and mode by path, without a leading slash."""
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for name, (content, mode) in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), mode
+            tar.addfile(member, io.BytesIO(content))
+    return stream.getvalue()

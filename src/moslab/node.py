@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Callable, NamedTuple
 
 import docker
+from docker.errors import APIError
 from docker.models.containers import Container
 from docker.types import Mount, Ulimit
 
 from moslab.errors import LabError
 from moslab.guard import LABEL_OFF, LOG
-from moslab.layout import Layout, Names
+from moslab.layout import Names
 from moslab.streams import Piece, Streams
 
 EXEC_LIMIT_S = 30.0
@@ -29,17 +30,17 @@ class Result(NamedTuple):
 
 
 def create_node(
-    client: docker.DockerClient, names: Names, image: str, layout: Layout, node: int, files: bytes
+    client: docker.DockerClient, names: Names, image: str, address: str, node: int, files: bytes
 ) -> Container:
     """Create the container of a node, with its files; it does not run yet."""
-    address = client.api.create_endpoint_config(ipv4_address=layout.node(node))
+    endpoint = client.api.create_endpoint_config(ipv4_address=address)
     container = client.containers.create(
         image,
         name=names.node(node),
         hostname=f"node{node}",
         labels=names.labels("node", node),
         network=names.network,
-        networking_config={names.network: address},
+        networking_config={names.network: endpoint},
         devices=["/dev/fuse:/dev/fuse:rwm"],
         # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
         # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
@@ -68,14 +69,17 @@ def execute(
 ) -> int:
     """Run a command in a container, hand over what it prints, return its exit code.
 
-    Raises LabError after ``limit_s``; the command itself is not ended then.
+    Raises LabError after ``limit_s`` (the command itself is not ended then), or where none runs: a node that is off.
     """
     if container.client is None:
         raise LabError("a container without an engine")
     api = container.client.api
     deadline_s = time.monotonic() + limit_s
-    exec_id = api.exec_create(container.id, list(command))["Id"]
-    streams = Streams(api.exec_start(exec_id, socket=True))
+    try:
+        exec_id = api.exec_create(container.id, list(command))["Id"]
+        streams = Streams(api.exec_start(exec_id, socket=True))
+    except APIError as error:
+        raise LabError(f"no command runs in {container.name}: {error.explanation or error}") from None
     try:
         while (piece := streams.receive(deadline_s)) is not None:
             on_piece(piece)

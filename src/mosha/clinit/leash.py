@@ -16,11 +16,9 @@ from typing import Any, Callable
 
 from mosha.clinit.group import DEFAULT_POLICY, Policy
 from mosha.clinit.guardian import BROKEN, Bond, serve
-from mosha.platform import linux
 from mosha.tables.cltab import Entry
 
 ORDERS_UNREAD_BYTES_MAX = 1024 * 1024
-KILL_PATIENCE_S = 1.0
 READ_BYTES = 64 * 1024
 
 
@@ -65,7 +63,7 @@ class Leash:
         self._control = control
         self._orders = bytearray()
         self._received = bytearray()
-        self._asked_to_kill_s: float | None = None
+        self._asked_to_kill = False
 
     @classmethod
     def start(
@@ -140,13 +138,15 @@ class Leash:
             self._send({"deadline": deadline})
 
     def kill(self) -> None:
-        """Have everything killed at once. A guardian that still lives when asked again a second later is killed."""
-        now = linux.boottime()
-        if self._asked_to_kill_s is None:
-            self._asked_to_kill_s = now
+        """Have everything killed at once. A guardian that is frozen does not; see :meth:`kill_guardian`."""
+        if not self._asked_to_kill:
+            self._asked_to_kill = True
             self._send({"kill": True})
-        elif now - self._asked_to_kill_s >= KILL_PATIENCE_S:
-            self._kill_guardian()
+
+    def kill_guardian(self) -> None:
+        """SIGKILL, frozen or not. What it held is left to :func:`mosha.platform.procscan.kill_all` then."""
+        if not self.gone:
+            os.kill(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
@@ -160,7 +160,7 @@ class Leash:
         self._orders += json.dumps(order).encode() + b"\n"
         self._flush()
         if len(self._orders) > ORDERS_UNREAD_BYTES_MAX:
-            self._kill_guardian()
+            self.kill_guardian()
 
     def _flush(self) -> None:
         try:
@@ -170,10 +170,6 @@ class Leash:
             pass
         except OSError:                  # the guardian has gone: receive() says so
             self._orders.clear()
-
-    def _kill_guardian(self) -> None:
-        if not self.gone:
-            os.kill(self.pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         try:

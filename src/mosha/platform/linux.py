@@ -20,22 +20,27 @@ PR_SET_PDEATHSIG = 1             # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
 
 
-def _find_clock() -> int:
-    """CLOCK_BOOTTIME also counts while the machine sleeps; a kernel before 2.6.39 has CLOCK_MONOTONIC only."""
-    boottime_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+def _find_clock(name: str, otherwise: int) -> int:
+    clock_id = getattr(time, name, otherwise)
     try:
-        time.clock_gettime(boottime_id)
+        time.clock_gettime(clock_id)
     except OSError:
-        return time.CLOCK_MONOTONIC
-    return int(boottime_id)
+        return otherwise
+    return int(clock_id)
 
 
-_CLOCK = _find_clock()
+_CLOCK = _find_clock("CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)     # counts while the machine sleeps; Linux 2.6.39
+_RAW = _find_clock("CLOCK_MONOTONIC_RAW", _CLOCK)
 
 
 def boottime() -> float:
     """Seconds since the boot, on the one clock of all deadlines that are handed from process to process."""
     return time.clock_gettime(_CLOCK)
+
+
+def steady() -> float:
+    """Seconds of CLOCK_MONOTONIC_RAW (Linux 2.6.28), else of the clock of :func:`boottime`."""
+    return time.clock_gettime(_RAW)
 
 
 def set_subreaper() -> bool:

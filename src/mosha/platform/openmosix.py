@@ -11,14 +11,17 @@ import os
 import re
 import shlex
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
 from mosha.config import Config
-from mosha.platform import record
+from mosha.platform import plans
+from mosha.platform.files import Files
+from mosha.stomith import history, shooting
 
 STATUS_UP = 2               # the bit of nodes/N/status that says up; others may be set beside it
-FILE_BYTES_MAX = 1024 * 1024
+STATUS_BYTES_MAX = 64
 WHOIS_LIMIT_S = 5.0
 OUTPUT_BYTES_MAX = 2000
 
@@ -28,12 +31,16 @@ class OpenMosix:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._records: dict[int, int] = {}
+        self._files = Files(config.directory)
         self._statuses: dict[int, int] = {}
 
     def tasks(self) -> dict[str, Callable[..., Any]]:
-        """What :class:`~mosha.platform.workers.Workers` may be asked to run."""
-        return {"whois": self.whois, "nodes": self.nodes, "look": self.look, "fetch": self.fetch, "shoot": self.shoot}
+        """What :class:`~mosha.platform.workers.Workers` may be asked to run; plans get the node as first argument."""
+        planned = {name: partial(self._carry_out, plan) for name, plan in plans.TASKS.items()}
+        return {"whois": self.whois, "nodes": self.nodes, "probe": self.probe, "shoot": self.shoot, **planned}
+
+    def _carry_out(self, plan: Callable[..., plans.Plan], node: int, *arguments: Any) -> Any:
+        return self._files.carry_out(node, plan(*arguments))
 
     def whois(self) -> int:
         """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked."""
@@ -45,63 +52,31 @@ class OpenMosix:
 
     def nodes(self) -> list[int]:
         """The configured map: every node, up or down."""
-        return sorted(int(name) for name in os.listdir(f"{self._config.hpcbase}/nodes") if name.isdigit())
+        return nodes(self._config)
 
-    def look(self, node: int, reopen: bool) -> Any:
-        """The node's record (None: not whole just now).
-
-        ``reopen`` gives held descriptors up first. Raises OSError: ENETUNREACH when openMosix says that the node is
-        down, otherwise what MFS gives.
-        """
-        if reopen:
-            self._drop(node)
+    def probe(self, node: int) -> bool:
+        """Whether openMosix says that the node is up; each read is a probe, so it is one read."""
+        if node not in self._statuses:
+            self._statuses[node] = os.open(f"{self._config.hpcbase}/nodes/{node}/status", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            if not self._is_up(node):
-                raise OSError(errno.ENETUNREACH, "down")
-            return record.decode(self._read(self._records, node, self._config.peer_file(node, record.NAME)))
+            status = os.pread(self._statuses[node], STATUS_BYTES_MAX, 0).strip()
         except OSError:
-            self._drop(node)
+            os.close(self._statuses.pop(node))
             raise
-
-    def fetch(self, node: int, name: str) -> str:
-        """The text of a file in the node's directory; raises OSError, also when it is too large."""
-        with open(self._config.peer_file(node, name), "rb", buffering=0) as stream:
-            parts: list[bytes] = []
-            while sum(map(len, parts)) <= FILE_BYTES_MAX:
-                part = stream.read(65536)
-                if not part:
-                    return b"".join(parts).decode("utf-8", "surrogateescape")
-                parts.append(part)
-        raise OSError(errno.EFBIG, f"{name} of node {node} is over {FILE_BYTES_MAX} bytes")
-
-    def shoot(self, node: int) -> str:
-        """Run the STOMITH command; its last words. Raises OSError unless it exits with 0 in time."""
-        command = [word.replace("%n", str(node)) for word in shlex.split(self._config.stomith)]
-        code, words = _run(command, self._config.stomith_timeout_s)
-        if code != 0:
-            raise OSError(errno.EIO, f"the STOMITH command ended with {code}: {words}")
-        return words
-
-    def _is_up(self, node: int) -> bool:
-        """Ask openMosix: each read of the file is a probe of its own, so it is one read."""
-        status = self._read(self._statuses, node, f"{self._config.hpcbase}/nodes/{node}/status").strip()
         return status.isdigit() and bool(int(status) & STATUS_UP)
 
-    @staticmethod
-    def _read(held: dict[int, int], node: int, path: str) -> bytes:
-        """The beginning of a file that is kept open: a path costs a request for each of its parts, this costs one."""
-        if node not in held:
-            held[node] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        return os.pread(held[node], record.BYTES_MAX, 0)
+    def shoot(self, node: int) -> str:
+        """Switch the node off; what the devices said. Raises OSError unless it is off for certain."""
+        stomith = shooting.Stomith(self._config.shooting, "agent", partial(history.append, self._config.var))
+        done, answers = stomith.off(node)
+        if not done:
+            raise OSError(errno.EIO, shooting.reason(answers))
+        return str(answers[-1])
 
-    def _drop(self, node: int) -> None:
-        for held in (self._records, self._statuses):
-            fd = held.pop(node, None)
-            if fd is not None:
-                try:
-                    os.close(fd)
-                except OSError:
-                    pass
+
+def nodes(config: Config) -> list[int]:
+    """The configured map: every node, up or down. Raises OSError where openMosix is not."""
+    return sorted(int(name) for name in os.listdir(f"{config.hpcbase}/nodes") if name.isdigit())
 
 
 def _run(command: list[str], limit_s: float) -> tuple[int, str]:

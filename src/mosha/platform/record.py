@@ -7,35 +7,12 @@ reader that meets a write half done sees a wrong checksum: the record is then "n
 from __future__ import annotations
 
 import json
-import os
 import zlib
-from pathlib import Path
 from typing import Any
 
 NAME = "beat"
 BYTES_MAX = 65536
 _MAGIC = "mosha1"
-
-
-class RecordFile:
-    """The writer's end."""
-
-    def __init__(self, directory: Path) -> None:
-        """Opens or creates the file; raises OSError."""
-        self._fd = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-
-    def read(self) -> dict[str, Any] | None:
-        """What an earlier life has left; None if there is none, or it is torn."""
-        return decode(os.pread(self._fd, BYTES_MAX, 0))
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Replace the record; raises OSError, ValueError if it is too large."""
-        block = encode(record)
-        if os.pwrite(self._fd, block, 0) != len(block):
-            raise OSError(f"short write of the record ({len(block)} bytes)")
-
-    def fileno(self) -> int:
-        return self._fd
 
 
 def encode(record: dict[str, Any]) -> bytes:

@@ -6,12 +6,13 @@ have them, and a thread that hangs in a system call cannot be ended.
 Rules:
 
 1. A worker does one task at a time, in the order in which they were given; tasks of one key go to one worker, so that
-   it can keep descriptors open.
+   it can keep descriptors open. A negative key has a worker of its own: it waits for no hung node.
 2. A task that is not answered at its deadline fails with ETIMEDOUT; its worker is killed, forgotten and replaced. What
    it may still do is known to nobody: only tasks that do no harm when they happen late are given to workers.
 3. Workers that were killed and do not die (state D) are counted; beyond ``STUCK_MAX`` no replacement is started
    before one of them is gone, and tasks fail at once with EAGAIN.
 4. A worker dies with the agent.
+5. Answers come from the loop, failures too: never from within :meth:`Workers.submit`.
 """
 
 from __future__ import annotations
@@ -25,17 +26,24 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from mosha.platform import linux
+from mosha.platform.world import Answer
 
 Task = Callable[..., Any]
-Answer = Callable[[Any, Optional[OSError]], None]
 
 STUCK_MAX = 8
+OWN = 2                          # workers with a key of their own
 QUEUE_MAX = 256
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
+
+
+def lane(key: int, shared: int) -> int:
+    """Which worker does the tasks of that key: one of the first ``shared``, or the one that has only this key."""
+    assert key >= -OWN, f"key {key}"
+    return key % shared if key >= 0 else shared - 1 - key
 
 
 class _Job:
@@ -62,23 +70,24 @@ class _Worker:
 
 
 class Workers:
-    """A fixed number of workers, watched by the agent's selector."""
+    """``count`` workers for the nodes, and one for each negative key; watched by the agent's selector."""
 
     def __init__(
         self, count: int, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
     ) -> None:
-        self._tasks, self._selector, self._clock = tasks, selector, clock
-        self._workers: list[_Worker | None] = [None] * count
+        self._tasks, self._selector, self._clock, self._shared = tasks, selector, clock, count
+        self._workers: list[_Worker | None] = [None] * (count + OWN)
         self._dying: set[int] = set()
+        self._failed: list[tuple[Answer, OSError]] = []
 
     def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
         """Run ``tasks[task](*arguments)`` in the worker of ``key``; ``answer(result, error)`` comes from the loop.
 
         ``limit_s`` counts from when the worker takes the task up.
         """
-        worker = self._worker(key % len(self._workers))
+        worker = self._worker(lane(key, self._shared))
         if worker is None or len(worker.queue) >= QUEUE_MAX:
-            answer(None, OSError(errno.EAGAIN, "no worker is free"))
+            self._failed.append((answer, OSError(errno.EAGAIN, "no worker is free")))
             return
         body = json.dumps([task, arguments]).encode()
         worker.queue.append(_Job(_LENGTH.pack(len(body)) + body, limit_s, answer))
@@ -86,11 +95,13 @@ class Workers:
             self._send(worker)
 
     def next_due(self) -> float | None:
-        """The earliest deadline of a task."""
+        """When :meth:`tick` is to be called: the earliest deadline of a task, or at once for what has failed."""
+        if self._failed:
+            return self._clock()
         return min((w.deadline for w in self._workers if w is not None and w.deadline is not None), default=None)
 
     def tick(self) -> None:
-        """Fail what is overdue and collect workers that have died."""
+        """Fail what is overdue, tell of failures, and collect workers that have died."""
         now = self._clock()
         for worker in list(self._workers):
             if worker is not None and worker.deadline is not None and now >= worker.deadline:
@@ -98,6 +109,9 @@ class Workers:
         for pid in list(self._dying):
             if _is_gone(pid):
                 self._dying.discard(pid)
+        failed, self._failed = self._failed, []
+        for answer, error in failed:
+            answer(None, error)
 
     def close(self) -> None:
         """Kill all workers; their tasks are not answered any more."""
@@ -148,8 +162,7 @@ class Workers:
 
     def _lose(self, worker: _Worker, error: OSError) -> None:
         self._bury(worker)
-        for job in worker.queue:
-            job.answer(None, error)
+        self._failed += [(job.answer, error) for job in worker.queue]
 
     def _bury(self, worker: _Worker) -> None:
         self._selector.unregister(worker.socket)

@@ -53,7 +53,7 @@ class Cluster:
             (root / f"hpc/nodes/{node}/status").write_text("3\n")
             (var / "cltab").write_text(CLTAB.format(disk=self.disk, tick=tick))
             (var / "hactl").write_text("web start\njob start\n")
-            (var / "founded").touch()
+            (var / "founded").write_text("1700000000-0123abcd\n")
             (root / f"{node}/mosha.conf").write_text(
                 f"mfsbase={root}/mfs\nhpcbase={root}/hpc\nmynode={node}\nroot={root}/{node}\n"
                 f"rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"

@@ -15,13 +15,43 @@ def test_defaults_are_those_of_a_real_openmosix_node(tmp_path: Path) -> None:
     assert (found.mfsbase, found.hpcbase, found.mwhois) == ("/mfs", "/proc/hpc", "mosctl whois")
     assert str(found.var) == "/var/mosix-ha"
     assert found.procbase == "/proc"
-    assert found.peer_file(3, "cltab") == "/mfs/3/var/mosix-ha/cltab"
+    assert found.directory(3) == "/mfs/3/var/mosix-ha"
 
 
 def test_values() -> None:
     found = config.parse("beat = 0.1 # fast\n\n# all\nlease=0.5\nstomith = /bin/sw off %n\nmynode=7\n")
     assert (found.timing.beat_s, found.timing.lease_s, found.mynode) == (0.1, 0.5, 7)
-    assert found.stomith == "/bin/sw off %n"
+    assert [device.name for level in found.stomith for device in level] == ["sw"]
+
+
+def test_stomith() -> None:
+    found = config.parse(
+        "stomith.2 = fence:fence_apc ip=pdu-a plug=%p && fence:fence_apc ip=pdu-b password=a#b plug=%p\n"
+        "stomith = fence:fence_ipmilan ip=10.0.0.%n # first\nplug.3 = 7\n"
+        "stomith_timeout = 20\nstomith_retries = 2\nstomith_verify = no\n"
+    )
+    assert [[device.name for device in level] for level in found.stomith] == [
+        ["fence_ipmilan"], ["fence_apc", "fence_apc"]]
+    (bmc,), (_, pdu) = found.stomith
+    assert bmc.call("off", 4).stdin == "action=off\nnodename=4\nip=10.0.0.4\n"
+    assert pdu.call("off", 3).stdin == "action=off\nnodename=3\nip=pdu-b\npassword=a#b\nplug=7\n"
+    assert (found.stomith_timeout_s, found.stomith_retries, found.stomith_verify) == (20, 2, False)
+    assert found.shot_limit_s > 3 * 3 * 20
+    assert "a#b" not in repr(found)
+
+
+def test_voters() -> None:
+    found = config.parse("voters = 9 3, 7\narbitrator = yes\n")
+    assert (found.voters, found.arbitrator) == (frozenset({3, 7, 9}), True)
+    assert found.voters_of(frozenset(range(1, 20))) == frozenset({3, 7, 9})
+    default = config.parse("arbitrator = no")
+    assert (default.voters, default.arbitrator) == (frozenset(), False)
+    assert default.voters_of(frozenset({12, 3, 4})) == frozenset({3, 4, 12})
+    assert default.voters_of(frozenset(range(5, 50))) == frozenset(range(5, 12))
+
+
+def test_no_stomith_is_no_stomith() -> None:
+    assert config.parse("stomith =\n").stomith == config.Config().stomith == ()
 
 
 @pytest.mark.parametrize(
@@ -34,12 +64,43 @@ def test_values() -> None:
         ("beat = 1\nbeat = 1", "x:2: beat was set before, in line 1"),
         ("mynode = 0", "x:1: mynode must be a node number"),
         ("timing = 3", "x:1: unknown setting 'timing'"),
+        ("beat = 1\nstomith = a &&", "x:2: a device is missing"),
+        ("stomith = a\nstomith.2 = b 'c", "x:2: no closing quotation"),
+        ("beat = 1\nstomith.2 = a", "x:2: stomith.2 without stomith"),
+        ("stomith = a\nstomith.3 = b", "x:2: stomith.3 without stomith.2"),
+        ("stomith =\nstomith.2 = b", "x:2: stomith.2 without stomith"),
+        ("stomith.1 = a", "x:1: unknown setting 'stomith.1'"),
+        ("stomith.10 = a", "x:1: unknown setting 'stomith.10'"),
+        ("plug.x = 1", "x:1: plug.x: plug.NODE needs a node number"),
+        ("plug.0 = 1", "x:1: plug.0: plug.NODE needs a node number"),
+        ("plug.3 =", "x:1: plug.3 must be one word"),
+        ("plug.3 = 1 2", "x:1: plug.3 must be one word"),
+        ("stomith_retries = 11", "x:1: stomith_retries must be a number from 0 to 10"),
+        ("stomith_retries = -1", "x:1: stomith_retries must be a number from 0 to 10"),
+        ("voters =", "x:1: voters must name 1 to 7 nodes, got 0"),
+        ("voters = 1 2 3 4 5 6 7 8", "x:1: voters must name 1 to 7 nodes, got 8"),
+        ("beat = 1\nvoters = 1, 2 1", "x:2: voters names node 1 twice"),
+        ("voters = 1 b", "x:1: voters must be node numbers from 1 to 65535, got 'b'"),
+        ("voters = 0", "x:1: voters must be node numbers"),
+        ("arbitrator = 1", "x:1: arbitrator must be yes or no"),
+        ("stomith_verify = maybe", "x:1: stomith_verify must be yes or no"),
+        ("stomith = a\nstomith_timeout = 400", "x:2: a shot could take 80"),
+        ("stomith = a && b && c\nstomith_retries = 10\nstomith_timeout = 30", "x:3: a shot could take"),
     ],
 )
 def test_errors_name_file_line_and_reason(text: str, problem: str) -> None:
     with pytest.raises(TableErrors) as raised:
         config.parse(text, "x")
     assert problem in str(raised.value)
+
+
+def test_no_message_has_a_password() -> None:
+    for text in ("stomith fence:x password:geheim", "stomith = fence:x password", "stomith = fence_x password=geheim",
+                 "stomith = fence:x password=geheim 'geheim", "stomith = fence:x password=geheim plug=1",
+                 "stomith = fence:x ip=%n password=geheim password=geheim", "stomith = a\nstomith = geheim"):
+        with pytest.raises(TableErrors) as raised:
+            config.parse(text, "x")
+        assert "geheim" not in str(raised.value)
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -1,151 +1,222 @@
-"""When to shoot: agreement, turn, claims; and that nothing but success frees anything."""
+"""When to shoot: suspicion, agreement, turn; nothing but success frees anything. Whole clusters in virtual time."""
 
 from __future__ import annotations
 
-from mosha.fencing import Fencing
-from mosha.ownership.majority import Majority
+from typing import Callable
+
+import pytest
+
+from mosha.fencing import RETRY_MAX_S
+from mosha.ownership.disk_paxos import FENCE
 from mosha.timing import Timing
+from tests.unit.ownership.cluster import Cluster, Node
 
-TIMING = Timing(0.5, 2.5)
-NODES = frozenset({1, 2, 3})
-
-
-class Scene:
-    """Node 2's view: node 1 owns kv, node 3 lives; then node 1 falls silent."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-        self.ownership = Majority(2, "me", NODES, TIMING, self.now)
-        self.fencing = Fencing(self.ownership, 10.0)
-        self.beats = {1: 0, 3: 0}
-
-    def hear(self, node: int, suspects: list[int] | None = None, claims: dict[str, int] | None = None) -> None:
-        self.beats[node] += 1
-        record = {
-            "nonce": f"n{node}", "beat": self.beats[node], "configuration": self.ownership.configuration,
-            "echo": {"2": ["me", self.ownership.beat(self.now)]}, "claims": claims or {}, "votes": {}, "last": {},
-            "dead": [], "unfit": [],
-        }  # fmt: skip
-        self.fencing.looked(node, True)
-        self.fencing.heard(node, suspects or [])
-        self.ownership.saw(self.now, node, record)
-
-    def silence(self, seconds: float, suspects: list[int] | None = None) -> None:
-        """Node 1 does not answer; node 3 does."""
-        for _ in range(int(seconds / 0.5)):
-            self.now += 0.5
-            self.fencing.looked(1, False)
-            self.hear(3, suspects)
+TIMING = Timing()
 
 
-def owner_falls_silent() -> Scene:
-    scene = Scene()
-    scene.hear(1, claims={"kv": 1})
-    scene.hear(3)
-    return scene
+def scene(nodes: int = 3, can_shoot: bool = True, seed: int = 1) -> tuple[Cluster, Node, list[Node]]:
+    """A cluster, the node that runs kv, and the others."""
+    cluster = Cluster(nodes, can_shoot=can_shoot, seed=seed)
+    cluster.boot()
+    owner, _ = cluster.until_runs(10)
+    cluster.pass_time(3)
+    return cluster, owner, [node for node in cluster.nodes.values() if node is not owner]
 
 
-def test_a_silent_owner_is_shot_when_a_majority_suspects_it() -> None:
-    scene = owner_falls_silent()
-    scene.silence(1.5, suspects=[1])
-    shot = scene.fencing.due(scene.now)
-    assert shot is not None
-    assert (shot.node, shot.identities) == (1, ("n1",))
-    assert scene.fencing.due(scene.now) is None, "one shot at a time"
-    scene.fencing.answered(scene.now, success=True)
-    assert "n1" in scene.ownership.dead
-    scene.silence(30, suspects=[1])
-    assert scene.fencing.due(scene.now) is None, "nothing is shot twice"
+def suspected_by(owner: Node, others: list[Node]) -> list[int]:
+    return [node.number for node in others if owner.number in node.fencing.suspects()]
 
 
-def test_one_blind_observer_shoots_nobody() -> None:
-    scene = owner_falls_silent()
-    scene.silence(2.0, suspects=[])
-    assert scene.fencing.suspects(scene.now) == [1]
-    assert scene.fencing.due(scene.now) is None
-
-
-def test_one_failed_look_makes_nobody_suspect() -> None:
-    scene = owner_falls_silent()
-    scene.fencing.looked(1, False)
-    scene.now += 1.2
-    scene.fencing.looked(1, True)
-    assert scene.fencing.suspects(scene.now) == []
+@pytest.mark.parametrize("nodes", [3, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_dead_owner_is_shot_once_and_its_groups_move_at_once(nodes: int, seed: int) -> None:
+    cluster, owner, _ = scene(nodes, seed=seed)
+    identity = owner.ownership.identity
+    last_beat = owner.running["kv"][1] - TIMING.lease_s
+    owner.crash()
+    cluster.until_runs(5)
+    assert TIMING.suspect_s <= cluster.now - last_beat < TIMING.expiry_s - 0.5, "no waiting for the lease"
+    cluster.pass_time(30)
+    ((_, _, shot),) = cluster.shots
+    assert (shot.node, shot.identities) == (owner.number, (identity,))
+    assert len(cluster.runs) == 2
 
 
 def test_a_node_without_groups_is_not_shot() -> None:
-    scene = Scene()
-    scene.hear(1)
-    scene.hear(3)
-    scene.silence(2.0, suspects=[1])
-    assert scene.fencing.suspects(scene.now) == [1]
-    assert scene.fencing.due(scene.now) is None
+    cluster, _, others = scene()
+    others[0].crash()
+    cluster.pass_time(20)
+    assert not cluster.shots
+
+
+def test_without_a_command_nobody_shoots() -> None:
+    cluster, owner, others = scene(can_shoot=False)
+    owner.crash()
+    cluster.until(lambda: bool(suspected_by(owner, others)), 5)
+    cluster.until_runs(10)
+    assert not cluster.shots
+
+
+def test_one_blind_observer_suspects_nobody_and_shoots_nobody() -> None:
+    cluster, owner, others = scene()
+    blind = others[0]
+    cluster.cuts |= {(owner.number, blind.number), (blind.number, owner.number)}
+    for _ in range(40):
+        cluster.pass_time(0.25)
+        assert not suspected_by(owner, others)
+    assert not cluster.shots
+    assert len(cluster.runs) == 1
 
 
 def test_without_quorum_nobody_shoots() -> None:
-    scene = owner_falls_silent()
-    for _ in range(20):
-        scene.now += 0.5
-        scene.fencing.looked(1, False)
-        scene.fencing.looked(3, False)
-    assert scene.fencing.suspects(scene.now) == [1, 3]
-    assert scene.fencing.due(scene.now) is None
+    cluster, _, others = scene(5)
+    cluster.isolate(others[0].number, others[1].number)
+    cluster.pass_time(20)
+    assert not cluster.shots
+    assert len(cluster.runs) == 1
 
 
-def test_failure_frees_nothing_and_is_tried_again_later() -> None:
-    scene = owner_falls_silent()
-    scene.silence(1.5, suspects=[1])
-    assert scene.fencing.due(scene.now) is not None
-    scene.fencing.answered(scene.now, success=False)
-    assert "n1" not in scene.ownership.dead
-    assert scene.fencing.due(scene.now) is None
-    scene.silence(6, suspects=[1])
-    assert scene.fencing.due(scene.now) is not None
+def test_a_probe_that_succeeds_keeps_a_silent_slot_from_being_shot_until_it_expires() -> None:
+    cluster, owner, others = scene()
+    last_beat = owner.running["kv"][1] - TIMING.lease_s
+    owner.freeze()                                   # its agent hangs; openMosix answers for the node
+    cluster.pass_time(TIMING.suspect_s + 0.5)
+    assert not suspected_by(owner, others)
+    cluster.until_runs(10, besides=owner.number)
+    assert cluster.now - last_beat >= TIMING.expiry_s - 0.001
+    for _, _, shot in cluster.shots:
+        assert shot.node == owner.number
 
 
-def test_a_hung_agent_becomes_suspect_after_the_expiry_although_its_node_answers() -> None:
-    scene = owner_falls_silent()
-    for _ in range(4):
-        scene.now += 0.5
-        scene.fencing.looked(1, True)
-        scene.hear(3)
-    assert scene.fencing.suspects(scene.now) == []
-    scene.now += TIMING.expiry_s
-    assert 1 in scene.fencing.suspects(scene.now)
+def test_probes_are_of_late_nodes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, owner, others = scene()
+    probed: list[int] = []
+    for node in others:
+        step = node.fencing.step
+
+        def watched(now: float, step: Callable[[float], list[int]] = step) -> list[int]:
+            found = step(now)
+            probed.extend(found)
+            return found
+
+        monkeypatch.setattr(node.fencing, "step", watched)
+    cluster.pass_time(10)
+    assert not probed
+    owner.crash()
+    cluster.pass_time(TIMING.suspect_s)
+    assert set(probed) == {owner.number}
+    assert len(probed) <= 2 * 3, "three each"
 
 
 def test_a_late_observer_suspects_nobody_for_a_while() -> None:
-    scene = owner_falls_silent()
-    scene.silence(2.0, suspects=[1])
-    scene.fencing.late(scene.now)
-    assert scene.fencing.suspects(scene.now) == []
-    scene.silence(1.5, suspects=[1])
-    assert scene.fencing.suspects(scene.now) == [1]
+    cluster, owner, others = scene(can_shoot=False)
+    owner.crash()
+    cluster.until(lambda: bool(suspected_by(owner, others)), 5)
+    observer = next(node for node in others if node.number in suspected_by(owner, others))
+    observer.fencing.late(observer.now)
+    observer.fencing.step(observer.now)
+    assert observer.fencing.suspects() == []
+    late_until = cluster.now + TIMING.suspect_s
+    cluster.until(lambda: owner.number in observer.fencing.suspects() or bool(cluster.owners()), 5)
+    assert cluster.now >= min(late_until, cluster.runs[-1].at)
 
 
-def test_the_lowest_living_node_shoots_first() -> None:
-    nodes = frozenset({1, 2, 3})
-    ownership = Majority(3, "me", nodes, TIMING, 100.0)
-    fencing = Fencing(ownership, 10.0)
-    scene = Scene()
-    scene.ownership, scene.fencing, scene.beats = ownership, fencing, {1: 0, 2: 0}
+def test_an_observer_that_was_frozen_shoots_nobody() -> None:
+    cluster, _, others = scene()
+    for node in others:
+        node.freeze()
+    cluster.pass_time(1.8)
+    for node in others:
+        node.thaw()
+    cluster.pass_time(10)
+    assert not cluster.shots
 
-    def hear(node: int, suspects: list[int], claims: dict[str, int]) -> None:
-        scene.beats[node] += 1
-        fencing.looked(node, True)
-        fencing.heard(node, suspects)
-        ownership.saw(scene.now, node, {
-            "nonce": f"n{node}", "beat": scene.beats[node], "configuration": ownership.configuration,
-            "echo": {"3": ["me", ownership.beat(scene.now)]}, "claims": claims, "votes": {}, "last": {},
-            "dead": [], "unfit": [],
-        })  # fmt: skip
 
-    hear(1, [], {"kv": 1})
-    shots = []
-    for _ in range(40):
-        scene.now += 0.5
-        fencing.looked(1, False)
-        hear(2, [1], {})
-        shots.append(fencing.due(scene.now))
-    assert shots[5] is None, "node 2 comes first"
-    assert any(shots), "but it may fail, and then node 3 has its turn"
+@pytest.mark.parametrize("seed", range(8))
+def test_one_node_at_a_time_shoots(seed: int) -> None:
+    cluster, owner, _ = scene(5, seed=seed)
+    cluster.shot_s, cluster.shooting_works = 0.9, False
+    for node in cluster.nodes.values():
+        node.wants.clear()                           # nobody takes it over, so it is shot again and again
+    owner.wants.add("kv")
+    owner.crash()
+    cluster.pass_time(40)
+    assert len(cluster.shots) >= 2
+    began = [at for at, _, _ in cluster.shots]
+    assert all(later - earlier >= cluster.shot_s for earlier, later in zip(began, began[1:]))
+
+
+def test_failure_frees_nothing_and_others_try() -> None:
+    cluster, owner, others = scene()
+    cluster.shooting_works = False
+    identity = owner.ownership.identity
+    last_beat = owner.running["kv"][1] - TIMING.lease_s
+    owner.crash()
+    cluster.until_runs(10)
+    assert cluster.now - last_beat >= TIMING.expiry_s - 0.001
+    assert {shooter for _, shooter, _ in cluster.shots} == {node.number for node in others}
+    cluster.pass_time(30)
+    assert not any(identity in node.ownership.records.dead for node in others)
+    assert len(cluster.shots) == len(others), "once it owns nothing it is worth no shot"
+
+
+def test_the_intervals_of_a_shooter_grow_to_a_limit() -> None:
+    cluster, owner, others = scene()
+    owner.freeze()
+    cluster.cuts |= {(owner.number, node.number) for node in others} | {(node.number, owner.number) for node in others}
+    cluster.shooting_works = False
+    cluster.until(lambda: bool(cluster.shots), 5)
+    _, shooter, shot = cluster.shots[0]
+    node = cluster.nodes[shooter]
+    fencing, ownership = node.fencing, node.ownership
+    cluster.until(lambda: fencing._flying is None, 1)
+    waits = []
+    for _ in range(8):
+        fencing._flying = shot
+        fencing.answered(node.now, success=False)
+        waits.append(fencing._watches[owner.number].next_try - node.now)
+    assert waits == sorted(waits)
+    assert waits[0] >= 2 * TIMING.lease_s
+    assert waits[-1] == RETRY_MAX_S
+    assert not ownership.held(f"{FENCE}{owner.number}")
+
+
+def test_what_is_dead_was_known_before_the_call() -> None:
+    cluster, owner, others = scene()
+    cluster.shot_s = 1.0
+    before = owner.ownership.identity
+    owner.crash()
+    cluster.until(lambda: bool(cluster.shots), 5)
+    owner.boot()                                     # while the command is under way
+    later = owner.ownership.identity
+    cluster.shooting_works = True
+    cluster.pass_time(0.5)
+    assert owner.is_up
+    cluster.pass_time(1)
+    assert not owner.is_up, "it is shot in its next life"
+    assert any(before in node.ownership.records.dead for node in others)
+    assert not any(later in node.ownership.records.dead for node in others)
+
+
+def test_who_was_shot_and_comes_back_is_left_alone() -> None:
+    cluster, owner, _ = scene()
+    owner.crash()
+    heir, _ = cluster.until_runs(5)
+    owner.boot()
+    cluster.pass_time(20)
+    assert owner.is_up
+    assert len(cluster.shots) == 1
+    assert cluster.owners() == [heir.number]
+
+
+def test_the_lowest_living_node_has_the_first_turn() -> None:
+    cluster, owner, others = scene(5)
+    owner.crash()
+    cluster.until(lambda: bool(cluster.shots), 5)
+    assert cluster.shots[0][1] == others[0].number
+
+
+def test_an_answer_without_a_shot_is_a_mistake() -> None:
+    _, _, others = scene()
+    with pytest.raises(AssertionError, match="without a shot"):
+        others[0].fencing.answered(others[0].now, success=True)

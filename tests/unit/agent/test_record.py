@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from mosha.platform.record import BYTES_MAX, NAME, RecordFile, decode, encode
+from mosha.platform.record import BYTES_MAX, decode, encode
+from mosha.platform.store import LocalStore
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    file = RecordFile(tmp_path)
-    assert file.read() is None
-    file.write({"beat": 1, "long": "x" * 500})
-    file.write({"beat": 2})                                  # shorter: the rest of the old one stays behind it
-    assert file.read() == {"beat": 2}
-    assert decode((tmp_path / NAME).read_bytes()) == {"beat": 2}
+    store = LocalStore(tmp_path)
+    store.write("beat", encode({"beat": 1, "long": "x" * 500}))
+    with open(tmp_path / "beat", "rb") as reader:
+        store.write("beat", encode({"beat": 2}))             # shorter: the rest of the old one stays behind it
+        assert decode(reader.read()) == {"beat": 2}, "whoever keeps it open sees the new one"
+    assert decode(store.read("beat", BYTES_MAX) or b"") == {"beat": 2}
 
 
 def test_no_part_of_a_record_passes_for_one() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mosha.platform.store import LocalStore
 from mosha.replication import Replica
 from mosha.tables import hactl
 
@@ -22,7 +23,7 @@ class Disks:
         self.nodes = [self.replica(node) for node in range(count)]
 
     def replica(self, node: int) -> Replica[dict[str, str]]:
-        return Replica(self.directories[node], "hactl", hactl.parse, {})
+        return Replica(LocalStore(self.directories[node]), "hactl", hactl.parse, {}, self.directories[node])
 
     def talk(self, rounds: int = 3) -> list[str]:
         lines = []

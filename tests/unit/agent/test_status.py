@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mosha import status
+from tests.unit.ownership.cluster import Cluster
 
 PAGE: dict[str, Any] = {
     "node": 2, "quorum": True, "beat": 0.5, "conflicts": [], "boottime": 100.0, "boot": "b",
@@ -62,3 +63,60 @@ def test_the_table_has_a_row_per_group_and_a_column_per_node() -> None:
         "seen from node 2 (quorum): 1 up, 2 up",
         "CONFLICT: cltab differs between nodes; edit it again on one of them",
     ]
+
+
+# ---- what an agent shows ------------------------------------------------------------------------------------------
+
+
+def test_a_page_is_what_its_node_knows() -> None:
+    cluster = Cluster(3)
+    cluster.boot()
+    owner, _ = cluster.until_runs(5)
+    cluster.pass_time(2)
+    watcher = cluster.nodes[owner.number % 3 + 1]
+    other = next(node for node in cluster.nodes.values() if node not in (owner, watcher))
+    records: dict[int, status.Record] = {
+        owner.number: {"groups": {"kv": {"level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z"}}},
+        other.number: {"groups": {"job": {"level": "stop", "state": "STOPPING", "since": None}}},
+    }
+
+    def page() -> dict[str, Any]:
+        wanted = {"kv": "start", "x": "stop"}
+        nodes = frozenset(cluster.nodes)
+        return status.page(watcher.now, watcher.ownership, nodes, [other.number], records, wanted)
+
+    found = page()
+    assert (found["node"], found["quorum"], found["voters"]) == (watcher.number, True, [1, 2, 3])
+    assert (found["identity"], found["era"]) == (watcher.ownership.identity, "1-00000001")
+    states = {node["id"]: node["state"] for node in found["nodes"]}
+    assert states == {watcher.number: "up", owner.number: "up", other.number: "suspect"}
+    job, kv, x = found["groups"]
+    assert kv == {
+        "name": "kv", "owner": owner.number, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z",
+        "epoch": 1,
+    }
+    assert job == {"name": "job", "owner": None, "level": "stop", "state": "STOPPED", "since": None, "epoch": None}
+    assert (x["name"], x["state"]) == ("x", "STOPPED")
+    assert "kv" in status.hastat_text(watcher.now, watcher.ownership, records)
+
+    watcher.ownership.fenced(watcher.now, [owner.ownership.identity])
+    found = page()
+    assert [node["state"] for node in found["nodes"] if node["id"] == owner.number] == ["fenced"]
+    kv = next(group for group in found["groups"] if group["name"] == "kv")
+    assert (kv["owner"], kv["state"], kv["level"]) == (None, "WAITING", "start")
+    assert "kv" not in status.hastat_text(watcher.now, watcher.ownership, records)
+
+
+def test_who_is_silent_is_down() -> None:
+    cluster = Cluster(3, wants=())
+    cluster.boot()
+    cluster.pass_time(2)
+    cluster.nodes[3].crash()
+    cluster.pass_time(5)
+    watcher = cluster.nodes[1]
+    found = status.page(watcher.now, watcher.ownership, frozenset({1, 2, 3, 4}), [], {}, {})
+    assert [node["state"] for node in found["nodes"]] == ["up", "up", "down", "down"]
+    cluster.nodes[2].crash()
+    cluster.pass_time(5)
+    found = status.page(watcher.now, watcher.ownership, frozenset({1, 2, 3}), [], {}, {})
+    assert found["quorum"] is False

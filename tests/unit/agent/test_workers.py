@@ -90,12 +90,18 @@ def test_a_worker_that_dies_fails_its_tasks_and_is_replaced(crew: Crew) -> None:
 def test_the_queue_is_bounded(crew: Crew) -> None:
     for _ in range(workers.QUEUE_MAX + 1):
         crew.ask(0, "echo", 1)
-    assert crew.answers[0] == (None, errno.EAGAIN)
+    assert crew.answers == [], "answers come from the loop only"
+    crew.workers.tick()
+    assert crew.answers == [(None, errno.EAGAIN)]
 
 
 def test_stuck_workers_are_bounded(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "STUCK_MAX", 0)
     crew.ask(0, "echo", 1)
+    due = crew.workers.next_due()
+    assert due is not None
+    assert due <= time.monotonic()
+    crew.workers.tick()
     assert crew.answers == [(None, errno.EAGAIN)]
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,29 @@ def _kv_test(directory: str, path: str) -> str:
     done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == (done.stderr == "")
     return done.stderr.strip()
+
+
+def test_tick_goes_on_after_it_was_stopped(tmp_path: Path) -> None:
+    with _tick(tmp_path, MOSHA_NODE="3") as process:
+        journal = wait_until(lambda: next(iter(tmp_path.glob("3-*.log")), None))
+        for _ in range(3):
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+            before = len(journal.read_text().splitlines())
+            wait_until(lambda: time.time() > journal.stat().st_mtime + 0.05)
+            process.send_signal(signal.SIGCONT)
+            wait_until(lambda before=before: len(journal.read_text().splitlines()) > before + 2)  # type: ignore[misc]
+        process.terminate()
+        assert process.wait(10) == 0
+
+
+def test_a_deaf_tick_ends_by_kill_only(tmp_path: Path) -> None:
+    command = [sys.executable, "-IS", str(PROGRAMS / "tick"), str(tmp_path), "deaf"]
+    with subprocess.Popen(command, env={**os.environ, "MOSHA_NODE": "3"}) as process:
+        journal = wait_until(lambda: next(iter(tmp_path.glob("3-*.log")), None))
+        for signo in (signal.SIGINT, signal.SIGTERM):
+            process.send_signal(signo)
+        before = len(journal.read_text().splitlines())
+        wait_until(lambda: len(journal.read_text().splitlines()) > before + 20)
+        process.kill()
+    assert "stop" not in journal.read_text()

@@ -253,8 +253,7 @@ def test_a_guardian_that_does_not_heed_a_kill_is_killed(agent: Agent) -> None:
     parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGSTOP)
     agent.do("kill")
-    agent.do("deaf", 1.0)
-    agent.do("kill")
+    agent.do("kill_guardian")
     assert agent.wait("gone")["status"] == -signal.SIGKILL
     wait_until(lambda: not lives(pid))
 

@@ -52,13 +52,15 @@ def test_the_agent_and_the_emulator_understand_the_files() -> None:
     files = files_of(plan.node_files(demo.tables(plan.virtual)))
     settings = config.parse(files["etc/mosha.conf"][0])
     assert (settings.mfsbase, settings.hpcbase) == ("/mfs", "/openmosix/proc/hpc")
-    assert settings.stomith == "/usr/sbin/powerswitch off %n"
+    ((switch,),) = settings.stomith
+    assert switch.call("off", 3).argv == ("/usr/sbin/powerswitch", "off", "3")
+    assert switch.call("list", None).argv == ("/usr/sbin/powerswitch", "list")
     assert str(settings.var) == "/var/mosix-ha"
     records = parse_map(files["etc/openmosix.map"][0], "openmosix.map", resolve=lambda host: host)
     assert nodes_of(records) == {node: plan.node(node) for node in range(1, 6)}
-    switch = json.loads(files["etc/powerswitch.json"][0])
-    assert switch == {"address": plan.power, "port": 5429, "key": (b"p" * 32).hex()}
-    assert json.loads(plan.serve.partition(" ")[2]) == switch
+    given = json.loads(files["etc/powerswitch.json"][0])
+    assert given == {"address": plan.power, "port": 5429, "key": (b"p" * 32).hex()}
+    assert json.loads(plan.serve.partition(" ")[2]) == given
     assert "172.20.0.200/16" in files["var/mosix-ha/cltab"][0]
     assert "var/mosix-ha/founded" in files
 

@@ -105,6 +105,35 @@ def test_a_node_is_switched_over_the_network(fake: FakeEngine, config: Path) -> 
     assert powerswitch(config, "test").stdout == "ok\n"
 
 
+def fence(config: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    code = f"import sys; from emulator.powerswitch.fence import main; sys.exit(main({str(config)!r}))"
+    return subprocess.run([sys.executable, "-c", code], input="".join(f"{option}\n" for option in options),
+                          capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+def test_it_is_a_fence_agent_too(fake: FakeEngine, config: Path) -> None:
+    name = fake.node("red", 3)
+    assert fence(config, "action=status", "plug=3").returncode == 0
+    done = fence(config, "# a comment", "action=off", "nodename=9", "plug=3", "unknown=1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Success: off\n", "")
+    assert not fake.containers[name]["running"]
+    assert fence(config, "action=status", "port=3").returncode == 2
+    assert fence(config, "action=list").stdout == "3,\n"
+    assert fence(config, "action=monitor").returncode == 0
+    assert fence(config, "nodename=3").stdout == "Success: on\n"
+    assert fake.containers[name]["running"]
+    assert '<action name="off"/>' in fence(config, "action=metadata").stdout
+
+
+@pytest.mark.parametrize(("options", "reason"), [
+    (("action=off", "plug=9"), "no node 9"), (("action=off",), "no node number"), (("action=melt",), "no action 'melt"),
+])
+def test_a_fence_agent_that_fails_ends_with_1(config: Path, options: tuple[str, ...], reason: str) -> None:
+    done = fence(config, *options)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert reason in done.stderr
+
+
 def test_what_cannot_be_done_ends_with_1_and_the_reason(fake: FakeEngine, config: Path) -> None:
     done = powerswitch(config, "off", "9")
     assert (done.returncode, done.stdout) == (1, "")

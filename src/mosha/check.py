@@ -1,0 +1,147 @@
+"""``mosha check``: everything that is wrong with a configuration, and the times that follow from it.
+
+With files: these tables only. Without: this node's tables, the STOMITH devices, and the bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+from typing import Any, Callable, NamedTuple
+
+from mosha.config import Config
+from mosha.platform import openmosix
+from mosha.stomith import process
+from mosha.stomith.devices import OFF, CannotError
+from mosha.tables import cltab, hactl
+from mosha.tables.errors import TableErrors
+
+
+class Found(NamedTuple):
+    """What is wrong stops something; a warning is for somebody to think about."""
+
+    problems: list[str]
+    warnings: list[str]
+
+
+def add_to(commands: Any) -> None:
+    """The command for :mod:`mosha.cli`."""
+    parser = commands.add_parser("check", help="say everything that is wrong with the configuration, and its times")
+    parser.add_argument("files", nargs="*", metavar="FILE", help="cltab or hactl files; default: all of this node's")
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.set_defaults(command=run)
+
+
+def run(settings: Config, options: argparse.Namespace) -> int:
+    """Print it; 0 if nothing is wrong, else 1."""
+    files = [Path(name) for name in options.files] or [settings.var / "cltab", settings.var / "hactl"]
+    found = Found([], [])
+    for file in files:
+        found.problems.extend(tables(file))
+    if not options.files:
+        stomith(settings, options.config, found)
+    if options.json:
+        print(json.dumps(page(settings, files, found)))
+    else:
+        for problem in found.problems:
+            print(problem, file=sys.stderr)
+        for warning in found.warnings:
+            print(f"warning: {warning}", file=sys.stderr)
+        if not found.problems:
+            print(f"{', '.join(map(str, files))}: ok")
+        if not options.files:
+            print("\n".join(["", *levels(settings), "", *bounds(settings)]))
+    return 1 if found.problems else 0
+
+
+def tables(file: Path) -> list[str]:
+    """What is wrong with one table."""
+    parse: Callable[[str, str], object] = hactl.parse if file.name.startswith("hactl") else cltab.parse
+    try:
+        parse(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
+    except TableErrors as errors:
+        return [str(error) for error in errors.errors]
+    except OSError as error:
+        return [f"{file}: {error.strerror}"]
+    return []
+
+
+def stomith(settings: Config, file: str, found: Found) -> None:
+    """What is wrong with the devices as far as it is seen without asking them."""
+    nodes = _nodes(settings)
+    for number, level in enumerate(settings.stomith, 1):
+        for device in level:
+            where = f"stomith level {number}, {device.name}"
+            if shutil.which(device.program, path=process.path()) is None:
+                found.problems.append(f"{where}: {device.program} is not there, or cannot be executed")
+            if not device.tells_status:
+                found.warnings.append(f"{where}: can only switch off, so it cannot be tested (no %a in the command)")
+            for node in nodes:
+                try:
+                    device.call(OFF, node)
+                except CannotError as error:
+                    found.problems.append(f"{where}: {error}")
+    if any(device.secrets for level in settings.stomith for device in level) and _others_read(file):
+        found.warnings.append(f"{file} contains a secret and can be read by others: chmod 600 {file}")
+    if not settings.stomith:
+        found.warnings.append("no STOMITH: a dead node's groups wait for the end of its lease, and a hung one's too")
+
+
+def levels(settings: Config) -> list[str]:
+    """One line for each level of devices."""
+    if not settings.stomith:
+        return ["STOMITH: none"]
+    tries = "once" if not settings.stomith_retries else f"up to {1 + settings.stomith_retries} times"
+    names = [" && ".join(device.name for device in level) for level in settings.stomith]
+    return [
+        *(f"STOMITH level {number}: {name}" for number, name in enumerate(names, 1)),
+        f"each device {tries}, {settings.stomith_timeout_s:g} s each, "
+        f"{'and its status is looked at' if settings.stomith_verify else 'and believed'}",
+    ]
+
+
+def bounds(settings: Config) -> list[str]:
+    """One line for each time."""
+    found = settings.timing.bounds(settings.shot_limit_s if settings.stomith else None)
+    return [f"{b.name:<22}  {b.formula:<15}  {b.seconds:>7.3f} s  {b.meaning}" for b in found]
+
+
+def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
+    """The same for programs."""
+    shot_limit_s = settings.shot_limit_s if settings.stomith else None
+    return {
+        "ok": not found.problems,
+        "files": [str(file) for file in files],
+        "problems": found.problems,
+        "warnings": found.warnings,
+        "stomith": {
+            "levels": [[device.name for device in level] for level in settings.stomith],
+            "timeout_s": settings.stomith_timeout_s,
+            "retries": settings.stomith_retries,
+            "verify": settings.stomith_verify,
+        },
+        "bounds": [
+            {"name": b.name, "formula": b.formula, "s": round(b.seconds, 3), "meaning": b.meaning}
+            for b in settings.timing.bounds(shot_limit_s)
+        ],
+    }
+
+
+def _nodes(settings: Config) -> list[int]:
+    """The map; empty where openMosix does not run."""
+    try:
+        return openmosix.nodes(settings)
+    except OSError:
+        return []
+
+
+def _others_read(file: str) -> bool:
+    try:
+        return bool(os.stat(file).st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False

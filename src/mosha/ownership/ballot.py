@@ -1,0 +1,55 @@
+"""One ballot of Disk Paxos for one epoch of one group (E. Gafni, L. Lamport: Disk Paxos, 2003).
+
+Rules (R12):
+
+1. Phase 1 writes a block with the new number and what this processor accepted before, and then reads everything on that
+   voter. With Q voters done, any later epoch, any commit of this epoch and any higher number ends the ballot.
+2. The value is that of the highest ballot that anybody has accepted; if nobody has, it is the own identity.
+3. Phase 2 writes the block with number and value, and reads again, with the same tests. Then it is decided, if the
+   whole ballot took less than B.
+"""
+
+from __future__ import annotations
+
+from mosha.ownership.journal import NOBODY, Block, Number
+from mosha.ownership.records import Register
+
+STOPPED, GOES_ON, DECIDED = "stopped", "goes on", "decided"
+OVER = 3                         # the phase of a ballot that nothing more is to be written for
+
+
+class Ballot:
+    """``value`` is what it proposes in phase 2."""
+
+    def __init__(self, group: str, epoch: int, number: Number, began: float, ends: float) -> None:
+        self.group, self.epoch, self.number, self.began, self.ends = group, epoch, number, began, ends
+        self.phase = 1
+        self.value = ""
+        self.done: set[int] = set()
+
+    def block(self, register: Register, seq: int) -> Block:
+        """What is to be written on every voter in the present phase."""
+        if self.phase == 2:
+            return Block(self.group, self.epoch, self.number, self.number, self.value, seq)
+        mine = register.blocks.get(self.number[1]) if register.epoch == self.epoch else None
+        bal, value = (mine.bal, mine.value) if mine is not None else (NOBODY, "")
+        return Block(self.group, self.epoch, self.number, bal, value, seq)
+
+    def is_beaten(self, register: Register) -> bool:
+        return (
+            register.epoch > self.epoch
+            or register.owner_epoch >= self.epoch
+            or register.highest_promise() > self.number
+        )
+
+    def advance(self, now: float, register: Register, quorum: int) -> str:
+        """Go on as far as what was written and read allows. GOES_ON with phase 2 just begun has ``done`` empty."""
+        if self.is_beaten(register) or now >= self.ends:
+            return STOPPED
+        if len(self.done) < quorum:
+            return GOES_ON
+        if self.phase == 2:
+            return DECIDED
+        self.phase, self.done = 2, set()
+        self.value = register.accepted() or self.number[1]
+        return GOES_ON

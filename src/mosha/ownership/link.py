@@ -1,0 +1,268 @@
+"""What this node writes on one voter, and what it last read there. One exchange at a time.
+
+Rules:
+
+1. An exchange appends what waits for this voter, writes the slot, and then reads: journals (all, or the tails that are
+   known to be there), slots, and the marker last. It counts only if that marker is full, of this era and configuration,
+   and the whole exchange ended within its limit (R2).
+2. Of an exchange that failed nobody knows what it did. Its facts are written again, in the next generation of the
+   journal; a block is not: its ballot makes a new one (R3). Until one succeeds
+   only beats are tried, and nothing is appended.
+3. A window is the time over which a slot was bit-identical here: from the end of the first counted read that saw it so
+   to the start of the latest (R13). A new marker of the voter begins all windows anew.
+4. A voter that lives another life has forgotten this journal, whatever it copied: its first exchange does not count,
+   and the next generation begins.
+5. A journal may be longer than one read: a block counts as written and read only if none was cut short.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, Callable, NamedTuple, Union
+
+from mosha.ownership import journal, marker, slot
+from mosha.ownership.ballot import Ballot
+from mosha.ownership.journal import Block, Entry, Fact
+from mosha.ownership.marker import Marker
+from mosha.ownership.slot import Slot
+
+APPEND_BYTES_MAX = 32768
+JOURNAL_BYTES_MAX = 65536        # then the next generation begins
+TAILS_MAX = 32
+FACTS_MAX = 1024
+NEVER = float("inf")
+
+
+class Spread:
+    """A fact on its way to all voters. ``done``: where it is known to be."""
+
+    def __init__(self, fact: Fact, done: Iterable[int] = ()) -> None:
+        self.fact = fact
+        self.done = set(done)
+
+
+class Due(NamedTuple):
+    """A block that waits to be appended, for that phase of that ballot."""
+
+    ballot: Ballot
+    phase: int
+    block: Block
+
+
+Pending = Union[Spread, Due]
+
+
+class Request(NamedTuple):
+    """An exchange on its way."""
+
+    began: float
+    arguments: list[Any]
+    appended: tuple[Pending, ...]
+    append_bytes: int
+    wrote_slot: bool
+    reads_all: bool
+
+
+class Reply(NamedTuple):
+    """What a counted exchange brought: slots with news, nodes that beat without, entries with their writers.
+
+    ``is_whole``: no journal was longer than a read.
+    """
+
+    slots: list[tuple[int, Slot]]
+    beating: list[int]
+    entries: list[tuple[Entry, str]]
+    is_whole: bool
+
+
+class Link:
+    """``is_useful``: whether a fact that waits is still worth writing."""
+
+    def __init__(
+        self, voter: int, identity: str, era: str, configuration: str, limit_s: float, is_useful: Callable[[Fact], bool]
+    ) -> None:
+        self.voter, self.era = voter, era
+        self.marker: Marker | None = None            # as last read, whether it counts or not
+        self.wants_beat = self.wants_poll = False
+        self.wants_all = True                        # the first exchange learns everything
+        self.counted_at: float | None = None         # when the latest counted exchange was issued
+        self.is_busy = False
+        self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
+        self._is_useful = is_useful
+        self._waiting: deque[Pending] = deque()
+        self._generation = self._offset = self._counter = 0
+        self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
+        self._tails: dict[str, None] = {}
+        self._marker_bytes = self._life = ""         # as last read; of the voter when it last counted
+        self._is_doubtful = False                    # the latest exchange failed
+        self._chunks: dict[int, str] = {}
+        self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
+        self._since: dict[int, float] = {}           # node -> first counted read that saw its slot as it is
+        self._read_at: dict[int, float] = {}         # slot file -> start of the latest counted read
+
+    # ---- to be written ----------------------------------------------------------------------------------------
+
+    def put(self, pending: Pending) -> None:
+        """Append it with the next exchange."""
+        if len(self._waiting) >= FACTS_MAX:
+            self._waiting.popleft()
+        self._waiting.append(pending)
+
+    def wants(self) -> bool:
+        """Whether an exchange should be issued now."""
+        if self.is_busy:
+            return False
+        if self.wants_beat:
+            return True
+        return not self._is_doubtful and bool(self._waiting or self._tails or self.wants_poll or self.wants_all)
+
+    def request(self, now: float, revision: int, chunks: Iterable[int]) -> Request:
+        """The next exchange; ``revision`` is of this node's own record."""
+        appended, data = ((), "") if self._is_doubtful else self._take()
+        writes = self.wants_beat or bool(appended)
+        if appended and self._offset > JOURNAL_BYTES_MAX:
+            self._generation, self._offset = self._generation + 1, 0
+        append = slots = None
+        if appended:
+            append = [journal.name(self.era, self._identity, self._generation), self._offset, data]
+        if writes:
+            self._counter += 1
+            node = int(self._identity.partition(".")[0])
+            content = slot.encode(
+                Slot(self._identity, self._counter, self._offset + len(data), self._generation, revision)
+            )
+            slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content.decode("latin-1")]
+        reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
+        tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX]]
+        names = [slot.file_name(self.era, index) for index in chunks]
+        arguments = [append, slots, names, sorted(self._known.items()) if reads_all else None, self.era, tails]
+        self.is_busy, self.wants_beat, self.wants_poll, self.wants_all = True, False, False, False
+        return Request(now, arguments, appended, len(data), writes, reads_all)
+
+    def _take(self) -> tuple[tuple[Pending, ...], str]:
+        """What waits, as far as it is still of use and fits: facts, then blocks."""
+        taken: list[Pending] = []
+        lines: list[str] = []
+        size = 0
+        waiting, self._waiting = self._waiting, deque()
+        for pending in sorted(waiting, key=lambda one: isinstance(one, Due)):
+            if isinstance(pending, Due):
+                if pending.phase != pending.ballot.phase:
+                    continue
+            elif not self._is_useful(pending.fact):
+                continue
+            line = journal.encode(pending.fact if isinstance(pending, Spread) else pending.block).decode("latin-1")
+            if size + len(line) > APPEND_BYTES_MAX:
+                self._waiting.append(pending)
+                continue
+            taken.append(pending)
+            lines.append(line)
+            size += len(line)
+        return tuple(taken), "".join(lines)
+
+    # ---- what came back ---------------------------------------------------------------------------------------
+
+    def answered(self, now: float, request: Request, reply: list[Any] | None) -> Reply | None:
+        """Take an exchange's end in; None if it does not count."""
+        self.is_busy = False
+        counts = reply is not None and self._counts(now, request, reply[0])
+        forgot = counts and self._forgot()
+        if not counts or forgot or reply is None:
+            if request.appended or forgot:
+                self._generation, self._offset = self._generation + 1, 0
+                self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
+            self.wants_all = self.wants_all or forgot or request.reads_all
+            self._is_doubtful = True
+            return None
+        self._is_doubtful = False
+        self._offset += request.append_bytes
+        self.counted_at = request.began
+        _, names, chunks, journals = reply
+        is_whole = all(len(data) < journal.READ_MAX for _, data in journals)
+        self.wants_all = self.wants_all or not is_whole
+        found = Reply([], [], [one for name, data in journals for one in self._entries(name, data)], is_whole)
+        for name, data in zip(names, chunks):
+            self._slots(now, request.began, name, data, found)
+        return found
+
+    def _counts(self, now: float, request: Request, data: str) -> bool:
+        if data != self._marker_bytes:
+            self._marker_bytes = data
+            self.marker = marker.decode(data.encode("latin-1"))
+            self._chunks, self._since, self._read_at = {}, {}, {}
+        seen = self.marker
+        return (
+            seen is not None and seen.state == marker.FULL and seen.era == self.era
+            and seen.configuration == self._configuration and now - request.began <= self._limit_s
+        )
+
+    def _forgot(self) -> bool:
+        """Whether the voter, which counts now, has lost its disk since it last did."""
+        assert self.marker is not None
+        before, self._life = self._life, self.marker.life
+        if before in ("", self._life):
+            return False
+        self._known, self._tails = {}, {}            # its copies may have the names of other ones
+        return True
+
+    def _slots(self, now: float, began: float, name: str, data: str, into: Reply) -> None:
+        index = int(name.rpartition(".")[2])
+        before = self._chunks.get(index)
+        self._read_at[index] = began
+        if data == before:
+            return
+        self._chunks[index] = data
+        for place in range(slot.PER_FILE):
+            at = place * slot.BYTES
+            content = data[at : at + slot.BYTES]
+            old = "" if before is None else before[at : at + slot.BYTES]
+            if before is not None and content == old:
+                continue
+            node = index * slot.PER_FILE + place
+            self._since[node] = now
+            if node not in self._torn and slot.only_beats(old, content):
+                into.beating.append(node)
+                continue
+            found = slot.decode(content.encode("latin-1"))
+            if found is None:
+                self._torn.add(node)
+            else:
+                self._torn.discard(node)
+                into.slots.append((node, found))
+                self._notice(found)
+
+    def _notice(self, found: Slot) -> None:
+        """A slot says how much its writer's journal holds here."""
+        name = journal.name(self.era, found.identity, found.generation)
+        if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
+            self._tails[name] = None
+
+    def _entries(self, name: str, data: str) -> list[tuple[Entry, str]]:
+        self._tails.pop(name, None)
+        writer = journal.writer_of(name, self.era)
+        if writer is None:
+            return []
+        entries, used = journal.decode(data.encode("latin-1"))
+        self._known[name] = self._known.get(name, 0) + used
+        return [(entry, writer) for entry in entries]
+
+    # ---- windows ----------------------------------------------------------------------------------------------
+
+    def since(self, node: int) -> float:
+        """When the node's slot was first seen here as it is; for ever in the future if it was not."""
+        return self._since.get(node, NEVER)
+
+    def window(self, node: int) -> tuple[float, float] | None:
+        """(C, S) of the node's slot on this voter; None while there is none."""
+        since, read_at = self._since.get(node), self._read_at.get(slot.file_of(node))
+        return None if since is None or read_at is None or read_at < since else (since, read_at)
+
+
+def has_expired(windows: Iterable[tuple[float, float] | None], quorum: int, expiry_s: float, seen: float) -> bool:
+    """R13: on some Q voters a slot was bit-identical over one common time of ``expiry_s``, begun after ``seen``."""
+    known = [window for window in windows if window is not None]
+    return any(
+        start >= seen and sum(1 for since, read in known if since <= start and read >= start + expiry_s) >= quorum
+        for start in {max(since, seen) for since, _ in known}
+    )

@@ -1,0 +1,63 @@
+"""Markers: what a voter says of itself, in one small file that is replaced as a whole.
+
+An operation on a voter counts only if the marker that was read at its end says ``full``, and names the era and the
+configuration of the one who asks. *Eras* are the lives of the voters as a body: a new one is founded when too many
+have forgotten (first boot, a majority wiped). An era is ``NUMBER-NONCE``; its number is at least the second since 1970
+in which it was founded, and only grows: with the epoch it is the fencing token. A *life* is a time in which a disk
+was whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from typing import NamedTuple
+
+NAME = "voter"
+BYTES_MAX = 4096
+FULL, RECOVERING, REJOINING = "full", "recovering", "rejoining"
+_ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
+
+
+class Marker(NamedTuple):
+    """``invited``: the lives that a founding asks to begin its era with it, whole and empty."""
+
+    state: str
+    era: str
+    life: str
+    configuration: str
+    boot: str
+    invited: tuple[str, ...] = ()
+
+
+def encode(marker: Marker) -> bytes:
+    body = json.dumps(marker, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(body), body)
+
+
+def decode(data: bytes) -> Marker | None:
+    """The marker; None if there is none that is whole."""
+    line = data.partition(b"\n")[0]
+    if line[:9] != b"%08x " % zlib.crc32(line[9:]):
+        return None
+    try:
+        state, era, life, configuration, boot, invited = json.loads(line[9:])
+    except (ValueError, TypeError):
+        return None
+    if state not in (FULL, RECOVERING, REJOINING) or (era and not is_era(era)):
+        return None
+    return Marker(state, era, life, configuration, boot, tuple(invited))
+
+
+def is_era(text: str) -> bool:
+    return _ERA.fullmatch(text) is not None
+
+
+def make_era(number: int, nonce: str) -> str:
+    return f"{number}-{nonce[:8]}"
+
+
+def number_of(era: str) -> int:
+    """The number of an era, 0 for none."""
+    return int(era.partition("-")[0] or 0)

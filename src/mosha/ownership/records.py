@@ -1,0 +1,106 @@
+"""Everything that was read in this era's journals, on whatever voter: one register for each group, and who is dead.
+
+What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest one that is committed.
+"""
+
+from __future__ import annotations
+
+from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Number, Released
+
+
+class Register:
+    """What is known of one group. ``changed_at``: when something of it was last news here."""
+
+    __slots__ = ("blocks", "changed_at", "epoch", "owner", "owner_epoch", "released_epoch")
+
+    def __init__(self) -> None:
+        self.epoch = 0                              # the highest in any block or commit
+        self.blocks: dict[str, Block] = {}          # of that epoch, by processor, which is an identity
+        self.owner = ""                             # the identity of the highest commit
+        self.owner_epoch = 0
+        self.released_epoch = 0
+        self.changed_at = 0.0
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the highest epoch was begun, and nobody is known to have been decided for it (R10)."""
+        return self.epoch > self.owner_epoch
+
+    @property
+    def released(self) -> bool:
+        return self.released_epoch >= self.owner_epoch
+
+    def highest_promise(self) -> Number:
+        return max((block.mbal for block in self.blocks.values()), default=NOBODY)
+
+    def accepted(self) -> str:
+        """The value of the highest ballot that anybody accepted in this epoch; empty for none (R12)."""
+        best = max(self.blocks.values(), key=lambda block: block.bal, default=None)
+        return best.value if best is not None and best.bal > NOBODY else ""
+
+
+class Records:
+    """The registers by group, the dead identities, and when each identity was first seen."""
+
+    def __init__(self) -> None:
+        self.registers: dict[str, Register] = {}
+        self.dead: dict[str, None] = {}
+        self.first_seen: dict[str, float] = {}
+
+    def register(self, group: str) -> Register:
+        found = self.registers.get(group)
+        if found is None:
+            found = self.registers[group] = Register()
+        return found
+
+    def see(self, identity: str, now: float) -> None:
+        """Note when an identity was seen anywhere for the first time (R13)."""
+        if identity not in self.first_seen:
+            self.first_seen[identity] = now
+
+    def merge(self, entry: Entry, writer: str, now: float) -> bool:
+        """Take one entry in; whether it was news."""
+        if isinstance(entry, Dead):
+            news = entry.identity not in self.dead
+            self.dead[entry.identity] = None
+            return news
+        register = self.register(entry.group)
+        if isinstance(entry, Block):
+            news = self._block(register, entry, writer)
+        else:
+            self.see(entry.identity, now)
+            news = self._commit(register, entry) if isinstance(entry, Commit) else self._released(register, entry)
+        if news:
+            register.changed_at = now
+        return news
+
+    @staticmethod
+    def _block(register: Register, block: Block, writer: str) -> bool:
+        if block.epoch < register.epoch:
+            return False
+        if block.epoch > register.epoch:
+            register.epoch, register.blocks = block.epoch, {}
+        known = register.blocks.get(writer)
+        if known is not None and known.seq >= block.seq:
+            return False
+        register.blocks[writer] = block
+        return True
+
+    @staticmethod
+    def _commit(register: Register, commit: Commit) -> bool:
+        if commit.epoch <= register.owner_epoch:
+            assert commit.epoch < register.owner_epoch or commit.identity == register.owner, (
+                f"two owners of {commit.group} in epoch {commit.epoch}: {register.owner} and {commit.identity}"
+            )
+            return False
+        register.owner, register.owner_epoch = commit.identity, commit.epoch
+        if commit.epoch > register.epoch:
+            register.epoch, register.blocks = commit.epoch, {}
+        return True
+
+    @staticmethod
+    def _released(register: Register, released: Released) -> bool:
+        if released.epoch <= register.released_epoch:
+            return False
+        register.released_epoch = released.epoch
+        return True

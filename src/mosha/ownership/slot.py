@@ -1,0 +1,73 @@
+"""Slots: 64 bytes of each node on each voter, changed in place at every beat.
+
+The slots of the nodes ``32 k .. 32 k + 31`` lie in one file. A slot has one writer. It says which identity writes it, a
+counter that grows with each write, how long the writer's journal on this voter is (so that a reader knows without
+looking that there is news), and the revision of the writer's own record. A late older slot may lie over a newer one
+for a beat: nothing safe depends on the order of slots, only on whether one *changed*.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import NamedTuple
+
+from mosha.ownership import identity as identities
+
+PER_FILE = 32
+BYTES = 64
+FILE_BYTES = PER_FILE * BYTES
+_MAGIC = b"MS"
+_FIELDS = struct.Struct(">2sHI16sQIHI")     # magic, node, number, nonce, counter, journal bytes, generation, revision
+_CRC = struct.Struct(">I")
+_PAD = bytes(BYTES - _FIELDS.size - _CRC.size)
+
+
+class Slot(NamedTuple):
+    """The content of a slot."""
+
+    identity: str
+    counter: int
+    journal_bytes: int
+    generation: int
+    revision: int
+
+
+def encode(slot: Slot) -> bytes:
+    """The 64 bytes."""
+    node, number, nonce = slot.identity.split(".")
+    head = _FIELDS.pack(
+        _MAGIC, int(node), int(number), bytes.fromhex(nonce), slot.counter, slot.journal_bytes, slot.generation,
+        slot.revision,
+    )
+    return head + _CRC.pack(zlib.crc32(head)) + _PAD
+
+
+def decode(data: bytes) -> Slot | None:
+    """The slot, None if there is none, or it is torn."""
+    if len(data) < BYTES or data[:2] != _MAGIC:
+        return None
+    head = data[: _FIELDS.size]
+    if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(head):
+        return None
+    _, node, number, nonce, counter, journal_bytes, generation, revision = _FIELDS.unpack(head)
+    return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision)
+
+
+def file_of(node: int) -> int:
+    """The index of the file that holds the node's slot."""
+    return node // PER_FILE
+
+
+def offset_of(node: int) -> int:
+    """Where in that file it is, in bytes."""
+    return node % PER_FILE * BYTES
+
+
+def file_name(era: str, index: int) -> str:
+    return f"{era}.slots.{index}"
+
+
+def only_beats(before: str, after: str) -> bool:
+    """Whether two contents, as Latin-1, differ in the counter only. A torn one may look so: a sign of life."""
+    return before[:24] == after[:24] and before[32:42] == after[32:42] and before[:2] == "MS"

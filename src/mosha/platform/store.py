@@ -1,0 +1,66 @@
+"""A directory on a local disk as the agent uses it: see :class:`mosha.platform.world.Store`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class LocalStore:
+    """Small files in one directory, which is made if it is missing; every method may raise OSError."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+        self._directory.mkdir(parents=True, exist_ok=True)
+
+    def read(self, name: str, bytes_max: int) -> bytes | None:
+        """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
+        try:
+            with open(self._directory / name, "rb") as stream:
+                return stream.read(bytes_max + 1)
+        except FileNotFoundError:
+            return None
+
+    def replace(self, name: str, content: bytes, durable: bool = False) -> None:
+        """Whole or not at all; ``durable``: and on the disk when it returns."""
+        temporary = self._directory / f".{name}.new"
+        with open(temporary, "wb") as stream:
+            stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        os.replace(temporary, self._directory / name)
+        if durable:
+            self._sync_directory()
+
+    def write(self, name: str, content: bytes) -> None:
+        """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
+        fd = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            written = os.pwrite(fd, content, 0)
+        finally:
+            os.close(fd)
+        if written != len(content):
+            raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
+
+    def rename(self, old: str, new: str) -> None:
+        """Over the new name's file, if there is one."""
+        os.replace(self._directory / old, self._directory / new)
+
+    def remove(self, name: str) -> None:
+        """No error if there is no such file."""
+        try:
+            os.unlink(self._directory / name)
+        except FileNotFoundError:
+            pass
+
+    def list(self) -> list[str]:
+        """The names, sorted; a file that :meth:`replace` has not finished is not one."""
+        return sorted(name for name in os.listdir(self._directory) if not name.startswith("."))
+
+    def _sync_directory(self) -> None:
+        directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)

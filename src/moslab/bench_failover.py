@@ -1,0 +1,224 @@
+"""``bench-failover``: how long a group does not run, when its cluster starts, its node dies, and it is moved.
+
+Rules:
+
+1. All times are of the engine's machine, which its nodes share. A group has stopped when its ticker wrote last (every
+   10 ms), and runs when the first process of its level was executed, which writes down the time before anything else.
+2. One cluster for each number of nodes and profile; each round is a cold start, a death with STOMITH, a death without,
+   and a planned move, and between two of them all nodes are up again.
+3. Cold start: all nodes lost power and got it back; it counts from when a majority of the agents had been started.
+4. Planned move: the owner's agent is told to end (SIGTERM), as when a node is taken down.
+5. Nodes carry nothing but this group, so the machine is as idle as it can be.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any, Callable
+
+import docker
+from docker.models.containers import Container
+
+from moslab import bench, journals
+from moslab.cluster import REQUESTS_MAX, Cluster
+from moslab.errors import LabError
+from moslab.faults.docker import Faults
+from moslab.faults.targets import quorum
+from moslab.journals import Life, Look
+from moslab.layout import STOMITH, Options
+from moslab.node import run
+from moslab.progress import Progress
+from moslab.wait import eventually
+
+ROUNDS = 10
+SIZES = (3, 5, 8)
+PROFILES_MEASURED = ("default", "fast")
+CLUSTER = "bench-failover"
+GROUP = "bench"
+RUN_LIMIT_S, UP_LIMIT_S = 60.0, 60.0
+STEADY_S = 1.0
+"""A group that ran for so long in a cluster whose nodes are all up is what a measurement begins with."""
+
+COLD, SHOT, LEASE, MOVE = "cold start", "death, STOMITH", "death, no STOMITH", "planned move"
+TARGETS_S = {
+    (COLD, "default"): 2.0, (SHOT, "default"): 1.5, (LEASE, "default"): 4.0, (MOVE, "default"): 0.05,
+    (COLD, "fast"): 2.0, (SHOT, "fast"): 0.6, (LEASE, "fast"): 1.2, (MOVE, "fast"): 0.05,
+}
+GROWTH_MAX = 1.3
+"""The largest cluster takes at most so many times what the smallest takes."""
+
+TABLES = {
+    "cltab": f"{GROUP}:fit:test:test:test -d /san\n"
+             f'{GROUP}:run:start:respawn:date "+%s%N $MOSHA_NODE" >>/san/{GROUP}.exec; '
+             f"exec /usr/lib/mosha/demo/tick /san/{GROUP}\n",
+    "hactl": f"{GROUP} start\n",
+}
+EXECS = f"""
+import json, time
+from pathlib import Path
+lines = Path("/san/{GROUP}.exec").read_text().splitlines()[-64:]
+ahead = time.time() - time.monotonic()
+print(json.dumps([[int(at) / 1e9 - ahead, int(node)] for at, node in map(str.split, lines)]))
+"""
+EDIT = 'grep -qx -- "$2" /etc/mosha.conf || { sed -i "s|^$1stomith = .*|$2|" /etc/mosha.conf; exit 9; }'
+AGENT_BORN = """
+import os, re, time
+ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    try:
+        command, stat = open(f"/proc/{pid}/cmdline").read(), open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    except OSError:
+        continue
+    if re.search(r"/usr/s?bin/mosha\\0$", command) and stat[1] == "1":
+        print(int(stat[19]) / os.sysconf("SC_CLK_TCK") - ahead)
+"""
+
+
+class Round:
+    """The measurements on one cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.nodes = sorted(cluster.nodes())
+        self.faults = Faults(cluster)
+
+    def cold_start(self) -> float:
+        """Rule 3."""
+        self._each(self._power_off)
+        off_s = self.faults.now_s()
+        self._each(self.faults.start)
+        self._wait_running(lambda life: life.begin_s > off_s)
+        born_s = sorted(float(_python(self.cluster.node(node), AGENT_BORN)) for node in self.nodes)
+        return self._executed_after(off_s) - born_s[quorum(len(born_s)) - 1]
+
+    def death(self, stomith: bool) -> float:
+        """Its node loses power, with STOMITH or without."""
+        self._steady()
+        self._set_stomith(stomith)
+        before = self._steady()
+        self.faults.kill(before.node)
+        took_s = self._moved(before)
+        self.faults.end()
+        return took_s
+
+    def move(self) -> float:
+        """Rule 4."""
+        before = self._steady()
+        self.faults.signal(before.node, "agent", signal.SIGTERM)
+        return self._moved(before)
+
+    def _moved(self, before: Life) -> float:
+        """From the last sign of the old run to the first process of the next."""
+        self._wait_running(lambda life: life.begin_s > before.end_s and life.node != before.node)
+        look = journals.read(self.cluster, whole=True)
+        end_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
+        return self._executed_after(end_s) - end_s
+
+    def _steady(self) -> Life:
+        """The group's run, when all nodes are up."""
+        eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=UP_LIMIT_S, what="all agents are up")
+        look = self._wait_running(lambda _life: True)
+        return self._wait_running(lambda life: life.end_s > look.now_s + STEADY_S).running(GROUP)[0]
+
+    def _agents(self) -> list[str]:
+        pages = [run(container, ["mosha", "status", "--json"]) for container in self.cluster.nodes().values()]
+        views = [json.loads(page.stdout) if page.exit_code == 0 else {} for page in pages]
+        return [node["state"] for view in views for node in view.get("nodes", [{"state": "none"}])]
+
+    def _wait_running(self, until: Callable[[Life], bool]) -> Look:
+        def holds(look: Look) -> bool:
+            runs = look.running(GROUP)
+            return len(runs) == 1 and until(runs[0])
+
+        return eventually(lambda: journals.read(self.cluster), holds, within_s=RUN_LIMIT_S, what=f"{GROUP} runs")
+
+    def _executed_after(self, time_s: float) -> float:
+        alive = next(container for container in self.cluster.nodes().values() if container.status == "running")
+        later = [at_s for at_s, _node in json.loads(_python(alive, EXECS)) if at_s > time_s]
+        if not later:
+            raise LabError(f"nothing was executed after {time_s:.3f}")
+        return float(min(later))
+
+    def _power_off(self, node: int) -> None:
+        try:
+            self.faults.kill(node)
+        except LabError:
+            if self.cluster.node(node).status != "exited":       # else STOMITH, by those that still lived, was first
+                raise
+
+    def _set_stomith(self, on: bool) -> None:
+        """Change the setting on all nodes, and restart those agents that had another."""
+        mark, want = ("#", STOMITH) if on else ("", f"#{STOMITH}")
+        edit = ["sh", "-c", EDIT, "sh", mark, want]
+
+        def change(node: int) -> None:
+            if run(self.cluster.node(node), edit).exit_code == 9:
+                self.faults.restart_agent(node)
+
+        self._each(change)
+
+    def _each(self, action: Callable[[int], None]) -> None:
+        with ThreadPoolExecutor(REQUESTS_MAX) as pool:
+            list(pool.map(action, self.nodes))
+
+
+def _python(container: Container, script: str) -> str:
+    done = run(container, ["/usr/bin/python3", "-IS", "-c", script])
+    if done.exit_code:
+        raise LabError(f"{container.name}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def bench_failover(
+    client: docker.DockerClient, rounds: int, sizes: list[int], profiles: list[str], progress: Progress
+) -> int:
+    """Measure, print a table, write ``out/bench/failover.json``; 0 if every target is met, else 1."""
+    took: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    for profile in profiles:
+        for size in sizes:
+            cluster = Cluster(client, CLUSTER)
+            try:
+                cluster.up(size, progress, options=Options(profile, tables=TABLES))
+                for number in range(1, rounds + 1):
+                    with progress.stage(f"{profile}, {size} nodes: round {number} of {rounds}"):
+                        for metric, took_s in measure(Round(cluster)):
+                            took[profile, metric, size].append(took_s)
+            finally:
+                cluster.down()
+    rows = [row(metric, profile, size, values) for (profile, metric, size), values in sorted(took.items())]
+    rows += growth(took)
+    bench.write("failover", rows)
+    print(bench.table(rows))
+    return 0 if all(row["ours"] <= row["target"] for row in rows) else 1
+
+
+def measure(on: Round) -> list[tuple[str, float]]:
+    """One round, rule 2."""
+    return [(COLD, on.cold_start()), (SHOT, on.death(True)), (LEASE, on.death(False)), (MOVE, on.move())]
+
+
+def row(metric: str, profile: str, size: int, values: list[float]) -> dict[str, Any]:
+    """What was measured of one thing, for the table."""
+    return {
+        "metric": f"{metric}, {profile}, N={size}", "unit": "s", "n": len(values), "ours": round(median(values), 3),
+        "peer": None, "peer_name": None, "ratio": None, "target": TARGETS_S[metric, profile],
+    }
+
+
+def growth(took: dict[tuple[str, str, int], list[float]]) -> list[dict[str, Any]]:
+    """How much longer the largest cluster takes than the smallest, at a node's death."""
+    rows = []
+    for profile, metric in sorted({key[:2] for key in took if key[1] in (SHOT, LEASE)}):
+        by_size = {size: values for (p, m, size), values in took.items() if (p, m) == (profile, metric)}
+        least, most = min(by_size), max(by_size)
+        if least < most:
+            ratio = median(by_size[most]) / median(by_size[least])
+            rows.append({
+                "metric": f"{metric}, {profile}, N={most} / N={least}", "unit": "x", "n": len(by_size[most]),
+                "ours": round(ratio, 3), "peer": None, "peer_name": None, "ratio": None, "target": GROWTH_MAX,
+            })
+    return rows

@@ -1,0 +1,1 @@
+"""Faults as data: what is broken, when, and for how long; one plan runs in every world that can do what it says."""

@@ -1,0 +1,222 @@
+"""Faults in containers: each is recorded with its begin and end, all compose, and :meth:`Faults.end` heals the rest.
+
+Rules:
+
+1. Times are of the engine's monotonic clock, as those of the journals. A fault begins and ends *within* the recorded
+   bounds: begin is taken before the call that makes it, end after the call that ends it.
+2. A fault that nothing ends (a killed process) ends when its call returns.
+3. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
+   installer, and nothing else; links that are cut stay cut, as they are no part of the disk.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import NamedTuple
+
+from moslab.cluster import Cluster
+from moslab.errors import LabError
+from moslab.faults.fabric import Fabric, address_of, read_file
+from moslab.faults.links import FILE, Link
+from moslab.journals import Freeze
+from moslab.layout import archive
+from moslab.node import create_node, run
+from moslab.wait import eventually
+
+INSTALLED = {
+    "/etc/openmosix.map": 0o644, "/etc/openmosix/key": 0o600, "/etc/mosha.conf": 0o644, "/etc/powerswitch.json": 0o600,
+    FILE: 0o644,
+}
+AGENT_LIMIT_S = 30.0
+UNENDED = float("inf")
+
+
+class Fault(NamedTuple):
+    """What was done, to which nodes, and when; ``end_s`` is infinite while it lasts."""
+
+    kind: str
+    nodes: tuple[int, ...]
+    detail: str
+    begin_s: float
+    end_s: float = UNENDED
+
+
+class Faults:
+    """The faults of one cluster. Threads may share it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.fabric = Fabric(cluster)
+        self.record: list[Fault] = []
+        self._lasting: dict[tuple[str, int, str], int] = {}
+        self._lock = threading.Lock()
+        self._offset_s = self._clock_offset_s()
+
+    def now_s(self) -> float:
+        """The engine's monotonic clock."""
+        return time.monotonic() + self._offset_s
+
+    # -- nodes -------------------------------------------------------------------------------------
+
+    def kill(self, node: int) -> None:
+        """Cut its power."""
+        with self._lasts("off", node):
+            self.cluster.kill(node)
+
+    def start(self, node: int) -> None:
+        """Give it power; also after STOMITH, which is no fault of ours."""
+        self.cluster.start(node)
+        self._ends("off", node)
+
+    def pause(self, node: int) -> None:
+        with self._lasts("pause", node):
+            self.cluster.pause(node)
+
+    def resume(self, node: int) -> None:
+        self.cluster.resume(node)
+        self._ends("pause", node)
+
+    def lose_disk(self, node: int) -> None:
+        """Give a node that is off a new disk (rule 3); it stays off."""
+        with self._instant("lose disk", node):
+            self._renew(node)
+
+    # -- processes ---------------------------------------------------------------------------------
+
+    def signal(self, node: int, role: str, signo: int) -> list[int]:
+        """Send a signal to ``agent``, ``leash GROUP`` or ``group GROUP`` of a node; their pids. LabError if none."""
+        name = signal.Signals(signo).name
+        if signo == signal.SIGSTOP:
+            with self._lasts("stop", node, role):
+                return self._inside(node, role, signo)
+        if signo == signal.SIGCONT:
+            pids = self._inside(node, role, signo)
+            self._ends("stop", node, role)
+            return pids
+        with self._instant(name, node, role):
+            return self._inside(node, role, signo)
+
+    def restart_agent(self, node: int) -> None:
+        """End the agent in order; return when init has begun the next one."""
+        before = self.signal(node, "agent", signal.SIGTERM)
+        eventually(lambda: self.pids(node, "agent"), lambda pids: bool(pids) and not set(pids) & set(before),
+                   within_s=AGENT_LIMIT_S, what=f"a new agent on node {node}", every_s=0.05)
+
+    def pids(self, node: int, role: str) -> list[int]:
+        """The processes of a role; none if there are none."""
+        done = run(self.cluster.node(node), self._command(role))
+        return [int(pid) for pid in done.stdout.split()]
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def cut(self, links: Iterable[Link]) -> str:
+        """Cut links; returns the cut's name."""
+        wanted = sorted(links)
+        begin_s = self.now_s()
+        name = self.fabric.cut(wanted)
+        self._begins("cut", 0, name, begin_s, " ".join(f"{a}>{b}" for a, b in wanted))
+        return name
+
+    def heal(self, name: str) -> None:
+        self.fabric.heal(name)
+        self._ends("cut", 0, name)
+
+    def flap(self, links: Iterable[Link], cut_s: float, whole_s: float, times: int) -> None:
+        """Cut the links and heal them, again and again; they are whole at the end."""
+        wanted = frozenset(links)
+        for _ in range(times):
+            name = self.cut(wanted)
+            time.sleep(cut_s)
+            self.heal(name)
+            time.sleep(whole_s)
+
+    # -- all ---------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """End what still lasts, whoever began it: paused, cut, stopped, off."""
+        for node, container in self.cluster.nodes().items():
+            if container.status == "paused":
+                self.resume(node)
+        for name in self.fabric.heal():
+            self._ends("cut", 0, name)
+        for kind, node, role in list(self._lasting):
+            if kind == "stop":
+                try:
+                    self.signal(node, role, signal.SIGCONT)
+                except LabError:                             # it has ended, or its node is off
+                    self._ends("stop", node, role)
+        for node, container in self.cluster.nodes().items():
+            if container.status != "running":
+                self.start(node)
+
+    def freezes(self) -> list[Freeze]:
+        """When which processes stood still, for the intervals of the journals."""
+        found = [Freeze(fault.nodes[0], None, fault.begin_s, fault.end_s) for fault in self.record
+                 if fault.kind == "pause"]
+        return found + [
+            Freeze(fault.nodes[0], fault.detail.partition(" ")[2], fault.begin_s, fault.end_s) for fault in self.record
+            if fault.kind == "stop" and fault.detail.startswith("group ")
+        ]
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _inside(self, node: int, role: str, signo: int) -> list[int]:
+        done = run(self.cluster.node(node), [*self._command(role), str(int(signo))])
+        if done.exit_code:
+            raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
+        return [int(pid) for pid in done.stdout.split()]
+
+    @staticmethod
+    def _command(role: str) -> list[str]:
+        script = resources.files("moslab.faults").joinpath("inside.py").read_text(encoding="utf-8")
+        return ["/usr/bin/python3", "-IS", "-c", script, role]
+
+    def _clock_offset_s(self) -> float:
+        """What the engine's monotonic clock is ahead of this machine's; exact to half of what one command takes."""
+        container = next((c for c in self.cluster.nodes().values() if c.status == "running"), None)
+        if container is None:
+            return 0.0
+        before_s = time.monotonic()
+        shown = run(container, ["/usr/bin/python3", "-IS", "-c", "import time; print(time.monotonic())"])
+        return float(shown.stdout) - (before_s + time.monotonic()) / 2
+
+    def _renew(self, node: int) -> None:
+        container = self.cluster.node(node)
+        if container.status in ("running", "paused"):
+            raise LabError(f"node {node} runs: a disk is lost while the node is off")
+        image = container.image
+        if image is None:
+            raise LabError(f"node {node} has no image")
+        files = {path.lstrip("/"): (read_file(container, path), mode) for path, mode in INSTALLED.items()}
+        address = address_of(container)
+        container.remove(v=False)
+        create_node(self.cluster.client, self.cluster.names, str(image.id), address, node, archive(files))
+
+    @contextmanager
+    def _lasts(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
+        begin_s = self.now_s()
+        yield
+        self._begins(kind, node, detail, begin_s)
+
+    @contextmanager
+    def _instant(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
+        begin_s = self.now_s()
+        yield
+        with self._lock:
+            self.record.append(Fault(kind, (node,), detail, begin_s, self.now_s()))
+
+    def _begins(self, kind: str, node: int, detail: str, begin_s: float, shown: str = "") -> None:
+        with self._lock:
+            self._lasting[kind, node, detail] = len(self.record)
+            self.record.append(Fault(kind, (node,) if node else (), shown or detail, begin_s))
+
+    def _ends(self, kind: str, node: int, detail: str = "") -> None:
+        with self._lock:
+            place = self._lasting.pop((kind, node, detail), None)
+            if place is not None:
+                self.record[place] = self.record[place]._replace(end_s=self.now_s())

@@ -1,0 +1,89 @@
+"""Partitions as directed relations between nodes, and the packet filter's rules that make them.
+
+Rules:
+
+1. A *link* is a pair (from, to): packets of the one's address to the other's. A *cut* is a set of links that are cut at
+   the same time, with a name; a link works when no cut has it. So cuts overlap, and each is healed by itself.
+2. A link is cut where it ends: the receiver drops the packets, and the sender notices nothing but silence. ARP, virtual
+   addresses and what is not between two nodes' own addresses passes.
+3. The power switch is out of band: its links are cut only by :func:`from_power`, which is enough, as no call of a node
+   gets an answer then.
+4. The rules of a node are one file of its disk, applied as a whole and at once, and again when the node boots.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+Link = tuple[int, int]
+Cuts = dict[str, frozenset[Link]]
+
+POWER = 0
+FILE = "/etc/cuts.nft"
+CHAIN = "inet cuts in"
+HEAD = f"""\
+add table inet cuts
+delete table inet cuts
+add table inet cuts
+add chain {CHAIN} {{ type filter hook input priority -300; }}
+"""
+_RULE = re.compile(r'^add rule .* comment "(?P<cut>[^ "]+) (?P<from>\d+)>(?P<to>\d+)"$', re.MULTILINE)
+
+
+def between(some: Iterable[int], others: Iterable[int], one_way: bool = False) -> frozenset[Link]:
+    """The links from ``some`` to ``others``, and back unless ``one_way``; none from a node to itself."""
+    there = {(a, b) for a in set(some) for b in set(others) if a != b}
+    return frozenset(there if one_way else there | {(b, a) for a, b in there})
+
+
+def from_power(nodes: Iterable[int]) -> frozenset[Link]:
+    """The links from the power switch to these nodes (rule 3)."""
+    return frozenset((POWER, node) for node in nodes)
+
+
+def apart(parts: Iterable[Iterable[int]]) -> frozenset[Link]:
+    """All links between different parts of a cluster."""
+    sides = [frozenset(part) for part in parts]
+    return frozenset().union(*(between(a, b) for i, a in enumerate(sides) for b in sides[i + 1:]))
+
+
+def severed(cuts: Mapping[str, frozenset[Link]]) -> frozenset[Link]:
+    """The links that any cut has."""
+    return frozenset().union(*cuts.values())
+
+
+def receivers(links: Iterable[Link]) -> dict[int, frozenset[Link]]:
+    """The links by the node at whose end they are cut."""
+    found: dict[int, set[Link]] = {}
+    for link in links:
+        found.setdefault(link[1], set()).add(link)
+    return {node: frozenset(ends) for node, ends in sorted(found.items())}
+
+
+def rules(cut: str, links: Iterable[Link], addresses: Mapping[int, str]) -> str:
+    """The lines that a cut adds to the file of the node that receives ``links``."""
+    return "".join(
+        f'add rule {CHAIN} ip saddr {addresses[a]} ip daddr {addresses[b]} drop comment "{cut} {a}>{b}"\n'
+        for a, b in sorted(links)
+    )
+
+
+def mark(cut: str | None) -> str:
+    """What every line of a cut has in it, and no other line; of any cut for ``None``."""
+    return 'comment "' if cut is None else f'comment "{cut} '
+
+
+def edited(text: str, added: str = "", healed: str = "") -> str:
+    """The file without the lines that have the mark ``healed``, and with ``added``."""
+    old = [line for line in text.splitlines(keepends=True) if line.startswith("add rule")]
+    kept = [line for line in old if not (healed and healed in line)]
+    return HEAD + "".join(kept) + added
+
+
+def parse(text: str) -> Cuts:
+    """The cuts that a node's file has."""
+    found: dict[str, set[Link]] = {}
+    for rule in _RULE.finditer(text):
+        found.setdefault(rule["cut"], set()).add((int(rule["from"]), int(rule["to"])))
+    return {cut: frozenset(links) for cut, links in found.items()}

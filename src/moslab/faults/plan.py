@@ -1,0 +1,150 @@
+"""A fault plan: the whole configuration of one run, as JSON.
+
+Rules:
+
+1. A plan and its seed determine a run. What the plan does not say is drawn from the seed.
+2. A fault is ``{"at": seconds, "do": kind, "whom": [...], "for": seconds, ...}``. In ``whom`` a number is a node, and
+   ``"owner:GROUP"`` the node that runs the group at that moment. ``for`` is how long it lasts; without, until the heal.
+3. Of the agent and the leash of a group one runs always, or nothing is promised (assumption A2 of docs/ownership.md): a
+   pause that would leave neither spares the second, and a paused leash goes on when its agent ends.
+4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else; then every group must run within ``bound_s``.
+
+======== ===================================================================== ==============================
+do       what                                                                  further fields
+======== ===================================================================== ==============================
+crash    the power fails, and comes back after ``for``                          wipe: the disk is lost too
+freeze   the whole machine stands still
+pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
+kill     SIGKILL                                                                what: agent, leash, group
+leave    SIGTERM to the agent
+cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
+                                                                                flap: seconds, cut on and off
+weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
+stuck    killed processes stay in state D
+stomith  its shots end so                                                       how: fails, lies, slow, cut
+jump     the wall clock jumps                                                   by: seconds
+slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
+edit     somebody edits a table                                                 table; bad: not a table at all
+config   the agent runs with another configuration                              conf: lines of mosha.conf
+======== ===================================================================== ==============================
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+FORMAT = 1
+FAULTS_MAX = 1000
+VOTERS_MAX = 7                   # when none are named, those with the lowest numbers
+KINDS: dict[str, frozenset[str]] = {
+    "crash": frozenset({"wipe"}),
+    "freeze": frozenset(),
+    "pause": frozenset({"what"}),
+    "kill": frozenset({"what"}),
+    "leave": frozenset(),
+    "cut": frozenset({"to", "both", "flap"}),
+    "weather": frozenset({"slow", "error", "hang", "loss", "torn"}),
+    "stuck": frozenset(),
+    "stomith": frozenset({"how"}),
+    "jump": frozenset({"by"}),
+    "slew": frozenset({"by"}),
+    "edit": frozenset({"table", "bad"}),
+    "config": frozenset({"conf"}),
+}
+COMMON = frozenset({"at", "do", "whom", "for"})
+Fault = dict[str, Any]
+
+
+CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005}
+NETWORK: dict[str, float] = {
+    "latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.001, "tail_s": 0.2,
+    "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
+}
+POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0}
+
+
+class PlanError(ValueError):
+    """A plan that cannot be run; the text says where and why."""
+
+
+@dataclass
+class FaultPlan:
+    """See the rules of the module. All times are true seconds, probabilities are per message, step or call."""
+
+    seed: int
+    nodes: int
+    cltab: str
+    hactl: str
+    conf: dict[str, str] = field(default_factory=dict)
+    founded: bool = True
+    profile: str = ""
+    safety_s: float = 30.0
+    heal: list[int] = field(default_factory=list)
+    bound_s: float = 60.0
+    clocks: dict[str, Any] = field(default_factory=lambda: dict(CLOCKS))
+    network: dict[str, float] = field(default_factory=lambda: dict(NETWORK))
+    power: dict[str, float] = field(default_factory=lambda: dict(POWER))
+    faults: list[Fault] = field(default_factory=list)
+
+    def voters(self) -> list[int]:
+        """The nodes whose majority counts."""
+        named = self.conf.get("voters", "")
+        return [int(word) for word in named.split()] or list(range(1, min(self.nodes, VOTERS_MAX) + 1))
+
+    def to_json(self) -> str:
+        """One fault a line, so that a person can read it and take one away."""
+        data = {"format": FORMAT, **asdict(self)}
+        faults = data.pop("faults")
+        head = json.dumps(data, indent=1)[:-2]
+        lines = ",\n  ".join(json.dumps(fault) for fault in faults)
+        return f'{head},\n "faults": [\n  {lines}\n ]\n}}\n' if faults else f'{head},\n "faults": []\n}}\n'
+
+
+def from_json(text: str) -> FaultPlan:
+    """Read a plan; raises PlanError."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise PlanError(f"a fault plan is JSON: {error}") from None
+    if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+        raise PlanError(f'a fault plan is an object with "format": {FORMAT}')
+    unknown = sorted(set(data) - {f.name for f in fields(FaultPlan)})
+    if unknown:
+        raise PlanError(f"unknown: {', '.join(unknown)}")
+    for name, defaults in (("clocks", CLOCKS), ("network", NETWORK), ("power", POWER)):
+        data[name] = {**defaults, **data.get(name, {})}
+    try:
+        plan = FaultPlan(**data)
+    except TypeError as error:
+        raise PlanError(str(error).replace("FaultPlan.__init__() ", "")) from None
+    return checked(plan)
+
+
+def checked(plan: FaultPlan) -> FaultPlan:
+    """The plan, if it can be run; raises PlanError that names the fault."""
+    if plan.nodes < 1 or len(plan.faults) > FAULTS_MAX:
+        raise PlanError(f"at least one node and at most {FAULTS_MAX} faults")
+    for place, fault in enumerate(plan.faults):
+        problem = _problem(fault, plan.nodes)
+        if problem:
+            raise PlanError(f"fault {place} {json.dumps(fault)}: {problem}")
+    return plan
+
+
+def _problem(fault: Fault, nodes: int) -> str:
+    kind = fault.get("do")
+    if kind not in KINDS:
+        return f"do is one of {', '.join(sorted(KINDS))}"
+    unknown = sorted(set(fault) - COMMON - KINDS[kind])
+    if unknown:
+        return f"unknown: {', '.join(unknown)}"
+    if not isinstance(fault.get("at"), (int, float)) or fault["at"] < 0:
+        return "at is a time in seconds"
+    for one in [*fault.get("whom", []), *fault.get("to", [])]:
+        if isinstance(one, str) and one.startswith("owner:"):
+            continue
+        if not isinstance(one, int) or not 1 <= one <= nodes:
+            return f"{one!r} is neither a node from 1 to {nodes} nor owner:GROUP"
+    return "" if fault.get("whom") else "whom is a list that is not empty"

@@ -1,0 +1,190 @@
+"""What must hold of every history. Each checker returns what is wrong, in sentences; they know nothing but the history.
+
+Rules:
+
+1. **overlap**: no two nodes run processes of one group at once. After the thaw of a whole frozen node its processes
+   may execute for the instant that its guardians need; that is measured, and more than ``THAW_S`` is wrong.
+2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
+   voters, counted for each voter by itself.
+3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
+4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
+5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
+6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end.
+7. **leak**: the agent's directory does not grow beyond its bound.
+8. **crash**: no agent ends by an error of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Callable
+
+from moslab.history.intervals import EPSILON_S, Interval, merged, overlaps
+from moslab.history.record import History
+
+THAW_S = 0.05
+KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
+PROBLEMS_MAX = 20
+
+VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
+
+
+def token(epoch: str) -> tuple[int, ...]:
+    """The numbers of a fencing token, to be compared: era, then epoch, or an epoch alone."""
+    return tuple(int(number) for number in re.findall(r"\d+", epoch))
+
+
+def thaw_overlap_s(history: History) -> float:
+    """The longest overlap that the thaw of a frozen node has caused."""
+    return max((o.duration_s for o in overlaps(history.intervals) if _by_thaw(history, o.begin_s, o.first, o.second)),
+               default=0.0)
+
+
+def _by_thaw(history: History, begin_s: float, *intervals: Interval) -> bool:
+    return any(
+        node == interval.node and 0 <= begin_s - time_s <= THAW_S
+        for interval in intervals for time_s, node in history.thaws
+    )
+
+
+def check_overlap(history: History) -> list[str]:
+    """Rule 1."""
+    return [
+        f"overlap: {found}" for found in overlaps(history.intervals)
+        if found.duration_s > THAW_S or not _by_thaw(history, found.begin_s, found.first, found.second)
+    ]
+
+
+def check_quorum(history: History) -> list[str]:
+    """Rule 2."""
+    if not history.contacts:
+        return []
+    patience_s = history.lease_s / (1 - history.drift) + KILL_S
+    spans: dict[int, list[Sequence[tuple[float, float]]]] = {}
+    for (node, _), found in sorted(history.contacts.items()):
+        spans.setdefault(node, []).append(found)
+    problems = []
+    for interval in history.intervals:
+        voters = spans.get(interval.node, [])
+        begins = [begin for found in voters for begin, _ in found if interval.begin_s < begin < interval.end_s]
+        for moment in [*begins, min(interval.end_s, history.end_s)]:
+            lasts = sorted((_last_contact(found, moment) for found in voters), reverse=True)
+            last = lasts[history.quorum - 1] if len(lasts) >= history.quorum else float("-inf")
+            if moment - last > patience_s and not _by_thaw(history, moment, interval):
+                problems.append(
+                    f"quorum: {interval.group} runs on node {interval.node} at {moment:.4f}, which has had no majority "
+                    f"since {last:.4f}"
+                )
+                break
+    return problems
+
+
+def _last_contact(spans: Sequence[tuple[float, float]], moment: float) -> float:
+    """The last time before ``moment`` at which there was contact."""
+    return max((min(end, moment) for begin, end in spans if begin < moment), default=float("-inf"))
+
+
+def check_epochs(history: History) -> list[str]:
+    """Rule 3."""
+    highest: dict[str, Interval] = {}
+    started: set[int] = set()
+    problems = []
+    for interval in sorted(history.intervals, key=lambda i: (i.begin_s, i.pid)):
+        if interval.pid in started:
+            continue                                 # it went on after a thaw
+        started.add(interval.pid)
+        before = highest.setdefault(interval.group, interval)
+        old, new = token(before.epoch), token(interval.epoch)
+        if new < old:
+            problems.append(
+                f"epochs: {interval.group} started on node {interval.node} with {interval.epoch} at "
+                f"{interval.begin_s:.4f}, after {before.epoch} on node {before.node}"
+            )
+        elif new == old and interval.node != before.node:
+            problems.append(f"epochs: {interval.group} has {new} on nodes {before.node} and {interval.node}")
+        else:
+            highest[interval.group] = interval
+    return problems
+
+
+def check_released(history: History) -> list[str]:
+    """Rule 4."""
+    lives = [(g.group, g.node, g.epoch, g.gone_s) for g in history.gone]
+    lives += [(i.group, i.node, i.epoch, i.end_s) for i in history.intervals]
+    begins = {(i.group, i.node, i.epoch): i.begin_s for i in reversed(history.intervals)}
+    return [
+        f"released: {said.group} given up by node {said.node} at {said.time_s:.4f} in epoch {said.epoch}, "
+        f"a process was there until {gone_s:.4f}"
+        for said in history.released
+        for group, node, epoch, gone_s in lives
+        if (group, node) == (said.group, said.node) and token(epoch) <= token(said.epoch)
+        and gone_s > said.time_s + EPSILON_S and begins.get((group, node, epoch), 0.0) <= said.time_s
+    ]
+
+
+def check_edits(history: History) -> list[str]:
+    """Rule 5. Of edits that were made at the same time any may win, or stay in conflict."""
+    made = {(edit.table, edit.number): edit.time_s for edit in history.edits}
+    held = {(held.table, held.number): held.time_s for held in reversed(history.held)}
+    problems = []
+    for (table, number), _ in sorted(held.items()):
+        begun_s = made.get((table, number), 0.0)
+        final = history.final.get(table, [])
+        older = [
+            last for last in final
+            if last != number and (last == 0 or held.get((table, last), float("inf")) < begun_s)
+        ]
+        if 2 * len(older) > len(final):
+            problems.append(f"edits: edit {number} of {table} was in force and is lost; the nodes end with {final}")
+    return problems
+
+
+def check_liveness(history: History) -> list[str]:
+    """Rule 6."""
+    if history.healed_s is None or history.unfinished:
+        return []
+    problems = []
+    for group in history.wanted:
+        spans = merged([i for i in history.services() if i.group == group])
+        if not spans or spans[-1][1] < history.end_s:
+            problems.append(
+                f"liveness: {group} does not run at {history.end_s:.1f}, {history.end_s - history.healed_s:.1f} s "
+                f"after the heal; it last ran until {spans[-1][1] if spans else 0.0:.4f}"
+            )
+        elif spans[-1][0] > history.healed_s + history.bound_s:
+            problems.append(f"liveness: {group} ran only {spans[-1][0] - history.healed_s:.1f} s after the heal")
+    return problems
+
+
+def check_leak(history: History) -> list[str]:
+    """Rule 7."""
+    return [
+        f"leak: {count} files in the directory of node {node}, more than {history.files_max}"
+        for node, count in sorted(history.files.items()) if history.files_max and count > history.files_max
+    ]
+
+
+def check_crash(history: History) -> list[str]:
+    """Rule 8."""
+    return [f"crash: the agent of node {node} at {time_s:.4f}: {text}" for time_s, node, text in history.crashes]
+
+
+CHECKERS: tuple[Callable[[History], list[str]], ...] = (
+    check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
+)
+
+
+def judge(history: History) -> tuple[str, list[str]]:
+    """The verdict, and at most ``PROBLEMS_MAX`` problems of each checker.
+
+    Unknown: nothing is wrong, but the run was cut short, or nothing ever ran.
+    """
+    problems = [problem for check in CHECKERS for problem in check(history)[:PROBLEMS_MAX]]
+    if problems:
+        return INVALID, problems
+    if history.unfinished:
+        return UNKNOWN, [history.unfinished]
+    if not history.intervals:
+        return UNKNOWN, ["no process of any group ever ran"]
+    return VALID, []

@@ -1,0 +1,78 @@
+"""The history of one run: what an observer outside of all nodes has seen, on one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from moslab.history.intervals import Interval
+
+TEST_LEVEL = "test"
+
+
+class Edit(NamedTuple):
+    """Edit ``number`` of a table was made on a node."""
+
+    time_s: float
+    table: str
+    number: int
+    node: int
+
+
+class Held(NamedTuple):
+    """From then on a majority of nodes had that edit of the table in force: it is acknowledged."""
+
+    time_s: float
+    table: str
+    number: int
+
+
+class Released(NamedTuple):
+    """A node said to others that it has given the group up, which it had in that epoch."""
+
+    time_s: float
+    group: str
+    epoch: str
+    node: int
+
+
+class Gone(NamedTuple):
+    """A process that executed nothing any more was really gone at that time only."""
+
+    group: str
+    node: int
+    epoch: str
+    end_s: float
+    gone_s: float
+
+
+@dataclass
+class History:
+    """What the checkers know. Nodes are numbers, times seconds."""
+
+    nodes: int
+    quorum: int = 1
+    lease_s: float = 0.0
+    drift: float = 0.0
+    end_s: float = float("inf")
+    intervals: list[Interval] = field(default_factory=list)
+    levels: dict[int, str] = field(default_factory=dict)                   # pid -> level that it was started for
+    thaws: list[tuple[float, int]] = field(default_factory=list)
+    shots: list[tuple[float, int]] = field(default_factory=list)
+    gone: list[Gone] = field(default_factory=list)
+    contacts: dict[tuple[int, int], list[tuple[float, float]]] = field(default_factory=dict)  # (node, voter) -> spans
+    crashes: list[tuple[float, int, str]] = field(default_factory=list)    # of an agent, by its own error
+    edits: list[Edit] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
+    final: dict[str, list[int]] = field(default_factory=dict)              # table -> edit on each node; 0: none
+    released: list[Released] = field(default_factory=list)
+    healed_s: float | None = None
+    bound_s: float = 0.0
+    wanted: list[str] = field(default_factory=list)                        # groups that must run at the end
+    files: dict[int, int] = field(default_factory=dict)                    # node -> files in the agent's directory
+    files_max: int = 0
+    unfinished: str = ""                                                   # why the run was cut short
+
+    def services(self) -> list[Interval]:
+        """The intervals of what is more than a test of fitness."""
+        return [i for i in self.intervals if self.levels.get(i.pid) != TEST_LEVEL]

@@ -1,0 +1,108 @@
+"""When the tickers of a cluster lived, from their journals on the shared disk: the history that checkers judge.
+
+Rules:
+
+1. All times are of the engine's monotonic clock, which all nodes share. A ticker writes every 10 ms: so exact is the
+   end of one that was killed, whose last tick counts. Its beginning is its first line, after its program was loaded.
+2. A frozen node or process is not running: where a gap between two ticks meets a freeze that is known, the interval is
+   cut there. A gap without a known freeze is no pause: a busy machine hides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from importlib import resources
+from typing import Any, NamedTuple
+
+from moslab.cluster import Cluster
+from moslab.errors import LabError
+from moslab.history.intervals import Interval
+from moslab.node import run
+
+ALIVE_S = 0.5
+"""A ticker that wrote within this long before a look is running; a busy machine may keep it from its 10 ms."""
+READ_LIMIT_S = 60.0
+
+
+class Freeze(NamedTuple):
+    """Processes of a node (of one group, or of all) stood still, at some time within these bounds."""
+
+    node: int
+    group: str | None
+    begin_s: float
+    end_s: float
+
+
+class Life(NamedTuple):
+    """One run of a ticker."""
+
+    group: str
+    node: int
+    pid: int
+    epoch: str
+    begin_s: float
+    end_s: float
+    stopped: bool
+    pauses: tuple[tuple[float, float], ...]
+
+    def pieces(self, freezes: Iterable[Freeze] = ()) -> list[Interval]:
+        """Its intervals, by rule 2."""
+        mine = [freeze for freeze in freezes if freeze.node == self.node and freeze.group in (None, self.group)]
+        cuts = [
+            (since, until) for since, until in self.pauses
+            if any(since < freeze.end_s and freeze.begin_s < until for freeze in mine)
+        ]
+        begins = [self.begin_s, *(until for _since, until in cuts)]
+        ends = [*(since for since, _until in cuts), self.end_s]
+        return [Interval(self.group, self.node, self.pid, self.epoch, begin_s, end_s)
+                for begin_s, end_s in zip(begins, ends)]
+
+
+class Look(NamedTuple):
+    """What the journals show at one moment."""
+
+    now_s: float
+    lives: tuple[Life, ...]
+
+    def running(self, group: str) -> tuple[Life, ...]:
+        """The runs of a group that are going on."""
+        return tuple(life for life in self.lives
+                     if life.group == group and not life.stopped and life.end_s > self.now_s - ALIVE_S)
+
+    def owner(self, group: str) -> int | None:
+        """The one node on which a group runs; None if it runs on none, or on several."""
+        nodes = {life.node for life in self.running(group)}
+        return nodes.pop() if len(nodes) == 1 else None
+
+    def intervals(self, freezes: Iterable[Freeze] = ()) -> list[Interval]:
+        """All of them, for :func:`moslab.history.intervals.overlaps`."""
+        known = tuple(freezes)
+        return [piece for life in self.lives for piece in life.pieces(known)]
+
+
+def read(cluster: Cluster, whole: bool = False) -> Look:
+    """Read the journals through a node that runs; ``whole``: also of runs that ended long ago. LabError."""
+    script = resources.files("moslab").joinpath("reader.py").read_text(encoding="utf-8")
+    said = ""
+    for container in cluster.nodes().values():
+        if container.status == "running":
+            command = ["/usr/bin/python3", "-IS", "-c", script, "all" if whole else "now"]
+            try:
+                done = run(container, command, READ_LIMIT_S)
+            except LabError as error:                        # it went off, or froze, just now
+                said = str(error)
+                continue
+            if done.exit_code == 0:
+                return look_of(json.loads(done.stdout))
+            said = done.stderr
+    raise LabError(f"no node reads the journals: {said.strip() or 'none runs'}")
+
+
+def look_of(answer: dict[str, Any]) -> Look:
+    """What the reader printed."""
+    lives = tuple(
+        Life(group, node, pid, epoch, begin_s, end_s, stopped, tuple((since, until) for since, until in pauses))
+        for group, node, pid, epoch, begin_s, end_s, stopped, pauses in answer["lives"]
+    )
+    return Look(float(answer["now"]), lives)

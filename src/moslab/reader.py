@@ -1,0 +1,93 @@
+"""Runs inside a node, as ``python3 -IS -c <this text> {all|now} [DIRECTORY]``; the laboratory reads its line of JSON.
+
+It reads the journals that the demo's ``tick`` writes below DIRECTORY (/san), a directory for each group, and prints
+{"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...]}: a life is one
+run, and the pauses are the gaps between two of its ticks that are longer than PAUSE_NS. ``now``: only those that wrote
+lately, without their pauses. Times are those of the engine's monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+PAUSE_NS = 50_000_000
+LATELY_S = 5.0
+FILE_BYTES_MAX = 64 << 20
+TAIL_BYTES = 512
+
+
+def life(group: str, texts: list[bytes]) -> list[Any] | None:
+    """What one run wrote, whatever line is torn; None if that is nothing."""
+    head: list[bytes] = []
+    begin = last = 0
+    stopped, pauses = False, []
+    for text in texts:
+        for line in text.split(b"\n")[:-1]:
+            words = line.split()
+            if len(words) != 5 or not words[1].isdigit():
+                continue
+            head = head or words
+            at = int(words[1])
+            if words[0] == b"start":
+                begin = begin or at
+            elif last and at - last > PAUSE_NS:
+                pauses.append([last / 1e9, at / 1e9])
+            last = max(last, at)
+            stopped = words[0] == b"stop"
+    if not head:
+        return None
+    node, pid, epoch = (word.decode() for word in head[2:])
+    return [group, int(node), int(pid), epoch, (begin or last) / 1e9, last / 1e9, stopped, pauses]
+
+
+def pieces(path: str, whole: bool) -> bytes:
+    """A journal, or its first line and last lines."""
+    try:
+        with open(path, "rb") as file:
+            if whole:
+                return file.read(FILE_BYTES_MAX)
+            head = file.readline(TAIL_BYTES)
+            file.seek(max(len(head), os.fstat(file.fileno()).st_size - TAIL_BYTES))
+            return head + file.read(TAIL_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def lives(directory: str, whole: bool) -> list[list[Any]]:
+    """All runs of all groups."""
+    found = []
+    for group in sorted(os.listdir(directory)):
+        below = os.path.join(directory, group)
+        names = sorted(os.listdir(below)) if os.path.isdir(below) else []
+        for name in names:
+            path = os.path.join(below, name)
+            if not name.endswith(".log") or not (whole or is_fresh(path)):
+                continue
+            texts = [pieces(path + ".old", True), pieces(path, True)] if whole else [pieces(path, False)]
+            run = life(group, texts)
+            if run is not None:
+                found.append(run)
+    return found
+
+
+def is_fresh(path: str) -> bool:
+    """Whether it was written lately."""
+    try:
+        return time.time() - os.stat(path).st_mtime < LATELY_S
+    except FileNotFoundError:
+        return False
+
+
+def main() -> int:
+    whole = sys.argv[1] == "all"
+    found = lives(sys.argv[2] if len(sys.argv) > 2 else "/san", whole)
+    print(json.dumps({"now": time.monotonic(), "lives": found}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""``python -m moslab.simulator``: needs nothing but ``src`` on the path, so it runs under PyPy as well."""
+
+from moslab.simulator.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,137 @@
+"""``moslab sim``, and ``python -m moslab.simulator``: runs seeds or a plan, and says what came of it.
+
+Exit codes: 0 all valid, 1 some run is invalid, 2 a wrong call or plan, 3 nothing invalid but something unknown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from moslab.faults.plan import FaultPlan, PlanError, from_json
+from moslab.history.checkers import INVALID, UNKNOWN, VALID
+from moslab.simulator.campaign import Total, campaign, never_reached
+from moslab.simulator.draw import draw_plan
+from moslab.simulator.run import Result, run
+from moslab.simulator.shrink import shrink
+
+EXIT = {VALID: 0, INVALID: 1, UNKNOWN: 3}
+FAILURES_MAX = 10
+PROBLEMS_SHOWN = 5
+FILE_BYTES_MAX = 1024 * 1024
+PROGRAM = "moslab sim"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--seeds", metavar="A..B", type=_seeds, help="all of these")
+    what.add_argument("--seed", metavar="N", type=int, help="this one")
+    what.add_argument("--plan", metavar="FILE", type=Path, help="a fault plan in JSON")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--nodes", metavar="N", type=int, help="the size of the clusters, instead of drawing it")
+    parser.add_argument("--trace", action="store_true", help="one line for each event")
+    parser.add_argument("--show", action="store_true", help="print the plan and run nothing")
+    parser.add_argument("--no-shrink", action="store_true", help="leave a failing plan as long as it is")
+    parser.add_argument("--failures", metavar="N", type=int, default=FAILURES_MAX, help="stop after so many that fail")
+    parser.add_argument("--out", metavar="DIR", type=Path, help="write the shrunk plan of a failing run there")
+    parser.add_argument("--sometimes", action="store_true", help="fail if something that should happen never did")
+
+
+def simulate(arguments: argparse.Namespace) -> int:
+    """The command; returns its exit code."""
+    try:
+        if arguments.seeds is not None:
+            return _many(arguments)
+        return _one(arguments)
+    except (PlanError, OSError) as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m moslab.simulator``."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Clusters under virtual time, from a seed.")
+    add_arguments(parser)
+    return simulate(parser.parse_args(argv))
+
+
+def _seeds(text: str) -> range:
+    first, dots, last = text.partition("..")
+    if not (first.isdigit() and (last.isdigit() if dots else True)) or (dots and int(last) < int(first)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
+    return range(int(first), int(last if dots else first) + 1)
+
+
+def _plan(arguments: argparse.Namespace) -> FaultPlan:
+    if arguments.plan is None:
+        return draw_plan(arguments.seed, arguments.nodes)
+    with open(arguments.plan, encoding="utf-8") as stream:
+        return from_json(stream.read(FILE_BYTES_MAX))
+
+
+def _one(arguments: argparse.Namespace) -> int:
+    plan = _plan(arguments)
+    if arguments.show:
+        sys.stdout.write(plan.to_json())
+        return 0
+    result = run(plan, traced=arguments.trace)
+    for line in result.trace:
+        print(line)
+    print(_line(result))
+    for problem in result.problems[:PROBLEMS_SHOWN]:
+        print(f"  {problem}")
+    if result.verdict == INVALID and not arguments.no_shrink and arguments.plan is None:
+        _shrunk(result, arguments.out)
+    return EXIT[result.verdict]
+
+
+def _many(arguments: argparse.Namespace) -> int:
+    total = Total()
+    for one in campaign(arguments.seeds, arguments.jobs, arguments.nodes, arguments.failures, total):
+        if one.verdict != VALID:
+            size = f" --nodes {arguments.nodes}" if arguments.nodes else ""
+            print(f"seed {one.seed}: {one.verdict}: {'; '.join(one.problems[:PROBLEMS_SHOWN])}")
+            print(f"  replay: {PROGRAM} --seed {one.seed}{size} --trace", flush=True)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in total.verdicts.items())
+    print(
+        f"{counts}; {total.virtual_s:.0f} virtual s in {total.real_s:.1f} s: {total.virtual_s / total.real_s:.0f} "
+        f"times real time, {total.virtual_s / total.core_s:.0f} on one core; longest overlap of a thaw "
+        f"{total.thaw_overlap_s:.4f} s"
+    )
+    never = never_reached(total.counters)
+    if never:
+        print(f"never reached: {', '.join(never)}")
+    failing = [one for one in total.failed if one.verdict == INVALID]
+    if failing and not arguments.no_shrink:
+        _shrunk(run(draw_plan(failing[0].seed, arguments.nodes)), arguments.out)
+    if failing or (never and arguments.sometimes):
+        return 1
+    return EXIT[UNKNOWN] if total.failed else 0
+
+
+def _line(result: Result) -> str:
+    plan = result.plan
+    return (
+        f"seed {plan.seed} ({plan.profile or 'plan'}): {result.verdict}; {plan.nodes} nodes, {len(plan.voters())} "
+        f"voters, {len(plan.faults)} faults; recovered after {result.recovered_s:.1f} s; {result.virtual_s:.1f} "
+        f"virtual s in {result.core_s:.2f} s of one core: {result.virtual_s / result.core_s:.0f} times real time, "
+        f"{result.calls} events"
+    )
+
+
+def _shrunk(failed: Result, out: Path | None) -> None:
+    small = shrink(failed)
+    plan = small.plan
+    print(f"shrunk from {len(failed.plan.faults)} to {len(plan.faults)} faults, {plan.nodes} nodes:")
+    for problem in small.problems[:PROBLEMS_SHOWN]:
+        print(f"  {problem}")
+    if out is None:
+        sys.stdout.write(plan.to_json())
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"seed-{plan.seed}.json"
+    file.write_text(plan.to_json(), encoding="utf-8")
+    print(f"replay: {PROGRAM} --plan {file} --trace")

@@ -1,0 +1,150 @@
+"""All nodes of one run, what joins them, and the counters of what was reached."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Callable
+
+from mosha import config as mosha_config
+from mosha.config import Config
+from mosha.ownership import marker
+from moslab.faults.plan import FaultPlan
+from moslab.history.record import Edit, Held, History
+from moslab.simulator.kernel import Kernel, Stream
+from moslab.simulator.network import Network
+from moslab.simulator.node import TABLES, Node
+from moslab.simulator.observer import Observer
+from moslab.simulator.power import Power
+from moslab.simulator.tasks import Tasks
+
+ERA = 1_700_000_000              # of a cluster that an installer has founded
+BOOT_SPREAD_S = 0.3
+CONTACTS_NODES_MAX = 64          # above, contacts are not recorded: they are nodes times voters
+_EDIT = re.compile(rb"# edit (\d+)\n")
+
+
+class Cluster:
+    """Built from a plan; ``said(node, text)`` gets each event if the run is traced."""
+
+    def __init__(self, plan: FaultPlan, said: Callable[[float, int, str], None] | None = None) -> None:
+        self.plan = plan
+        self.kernel = Kernel()
+        self.counters: dict[str, int] = {}
+        self.numbers = list(range(1, plan.nodes + 1))
+        self.voters = plan.voters()
+        self.speaker = 0
+        self._said = said
+        self._pids = self._nonces = 0
+        self.base = mosha_config.parse(conf_text(plan.conf))
+        self.result = History(
+            nodes=plan.nodes, quorum=len(self.voters) // 2 + 1, lease_s=self.base.timing.lease_s,
+            drift=plan.clocks["drift"], bound_s=plan.bound_s,
+        )
+        self.history = Observer(self.result)
+        self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
+        self.nodes: dict[int, Node] = {}
+        for number in self.numbers:
+            self.nodes[number] = Node(self, number, self.base)
+        self.power = Power(self)
+        self.tasks = Tasks(self)
+        self._reached: set[tuple[int, int]] = set()
+        self._install()
+
+    def _install(self) -> None:
+        """What an installer leaves on each disk; then all boot."""
+        draw, era = self.stream("boot"), marker.make_era(ERA, self.nonce())
+        for node in self.nodes.values():
+            files = {"cltab": self.plan.cltab, "hactl": self.plan.hactl}
+            if self.plan.founded:
+                files["founded"] = era
+            for name, text in files.items():
+                node.disk.files[name] = text.encode()
+            self.kernel.at(draw.uniform(0.0, BOOT_SPREAD_S), node.power_on)
+
+    # ---- for all parts ----------------------------------------------------------------------------------------
+
+    def stream(self, purpose: str) -> Stream:
+        """Of this run's randomness."""
+        return Stream(self.plan.seed, purpose)
+
+    def nonce(self) -> str:
+        """32 hexadecimal digits, never the same."""
+        self._nonces += 1
+        return hashlib.sha256(f"{self.plan.seed}/nonce/{self._nonces}".encode()).hexdigest()[:32]
+
+    def new_pid(self) -> int:
+        self._pids += 1
+        return self._pids
+
+    def count(self, what: str) -> None:
+        """One more of it was reached."""
+        self.counters[what] = self.counters.get(what, 0) + 1
+
+    def trace(self, node: int, text: str) -> None:
+        """One event of a node (0: of none)."""
+        if self._said is not None:
+            self._said(self.kernel.now, node, text)
+
+    # ---- who reaches whom -------------------------------------------------------------------------------------
+
+    def reach_changed(self) -> None:
+        """Note which nodes and voters are in contact from now on."""
+        if len(self.numbers) > CONTACTS_NODES_MAX:
+            return
+        now = self.kernel.now
+        for voter in self.voters:
+            for number in self.numbers:
+                pair = number, voter
+                there = self._in_contact(number, voter)
+                if there != (pair in self._reached):
+                    (self._reached.add if there else self._reached.discard)(pair)
+                    self.history.contact(now, number, voter, there)
+
+    def _in_contact(self, one: int, other: int) -> bool:
+        nodes, network = self.nodes, self.network
+        living = all(nodes[number].up and not nodes[number].frozen for number in (one, other))
+        return living and not network.blocked(one, other) and not network.blocked(other, one)
+
+    def owner(self, group: str) -> int | None:
+        """The node that runs it now; the first, should there be two."""
+        return next(
+            (number for number, node in self.nodes.items()
+             if any(member.group == group and member.runs for member in node.members.values())),
+            None,
+        )
+
+    # ---- tables -----------------------------------------------------------------------------------------------
+
+    def edit_of(self, node: int, table: str) -> int:
+        """The number of the edit that lies on its disk; 0: none."""
+        found = _EDIT.findall(self.nodes[node].disk.files.get(table, b""))
+        return int(found[-1]) if found else 0
+
+    def edited(self, node: int, table: str, number: int) -> None:
+        """Somebody made an edit."""
+        self.result.edits.append(Edit(self.kernel.now, table, number, node))
+
+    def table_changed(self, node: int, table: str) -> None:
+        """The node's file is another now: has a majority this edit?"""
+        number = self.edit_of(node, table)
+        if number and self._holders(table, number) > len(self.numbers) // 2:
+            self.result.held.append(Held(self.kernel.now, table, number))
+            self.count("edit replicated")
+
+    def _holders(self, table: str, number: int) -> int:
+        return sum(1 for other in self.numbers if self.edit_of(other, table) == number)
+
+    def tables_settled(self, nodes: list[int]) -> bool:
+        """Whether these nodes all have the same."""
+        return all(len({self.edit_of(node, table) for node in nodes}) == 1 for table in TABLES)
+
+
+def conf_text(conf: dict[str, str]) -> str:
+    """The text of mosha.conf."""
+    return "".join(f"{name} = {value}\n" for name, value in conf.items())
+
+
+def config(conf: dict[str, str]) -> Config:
+    """The settings of an agent."""
+    return mosha_config.parse(conf_text(conf))

@@ -1,0 +1,149 @@
+"""The directory of one node's agent on its disk: what is seen, and what a crash leaves of it.
+
+Rules:
+
+1. A write is seen at once. It is on the disk after the next :meth:`Disk.sync`, or at once when it is durable.
+2. A crash leaves of each name that was changed since the last sync the old content, the new one, or, if it was changed
+   in place, the beginning of the new one before the end of the old. What was synced is never lost.
+3. A write in place may be half done for a moment: whoever reads meanwhile meets it torn.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Callable
+
+from moslab.simulator.kernel import Stream
+
+BLOCK_BYTES = 512
+
+
+def error(number: int) -> OSError:
+    """The error of this number, with the usual words."""
+    return OSError(number, os.strerror(number))
+
+
+class Disk:
+    """``watch(name)`` is called when one of the ``watched`` names has a new content."""
+
+    __slots__ = ("_in_place", "_unfinished", "_unsynced", "files", "watch", "watched")
+
+    def __init__(self, watched: frozenset[str], watch: Callable[[str], None]) -> None:
+        self.files: dict[str, bytes] = {}
+        self.watched, self.watch = watched, watch
+        self._unsynced: dict[str, bytes | None] = {}         # name -> what the disk has of it
+        self._in_place: set[str] = set()
+        self._unfinished: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes:
+        """The content as seen now; raises ENOENT."""
+        try:
+            return self.files[name]
+        except KeyError:
+            raise error(errno.ENOENT) from None
+
+    def write(self, name: str, offset: int, data: bytes) -> None:
+        """In place; creates the file, and fills a gap with zeros."""
+        old = self._settled(name)
+        self._note(name)
+        self._in_place.add(name)
+        if old is None:
+            new = bytes(offset) + data
+        elif offset == 0 and len(data) >= len(old):
+            new = data
+        else:
+            new = old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :]
+        self._put(name, new)
+
+    def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
+        """Like :meth:`write`, but only the first bytes are seen before :meth:`finish` or the next change."""
+        before = self._settled(name) or b""
+        self.write(name, offset, data)
+        self._unfinished[name] = self.files[name]
+        part = before[:offset].ljust(offset, b"\0") + data[:bytes_done] + before[offset + bytes_done :]
+        self.files[name] = part
+
+    def finish(self, name: str) -> None:
+        """The rest of a torn write is done, if nothing came in between."""
+        self._settled(name)
+
+    def replace(self, name: str, data: bytes, durable: bool) -> None:
+        """Whole or not at all."""
+        self._settled(name)
+        if durable:
+            self._unsynced.pop(name, None)
+        else:
+            self._note(name)
+        self._in_place.discard(name)
+        self._put(name, data)
+
+    def rename(self, old: str, new: str) -> None:
+        """Over the new name's file, if there is one; raises ENOENT."""
+        content = self._settled(old)
+        if content is None:
+            raise error(errno.ENOENT)
+        self.replace(new, content, durable=False)
+        self.remove(old)
+
+    def remove(self, name: str) -> None:
+        """No error if there is no such file."""
+        if self._settled(name) is not None:
+            self._note(name)
+            del self.files[name]
+
+    def names(self) -> list[str]:
+        """Of all files, sorted."""
+        return sorted(self.files)
+
+    def sync(self) -> None:
+        """Rule 1."""
+        for name in list(self._unfinished):
+            self._settled(name)
+        self._unsynced.clear()
+        self._in_place.clear()
+
+    def crash(self, draw: Stream) -> int:
+        """Rule 2; how many names went back, or were torn."""
+        for name in list(self._unfinished):
+            self._settled(name)
+        lost = 0
+        for name, old in list(self._unsynced.items()):
+            fate = draw.random()
+            if fate < 0.4:
+                continue
+            lost += 1
+            new = self.files.get(name)
+            if new is not None and name in self._in_place and fate < 0.7:
+                cut = BLOCK_BYTES * draw.integer(0, len(new) // BLOCK_BYTES)
+                self.files[name] = new[:cut] + (old or b"")[cut:]
+            elif old is None:
+                self.files.pop(name, None)
+            else:
+                self.files[name] = old
+        self._unsynced.clear()
+        self._in_place.clear()
+        return lost
+
+    def wipe(self) -> None:
+        """All of it is lost."""
+        self.files.clear()
+        self._unsynced.clear()
+        self._in_place.clear()
+        self._unfinished.clear()
+
+    def _settled(self, name: str) -> bytes | None:
+        """The whole content: a torn write is finished first."""
+        whole = self._unfinished.pop(name, None)
+        if whole is not None:
+            self.files[name] = whole
+        return self.files.get(name)
+
+    def _note(self, name: str) -> None:
+        if name not in self._unsynced:
+            self._unsynced[name] = self.files.get(name)
+
+    def _put(self, name: str, data: bytes) -> None:
+        self.files[name] = data
+        if name in self.watched:
+            self.watch(name)

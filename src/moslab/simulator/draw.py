@@ -1,0 +1,245 @@
+"""Draws a whole plan from a seed: size, times, network, tables, and the faults of the safety phase.
+
+Two profiles: *tight* has one to five nodes, one voter now and then, answers within milliseconds, clocks at their limits
+and faults that are aimed at owners: only there errors of clock and lease show. *general* has everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from mosha.timing import Timing
+from moslab.faults.plan import POWER, Fault, FaultPlan
+from moslab.simulator.kernel import Stream
+from moslab.simulator.power import MODES, WORKS
+
+TIGHT, GENERAL = "tight", "general"
+SAFETY_MIN_S, SAFETY_MAX_S = 15.0, 40.0
+FAULTS_PER_S = 0.35
+LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
+BOOTS_S = 15.0
+UNFIT_LEASES = 16
+
+
+def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
+    """The plan of this seed; with ``nodes`` of that size."""
+    draw = Stream(seed, "plan")
+    tight = draw.chance(0.5)
+    count = nodes or (draw.weighted([(1, 1), (2, 2), (6, 3), (3, 4), (3, 5)]) if tight else draw.integer(3, 9))
+    groups = [f"g{i + 1}" for i in range(draw.integer(1, 2 if tight else 4))]
+    plan = FaultPlan(
+        seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=_cltab(draw, groups, count, tight),
+        hactl="".join(f"{group} start\n" for group in groups), founded=draw.chance(0.8),
+        safety_s=round(draw.uniform(SAFETY_MIN_S, SAFETY_MAX_S), 1),
+    )
+    beat_s = draw.pick([0.1, 0.25, 0.5] if not tight else [0.1, 0.5])
+    plan.conf = {"beat": f"{beat_s:g}", "lease": f"{beat_s * draw.pick([4, 5, 6]):g}"}
+    if draw.chance(0.6):
+        plan.conf["stomith"] = "/sbin/off %n"
+    _draw_voters(draw, plan, tight)
+    _draw_world(draw, plan, tight)
+    plan.heal = _majority(draw, plan)
+    plan.faults = _faults(draw, plan, groups, tight)
+    plan.bound_s = _bound_s(plan)
+    return plan
+
+
+def _cltab(draw: Stream, groups: list[str], count: int, tight: bool) -> str:
+    lines = []
+    for group in groups:
+        test = f"run {draw.uniform(0.005, 0.1):.3f}"
+        if not tight and count > 3 and draw.chance(0.2):
+            test += f" unfit={draw.integer(1, count)}"
+        service = "live"
+        if draw.chance(0.3):
+            service += draw.pick([" int=ignore", " int=2", " int=ignore term=ignore", " dies=8", " dies=15 leaves=1"])
+        lines += [
+            f"{group}:{group}-fit:test:test:{test}",
+            f"{group}:{group}-pre:start:wait:run {draw.uniform(0.005, 0.2):.3f}",
+            f"{group}:{group}-run:start:respawn:{service}",
+        ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
+    if tight and draw.chance(0.4):
+        plan.conf["voters"] = str(draw.integer(1, plan.nodes))
+    elif plan.nodes > 3 and draw.chance(0.4):
+        voters = draw.some(list(range(1, plan.nodes + 1)), draw.pick([3, 3, 4]))
+        plan.conf["voters"] = " ".join(map(str, voters))
+
+
+def _draw_world(draw: Stream, plan: FaultPlan, tight: bool) -> None:
+    network = plan.network
+    if tight:
+        network.update(latency_min_s=0.0002, latency_max_s=draw.pick([0.001, 0.002]), tail=0.0)
+    else:
+        network.update(
+            latency_max_s=float(plan.conf["beat"]) * draw.pick(LATENCY_PER_BEAT), tail=draw.pick([0.0, 0.0005, 0.002]),
+            tail_s=draw.pick([0.2, 1.0]) * float(plan.conf["lease"]),
+        )
+    network.update(careful=draw.pick([0.02, 0.1, 0.5]), torn=draw.pick([0.0, 0.005]), no_fork=draw.pick([0.0, 0.02]))
+    plan.clocks.update(
+        drift=0.01 if tight else draw.pick([0.0, 0.0001, 0.01]), restart=draw.chance(0.7),
+        wake_s=draw.pick([0.0003, 0.001, 0.004]), ipc_s=draw.pick([0.0001, 0.001]),
+    )
+    plan.power.update(
+        POWER, shot_max_s=draw.pick([0.1, 0.5, 2.0]), on_after_s=draw.pick([2.0, 6.0, 15.0]),
+    )
+
+
+def _majority(draw: Stream, plan: FaultPlan) -> list[int]:
+    """Some nodes, with a majority of the voters among them."""
+    voters, numbers = plan.voters(), list(range(1, plan.nodes + 1))
+    if draw.chance(0.3):
+        return numbers
+    quorum = len(voters) // 2 + 1
+    chosen = set(draw.some(voters, draw.integer(quorum, len(voters))))
+    others = [number for number in numbers if number not in chosen]
+    more = draw.integer(max(0, plan.nodes // 2 + 1 - len(chosen)), len(others)) if others else 0
+    return sorted(chosen | set(draw.some(others, more)))
+
+
+def _bound_s(plan: FaultPlan) -> float:
+    """Boots, a recovery, expiries and a node that failed a test: generous, but a bound."""
+    timing = Timing(float(plan.conf["beat"]), float(plan.conf["lease"]))
+    shots_s = plan.power["on_after_s"] if "stomith" in plan.conf else 0.0
+    return round(BOOTS_S + 3 * timing.recovery_s + UNFIT_LEASES * timing.lease_s + 2 * shots_s, 1)
+
+
+# ---- faults -------------------------------------------------------------------------------------------------------
+
+Kind = Callable[["_Scene"], Fault]
+
+
+class _Scene:
+    """What a fault is drawn from."""
+
+    def __init__(self, draw: Stream, plan: FaultPlan, groups: list[str], tight: bool) -> None:
+        self.draw, self.plan, self.groups = draw, plan, groups
+        self.aimed = 0.7 if tight else 0.35
+        self.numbers = list(range(1, plan.nodes + 1))
+        self.lease_s = float(plan.conf["lease"])
+        self.wiped: set[Any] = set()
+
+    def victim(self) -> Any:
+        """A node, often an owner."""
+        if self.draw.chance(self.aimed):
+            return f"owner:{self.draw.pick(self.groups)}"
+        return self.draw.pick(self.numbers)
+
+    def some(self) -> list[Any]:
+        return list(self.draw.some(self.numbers, self.draw.integer(1, max(1, self.plan.nodes - 1))))
+
+    def around_lease_s(self) -> float:
+        """Just shorter or longer than a lease, where the errors are, or anything."""
+        if self.draw.chance(0.5):
+            return round(self.lease_s * self.draw.uniform(0.8, 1.4), 3)
+        return round(self.draw.pick([0.2, 1.0, 4.0, 10.0]) * self.draw.uniform(0.3, 1.0), 3)
+
+
+def _crash(scene: _Scene) -> Fault:
+    fault = {"do": "crash", "whom": [scene.victim()], "for": scene.around_lease_s()}
+    voters = scene.plan.voters()
+    if scene.draw.chance(0.3) and len(scene.wiped) < len(voters) - (len(voters) // 2 + 1):
+        whom = scene.draw.pick(scene.numbers)
+        scene.wiped.add(whom)
+        fault.update(whom=[whom], wipe=True)
+    return fault
+
+
+def _freeze(scene: _Scene) -> Fault:
+    return {"do": "freeze", "whom": [scene.victim()], "for": scene.around_lease_s()}
+
+
+def _pause(scene: _Scene) -> Fault:
+    what = scene.draw.pick(["agent", "agent", "leash", "group"])
+    return {"do": "pause", "what": what, "whom": [scene.victim()], "for": scene.around_lease_s()}
+
+
+def _kill(scene: _Scene) -> Fault:
+    return {"do": "kill", "what": scene.draw.pick(["agent", "agent", "leash", "group"]), "whom": [scene.victim()]}
+
+
+def _leave(scene: _Scene) -> Fault:
+    return {"do": "leave", "whom": [scene.victim()]}
+
+
+def _cut(scene: _Scene) -> Fault:
+    draw = scene.draw
+    fault: Fault = {"do": "cut", "for": scene.around_lease_s(), "both": draw.chance(0.6)}
+    shape = draw.weighted([(4, "owner"), (2, "into"), (2, "halves"), (1, "bridge")])
+    if shape == "owner":
+        fault.update(whom=[scene.victim()], to=scene.numbers)
+    elif shape == "into":
+        fault.update(whom=scene.numbers, to=[scene.victim()])
+    else:
+        one = scene.some()
+        bridge = {draw.pick(scene.numbers)} if shape == "bridge" else set()
+        one = [number for number in one if number not in bridge] or one
+        fault.update(whom=one, to=[n for n in scene.numbers if n not in one and n not in bridge] or scene.numbers)
+    if draw.chance(0.2):
+        fault["flap"] = round(draw.uniform(0.05, 1.0), 3)
+    return fault
+
+
+def _weather(scene: _Scene) -> Fault:
+    draw = scene.draw
+    fault: Fault = {"do": "weather", "whom": scene.some(), "for": round(draw.uniform(1.0, 10.0), 2)}
+    for name, high in (("slow", 60.0), ("error", 0.4), ("hang", 0.15), ("loss", 0.6), ("torn", 0.3)):
+        if draw.chance(0.4):
+            fault[name] = round(draw.uniform(1.0 if name == "slow" else 0.01, high), 3)
+    return fault
+
+
+def _stuck(scene: _Scene) -> Fault:
+    return {"do": "stuck", "whom": [scene.victim()], "for": scene.around_lease_s()}
+
+
+def _stomith(scene: _Scene) -> Fault:
+    how = scene.draw.pick([mode for mode in MODES if mode != WORKS])
+    whom = scene.numbers if scene.draw.chance(0.5) else scene.some()
+    return {"do": "stomith", "how": how, "whom": whom, "for": round(scene.draw.uniform(4.0, 20.0), 2)}
+
+
+def _jump(scene: _Scene) -> Fault:
+    return {"do": "jump", "whom": scene.some(), "by": scene.draw.pick([-86400.0, -2.0, 2.0, 86400.0])}
+
+
+def _slew(scene: _Scene) -> Fault:
+    by = scene.draw.pick([-0.08, 0.08])
+    return {"do": "slew", "whom": [scene.victim()], "by": by, "for": round(scene.draw.uniform(1.0, 10.0), 2)}
+
+
+def _edit(scene: _Scene) -> Fault:
+    draw = scene.draw
+    fault: Fault = {"do": "edit", "table": draw.pick(["cltab", "hactl"]), "whom": [draw.pick(scene.numbers)]}
+    if draw.chance(0.15):
+        fault["bad"] = True
+    return fault
+
+
+def _config(scene: _Scene) -> Fault:
+    lease = f"{scene.lease_s * 1.5:g}"
+    return {
+        "do": "config", "whom": [scene.draw.pick(scene.numbers)], "conf": {"lease": lease},
+        "for": round(scene.draw.uniform(3.0, 12.0), 2),
+    }
+
+
+WEIGHTS: tuple[tuple[float, Kind], ...] = (
+    (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
+    (3, _stomith), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config),
+)
+
+
+def _faults(draw: Stream, plan: FaultPlan, groups: list[str], tight: bool) -> list[Fault]:
+    scene = _Scene(draw, plan, groups, tight)
+    faults = []
+    for _ in range(int(plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))):
+        at = round(draw.uniform(2.0, plan.safety_s), 3)
+        faults.append({"at": at, **draw.weighted(WEIGHTS)(scene)})
+        while draw.chance(0.3):                      # what comes close together breaks more
+            at = round(min(plan.safety_s, at + draw.uniform(0.0, 1.5 * scene.lease_s)), 3)
+            faults.append({"at": at, **draw.weighted(WEIGHTS)(scene)})
+    return sorted(faults, key=lambda fault: fault["at"])

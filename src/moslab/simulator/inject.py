@@ -1,0 +1,236 @@
+"""Carries the faults of a plan out, and heals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Callable
+
+from moslab.faults.plan import Fault
+from moslab.simulator.cluster import Cluster, config
+from moslab.simulator.network import Cut
+from moslab.simulator.node import Node
+from moslab.simulator.process import Process
+
+Undo = Callable[[], None]
+FLAPS_MAX = 50
+
+
+class Injector:
+    """``schedule`` puts all faults on the heap; ``heal`` ends those that the healed nodes suffer from."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster, self._kernel = cluster, cluster.kernel
+        self._draw = cluster.stream("inject")
+        self._edits = 0
+        self._healed = False
+
+    def schedule(self) -> None:
+        """Have every fault of the plan happen."""
+        for fault in self._cluster.plan.faults:
+            self._kernel.at(fault["at"], self._begin, fault)
+
+    def heal(self, numbers: list[int]) -> None:
+        """These nodes, and what joins them, are well from now on."""
+        cluster = self._cluster
+        self._healed = True
+        cluster.trace(0, f"heals {numbers}")
+        cluster.network.heal(frozenset(numbers))
+        for number in numbers:
+            node = cluster.nodes[number]
+            node.weather.clear()
+            node.trouble_until_s = 0.0
+            node.slew(0.0)
+            cluster.power.modes.pop(number, None)
+            node.thaw()
+            for process in _processes(node):
+                process.thaw()
+            if node.config is not cluster.base:
+                node.config = cluster.base
+                self._leave(node)
+            node.power_on()
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _begin(self, fault: Fault) -> None:
+        cluster = self._cluster
+        nodes = self._nodes(fault["whom"])
+        kind = fault["do"]
+        cluster.count(f"fault {kind}{'/' + fault['what'] if 'what' in fault else ''}")
+        cluster.trace(0, f"{kind} {[node.number for node in nodes]} {_rest(fault)}")
+        undo: Undo | None = getattr(self, f"_do_{kind}")(nodes, fault)
+        if undo is not None and "for" in fault:
+            self._kernel.at(self._kernel.now + fault["for"], self._end, undo)
+
+    def _end(self, undo: Undo) -> None:
+        undo()
+
+    def _nodes(self, whom: list[Any]) -> list[Node]:
+        cluster, numbers = self._cluster, []
+        for one in whom:
+            if isinstance(one, str):
+                owner = cluster.owner(one.partition(":")[2])
+                if owner is not None:
+                    cluster.count("fault aimed at an owner")
+                numbers.append(owner if owner is not None else self._draw.pick(cluster.numbers))
+            else:
+                numbers.append(one)
+        return [cluster.nodes[number] for number in dict.fromkeys(numbers)]
+
+    def _do_crash(self, nodes: list[Node], fault: Fault) -> Undo:
+        for node in nodes:
+            node.power_off()
+            if fault.get("wipe"):
+                self._cluster.count("disk lost")
+                node.disk.wipe()
+        return partial(_all, [node.power_on for node in nodes])
+
+    def _do_freeze(self, nodes: list[Node], _fault: Fault) -> Undo:
+        for node in nodes:
+            node.freeze()
+        return partial(_all, [node.thaw for node in nodes])
+
+    def _do_pause(self, nodes: list[Node], fault: Fault) -> Undo:
+        processes = [
+            process for node in nodes for process in self._kind(node, fault["what"])
+            if fault["what"] == "group" or not self._other_stands(node, fault["what"])
+        ]
+        for process in processes:
+            process.freeze()
+        return partial(_all, [process.thaw for process in processes])
+
+    def _do_kill(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            if fault["what"] == "agent":
+                if node.world is not None:
+                    node.world.end(-9)
+            elif fault["what"] == "leash":
+                for guardian in list(node.guardians):
+                    guardian.kill()
+            else:
+                for member in list(node.members.values()):
+                    member.kill()
+
+    def _do_leave(self, nodes: list[Node], _fault: Fault) -> None:
+        for node in nodes:
+            self._leave(node)
+
+    @staticmethod
+    def _leave(node: Node) -> None:
+        if node.world is not None:
+            node.world.leave("SIGTERM")
+
+    def _do_cut(self, nodes: list[Node], fault: Fault) -> Undo:
+        one = frozenset(node.number for node in nodes)
+        other = frozenset(node.number for node in self._nodes(fault["to"])) - one
+        cuts = [Cut(one, other)] + ([Cut(other, one)] if fault.get("both") else [])
+        for cut in cuts:
+            self._cluster.network.cut(cut)
+        over = [False]
+        if fault.get("flap"):
+            self._kernel.at(self._kernel.now + fault["flap"], self._flap, (cuts, fault["flap"], over, FLAPS_MAX))
+
+        def undo() -> None:
+            over[0] = True
+            for cut in cuts:
+                self._cluster.network.end(cut)
+
+        return undo
+
+    def _flap(self, state: tuple[list[Cut], float, list[bool], int]) -> None:
+        cuts, every_s, over, left = state
+        if over[0] or not left or self._healed:
+            return
+        self._cluster.count("flap")
+        network = self._cluster.network
+        for cut in cuts:
+            if cut in network.cuts:
+                network.end(cut)
+            else:
+                network.cut(cut)
+        self._kernel.at(self._kernel.now + every_s, self._flap, (cuts, every_s, over, left - 1))
+
+    def _do_weather(self, nodes: list[Node], fault: Fault) -> Undo:
+        for node in nodes:
+            weather = node.weather
+            weather.slow = fault.get("slow", 1.0)
+            weather.error, weather.hang = fault.get("error", 0.0), fault.get("hang", 0.0)
+            weather.loss, weather.torn = fault.get("loss", 0.0), fault.get("torn", 0.0)
+        return partial(_all, [node.weather.clear for node in nodes])
+
+    def _do_stuck(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            node.trouble_until_s = self._kernel.now + fault.get("for", self._cluster.plan.safety_s)
+
+    def _do_stomith(self, nodes: list[Node], fault: Fault) -> Undo:
+        modes = self._cluster.power.modes
+        for node in nodes:
+            modes[node.number] = fault["how"]
+        return partial(_all, [partial(modes.pop, node.number, None) for node in nodes])
+
+    def _do_jump(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            node.jump(fault["by"])
+
+    def _do_slew(self, nodes: list[Node], fault: Fault) -> Undo:
+        for node in nodes:
+            node.slew(node.rate * (1 + fault["by"]))
+        return partial(_all, [partial(node.slew, 0.0) for node in nodes])
+
+    def _do_edit(self, nodes: list[Node], fault: Fault) -> None:
+        table = fault["table"]
+        for node in nodes:
+            if not node.up:
+                continue
+            self._edits += 1
+            if fault.get("bad"):
+                node.disk.replace(table, b"this is: no table: at all\n", durable=True)
+                continue
+            content = node.disk.files.get(table)
+            if content is not None:
+                self._cluster.edited(node.number, table, self._edits)
+                node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
+
+    def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
+        base = self._cluster.base
+        for node in nodes:
+            node.config = config({**self._cluster.plan.conf, **fault["conf"]})
+            self._leave(node)
+
+        def undo() -> None:
+            for node in nodes:
+                if node.config is not base:
+                    node.config = base
+                    self._leave(node)
+
+        return undo
+
+    def _other_stands(self, node: Node, what: str) -> bool:
+        """Whether the other of the two guardians stands still: one of them runs, or nothing is promised (A2)."""
+        if what == "agent":
+            stands = any(guardian.frozen for guardian in node.guardians)
+        else:
+            stands = node.world is None or node.world.frozen
+        if stands:
+            self._cluster.count("second guardian is spared")
+        return stands
+
+    @staticmethod
+    def _kind(node: Node, what: str) -> list[Process]:
+        if what == "agent":
+            return [node.world] if node.world is not None else []
+        return [*node.guardians] if what == "leash" else [*node.members.values()]
+
+
+def _all(calls: Iterable[Callable[[], Any]]) -> None:
+    for call in calls:
+        call()
+
+
+def _processes(node: Node) -> list[Process]:
+    world: list[Process] = [node.world] if node.world is not None else []
+    return [*world, *node.guardians, *node.members.values()]
+
+
+def _rest(fault: Fault) -> str:
+    return " ".join(f"{name}={value}" for name, value in fault.items() if name not in ("at", "do", "whom"))

@@ -1,0 +1,105 @@
+"""Who reaches whom, how long a message takes, and what goes wrong on the way.
+
+Rules:
+
+1. A cut is directed: messages from any of its senders to any of its receivers are not delivered while it lasts.
+   Between nodes that were healed together no cut counts any more.
+2. A message that meets a cut is lost, or held, as TCP does, and delivered some time after the cut has ended.
+3. Nothing here costs more for more nodes, only for more cuts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from moslab.simulator.kernel import Kernel, Stream
+
+HELD_MAX = 4096
+RESEND_MAX_S = 0.6
+
+
+class Weather:
+    """What ails requests that come from a node or go to it; probabilities are per request or step."""
+
+    __slots__ = ("error", "hang", "loss", "slow", "torn")
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing ails it."""
+        self.slow = 1.0
+        self.error = self.hang = self.loss = self.torn = 0.0
+
+    def fine(self) -> bool:
+        """Whether nothing but slowness ails it."""
+        return not (self.error or self.hang or self.loss or self.torn)
+
+
+class Cut:
+    """No message from ``senders`` gets to ``receivers``."""
+
+    __slots__ = ("receivers", "senders")
+
+    def __init__(self, senders: frozenset[int], receivers: frozenset[int]) -> None:
+        self.senders, self.receivers = senders, receivers
+
+
+class Network:
+    """``changed()`` is called after every change of who reaches whom."""
+
+    def __init__(self, kernel: Kernel, draw: Stream, settings: dict[str, float], changed: Callable[[], None]) -> None:
+        self._kernel, self._draw, self._changed = kernel, draw, changed
+        self._random = draw.random
+        self.low_s, self.high_s = settings["latency_min_s"], settings["latency_max_s"]
+        self.tail, self.tail_s = settings["tail"], settings["tail_s"]
+        self.cuts: list[Cut] = []
+        self._healed: frozenset[int] = frozenset()
+        self._held: list[tuple[int, int, Callable[[Any], None], Any]] = []
+
+    def latency_s(self, slow: float) -> float:
+        """Of one message."""
+        draw = self._random()
+        if draw < self.tail:
+            return slow * (self.low_s + self.tail_s * draw / self.tail)
+        return slow * (self.low_s + (self.high_s - self.low_s) * draw)
+
+    def blocked(self, sender: int, receiver: int) -> bool:
+        """Rule 1."""
+        for cut in self.cuts:
+            if sender in cut.senders and receiver in cut.receivers and sender != receiver:
+                return not (sender in self._healed and receiver in self._healed)
+        return False
+
+    def cut(self, cut: Cut) -> None:
+        self.cuts.append(cut)
+        self._changed()
+
+    def end(self, cut: Cut) -> None:
+        """Of a cut; it may have ended before."""
+        if cut in self.cuts:
+            self.cuts.remove(cut)
+            self._resend()
+            self._changed()
+
+    def heal(self, nodes: frozenset[int]) -> None:
+        """From now on nothing is cut between these."""
+        self._healed = nodes
+        self._resend()
+        self._changed()
+
+    def hold(self, sender: int, receiver: int, call: Callable[[Any], None], argument: Any) -> bool:
+        """Rule 2; False if the message is lost."""
+        if len(self._held) >= HELD_MAX or self._random() < 0.5:
+            return False
+        self._held.append((sender, receiver, call, argument))
+        return True
+
+    def _resend(self) -> None:
+        held, self._held = self._held, []
+        for message in held:
+            sender, receiver, call, argument = message
+            if self.blocked(sender, receiver):
+                self._held.append(message)
+            else:
+                self._kernel.at(self._kernel.now + self._draw.uniform(0.0, RESEND_MAX_S), call, argument)

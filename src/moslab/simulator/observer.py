@@ -1,0 +1,62 @@
+"""Writes the history of a run down, as the world happens to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moslab.history.intervals import Interval
+from moslab.history.record import Gone, History, Released
+
+if TYPE_CHECKING:
+    from moslab.simulator.process import Member
+
+
+class Observer:
+    """Sees everything, changes nothing."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self._said: set[tuple[str, str, int]] = set()
+        self._since: dict[tuple[int, int], float] = {}
+
+    def ran(self, member: Member, begin_s: float, end_s: float) -> None:
+        """A process executed from then to then."""
+        interval = Interval(member.group, member.node.number, member.pid, member.epoch, begin_s, end_s)
+        self.history.intervals.append(interval)
+        self.history.levels[member.pid] = member.level
+
+    def gone(self, member: Member, time_s: float) -> None:
+        """A process that was killed is gone only now."""
+        self.history.gone.append(Gone(member.group, member.node.number, member.epoch, member.stopped_s, time_s))
+
+    def released(self, time_s: float, group: str, epoch: str, node: int) -> None:
+        """It is written somewhere that the node gave the group up."""
+        said = (group, epoch, node)
+        if said not in self._said:
+            self._said.add(said)
+            self.history.released.append(Released(time_s, group, epoch, node))
+
+    def thawed(self, time_s: float, node: int) -> None:
+        self.history.thaws.append((time_s, node))
+
+    def shot(self, time_s: float, node: int) -> None:
+        self.history.shots.append((time_s, node))
+
+    def crashed(self, time_s: float, node: int, text: str) -> None:
+        """An agent ended by an error of its own."""
+        self.history.crashes.append((time_s, node, text))
+
+    def contact(self, time_s: float, node: int, voter: int, there: bool) -> None:
+        """Whether the node and the voter reach each other from now on."""
+        pair = node, voter
+        if there:
+            self._since.setdefault(pair, time_s)
+        elif pair in self._since:
+            self.history.contacts.setdefault(pair, []).append((self._since.pop(pair), time_s))
+
+    def close(self, time_s: float) -> None:
+        """The run is over."""
+        for pair, since_s in self._since.items():
+            self.history.contacts.setdefault(pair, []).append((since_s, float("inf")))
+        self._since.clear()
+        self.history.end_s = time_s

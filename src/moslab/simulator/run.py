@@ -1,0 +1,158 @@
+"""One run: a safety phase full of faults, a heal, and the wait until every group runs."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from dataclasses import dataclass, field
+
+from mosha.tables import hactl
+from mosha.tables.errors import TableErrors
+from moslab.faults.plan import FaultPlan
+from moslab.history.checkers import judge, thaw_overlap_s
+from moslab.history.record import TEST_LEVEL, History
+from moslab.simulator.cluster import Cluster
+from moslab.simulator.inject import Injector
+from moslab.simulator.node import TABLES
+
+CALLS_PER_NODE_S_MAX = 20_000
+SLICE_S = 0.5                    # in which the liveness phase is looked at
+STEADY_S = 2.0                   # that everything must have run before it ends
+SETTLE_S = 20.0                  # for the tables, which may stay in conflict
+FILES_MAX = 100
+
+
+@dataclass
+class Result:
+    """What came of one plan."""
+
+    plan: FaultPlan
+    verdict: str
+    problems: list[str]
+    history: History
+    counters: dict[str, int]
+    virtual_s: float
+    core_s: float                # processor time of this process
+    calls: int
+    thaw_overlap_s: float = 0.0
+    recovered_s: float = 0.0
+    trace: list[str] = field(default_factory=list)
+
+
+class _Log(logging.Handler):
+    """What the agents log, as events of the trace."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(logging.INFO)
+        self._cluster = cluster
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._cluster.trace(self._cluster.speaker, record.getMessage())
+
+
+def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf")) -> Result:
+    """Run a plan to its end, or until it took ``real_s_max`` of real time."""
+    lines: list[str] = []
+    width = 2 * plan.nodes if plan.nodes <= 16 else 0
+
+    def said(now_s: float, node: int, text: str) -> None:
+        column = " " * min(2 * node, width) if width else f"{node:4d} "
+        lines.append(f"{now_s:11.6f} {column}{node or '*'} {text}")
+
+    began, core_began = time.perf_counter(), time.process_time()
+    cluster = Cluster(plan, said if traced else None)
+    log = logging.getLogger("mosha")
+    handler, level, propagate = _Log(cluster), log.level, log.propagate
+    log.propagate = False
+    log.setLevel(logging.INFO if traced else logging.CRITICAL)
+    log.addHandler(handler)
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        recovered_s = _live(cluster, began + real_s_max)
+    finally:
+        if collecting:
+            gc.enable()
+        log.removeHandler(handler)
+        log.propagate = propagate
+        log.setLevel(level)
+    verdict, problems = judge(cluster.result)
+    return Result(
+        plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - core_began,
+        cluster.kernel.calls, thaw_overlap_s(cluster.result), recovered_s, lines,
+    )
+
+
+def _live(cluster: Cluster, stop_at: float) -> float:
+    """Both phases; how long after the heal everything ran."""
+    plan, history = cluster.plan, cluster.result
+    injector = Injector(cluster)
+    injector.schedule()
+    if not _advance(cluster, plan.safety_s, stop_at):
+        _close(cluster)
+        return 0.0
+    heal = plan.heal or cluster.numbers
+    injector.heal(heal)
+    history.healed_s = healed_s = cluster.kernel.now
+    well_since: float | None = None
+    while cluster.kernel.now < healed_s + plan.bound_s + STEADY_S:
+        if not _advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
+            break
+        now = cluster.kernel.now
+        wanted = _wanted(cluster, heal)
+        if not all(_runs(cluster, group) for group in wanted):
+            well_since = None
+            continue
+        well_since = well_since if well_since is not None else now
+        settled = now > healed_s + SETTLE_S or cluster.tables_settled(heal)
+        if now >= well_since + STEADY_S and settled:
+            break
+    history.wanted = _wanted(cluster, heal)
+    _close(cluster)
+    return well_since - healed_s if well_since is not None else 0.0
+
+
+def _advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:
+    """Slice by slice; False if it took too long or too many calls."""
+    while cluster.kernel.now < until_s:
+        to_s = min(until_s, cluster.kernel.now + SLICE_S)
+        if not cluster.kernel.run(to_s, int(CALLS_PER_NODE_S_MAX * SLICE_S * len(cluster.numbers))):
+            cluster.result.crashes.append((cluster.kernel.now, 0, "too many events in a short time"))
+            return False
+        if time.perf_counter() > stop_at:
+            cluster.result.unfinished = f"cut short at {cluster.kernel.now:.1f} s: it took too long"
+            return False
+    return True
+
+
+def _close(cluster: Cluster) -> None:
+    history, now = cluster.result, cluster.kernel.now
+    for node in cluster.nodes.values():
+        for member in node.members.values():
+            if member.runs:
+                member.record_end(float("inf"))
+        history.files[node.number] = len(node.disk.files)
+    history.files_max = FILES_MAX
+    for table in sorted(TABLES):
+        history.final[table] = [cluster.edit_of(number, table) for number in cluster.numbers]
+    cluster.history.close(now)
+
+
+def _wanted(cluster: Cluster, heal: list[int]) -> list[str]:
+    """The groups that must run, as the tables on the healed nodes have it."""
+    for number in heal:
+        try:
+            text = cluster.nodes[number].disk.files.get("hactl", b"").decode()
+            levels = hactl.parse(text)
+        except TableErrors:
+            continue
+        return [group for group, level in levels.items() if level != hactl.STOP]
+    return []
+
+
+def _runs(cluster: Cluster, group: str) -> bool:
+    return any(
+        member.group == group and member.runs and member.level != TEST_LEVEL
+        for node in cluster.nodes.values() if not node.frozen for member in node.members.values()
+    )

@@ -1,0 +1,356 @@
+"""What the agent's workers do, on modelled nodes: tasks as plans of file steps, carried over the network.
+
+Rules:
+
+1. Tasks of one lane are done one after the other. The limit counts from when a task is taken up; after it the task has
+   failed with ETIMEDOUT, and the step that was under way may still take effect, once, at any later time.
+2. A plan whose way is free runs all its steps at one instant on the node. One that meets weather, and some others by
+   chance, is *careful*: every step goes there and back by itself, and may fail, hang, come late or be torn.
+3. What comes to a frozen node waits for the thaw. What comes to a node without power is refused, or hangs.
+4. A probe is the kernel's own and needs no worker of the other node: three tries of 20 ms, then the node is down.
+5. A step that belongs to a worker which was given up, or whose agent died, takes effect alone: nothing follows.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from typing import TYPE_CHECKING, Any, Callable
+
+from mosha.platform.machine import WORKERS
+from mosha.platform.plans import TASKS, Plan
+from mosha.platform.workers import lane as lane_of
+from mosha.platform.world import Answer
+from moslab.simulator.disk import error
+
+if TYPE_CHECKING:
+    from moslab.simulator.cluster import Cluster
+    from moslab.simulator.node import Node
+    from moslab.simulator.world import SimWorld
+
+LOCAL_S = 0.0003
+PROBE_TRY_S, PROBE_TRIES = 0.02, 3       # of openMosix: an answer counts only within the try
+LATE_MAX_S = 8.0
+TEAR_MAX_S = 0.02
+QUEUE_MAX = 256
+REFUSALS = (errno.EHOSTUNREACH, errno.EIO, errno.ENETUNREACH, errno.ECONNREFUSED)
+ERRORS = (errno.EIO, errno.EAGAIN, errno.ENETUNREACH, errno.ESTALE)
+WRITES = frozenset({"pwrite"})
+
+
+
+class Job:
+    """One task on its way."""
+
+    __slots__ = ("answer", "boot", "careful", "deadline", "done", "lane", "limit_s", "plan", "slow", "step",
+                 "target", "task", "watched", "world")
+
+    def __init__(
+        self, world: SimWorld, lane: int, target: Node, task: str, plan: Plan | None, limit_s: float, answer: Answer
+    ) -> None:
+        self.world, self.lane, self.target, self.task, self.plan = world, lane, target, task, plan
+        self.limit_s, self.answer = limit_s, answer
+        self.done = self.watched = self.careful = False
+        self.step: tuple[Any, ...] | None = None
+        self.deadline = 0.0
+        self.slow = 1.0
+        self.boot = 0
+
+
+class Tasks:
+    """Carries the tasks of all nodes out."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._kernel, self._network = cluster.kernel, cluster.network
+        self._draw = cluster.stream("tasks")
+        self._careful = cluster.plan.network["careful"]
+        self._count = cluster.count
+
+    def submit(
+        self, world: SimWorld, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer
+    ) -> None:
+        """As :meth:`mosha.platform.world.World.submit`."""
+        lane = lane_of(key, WORKERS)
+        queue = world.lanes[lane]
+        if len(queue) >= QUEUE_MAX:
+            world.deliver(answer, None, error(errno.EAGAIN))
+            return
+        maker = TASKS.get(task)
+        about = arguments[0] if key < 0 else key
+        target = self._cluster.nodes.get(about, world.node)
+        job = Job(world, lane, target, task, maker(*arguments) if maker else None, limit_s, answer)
+        queue.append(job)
+        if len(queue) == 1:
+            self._begin(job)
+
+    # ---- the way there ----------------------------------------------------------------------------------------
+
+    def _begin(self, job: Job) -> None:
+        node, target = job.world.node, job.target
+        job.deadline = self._kernel.now + job.limit_s / node.rate
+        if job.plan is None:
+            self._do_here(job)
+            return
+        job.boot = target.boot
+        job.slow = max(node.weather.slow, target.weather.slow)
+        job.careful = (
+            not (node.weather.fine() and target.weather.fine()) or self._draw.random() < self._careful
+        )
+        if job.careful and not self._next_step(job, None, None):
+            return
+        self._send(job)
+
+    def _send(self, job: Job) -> None:
+        delay_s = LOCAL_S * job.slow if job.target is job.world.node else self._network.latency_s(job.slow)
+        self._kernel.at(self._kernel.now + delay_s, self._arrive, job)
+
+    def _arrive(self, job: Job) -> None:
+        sender, target = job.world.node, job.target
+        if target is not sender and self._network.cuts and self._network.blocked(sender.number, target.number):
+            self._count("message meets a cut")
+            self._network.hold(sender.number, target.number, self._arrive, job)
+            self._watch(job)
+        elif not target.up:
+            self._refuse(job)
+        elif target.frozen:
+            self._count("request waits for the thaw")
+            target.waiting.append((self._arrive, job))
+            self._watch(job)
+        elif job.done or not job.world.alive:
+            self._take_effect_alone(job)
+        elif job.careful:
+            self._do_step(job)
+        else:
+            self._do_all(job)
+
+    def _refuse(self, job: Job) -> None:
+        if job.done or self._draw.random() < 0.3:
+            self._watch(job)
+            return
+        self._count("request to a node without power")
+        self._fail_soon(job, error(self._draw.pick(REFUSALS)))
+
+    # ---- on the node ------------------------------------------------------------------------------------------
+
+    def _do_all(self, job: Job) -> None:
+        """The fast way of rule 2."""
+        plan, target = job.plan, job.target
+        assert plan is not None
+        result: Any = None
+        failed: OSError | None = None
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    result = self._apply(target, step)
+                    failed = None
+                except OSError as problem:
+                    failed = problem
+                step = plan.throw(failed) if failed is not None else plan.send(result)
+        except StopIteration as stop:
+            self._reply(job, self._finish, (job, stop.value, None))
+        except OSError as problem:
+            self._reply(job, self._finish, (job, None, problem))
+
+    def _do_step(self, job: Job) -> None:
+        target, draw = job.target, self._draw
+        theirs, ours = target.weather, job.world.node.weather
+        step = job.step
+        assert step is not None
+        if draw.chance(max(theirs.hang, ours.hang)):
+            self._hang(job)
+            return
+        failed = None
+        if target.boot != job.boot:
+            self._count("node rebooted between two steps")
+            job.boot = target.boot
+            failed = error(errno.ESTALE)
+        elif draw.chance(max(theirs.error, ours.error)):
+            self._count("step fails")
+            failed = error(draw.pick(ERRORS))
+            if draw.chance(0.5):
+                self._count("step fails and took effect")
+                self._apply_quietly(target, step)
+        if failed is not None:
+            self._reply(job, self._go_on, (job, None, failed))
+            return
+        if step[0] == "pwrite" and draw.chance(max(theirs.torn, ours.torn)):
+            self._tear(target, step)
+            self._reply(job, self._go_on, (job, None, None))
+            return
+        self._answer_step(job)
+
+    def _answer_step(self, job: Job) -> None:
+        assert job.step is not None
+        try:
+            self._reply(job, self._go_on, (job, self._apply(job.target, job.step), None))
+        except OSError as problem:
+            self._reply(job, self._go_on, (job, None, problem))
+
+    def _hang(self, job: Job) -> None:
+        """The step comes late, or never; its worker waits for it until the limit."""
+        self._count("step hangs")
+        if self._draw.random() < 0.7:
+            at = self._kernel.now + self._draw.uniform(0.0, LATE_MAX_S)
+            self._kernel.at(at, self._come_late, job)
+        self._watch(job)
+
+    def _come_late(self, job: Job) -> None:
+        if job.done or not job.world.alive:
+            self._take_effect_alone(job)
+        elif job.target.up:
+            self._answer_step(job)
+
+    def _take_effect_alone(self, job: Job) -> None:
+        """Rule 5."""
+        if job.plan is not None and not job.careful:
+            job.careful = True                           # its first step alone is what came
+            try:
+                job.step = next(job.plan)
+            except (StopIteration, OSError):
+                return
+        step, job.step = job.step, None
+        if step is not None and step[0] in WRITES and job.target.up and self._draw.random() < 0.7:
+            self._count("late completion")
+            self._apply_quietly(job.target, step)
+        self._watch(job)
+
+    def _tear(self, target: Node, step: tuple[Any, ...]) -> None:
+        _, name, offset, data = step
+        self._count("torn write")
+        data = data.encode("latin-1")
+        target.disk.tear(name, offset, data, self._draw.integer(0, len(data)))
+        self._kernel.at(self._kernel.now + self._draw.uniform(0.0, TEAR_MAX_S), target.disk.finish, name)
+
+    def _apply_quietly(self, target: Node, step: tuple[Any, ...]) -> None:
+        try:
+            self._apply(target, step)
+        except OSError:
+            pass
+
+    @staticmethod
+    def _apply(target: Node, step: tuple[Any, ...]) -> Any:
+        """One step takes effect."""
+        kind, disk = step[0], target.disk
+        if kind == "pread":
+            return disk.read(step[1])[step[2] : step[2] + step[3]].decode("latin-1")
+        if kind == "pwrite":
+            return target.wrote(step[1], step[2], step[3].encode("latin-1"))
+        if kind == "sync":
+            return disk.sync()
+        if kind == "list":
+            return disk.names()
+        raise AssertionError(f"no such step: {step!r}")
+
+    # ---- the way back -----------------------------------------------------------------------------------------
+
+    def _reply(self, job: Job, call: Callable[[Any], None], argument: Any) -> None:
+        sender, target = job.world.node, job.target
+        if target is sender:
+            self._kernel.at(self._kernel.now + LOCAL_S * job.slow, call, argument)
+            return
+        if self._network.cuts and self._network.blocked(target.number, sender.number):
+            self._count("reply meets a cut")
+            self._watch(job)
+            return
+        at = self._kernel.now + self._network.latency_s(job.slow)
+        if at >= job.deadline:
+            self._watch(job)
+        self._kernel.at(at, call, argument)
+
+    def _go_on(self, back: tuple[Job, Any, OSError | None]) -> None:
+        job, result, failed = back
+        if job.done or not job.world.alive:
+            return
+        if self._next_step(job, result, failed):
+            self._send(job)
+
+    def _next_step(self, job: Job, result: Any, failed: OSError | None) -> bool:
+        """Take the plan to its next step; False if there is none."""
+        assert job.plan is not None
+        try:
+            job.step = job.plan.throw(failed) if failed is not None else job.plan.send(result)
+        except StopIteration as stop:
+            job.step = None
+            self._finish((job, stop.value, None))
+            return False
+        except OSError as problem:
+            job.step = None
+            self._finish((job, None, problem))
+            return False
+        return True
+
+    def _fail_soon(self, job: Job, failed: OSError) -> None:
+        call = self._go_on if job.careful else self._finish
+        at = self._kernel.now + self._network.latency_s(job.slow)
+        self._kernel.at(at, call, (job, None, failed))
+
+    def _watch(self, job: Job) -> None:
+        """See to it that the job fails at its limit."""
+        if not job.watched and not job.done:
+            job.watched = True
+            self._kernel.at(job.deadline, self._time_out, job)
+
+    def _time_out(self, job: Job) -> None:
+        if not job.done and job.world.alive:
+            self._count("task ran over its limit")
+            self._finish((job, None, error(errno.ETIMEDOUT)))
+
+    def _finish(self, end: tuple[Job, Any, OSError | None]) -> None:
+        job, result, failed = end
+        world = job.world
+        if job.done or not world.alive:
+            return
+        if world.node.frozen:
+            world.node.waiting.append((self._finish, end))
+            return
+        job.done = True
+        queue: deque[Job] = world.lanes[job.lane]
+        assert queue[0] is job, "a task was answered out of turn"
+        queue.popleft()
+        if queue:
+            self._begin(queue[0])
+        world.deliver(job.answer, result, failed)
+
+    # ---- what needs no other node -----------------------------------------------------------------------------
+
+    def _do_here(self, job: Job) -> None:
+        node, job.slow = job.world.node, job.world.node.weather.slow
+        soon = self._kernel.now + LOCAL_S * job.slow
+        if job.task == "shoot":
+            self._cluster.power.shoot(job, self._finish, self._watch)
+        elif job.task == "probe":
+            self._kernel.at(soon, self._probe, (job, PROBE_TRIES))
+        elif job.task == "whois":
+            self._kernel.at(soon, self._finish, (job, node.number if node.configured else 0, None))
+        elif job.task == "nodes":
+            self._kernel.at(soon, self._finish, (job, list(node.map) if node.configured else [], None))
+        else:
+            self._kernel.at(soon, self._finish, (job, None, error(errno.EINVAL)))
+
+    def _probe(self, state: tuple[Job, int]) -> None:
+        """One try; its end is waited for even if the answer came at once."""
+        job, left = state
+        at = self._kernel.now + PROBE_TRY_S
+        if self._answers_probe(job):
+            self._kernel.at(at, self._finish, (job, True, None))
+        elif left > 1:
+            self._kernel.at(at, self._probe, (job, left - 1))
+        else:
+            self._count("probe says down")
+            self._kernel.at(at, self._finish, (job, False, None))
+
+    def _answers_probe(self, job: Job) -> bool:
+        node, target, network = job.world.node, job.target, self._network
+        if target is node:
+            return True
+        if not target.up or target.frozen or not target.configured:
+            return False
+        if network.blocked(node.number, target.number) or network.blocked(target.number, node.number):
+            return False
+        if self._draw.chance(max(node.weather.loss, target.weather.loss)):
+            self._count("probe lost")
+            return False
+        slow = max(node.weather.slow, target.weather.slow)
+        return network.latency_s(slow) + network.latency_s(slow) <= PROBE_TRY_S

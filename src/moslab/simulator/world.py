@@ -1,0 +1,259 @@
+"""One life of an agent on a modelled machine: the port :mod:`mosha.platform.world` under virtual time.
+
+Rules:
+
+1. The life begins when nothing of an earlier one is left on the node: guardians are killed first, then processes.
+2. What was delivered is handled a moment later, all of it at once, then the agent has its round.
+3. Whatever ends the life, its guardians see the agent gone, and init begins the next life.
+"""
+
+from __future__ import annotations
+
+import errno
+import traceback
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mosha.agent import Agent, Ended
+from mosha.platform.machine import END_EARLIER_S, WORKERS
+from mosha.platform.workers import OWN
+from mosha.platform.world import Answer, Store
+from moslab.simulator.disk import Disk, error
+from moslab.simulator.guardian import SimLeash
+from moslab.simulator.process import Process
+
+if TYPE_CHECKING:
+    from moslab.simulator.node import Node
+
+LOOK_AGAIN_S = 0.01
+TEAR_MAX_S = 0.003
+CLOCK_GRAIN_S = 1e-7             # a deadline on the node's clock is not before that instant of true time
+SPIN_S = 0.0005                  # what a round takes, for an agent that wants the next one at once
+SPINS_MAX = 1000                 # in a row; beyond, it is a fault of the agent
+
+
+class SimStore:
+    """A directory of the agent's own node: see :class:`mosha.platform.world.Store`."""
+
+    def __init__(self, disk: Disk, node: Node) -> None:
+        self._disk, self._node = disk, node
+
+    def read(self, name: str, bytes_max: int) -> bytes | None:
+        """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
+        self._disk.finish(name)
+        content = self._disk.files.get(name)
+        return None if content is None else content[: bytes_max + 1]
+
+    def replace(self, name: str, content: bytes, durable: bool = False) -> None:
+        """Whole or not at all."""
+        self._disk.replace(name, content, durable)
+
+    def write(self, name: str, content: bytes) -> None:
+        """In place; who reads at that moment may meet it torn."""
+        node = self._node
+        if node.disk_draw.random() < node.cluster.plan.network["torn"]:
+            node.count("torn write")
+            self._disk.tear(name, 0, content, node.disk_draw.integer(0, len(content)))
+            at = node.kernel.now + node.disk_draw.uniform(0.0, TEAR_MAX_S)
+            node.kernel.at(at, self._disk.finish, name)
+        else:
+            self._disk.write(name, 0, content)
+
+    def rename(self, old: str, new: str) -> None:
+        """Over the new name's file, if there is one."""
+        self._disk.rename(old, new)
+
+    def remove(self, name: str) -> None:
+        """No error if there is no such file."""
+        self._disk.remove(name)
+
+    def list(self) -> list[str]:
+        """The names, sorted."""
+        return [name for name in self._disk.names() if not name.startswith(".")]
+
+
+class SimWorld(Process):
+    """See the head of the module."""
+
+    __slots__ = (
+        "_agent", "_inbox", "_ready", "_spins", "_timer_at", "_wakes", "lanes", "number", "run", "var",
+    )
+    var: Store
+    run: Store
+
+    def __init__(self, node: Node, number: int) -> None:
+        super().__init__(node)
+        self.number = number
+        self.var, self.run = SimStore(node.disk, node), SimStore(node.run_disk, node)
+        self.lanes: list[deque[Any]] = [deque() for _ in range(WORKERS + OWN)]
+        self._agent: Agent | None = None
+        self._inbox: list[tuple[Answer, Any, OSError | None]] = []
+        self._ready: dict[str, None] = {}
+        self._wakes = False
+        self._timer_at = float("inf")
+        self._spins = 0
+
+    # ---- the port ---------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Seconds since the boot, on this node's clock."""
+        return self.node.clock()
+
+    def skew(self) -> float:
+        """How far the clock that nobody slews is ahead of :meth:`now`."""
+        return self.node.skew_s()
+
+    def wall(self) -> float:
+        """Seconds since 1970, as this node believes."""
+        return self.node.wall()
+
+    def boot_id(self) -> str:
+        """Of this boot."""
+        return self.node.boot_id
+
+    def nonce(self) -> str:
+        """32 hexadecimal digits."""
+        return self.node.cluster.nonce()
+
+    def uniform(self, low: float, high: float) -> float:
+        """From the stream of this node's agents."""
+        return self.node.agent_draw.uniform(low, high)
+
+    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+        """See :mod:`moslab.simulator.tasks`."""
+        self.node.cluster.tasks.submit(self, key, task, arguments, limit_s, answer)
+
+    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float) -> SimLeash:
+        """A guardian, armed; raises EAGAIN now and then, as fork does."""
+        if self.node.process_draw.chance(self.node.cluster.plan.network["no_fork"]):
+            self.node.count("no fork")
+            raise error(errno.EAGAIN)
+        return SimLeash(self.node, group, environment, deadline, self._leash_ready)
+
+    def sweep(self, group: str | None) -> bool:
+        """Kill what outlived its leash; whether nothing is left."""
+        members = [
+            member for member in self.node.members.values()
+            if (member.group == group if group is not None else not member.guardian.alive)
+        ]
+        for member in members:
+            member.kill()
+        return not any(member.stays() for member in members)
+
+    # ---- life -------------------------------------------------------------------------------------------------
+
+    def begin(self, _: None = None) -> None:
+        """Rule 1."""
+        self._end_earlier(self.node.kernel.now + END_EARLIER_S)
+
+    def _end_earlier(self, deadline_s: float) -> None:
+        for guardian in list(self.node.guardians):
+            guardian.kill()
+        if self.sweep(None):
+            self._agent = Agent(self.node.config, self)
+            self._turn()
+        elif self.node.kernel.now >= deadline_s:
+            self.end(1)
+        else:
+            self.at(self.node.kernel.now + LOOK_AGAIN_S, self._end_earlier, deadline_s)
+
+    def deliver(self, answer: Answer, result: Any, failed: OSError | None) -> None:
+        """Of a task; handled soon."""
+        self._inbox.append((answer, result, failed))
+        if not self._wakes:
+            self._wake_soon()
+
+    def _leash_ready(self, group: str) -> None:
+        self._ready[group] = None
+        if not self._wakes and self.alive:
+            self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        self._wakes = True
+        self.at(self.node.kernel.now + self.node.wake_s(), self._handle)
+
+    def _handle(self, _: None) -> None:
+        """Rule 2."""
+        self._wakes = False
+        inbox, self._inbox = self._inbox, []
+        ready, self._ready = self._ready, {}
+        agent = self._agent
+        if agent is None:
+            return
+        self.node.cluster.speaker = self.node.number
+        try:
+            for group in ready:
+                agent.leash_ready(group)
+            for answer, result, failed in inbox:
+                answer(result, failed)
+        except Exception as problem:     # noqa: BLE001  (whatever it is, this process is over)
+            self._crashed(problem)
+            return
+        self._turn()
+
+    def _timer(self, at: float) -> None:
+        if at == self._timer_at:
+            self._timer_at = float("inf")
+            self._turn()
+
+    def clock_changed(self, _: None) -> None:
+        """Whatever was waited for may come at another time now."""
+        self._timer_at = float("inf")
+        if self._agent is not None:
+            self._turn()
+
+    def _turn(self) -> None:
+        """The agent's round, until nothing is due."""
+        agent, node = self._agent, self.node
+        assert agent is not None
+        node.cluster.speaker = node.number
+        try:
+            due = agent.round()
+        except Ended as end:
+            self.end(end.code)
+            return
+        except Exception as problem:     # noqa: BLE001
+            self._crashed(problem)
+            return
+        at = node.true_time(due) + CLOCK_GRAIN_S
+        if at > node.kernel.now:
+            self._spins = 0
+        else:
+            at = node.kernel.now + SPIN_S
+            self._spins += 1
+            node.count("agent does not wait")
+            if self._spins == SPINS_MAX:
+                node.history.crashed(node.kernel.now, node.number, f"does not wait: due {node.clock() - due:.3f} s ago")
+        if at < self._timer_at:
+            self._timer_at = at
+            self.at(at, self._timer, at)
+
+    def _crashed(self, problem: Exception) -> None:
+        text = "".join(traceback.format_exception_only(type(problem), problem)).strip()
+        frame = traceback.extract_tb(problem.__traceback__)[-1]
+        where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+        self.node.trace(f"{text} ({where})")
+        self.node.history.crashed(self.node.kernel.now, self.node.number, f"{text} ({where})")
+        self.end(1)
+
+    def leave(self, reason: str) -> None:
+        """SIGTERM."""
+        self.at(self.node.kernel.now, self._leave, reason)
+
+    def _leave(self, reason: str) -> None:
+        if self._agent is not None:
+            self._agent.leave(reason)
+            self._turn()
+
+    def end(self, code: int) -> None:
+        """Rule 3; also SIGKILL."""
+        if not self.alive:
+            return
+        self.alive = False
+        node = self.node
+        node.trace(f"the agent ends with {code}")
+        node.count("agent ends")
+        for guardian in list(node.guardians):
+            guardian.at(node.kernel.now + node.ipc_s(), guardian.agent_died)
+        node.agent_ended()

@@ -1,0 +1,255 @@
+"""No group runs on two nodes at once, whatever breaks; and it runs again. Judged by the tickers' journals alone.
+
+Two clusters: one with STOMITH and one without, where only the lease decides. Each scenario leaves its cluster whole.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from signal import SIGCONT, SIGKILL, SIGSTOP
+
+import docker
+import pytest
+
+from moslab.errors import LabError
+from moslab.faults.links import Link, apart, between
+from moslab.layout import Options, lease_s
+from moslab.node import run
+from moslab.progress import Progress
+from moslab.wait import eventually
+from tests.container.arena import Arena, tables
+from tests.container.conftest import Lab
+
+LEASES_S = 2 * lease_s(3)
+THAW_S = 0.05
+"""How long a whole node that was frozen may run on after its thaw, where nobody shoots it."""
+
+
+@pytest.fixture(scope="module", params=[
+    pytest.param(True, id="stomith", marks=pytest.mark.xdist_group("twice-stomith")),
+    pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lease")),
+])
+def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> Iterator[Arena]:
+    lab = Lab(client, f"t-twice-{uuid.uuid4().hex[:6]}")
+    groups = ("tick", "orphans") if request.param else ("tick", "orphans", "deaf")
+    try:
+        options = Options(stomith=request.param, tables=tables(*groups))
+        lab.cluster.up(3 if request.param else 4, Progress(), options=options)
+        yield Arena(lab.cluster, groups, request.param)
+    finally:
+        lab.end()
+
+
+@pytest.fixture
+def arena(one_arena: Arena) -> Iterator[Arena]:
+    """The cluster, whole and running; and again, if the scenario failed."""
+    one_arena.settle()
+    yield one_arena
+    one_arena.faults.end()
+
+
+@pytest.fixture
+def lease_arena(arena: Arena) -> Arena:
+    if arena.stomith:
+        pytest.skip("only without STOMITH")
+    return arena
+
+
+# -- nodes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("group", ["tick", "orphans"])
+def test_the_node_dies(arena: Arena, group: str) -> None:
+    before = arena.life(group)
+    arena.faults.kill(before.node)
+    after = arena.wait_elsewhere(group, before.node)
+    arena.faults.start(before.node)
+    arena.judge()
+    assert arena.life(group).node == after.node, "the group stays where it is when a node comes back"
+
+
+def test_the_node_is_frozen(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.pause(before.node)
+    arena.wait_elsewhere("tick", before.node)
+    try:
+        arena.faults.resume(before.node)
+    except LabError:
+        assert arena.stomith, "it was shot"
+    found = arena.judge(0.0 if arena.stomith else THAW_S)
+    print("overlap after the thaw:", [f"{overlap.duration_s:.3f} s" for overlap in found] or 0)
+
+
+def test_the_node_loses_its_disk_and_rejoins(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.kill(before.node)
+    arena.faults.lose_disk(before.node)
+    after = arena.wait_elsewhere("tick", before.node)
+    arena.faults.start(before.node)
+    arena.judge()
+    assert arena.goes_on(after, 0.0)
+    tables_of = [run(container, ["cat", "/var/mosix-ha/cltab", "/var/mosix-ha/hactl"]).stdout
+                 for container in arena.cluster.nodes().values()]
+    assert len(set(tables_of)) == 1, "it was given the tables"
+
+
+# -- processes -----------------------------------------------------------------------------------------
+
+
+def test_the_agent_is_killed(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "agent", SIGKILL)
+    arena.wait_again(before)
+    arena.judge()
+
+
+def test_the_agent_is_restarted(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.restart_agent(before.node)
+    arena.wait_again(before)
+    arena.judge()
+
+
+def test_the_agent_stands_still(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "agent", SIGSTOP)
+    arena.wait_elsewhere("tick", before.node)
+    arena.judge()
+
+
+def test_the_leash_is_killed(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "leash tick", SIGKILL)
+    arena.wait_again(before)
+    arena.judge()
+
+
+def test_the_leash_stands_still(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "leash tick", SIGSTOP)
+    arena.goes_on(before, LEASES_S)
+    arena.judge()
+
+
+def test_the_leash_stands_still_and_the_agent_is_killed(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "leash tick", SIGSTOP)
+    arena.faults.signal(before.node, "agent", SIGKILL)
+    arena.wait_again(before)
+    arena.judge()
+
+
+def test_the_service_is_killed(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "group tick", SIGKILL)
+    after = arena.wait_again(before)
+    assert (after.node, after.epoch) == (before.node, before.epoch), "a respawn is no move"
+    arena.judge()
+
+
+def test_the_service_stands_still(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.signal(before.node, "group tick", SIGSTOP)
+    arena.faults.signal(before.node, "group tick", SIGCONT)
+    assert arena.goes_on(before, LEASES_S)
+    arena.judge()
+
+
+def test_a_service_that_ignores_the_signals_to_end(lease_arena: Arena) -> None:
+    """A stop in order waits for KILL; a lapse kills at once."""
+    before = lease_arena.life("deaf")
+    lease_arena.faults.restart_agent(before.node)
+    before = lease_arena.wait_again(before)
+    lease_arena.settle()
+    before = lease_arena.life("deaf")
+    lease_arena.faults.cut(lease_arena.around(before.node))
+    lease_arena.wait_elsewhere("deaf", before.node)
+    lease_arena.judge()
+
+
+def test_a_compound_command_leaves_orphans(arena: Arena) -> None:
+    """The shell dies; what it had started lives on, in sessions of its own, and ends before the next shell begins."""
+    before = arena.life("orphans")
+    role = "group orphans"
+    old = eventually(lambda: arena.faults.pids(before.node, role), lambda pids: len(pids) >= 3,
+                     within_s=10, what="the shell and both of its children")
+    assert run(arena.cluster.node(before.node), ["sh", "-c", f"kill -9 {old[0]}"]).exit_code == 0
+    arena.wait_again(before)
+    living = arena.faults.pids(before.node, role)
+    assert not set(living) & set(old)
+    arena.judge()
+
+
+# -- links ---------------------------------------------------------------------------------------------
+
+
+def links_of_owner(arena: Arena, node: int, shape: str) -> frozenset[Link]:
+    others = arena.others(node)
+    half = [node, *others[: len(arena.nodes) // 2 - 1]]
+    return {
+        "both ways": arena.around(node),
+        "from it": between([node], others, one_way=True),
+        "to it": between(others, [node], one_way=True),
+        "halves": apart([half, [other for other in arena.nodes if other not in half]]),
+    }[shape]
+
+
+@pytest.mark.parametrize("shape", ["both ways", "from it", "to it"])
+def test_the_owner_is_cut_off(arena: Arena, shape: str) -> None:
+    before = arena.life()
+    arena.faults.cut(links_of_owner(arena, before.node, shape))
+    arena.wait_elsewhere("tick", before.node)
+    arena.judge()
+
+
+def test_the_cluster_falls_into_halves(arena: Arena) -> None:
+    """Of three, the majority goes on; of four, nobody has a majority, and all stand still until the heal."""
+    before = arena.life()
+    cut = arena.faults.cut(links_of_owner(arena, before.node, "halves"))
+    if len(arena.nodes) % 2:
+        arena.wait_elsewhere("tick", before.node)
+    else:
+        assert not arena.goes_on(before, LEASES_S)
+        arena.faults.heal(cut)
+        arena.wait_again(before)
+    arena.judge()
+
+
+def test_overlapping_and_flapping_cuts(arena: Arena) -> None:
+    before = arena.life()
+    first = arena.faults.cut(arena.around(before.node))
+    arena.faults.cut(between([before.node], arena.others(before.node)[:1]))
+    arena.faults.heal(first)
+    if not arena.stomith:
+        arena.faults.flap(arena.around(before.node), 0.5, 0.2, 4)
+    arena.judge()
+
+
+# -- nothing happens -----------------------------------------------------------------------------------
+
+
+def test_one_blind_observer_moves_nothing(arena: Arena) -> None:
+    before = arena.life()
+    arena.faults.cut(between([before.node], arena.others(before.node)[:1], one_way=True))
+    assert arena.goes_on(before, LEASES_S)
+    arena.judge()
+    assert arena.goes_on(before, 0.0)
+
+
+def test_a_lost_probe_moves_nothing(arena: Arena) -> None:
+    before = arena.life()
+    for other in arena.others(before.node):
+        arena.faults.flap(between([before.node], [other]), 0.1, 0.1, 1)
+    arena.judge()
+    assert arena.goes_on(before, LEASES_S)
+
+
+def test_a_node_that_leaves_and_joins_moves_nothing(arena: Arena) -> None:
+    before = arena.life()
+    bystander = arena.others(before.node)[0]
+    arena.faults.kill(bystander)
+    assert arena.goes_on(before, LEASES_S)
+    arena.faults.start(bystander)
+    arena.judge()
+    assert arena.goes_on(before, LEASES_S)

@@ -1,0 +1,226 @@
+"""The agent behind its port, in virtual time: no process, no file, no clock."""
+
+from __future__ import annotations
+
+import errno
+import json
+from typing import Any, Callable
+
+import pytest
+
+from mosha.config import Config
+from mosha.platform import record
+from mosha.tables import clstat
+from tests.unit.agent.fake_world import FakeLeash, FakeWorld
+
+CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
+
+
+def world_of(
+    nodes: list[int], tasks: dict[str, Callable[..., Any]] | None = None, config: Config | None = None, **files: bytes
+) -> FakeWorld:
+    answers: dict[str, Callable[..., Any]] = {"whois": lambda: 1, "nodes": lambda: nodes, **(tasks or {})}
+    on_disk = {"cltab": CLTAB, "hactl": b"web start\n", "founded": b"7-00000007", **files}
+    return FakeWorld(config or Config(), answers, **on_disk)
+
+
+def running(world: FakeWorld) -> FakeLeash:
+    """Wait until the group runs."""
+    world.until(lambda: bool(world.leashes) and world.leashes[-1].told[-1:] == ["start"], 30)
+    return world.leashes[-1]
+
+
+def page(world: FakeWorld) -> dict[str, Any]:
+    found = json.loads(world.disk.files["hastat.json"])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_node_alone_on_its_map_owns_its_group() -> None:
+    world = world_of([1])
+    leash = running(world)
+    assert leash.told == ["test", "start"]
+    assert leash.environment == {"MOSHA_NODE": "1", "MOSHA_ERA": "7", "MOSHA_EPOCH": "1"}
+    world.pass_time(10)
+    assert leash.deadlines[-1] > world.now()
+    assert [(g.name, g.level, g.state) for g in clstat.parse(world.disk.files["clstat"].decode())] == [
+        ("web", "start", "DONE")
+    ]
+    (shown,) = page(world)["groups"]
+    assert (shown["owner"], shown["state"], shown["epoch"]) == (1, "DONE", 1)
+    said = record.decode(world.disk.files["beat"])
+    assert said is not None
+    assert said["identity"] == world.agent.ownership.identity
+    assert (said["era"], said["groups"]["web"]["state"]) == ("7-00000007", "DONE")
+    assert "founded" not in world.disk.files, "it is good for one life"
+    assert world.disk.files["state"] == b"1\n"
+
+
+def test_a_disk_without_memory_waits_before_it_votes() -> None:
+    world = world_of([1])
+    world.disk.remove("founded")
+    began = world.now()
+    running(world)
+    assert world.now() - began >= world.agent.timing.recovery_s
+
+
+def test_an_agent_waits_for_openmosix_and_asks_ever_more_rarely() -> None:
+    def failing() -> int:
+        raise OSError(errno.ENOENT, "there is no mosctl")
+
+    world = world_of([1], {"whois": failing})
+    world.pass_time(10)
+    asked = [at for at, _, task in world.asked if task == "whois"]
+    assert 10 <= len(asked) <= 16
+    assert 0.9 < asked[-1] - asked[-2] < 1.1
+    assert not world.disk.used
+    world.tasks["whois"] = lambda: 2
+    world.pass_time(3)
+    assert not world.leashes, "the map does not have node 2"
+    world.tasks["whois"] = lambda: 1
+    running(world)
+
+
+def test_an_agent_that_is_told_to_leave_before_it_began_ends_at_once() -> None:
+    world = world_of([1], {"whois": lambda: 0})
+    world.pass_time(1)
+    world.agent.leave("SIGTERM")
+    world.until(lambda: False, 0.1)
+    assert world.ended == 0
+
+
+def test_leaving_stops_the_groups_first() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.agent.leave("SIGTERM")
+    world.until(lambda: False, 5)
+    assert (world.ended, leash.told, leash.gone) == (0, ["test", "start", "stop", "finish"], True)
+
+
+def test_another_map_ends_the_life() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.tasks["nodes"] = lambda: [1, 2]
+    world.until(lambda: False, 20)
+    assert (world.ended, leash.told[-1]) == (0, "finish")
+
+
+def test_a_leash_that_is_gone_is_swept_up_and_replaced() -> None:
+    world = world_of([1])
+    first = running(world)
+    first.gone = True
+    world.agent.leash_ready("web")
+    world.until(lambda: len(world.leashes) == 2, 10)
+    assert running(world) is not first
+
+
+def test_an_edit_of_hactl_is_taken_up_within_a_beat() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.disk.files["hactl"] = b"web stop\n"
+    began = world.now()
+    world.until(lambda: leash.gone, 10)
+    assert world.now() - began < 2 * world.agent.timing.beat_s
+    assert json.loads(world.disk.files["hactl.version"])[0] == 2
+
+
+def test_a_round_without_news_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of([1])
+    running(world)
+    world.pass_time(1)
+    due = world.agent.round()
+    used, asked = world.disk.used, len(world.asked)
+    assert due > world.now()
+    with monkeypatch.context() as patch:
+        patch.setattr(world.agent.groups, "step", lambda *_: pytest.fail("stepped without news"))
+        assert {world.agent.round() for _ in range(100)} == {due}
+    assert (world.disk.used, len(world.asked)) == (used, asked)
+
+
+@pytest.mark.parametrize("founded", [b"7-00000007", b""])
+def test_one_of_three_alone_starts_nothing_and_asks_at_a_bounded_rate(founded: bytes) -> None:
+    world = world_of([1, 2, 3], founded=founded)
+    world.pass_time(60)
+    assert not world.leashes
+    assert page(world)["quorum"] is False
+    assert page(world)["voter"] == ("full" if founded else "recovering")
+    assert [node["state"] for node in page(world)["nodes"]] == ["up", "down", "down"]
+    asked = sum(key != 1 for _, key, task in world.asked if task == "mark")
+    assert 60 <= asked <= 2 * 60 / world.agent.timing.turn_s
+    assert all(task in ("mark", "nodes", "whois") for _, _, task in world.asked)
+
+
+def test_an_arbitrator_votes_and_runs_nothing() -> None:
+    world = world_of([1], config=Config(arbitrator=True))
+    world.pass_time(30)
+    assert page(world)["quorum"] is True
+    assert not world.leashes
+    assert all(not register.epoch for register in world.agent.ownership.records.registers.values())
+    said = record.decode(world.disk.files["beat"])
+    assert said is not None
+    assert said["arbitrator"] is True
+
+
+def test_clocks_that_go_apart_end_the_identity_and_all_that_runs() -> None:
+    world = world_of([1])
+    first = running(world)
+    identity = world.agent.ownership.identity
+    for _ in range(20):
+        assert world.ahead_s is not None
+        world.ahead_s += 0.5 * world.agent.timing.beat_s / 100       # half a hundredth is what clocks may do
+        world.pass_time(world.agent.timing.beat_s)
+    assert world.agent.ownership.identity == identity
+    assert world.ahead_s is not None
+    world.ahead_s -= 0.1
+    world.until(lambda: first.gone, 2)
+    assert first.told[-1] == "kill"
+    second = running(world)
+    assert (second.environment["MOSHA_EPOCH"], world.disk.files["state"]) == ("2", b"2\n")
+    assert world.agent.ownership.identity != identity
+    assert world.ended is None
+
+
+def test_a_clock_that_could_not_be_seen_is_no_reason() -> None:
+    world = world_of([1])
+    running(world)
+    identity = world.agent.ownership.identity
+    world.ahead_s = None
+    world.pass_time(3)
+    assert world.agent.ownership.identity == identity
+
+
+def test_a_lease_that_cannot_be_renewed_ends_what_runs_before_a_new_identity_begins() -> None:
+    world = world_of([1])
+    leash = running(world)
+    identity = world.agent.ownership.identity
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    began = world.now()
+    world.tasks["exchange"] = failing
+    world.until(lambda: leash.gone, 5)
+    timing = world.agent.timing
+    assert world.now() <= began + timing.lease_s
+    world.until(lambda: world.agent.ownership.identity != identity, 5)
+    del world.tasks["exchange"]
+    again = running(world)
+    assert again is not leash
+    assert again.environment["MOSHA_EPOCH"] == "2"
+
+
+def test_a_node_without_a_vote_that_joins_moves_nothing() -> None:
+    world = world_of([1], config=Config(voters=frozenset({1})))
+    leash = running(world)
+    world.tasks["nodes"] = lambda: [1, 2, 9]
+    world.pass_time(20)
+    assert (world.ended, leash.gone) == (None, False)
+    assert [node["id"] for node in page(world)["nodes"]] == [1, 2, 9]
+
+
+def test_a_node_that_leaves_the_map_ends_its_life() -> None:
+    world = world_of([1, 2], config=Config(voters=frozenset({1})))
+    running(world)
+    world.tasks["nodes"] = lambda: [2]
+    world.until(lambda: False, 20)
+    assert world.ended == 0

@@ -1,0 +1,56 @@
+"""The agent's directory on a real disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mosha.platform.store import LocalStore
+
+
+def test_a_directory_is_made_and_a_missing_file_is_none(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path / "var/mosix-ha")
+    assert store.list() == []
+    assert store.read("beat", 10) is None
+    store.remove("beat")
+
+
+def test_a_read_is_bounded_and_shows_that_there_is_more(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("cltab", b"0123456789")
+    assert store.read("cltab", 10) == b"0123456789"
+    assert store.read("cltab", 4) == b"01234"
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_whoever_has_a_file_open_keeps_the_old_one_when_it_is_replaced(tmp_path: Path, durable: bool) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("hactl", b"old", durable)
+    with open(tmp_path / "hactl", "rb") as reader:
+        store.replace("hactl", b"new", durable)
+        assert reader.read() == b"old"
+    assert store.read("hactl", 10) == b"new"
+    assert [file.name for file in tmp_path.iterdir()] == ["hactl"]
+
+
+def test_a_write_goes_over_the_beginning_of_the_same_file(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.write("beat", b"abcdef")
+    with open(tmp_path / "beat", "rb") as reader:
+        store.write("beat", b"XY")
+        assert reader.read() == b"XYcdef"
+
+
+def test_names_change_and_go(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("hactl", b"1")
+    store.replace("hactl.previous", b"0")
+    store.rename("hactl", "hactl.previous")
+    assert store.list() == ["hactl.previous"]
+    assert store.read("hactl.previous", 10) == b"1"
+    with pytest.raises(FileNotFoundError):
+        store.rename("hactl", "hactl.previous")
+    store.remove("hactl.previous")
+    (tmp_path / ".hactl.new").touch()
+    assert store.list() == []

@@ -1,0 +1,135 @@
+"""Every checker finds what is wrong in a broken history, and nothing in one that is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from moslab.history.checkers import INVALID, KILL_S, THAW_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
+from moslab.history.intervals import Interval, merged, overlaps
+from moslab.history.record import Edit, Gone, Held, History, Released
+
+FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
+SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
+
+
+def whole() -> History:
+    """Node 1 ran kv until it lost contact, then node 2; three nodes vote."""
+    return History(
+        nodes=3, quorum=2, lease_s=2.5, drift=0.01, end_s=30.0, intervals=[FIRST, SECOND],
+        contacts={
+            (node, voter): [(0.0, 8.0 if node == 1 and voter != 1 else float("inf"))]
+            for node in (1, 2, 3) for voter in (1, 2, 3)
+        },
+        edits=[Edit(2.0, "cltab", 1, 3), Edit(5.0, "cltab", 2, 2)],
+        held=[Held(2.5, "cltab", 1), Held(5.5, "cltab", 2)], final={"cltab": [2, 2, 1]},
+        released=[Released(10.2, "kv", "7.1", 1)], healed_s=20.0, bound_s=5.0, wanted=["kv"],
+        files={1: 10, 2: 12}, files_max=20,
+    )
+
+
+def problems(history: History) -> set[str]:
+    verdict, found = judge(history)
+    assert (verdict == INVALID) == bool(found)
+    return {problem.partition(":")[0] for problem in found}
+
+
+def test_a_whole_history_is_valid() -> None:
+    assert judge(whole()) == (VALID, [])
+
+
+BROKEN = {
+    "overlap": [
+        lambda h: replace(h, intervals=[FIRST._replace(end_s=10.6), SECOND], released=[], contacts={}),
+        lambda h: replace(h, intervals=[*h.intervals, Interval("kv", 3, 33, "7.3", 12.0, 12.001)]),
+        lambda h: replace(
+            h, intervals=[FIRST._replace(end_s=10.7), SECOND], thaws=[(10.5, 1)], released=[], contacts={}
+        ),
+    ],
+    "quorum": [
+        lambda h: replace(h, contacts={**h.contacts, (1, 2): [(0.0, 5.0)], (1, 3): [(0.0, 4.0)]}),
+        lambda h: replace(h, contacts={**h.contacts, (2, 1): [(0.0, 12.0), (20.0, 30.0)], (2, 3): [(0.0, 12.0)]}),
+        lambda h: replace(h, contacts={**h.contacts, (1, 2): [(0.0, 8.0 - KILL_S)], (1, 3): []}, lease_s=1.9),
+    ],
+    "epochs": [
+        lambda h: replace(h, intervals=[FIRST._replace(epoch="7.3"), SECOND]),
+        lambda h: replace(h, intervals=[FIRST, SECOND._replace(epoch="7.1")]),
+        lambda h: replace(h, intervals=[FIRST, SECOND._replace(epoch="6.9")]),
+    ],
+    "released": [
+        lambda h: replace(h, released=[Released(9.9, "kv", "7.1", 1)]),
+        lambda h: replace(h, gone=[Gone("kv", 1, "7.1", 10.0, 10.3)]),
+    ],
+    "edits": [
+        lambda h: replace(h, final={"cltab": [1, 2, 1]}),
+        lambda h: replace(h, final={"cltab": [0, 0, 2]}),
+    ],
+    "liveness": [
+        lambda h: replace(h, wanted=["kv", "web"]),
+        lambda h: replace(h, intervals=[FIRST, SECOND._replace(end_s=29.0)]),
+        lambda h: replace(h, intervals=[FIRST, SECOND._replace(begin_s=25.1)]),
+        lambda h: replace(h, levels={22: "test"}),
+    ],
+    "leak": [lambda h: replace(h, files={1: 10, 2: 21})],
+    "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
+}
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name, all_ in BROKEN.items() for n in range(len(all_))])
+def test_a_broken_history_is_found(name: str, number: int) -> None:
+    assert problems(BROKEN[name][number](whole())) == {name}
+
+
+def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
+    history = replace(whole(), intervals=[FIRST._replace(end_s=10.5 + THAW_S / 2), SECOND], thaws=[(10.5, 1)],
+                      contacts={}, released=[])
+    assert judge(history)[0] == VALID
+    assert thaw_overlap_s(history) == pytest.approx(THAW_S / 2)
+
+
+def test_a_process_that_goes_on_after_a_thaw_is_not_a_new_start() -> None:
+    split = [FIRST._replace(end_s=5.0), FIRST._replace(begin_s=9.0), SECOND]
+    late = replace(whole(), intervals=[FIRST, SECOND, FIRST._replace(begin_s=10.8, end_s=10.81)], thaws=[(10.8, 1)],
+                   contacts={}, released=[])
+    assert judge(replace(whole(), intervals=split))[0] == VALID
+    assert problems(late) == set()
+
+
+def test_a_run_that_was_cut_short_or_empty_is_unknown() -> None:
+    assert judge(replace(whole(), unfinished="too long"))[0] == UNKNOWN
+    assert judge(History(nodes=3))[0] == UNKNOWN
+
+
+def test_edits_that_were_made_at_one_time_may_win_or_stay_in_conflict() -> None:
+    history = replace(whole(), edits=[*whole().edits, Edit(5.2, "cltab", 3, 1)])
+    for final in ([3, 3, 3], [1, 2, 3], [2, 3, 3]):
+        assert judge(replace(history, final={"cltab": final}))[0] == VALID
+
+
+def test_tokens_compare_by_number() -> None:
+    assert token("1700000000.10") > token("1700000000.9") > token("1699999999.99")
+    assert token("10") > token("9")
+
+
+def test_overlaps_are_of_one_group_on_two_nodes() -> None:
+    one = Interval("kv", 1, 1, "1", 0.0, 10.0)
+    assert overlaps([one, one._replace(pid=2, begin_s=5.0)]) == []
+    assert overlaps([one, one._replace(group="web", node=2)]) == []
+    assert overlaps([one, one._replace(node=2, begin_s=10.0, end_s=20.0)]) == []
+    found = overlaps([one._replace(node=2, pid=3, begin_s=9.75, end_s=20.0), one])
+    assert [(f.first.node, f.second.node, f.duration_s) for f in found] == [(1, 2, 0.25)]
+    assert "kv: nodes 1 (epoch 1) and 2 (epoch 1) for 0.2500 s from 9.7500" in str(found[0])
+
+
+def test_an_interval_within_another_is_found_beside_a_third() -> None:
+    long = Interval("kv", 1, 1, "1", 0.0, 100.0)
+    short = [Interval("kv", 2, n, "2", float(n), n + 0.5) for n in range(10, 20)]
+    assert len(overlaps([long, *short])) == len(short)
+
+
+def test_merged_spans() -> None:
+    one = Interval("kv", 1, 1, "1", 0.0, 2.0)
+    rest = [one._replace(begin_s=1.0, end_s=3.0), one._replace(begin_s=4.0, end_s=5.0)]
+    assert merged([one, *rest]) == [(0.0, 3.0), (4.0, 5.0)]
+    assert merged([one, *rest], gap_s=1.0) == [(0.0, 5.0)]

@@ -1,0 +1,69 @@
+"""Cuts as data: links, words, and the rules on a node's disk."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from moslab.errors import CannotError
+from moslab.faults.links import apart, between, edited, mark, parse, receivers, rules, severed
+from moslab.faults.targets import select
+
+ADDRESSES = {node: f"10.0.0.{100 + node}" for node in range(1, 6)}
+
+
+def test_links_have_directions() -> None:
+    assert between([1], [2, 3], one_way=True) == {(1, 2), (1, 3)}
+    assert between([1], [2]) == {(1, 2), (2, 1)}
+    assert between([1, 2], [2, 1]) == {(1, 2), (2, 1)}, "none from a node to itself"
+    assert apart([[1], [2, 3]]) == between([1], [2, 3])
+    assert len(apart([[1], [2], [3]])) == 6
+    assert receivers({(1, 2), (3, 2), (2, 1)}) == {1: {(2, 1)}, 2: {(1, 2), (3, 2)}}
+
+
+def test_cuts_overlap_and_each_is_healed_by_itself() -> None:
+    text = edited("", rules("a", {(1, 2)}, ADDRESSES))
+    text = edited(text, rules("ab", {(1, 2), (3, 2)}, ADDRESSES))
+    assert parse(text) == {"a": {(1, 2)}, "ab": {(1, 2), (3, 2)}}
+    assert severed(parse(text)) == {(1, 2), (3, 2)}
+    text = edited(text, healed=mark("a"))
+    assert parse(text) == {"ab": {(1, 2), (3, 2)}}, "the link is still cut, by the other one"
+    assert parse(edited(text, healed=mark(None))) == {}
+    assert "10.0.0.101 ip daddr 10.0.0.102 drop" in text
+    assert text.count("delete table") == 1
+
+
+def test_a_rule_names_both_nodes_own_addresses_only() -> None:
+    """Neither a virtual address on the node nor the power switch is hit by it."""
+    (line,) = rules("c", {(4, 5)}, ADDRESSES).splitlines()
+    assert line == 'add rule inet cuts in ip saddr 10.0.0.104 ip daddr 10.0.0.105 drop comment "c 4>5"'
+
+
+@pytest.mark.parametrize(("words", "nodes"), [
+    ("3", (3,)),
+    ("2,1", (1, 2)),
+    ("owner of kv", (4,)),
+    ("not owner of kv", (1, 2, 3, 5)),
+    ("minority", (1, 2)),
+    ("majority", (1, 2, 3)),
+    ("half", (1, 2)),
+    ("one", (1,)),
+    ("all", (1, 2, 3, 4, 5)),
+    ("owner of kv + one", (1, 4)),
+])
+def test_words_for_nodes(words: str, nodes: tuple[int, ...]) -> None:
+    assert select(words, range(1, 6), {"kv": 4}.__getitem__) == nodes
+
+
+def test_words_draw_from_the_given_numbers_only() -> None:
+    drawn = {select("minority", range(1, 6), int, random.Random(seed)) for seed in range(40)}
+    assert len(drawn) > 3
+    assert all(len(nodes) == 2 for nodes in drawn)
+    assert select("one", range(1, 6), int, random.Random(7)) == select("one", range(1, 6), int, random.Random(7))
+
+
+@pytest.mark.parametrize("words", ["", "nobody", "9", "1,x", "not 9"])
+def test_other_words_are_refused(words: str) -> None:
+    with pytest.raises(CannotError):
+        select(words, range(1, 6), int)

@@ -1,0 +1,185 @@
+"""Plans on real directories: descriptors are held, and never trusted for longer than their file is there."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosha.ownership import marker
+from mosha.platform import files, plans
+from mosha.platform.files import Files
+
+ERA = "1-00000001"
+NODE = 3
+
+
+class Scene:
+    def __init__(self, base: Path) -> None:
+        self.directory = base / str(NODE)
+        self.directory.mkdir()
+        self.files = Files(lambda node: str(base / str(node)))
+
+    def exchange(self, append: list[Any] | None = None, slots: list[Any] | None = None) -> Any:
+        return self.files.carry_out(NODE, plans.exchange(append, slots, ["s"], None, ERA, []))
+
+    def mark(self) -> Any:
+        return self.files.carry_out(NODE, plans.mark())
+
+    def replace(self, name: str, content: str) -> None:
+        (self.directory / "new").write_text(content)
+        (self.directory / "new").rename(self.directory / name)
+
+    def wipe(self) -> None:
+        for file in self.directory.iterdir():
+            file.unlink()
+
+    def held(self) -> list[str]:
+        """The files of the node that this process has open."""
+        links = [os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.exists() or link.is_symlink()]
+        return sorted(link for link in links if link.startswith(f"{self.directory}/"))
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    scene = Scene(tmp_path)
+    yield scene
+    scene.files._drop_all(NODE)
+    assert not scene.held()
+
+
+def test_an_exchange_writes_and_reads(scene: Scene) -> None:
+    (scene.directory / marker.NAME).write_text("full")
+    assert scene.exchange(["j", 0, "one"], ["s", 2, "\xff"]) == ["full", ["s"], ["\0\0\xff"], []]
+    assert scene.exchange(["j", 3, "two"]) == ["full", ["s"], ["\0\0\xff"], []]
+    assert (scene.directory / "j").read_bytes() == b"onetwo"
+
+
+def test_what_is_not_there_reads_as_empty_and_is_found_when_it_comes(scene: Scene) -> None:
+    assert scene.mark() == ""
+    assert scene.exchange() == ["", ["s"], [""], []]
+    (scene.directory / marker.NAME).write_text("full")
+    assert scene.mark() == "full"
+
+
+def test_journals_are_read_on_from_what_is_known(scene: Scene) -> None:
+    identity = "1.1." + "a" * 32
+    names = [f"{ERA}.j.{identity}.0", f"{ERA}.j.{identity}.1.copy.2"]
+    for name in names:
+        (scene.directory / name).write_text("0123456789")
+    (scene.directory / f"2-00000001.j.{identity}.0").write_text("another era")
+    known = [(names[0], 4)]
+    assert scene.files.carry_out(NODE, plans.exchange(None, None, [], known, ERA, []))[3] == [
+        [names[0], "456789"], [names[1], "0123456789"]
+    ]
+    assert scene.files.carry_out(NODE, plans.exchange(None, None, [], None, ERA, known))[3] == [[names[0], "456789"]]
+    assert scene.files.carry_out(NODE, plans.copy(ERA)) == ["", [[name, "0123456789"] for name in names]]
+
+
+def test_one_slot_is_looked_at_alone(scene: Scene) -> None:
+    (scene.directory / f"{ERA}.slots.1").write_bytes(bytes(64) + b"x" * 64 + b"y" * 64)
+    assert scene.files.carry_out(NODE, plans.peek(ERA, 33)) == "x" * 64
+
+
+def test_a_file_is_opened_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    (scene.directory / marker.NAME).write_text("full")
+    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", lambda *_: pytest.fail("opened again"))
+        assert scene.exchange(["j", 3, "two"], ["s", 0, "t"]) == ["full", ["s"], ["t"], []]
+
+
+def test_a_file_that_was_replaced_is_opened_anew(scene: Scene) -> None:
+    scene.replace(marker.NAME, "full")
+    assert scene.mark() == "full"
+    scene.replace(marker.NAME, "recovering")
+    assert scene.mark() == "recovering"
+
+
+def test_a_file_that_was_removed_is_not_there(scene: Scene) -> None:
+    scene.replace(marker.NAME, "full")
+    assert scene.mark() == "full"
+    (scene.directory / marker.NAME).unlink()
+    assert scene.mark() == ""
+
+
+def test_what_was_written_into_removed_files_is_an_error(scene: Scene) -> None:
+    scene.replace(marker.NAME, "full")
+    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.wipe()
+    scene.replace(marker.NAME, "full again")
+    with pytest.raises(OSError, match="was replaced") as raised:
+        scene.exchange(["j", 3, "two"], ["s", 0, "t"])
+    assert raised.value.errno == errno.ESTALE
+    assert scene.exchange(["k", 0, "two"], ["s", 0, "t"]) == ["full again", ["s"], ["t"], []]
+    assert sorted(file.name for file in scene.directory.iterdir()) == ["k", "s", marker.NAME]
+
+
+def test_a_look_at_a_replaced_marker_forgets_all_files_of_the_node(scene: Scene) -> None:
+    scene.replace(marker.NAME, "full")
+    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.wipe()
+    scene.replace(marker.NAME, "full again")
+    assert scene.mark() == "full again"
+    assert scene.held() == [f"{scene.directory}/{marker.NAME}"]
+    scene.exchange(None, ["s", 0, "t"])
+    assert (scene.directory / "s").read_text() == "t"
+
+
+def test_descriptors_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "HELD_MAX", 4)
+    for number in range(20):
+        (scene.directory / f"f{number}").write_text(str(number))
+        assert scene.files.carry_out(NODE, plans.fetch(f"f{number}")) == str(number)
+        scene.files.carry_out(NODE, plans.fetch("f0"))
+    assert len(scene.held()) <= 4
+    assert f"{scene.directory}/f0" in scene.held(), "the one that was used last is kept"
+
+
+def test_an_error_ends_the_plan_and_drops_the_node(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.replace(marker.NAME, "full")
+    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    assert scene.held()
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "broken")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", fail)
+        with pytest.raises(OSError, match="broken"):
+            scene.exchange(["j", 3, "two"])
+    assert not scene.held()
+    assert scene.exchange(["j", 3, "two"])[0] == "full"
+
+
+def test_a_short_write_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "pwrite", lambda *_: 1)
+    with pytest.raises(OSError, match="short write of j"):
+        scene.exchange(["j", 0, "one"])
+
+
+def test_a_rebooted_owner_is_opened_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.replace(marker.NAME, "full")
+    scene.mark()
+    pread, calls = os.pread, []
+
+    def stale_once(fd: int, length: int, offset: int) -> bytes:
+        calls.append(fd)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return pread(fd, length, offset)
+
+    monkeypatch.setattr(os, "pread", stale_once)
+    assert scene.mark() == "full"
+    assert len(calls) == 2
+
+
+def test_a_file_beyond_the_limit_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "FILE_BYTES_MAX", 10)
+    (scene.directory / "cltab").write_text("x" * 11)
+    with pytest.raises(OSError, match="cltab is over 10 bytes"):
+        scene.files.carry_out(NODE, plans.fetch("cltab"))

@@ -1,0 +1,445 @@
+"""One voter's exchanges: what is written and read, what counts, and the windows of R13."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mosha.ownership import journal, marker, slot
+from mosha.ownership.ballot import OVER, Ballot
+from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry
+from mosha.ownership.link import APPEND_BYTES_MAX, Due, Link, Reply, Request, Spread, has_expired
+from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
+from mosha.ownership.slot import Slot
+from mosha.platform import plans
+from tests.unit.agent.fake_world import carry_out
+
+ERA, CONFIGURATION, LIMIT_S = "1-00000001", "c", 1.5
+A, B, C = (f"{node}.1.{node:032x}" for node in (1, 2, 3))
+WHOLE = Marker(FULL, ERA, "life", CONFIGURATION, "boot")
+
+
+class Scene:
+    """Node 1's link to a voter whose disk is a dictionary."""
+
+    def __init__(self, files: dict[str, bytes] | None = None) -> None:
+        self.files = {} if files is None else files
+        self.files.setdefault(marker.NAME, marker.encode(WHOLE))
+        self.useless: set[Any] = set()
+        self.now = 100.0
+        self.link = self.make(A)
+
+    def make(self, identity: str) -> Link:
+        return Link(9, identity, ERA, CONFIGURATION, LIMIT_S, lambda fact: fact not in self.useless)
+
+    def mark(self, **changes: Any) -> None:
+        self.files[marker.NAME] = marker.encode(WHOLE._replace(**changes))
+
+    def ask(self, beat: bool = True) -> Request:
+        self.link.wants_beat = self.link.wants_beat or beat
+        return self.link.request(self.now, 0, [0])
+
+    def do(self, request: Request) -> Any:
+        return carry_out(self.files, plans.exchange(*request.arguments))
+
+    def exchange(self, beat: bool = True, takes_s: float = 0.01) -> Reply | None:
+        request = self.ask(beat)
+        reply = self.do(request)
+        self.now += takes_s
+        return self.link.answered(self.now, request, reply)
+
+    def fail(self, happens: bool = False) -> Request:
+        """An exchange without an answer."""
+        request = self.ask()
+        if happens:
+            self.do(request)
+        self.now += LIMIT_S
+        assert self.link.answered(self.now, request, None) is None
+        return request
+
+    def beat(self, node: int, counter: int, identity: str = "") -> None:
+        """Another node writes its slot."""
+        content = slot.encode(Slot(identity or f"{node}.1.{node:032x}", counter, 0, 0, 0)).decode("latin-1")
+        step = ["pwrite", slot.file_name(ERA, slot.file_of(node)), slot.offset_of(node), content]
+        carry_out(self.files, (tuple(each) for each in [step]))
+
+    def entries(self, identity: str = A) -> list[list[Entry]]:
+        """What a reader finds in each of the identity's journals here."""
+        names = sorted(name for name in self.files if journal.writer_of(name, ERA) == identity)
+        return [journal.decode(self.files[name])[0] for name in names]
+
+
+def due(phase: int = 1, epoch: int = 1, seq: int = 1) -> Due:
+    ballot = Ballot("kv", epoch, (1, A), 100.0, 102.5)
+    ballot.phase = phase
+    return Due(ballot, phase, Block("kv", epoch, (1, A), NOBODY, "", seq))
+
+
+# ---- writing ------------------------------------------------------------------------------------------------------
+
+
+def test_a_beat_writes_the_slot_and_nothing_else() -> None:
+    scene = Scene()
+    assert scene.exchange() is not None
+    written = slot.decode(scene.files[slot.file_name(ERA, 0)][slot.offset_of(1) :])
+    assert written == Slot(A, 1, 0, 0, 0)
+    assert not scene.entries()
+    assert not scene.link.wants()
+
+
+def test_what_is_appended_is_told_in_the_slot() -> None:
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    assert scene.link.wants()
+    assert scene.exchange(beat=False) is not None
+    scene.link.put(Spread(Dead(C)))
+    assert scene.exchange(beat=False) is not None
+    assert scene.entries() == [[Dead(B), Dead(C)]]
+    written = slot.decode(scene.files[slot.file_name(ERA, 0)][slot.offset_of(1) :])
+    assert written == Slot(A, 2, len(scene.files[journal.name(ERA, A, 0)]), 0, 0)
+
+
+def test_one_exchange_at_a_time() -> None:
+    scene = Scene()
+    scene.ask()
+    scene.link.put(Spread(Dead(B)))
+    scene.link.wants_beat = True
+    assert not scene.link.wants()
+
+
+def test_facts_come_before_blocks_and_what_is_of_no_use_is_left_out() -> None:
+    scene = Scene()
+    over, later = due(), due(phase=2)
+    over.ballot.phase = OVER
+    scene.useless = {Commit("old", 1, B)}
+    for pending in (due(), over, Spread(Commit("old", 1, B)), later._replace(phase=1), Spread(Dead(B))):
+        scene.link.put(pending)
+    assert scene.exchange() is not None
+    assert scene.entries() == [[Dead(B), due().block]]
+    assert not scene.link.wants()
+
+
+def test_an_exchange_appends_a_bounded_number_of_bytes_and_the_rest_later() -> None:
+    scene = Scene()
+    facts = [Commit(f"{number:0>200}", 1, B) for number in range(300)]
+    for fact in facts:
+        scene.link.put(Spread(fact))
+    rounds = 0
+    while scene.link.wants():
+        request = scene.ask(beat=False)
+        assert request.append_bytes <= APPEND_BYTES_MAX
+        scene.link.answered(scene.now, request, scene.do(request))
+        rounds += 1
+        assert rounds <= 5
+    assert scene.entries() == [facts]
+
+
+# ---- what nobody knows --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("happens", [False, True])
+def test_after_a_failure_a_new_generation_begins_with_the_facts_but_not_the_blocks(happens: bool) -> None:
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    scene.exchange()
+    scene.link.put(Spread(Dead(C)))
+    scene.link.put(due())
+    scene.fail(happens)
+    assert not scene.link.wants(), "only beats are tried"
+    request = scene.ask()
+    assert request.arguments[0] is None
+    assert scene.link.answered(scene.now, request, scene.do(request)) is not None
+    assert scene.exchange() is not None
+    first, second = scene.entries()
+    assert first == [Dead(B), *([Dead(C), due().block] if happens else [])]
+    assert second == [Dead(C)]
+
+
+def test_an_old_write_that_comes_late_overwrites_nothing() -> None:
+    scene = Scene()
+    scene.link.put(due(seq=1))
+    late = scene.fail()
+    scene.link.put(due(seq=2))
+    scene.exchange()
+    scene.exchange()
+    scene.do(late)
+    assert scene.entries() == [[due(seq=1).block], [due(seq=2).block]]
+
+
+def test_a_failed_beat_begins_no_generation() -> None:
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    scene.exchange()
+    scene.fail()
+    scene.exchange()
+    scene.link.put(Spread(Dead(C)))
+    scene.exchange()
+    assert scene.entries() == [[Dead(B), Dead(C)]]
+
+
+# ---- what counts (R2) ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"state": RECOVERING}, {"state": REJOINING}, {"era": "2-00000001"}, {"configuration": "d"}],
+)
+def test_another_marker_does_not_count(change: dict[str, Any]) -> None:
+    scene = Scene()
+    scene.mark(**change)
+    scene.link.put(due())
+    assert scene.exchange() is None
+    assert scene.link.marker is not None
+    assert scene.link.counted_at is None
+    scene.mark()
+    assert scene.exchange() is not None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"torn"])
+def test_no_marker_does_not_count(content: bytes | None) -> None:
+    scene = Scene()
+    del scene.files[marker.NAME]
+    if content is not None:
+        scene.files[marker.NAME] = content
+    assert scene.exchange() is None
+    assert scene.link.marker is None
+
+
+@pytest.mark.parametrize(("takes_s", "counts"), [(LIMIT_S - 0.01, True), (LIMIT_S + 0.01, False)])
+def test_an_exchange_that_took_too_long_does_not_count(takes_s: float, counts: bool) -> None:
+    assert (Scene().exchange(takes_s=takes_s) is not None) is counts
+
+
+def test_a_voter_that_lost_its_disk_meanwhile_gets_a_new_journal() -> None:
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    assert scene.exchange() is not None
+    scene.files.clear()                              # wiped; it waits W, copies from others, is full in that era
+    scene.mark(life="another")
+    scene.link.put(due())
+    assert scene.exchange() is None, "it went behind a hole that nobody reads over"
+    assert scene.exchange() is not None
+    scene.link.put(due(seq=2))
+    assert scene.exchange() is not None
+    assert [due(seq=2).block] in scene.entries()
+
+
+def test_copies_of_a_voter_that_lost_its_disk_are_read_from_their_beginning() -> None:
+    scene = Scene()
+    name = journal.copy_name(journal.name(ERA, B, 0), 0)
+    scene.files[name] = journal.encode(Dead(B)) + journal.encode(Dead(A))
+    reply = scene.exchange()
+    assert reply is not None
+    assert reply.entries == [(Dead(B), B), (Dead(A), B)]
+    scene.mark(life="another")
+    scene.files[name] = journal.encode(Dead(C)) + scene.files[name]
+    assert scene.exchange() is None
+    reply = scene.exchange()
+    assert reply is not None
+    assert reply.entries == [(Dead(C), B), (Dead(B), B), (Dead(A), B)]
+
+
+def test_a_reboot_is_no_loss() -> None:
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    scene.exchange()
+    scene.mark(boot="next")
+    scene.link.put(Spread(Dead(C)))
+    assert scene.exchange() is not None
+    assert scene.entries() == [[Dead(B), Dead(C)]]
+
+
+# ---- reading ------------------------------------------------------------------------------------------------------
+
+
+def two_links() -> tuple[Scene, Scene]:
+    """Nodes 1 and 2 on the same voter; 1 has read everything."""
+    scene = Scene()
+    other = Scene(scene.files)
+    other.link = other.make(B)
+    other.exchange()
+    scene.exchange()
+    return scene, other
+
+
+def test_a_slot_tells_of_a_tail_which_is_read_once() -> None:
+    scene, other = two_links()
+    other.link.put(Spread(Dead(C)))
+    other.exchange()
+    reply = scene.exchange(beat=False)
+    assert reply is not None
+    assert [node for node, _ in reply.slots] == [2]
+    assert not reply.entries
+    assert scene.link.wants(), "there is a tail"
+    reply = scene.exchange(beat=False)
+    assert reply is not None
+    assert reply.entries == [(Dead(C), B)]
+    assert not scene.link.wants()
+    other.link.put(Spread(Dead(A)))
+    other.exchange()
+    scene.exchange(beat=False)
+    reply = scene.exchange(beat=False)
+    assert reply is not None
+    assert reply.entries == [(Dead(A), B)], "from where it was"
+
+
+def test_beats_of_others_are_told_apart_from_news() -> None:
+    scene = Scene()
+    scene.beat(2, 1)
+    scene.beat(40, 1)
+    scene.beat(3, 1, identity=B)
+    reply = scene.exchange()
+    assert reply is not None
+    assert {node for node, _ in reply.slots} >= {2, 3}
+    assert not [node for node, _ in reply.slots if node == 40], "its file was not asked for"
+    scene.beat(2, 2)
+    reply = scene.exchange()
+    assert reply is not None
+    assert 2 in reply.beating
+    assert not [node for node, _ in reply.slots if node != 1]
+
+
+def test_what_was_torn_is_decoded_when_it_is_whole() -> None:
+    scene = Scene()
+    scene.beat(2, 1)
+    scene.exchange()
+    name, at = slot.file_name(ERA, 0), slot.offset_of(2)
+    after = slot.encode(Slot(B, 2, 77, 0, 5))
+    before = scene.files[name]
+    scene.files[name] = before[:at] + after[:42] + before[at + 42 :]
+    assert scene.exchange() is not None
+    scene.files[name] = scene.files[name][:at] + after + before[at + slot.BYTES :]
+    reply = scene.exchange()
+    assert reply is not None
+    assert (2, Slot(B, 2, 77, 0, 5)) in reply.slots
+
+
+def test_a_block_reads_all_journals_after_it_was_written() -> None:
+    scene, _ = two_links()
+    name = journal.name(ERA, C, 0)
+    scene.files[journal.copy_name(name, 7)] = journal.encode(Dead(B))
+    scene.link.put(due())
+    request = scene.ask()
+    steps = []
+    plan = plans.exchange(*request.arguments)
+    answers: dict[str, Any] = {"list": sorted(scene.files), "pread": ""}
+    step = next(plan)
+    try:
+        while True:
+            steps.append(step)
+            step = plan.send(answers.get(step[0]))
+    except StopIteration:
+        pass
+    kinds = [step[0] for step in steps]
+    assert kinds[:4] == ["pwrite", "sync", "pwrite", "list"]
+    assert steps[-1][:2] == ("pread", marker.NAME), "the marker last (R2)"
+    reply = scene.link.answered(scene.now, request, scene.do(request))
+    assert reply is not None
+    assert (Dead(B), C) in reply.entries
+
+
+def test_a_journal_beyond_one_read_is_not_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, other = two_links()
+    facts = [Commit(f"g{number}", 1, B) for number in range(8)]
+    for fact in facts:
+        other.link.put(Spread(fact))
+    other.exchange()
+    size = len(scene.files[journal.name(ERA, B, 0)])
+    monkeypatch.setattr(journal, "READ_MAX", size // 2)
+    scene.link.put(due())
+    found: list[Entry] = []
+    whole: list[bool] = []
+    while scene.link.wants() or not whole:
+        reply = scene.exchange(beat=False)
+        assert reply is not None
+        found += [entry for entry, writer in reply.entries if writer == B]
+        whole.append(reply.is_whole)
+        assert len(whole) <= 6
+    assert found == facts
+    assert whole[0] is False
+    assert whole[-1] is True
+
+
+# ---- windows (R13) ------------------------------------------------------------------------------------------------
+
+
+def test_a_window_is_from_the_end_of_the_first_read_to_the_start_of_the_latest() -> None:
+    scene = Scene()
+    assert scene.link.window(2) is None
+    scene.beat(2, 1)
+    scene.now = 200.0
+    scene.exchange(takes_s=0.5)
+    assert scene.link.window(2) is None, "one read is no window"
+    scene.now = 201.0
+    scene.exchange(takes_s=0.5)
+    assert scene.link.window(2) == (200.5, 201.0)
+    scene.now = 203.0
+    scene.exchange(takes_s=0.5)
+    assert scene.link.window(2) == (200.5, 203.0)
+    scene.beat(2, 2)
+    scene.now = 204.0
+    scene.exchange(takes_s=0.5)
+    assert scene.link.window(2) is None
+    scene.now = 205.0
+    scene.exchange()
+    assert scene.link.window(2) == (204.5, 205.0)
+
+
+def test_a_slot_that_goes_back_has_changed() -> None:
+    scene = Scene()
+    for counter in (1, 2, 1):
+        scene.beat(2, counter)
+        scene.now += 1
+        scene.exchange()
+    assert scene.link.window(2) is None
+
+
+def test_a_read_that_does_not_count_is_no_read() -> None:
+    scene = Scene()
+    scene.beat(2, 1)
+    scene.exchange()
+    scene.now += 1
+    scene.exchange()
+    window = scene.link.window(2)
+    scene.now += 1
+    scene.fail(happens=True)
+    scene.exchange(takes_s=LIMIT_S + 1)
+    assert scene.link.window(2) == window
+
+
+@pytest.mark.parametrize("change", [{"boot": "next"}, {"life": "another"}, {"state": REJOINING}])
+def test_another_marker_begins_all_windows_anew(change: dict[str, Any]) -> None:
+    scene = Scene()
+    scene.beat(2, 1)
+    for _ in range(2):
+        scene.exchange()
+        scene.now += 5
+    scene.mark(**change)
+    scene.exchange()
+    assert scene.link.window(2) is None
+    scene.mark(boot="next", life="another")
+    for _ in range(3):
+        scene.now += 5
+        scene.exchange()
+    window = scene.link.window(2)
+    assert window is not None
+    assert window[0] > 110.0
+
+
+@pytest.mark.parametrize(
+    ("windows", "seen", "expected"),
+    [
+        ([(10.0, 12.6), (10.0, 12.6), None], 9.0, True),
+        ([(10.0, 12.6), None, None], 9.0, False),                     # Q - 1 voters do not suffice
+        ([(10.0, 12.6), (10.0, 12.4), None], 9.0, False),
+        ([(10.0, 13.0), (10.4, 12.9), None], 9.0, False),             # 2.5 on each, but not in common
+        ([(10.0, 13.0), (10.4, 13.0), None], 9.0, True),
+        ([(10.0, 99.0), (10.0, 99.0), (10.0, 99.0)], 97.0, False),    # it was first seen within the window
+        ([(10.0, 99.6), (10.0, 99.6), (10.0, 97.0)], 97.0, True),
+        ([(10.0, 12.6), (10.0, 12.6), (12.5, 12.6)], 9.0, True),      # a node that beats on a minority only
+        ([None, None, None], 0.0, False),
+    ],
+)
+def test_expiry(windows: list[tuple[float, float] | None], seen: float, expected: bool) -> None:
+    assert has_expired(windows, 2, 2.55, seen) is expected

@@ -1,0 +1,333 @@
+"""How a voter comes to count, and when it must not: R16 to R19."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mosha.ownership import journal, marker, slot
+from mosha.ownership import voter as voters
+from mosha.ownership.journal import Dead, Entry
+from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
+from mosha.ownership.slot import Slot
+from mosha.ownership.voter import FOUNDED, Seen, Voter
+from tests.unit.agent.fake_world import MemoryStore
+
+ERA, W = "5-00000005", 4.0
+CONFIGURATION = "c"
+A = "1.1." + "a" * 32
+JOURNAL = journal.name(ERA, A, 0)
+
+
+class Scene:
+    """Voter 1 of 1 … ``voters``, with its disk; the others are what is put into ``seen``."""
+
+    def __init__(self, voters: int = 3, files: dict[str, bytes] | None = None) -> None:
+        self.voters, self.store = frozenset(range(1, voters + 1)), MemoryStore(**(files or {}))
+        self.now, self.nonces = 100.0, 0
+        self.seen: dict[int, Seen] = {}
+        self.start()
+
+    def start(self, boot: str = "boot", number: int = 0, configuration: str = CONFIGURATION) -> Voter:
+        def nonce() -> str:
+            self.nonces += 1
+            return f"{self.nonces:032x}"
+
+        self.voter = Voter(
+            1, self.voters, configuration, W, self.store, boot, number, self.now, nonce, lambda: 1700.0
+        )
+        return self.voter
+
+    @property
+    def on_disk(self) -> Marker | None:
+        return marker.decode(self.store.files[marker.NAME])
+
+    def see(self, voter: int, state: str = FULL, era: str = ERA, **fields: Any) -> None:
+        self.seen[voter] = Seen(Marker(state, era, f"life {voter}", CONFIGURATION, "b")._replace(**fields), self.now)
+
+    def step(self, seconds: float = 0.0) -> str:
+        self.now += seconds
+        self.voter.step(self.now, self.seen)
+        assert self.on_disk == self.voter.marker
+        return self.voter.marker.state
+
+
+# ---- a disk that was founded --------------------------------------------------------------------------------------
+
+
+def test_founded_is_good_for_one_start() -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    assert (scene.voter.marker.state, scene.voter.era) == (FULL, "7-00000007")
+    assert FOUNDED not in scene.store.files
+    del scene.store.files[marker.NAME]
+    assert scene.start().marker.state == RECOVERING
+
+
+@pytest.mark.parametrize("content", [b"", b"yes", b"7", b"7-0000000Z"])
+def test_founded_must_name_an_era(content: bytes) -> None:
+    scene = Scene(files={FOUNDED: content})
+    assert scene.voter.marker.state == RECOVERING
+
+
+def test_founded_does_not_outdo_a_marker() -> None:
+    scene = Scene(
+        files={
+            marker.NAME: marker.encode(Marker(RECOVERING, ERA, "x", CONFIGURATION, "boot")), FOUNDED: b"7-00000007",
+        }
+    )
+    assert (scene.voter.marker.state, scene.voter.era) == (RECOVERING, ERA)
+    assert FOUNDED not in scene.store.files
+
+
+# ---- recovering ---------------------------------------------------------------------------------------------------
+
+
+def test_it_waits_w_before_it_looks() -> None:
+    scene = Scene()
+    for voter in (2, 3):
+        scene.see(voter)
+    assert scene.voter.next_due(scene.now) == scene.now + W
+    assert scene.step(W - 0.1) == RECOVERING
+    assert scene.step(0.2) == RECOVERING
+    assert scene.voter.wants_copies(scene.now, scene.seen) == ("", []), "what was read before W does not count"
+
+
+def test_w_begins_anew_with_each_start() -> None:
+    scene = Scene()
+    scene.step(W - 0.1)
+    life = scene.voter.marker.life
+    scene.start()
+    assert scene.voter.marker.life == life
+    assert scene.voter.next_due(scene.now) == scene.now + W
+
+
+def text(*entries: Entry) -> str:
+    return b"".join(map(journal.encode, entries)).decode("latin-1")
+
+
+def copies(scene: Scene) -> list[int]:
+    return scene.voter.wants_copies(scene.now, scene.seen)[1]
+
+
+def test_a_quorum_of_others_is_copied() -> None:
+    scene = Scene(voters=5)
+    scene.step(W)
+    for voter in (2, 3, 4):
+        scene.see(voter)
+    scene.see(5, RECOVERING, "")
+    assert copies(scene) == [2, 3, 4]
+    said = scene.seen[2].marker
+    for voter in (2, 3):
+        scene.voter.copied(voter, ERA, [[JOURNAL, text(Dead(A), Dead(f"{voter}.1.{'b' * 32}"))], ["cltab", "x"]], said)
+    assert copies(scene) == [4]
+    assert scene.step() == RECOVERING, "two of three"
+    scene.voter.copied(4, ERA, [], said)
+    assert scene.step() == FULL
+    assert scene.voter.era == ERA
+    copied = {name: data for name, data in scene.store.files.items() if name != marker.NAME}
+    (name,) = copied
+    assert journal.writer_of(name, ERA) == A
+    assert journal.decode(copied[name]) == (
+        [Dead(A), Dead(f"2.1.{'b' * 32}"), Dead(f"3.1.{'b' * 32}")], len(copied[name])
+    )
+
+
+def test_large_copies_are_parts_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voters, "COPY_BYTES_MAX", 200)
+    scene = Scene()
+    scene.step(W)
+    facts = [Dead(f"{number}.1.{'b' * 32}") for number in range(1, 30)]
+    for voter in (2, 3):
+        scene.see(voter)
+    assert copies(scene) == [2, 3]
+    for voter in (2, 3):
+        scene.voter.copied(voter, ERA, [[JOURNAL, text(*facts[voter :])]], scene.seen[2].marker)
+    assert scene.step() == FULL
+    parts = [data for name, data in scene.store.files.items() if journal.writer_of(name, ERA) == A]
+    assert len(parts) > 5
+    assert all(len(part) <= 200 for part in parts)
+    assert {entry for part in parts for entry in journal.decode(part)[0]} == set(facts[2:])
+
+
+@pytest.mark.parametrize(
+    "said", [None, Marker(RECOVERING, ERA, "l", "c", "b"), Marker(FULL, "6-00000006", "l", "c", "b")]
+)
+def test_a_copy_of_a_voter_that_is_not_full_after_it_is_none(said: Marker | None) -> None:
+    scene = Scene()
+    scene.step(W)
+    for voter in (2, 3):
+        scene.see(voter)
+    assert copies(scene) == [2, 3]
+    for voter in (2, 3):
+        scene.voter.copied(voter, ERA, [], said)
+    assert scene.step() == RECOVERING
+    assert copies(scene) == [2, 3]
+
+
+def test_copies_of_another_era_are_dropped() -> None:
+    scene = Scene()
+    scene.step(W)
+    for voter in (2, 3):
+        scene.see(voter)
+    assert copies(scene) == [2, 3]
+    scene.voter.copied(2, ERA, [[JOURNAL, "old"]], scene.seen[2].marker)
+    for voter in (2, 3):
+        scene.see(voter, era="6-00000006")
+    assert copies(scene) == [2, 3]
+    for voter in (2, 3):
+        scene.voter.copied(voter, "6-00000006", [], scene.seen[2].marker)
+    assert scene.step() == FULL
+    assert scene.voter.era == "6-00000006"
+    assert not any(".j." in name for name in scene.store.files)
+
+
+def test_being_full_in_an_era_ends_what_is_left_of_others() -> None:
+    later = "6-00000006"
+    kept = {"cltab": b"x", journal.name(later, A, 0): b"y"}
+    scene = Scene(files={JOURNAL: b"x", slot.file_name(ERA, 0): b"x", **kept})
+    scene.step(W)
+    scene.see(2, era=later, invited=(scene.voter.marker.life,))
+    assert scene.step() == FULL
+    assert {name for name in scene.store.files if name != marker.NAME} == set(kept)
+
+
+# ---- founding and invitation --------------------------------------------------------------------------------------
+
+
+def test_the_lowest_that_recovers_founds_when_all_are_there() -> None:
+    scene = Scene()
+    scene.step(W)
+    scene.see(2, RECOVERING, "9-00000009")
+    assert scene.step() == RECOVERING, "voter 3 is not there"
+    scene.seen[3] = Seen(None, scene.now)
+    assert scene.step() == RECOVERING, "voter 3 has not begun"
+    scene.see(3, RECOVERING, "")
+    assert scene.step() == FULL
+    assert marker.number_of(scene.voter.era) == 1700
+    assert scene.voter.marker.invited == (scene.voter.marker.life, "life 2", "life 3")
+
+
+def test_an_era_is_above_all_that_were_seen() -> None:
+    scene = Scene()
+    scene.step(W)
+    scene.see(2, RECOVERING, "9999999-00000009")
+    scene.see(3, RECOVERING, "")
+    assert scene.step() == FULL
+    assert marker.number_of(scene.voter.era) == 10_000_000
+
+
+@pytest.mark.parametrize(
+    ("state", "fields"), [(REJOINING, {}), (FULL, {"configuration": "d"}), (RECOVERING, {"configuration": "d"})]
+)
+def test_nothing_is_founded_beside_one_that_may_count_at_any_moment(state: str, fields: dict[str, Any]) -> None:
+    scene = Scene()
+    scene.step(W)
+    scene.see(2, RECOVERING, "")
+    scene.see(3, state, **fields)
+    assert scene.step() == RECOVERING
+
+
+def test_not_the_lowest_waits_to_be_invited() -> None:
+    scene = Scene(voters=3)
+    scene.voter = Voter(
+        3, scene.voters, CONFIGURATION, W, scene.store, "boot", 0, scene.now, lambda: "n" * 32, lambda: 0
+    )
+    scene.step(W)
+    scene.see(1, RECOVERING, "")
+    scene.see(2, RECOVERING, "")
+    assert scene.step() == RECOVERING
+    scene.see(1, FULL, "1700-00000001", invited=("another life",))
+    assert scene.step() == RECOVERING
+    scene.see(1, FULL, "1700-00000001", invited=("another life", scene.voter.marker.life))
+    assert scene.step() == FULL
+    assert scene.voter.era == "1700-00000001"
+
+
+def test_an_old_invitation_does_not_count_again() -> None:
+    scene = Scene()
+    scene.step(W)
+    invited = (scene.voter.marker.life,)
+    scene.see(2, era=ERA, invited=invited)
+    assert scene.step() == FULL
+    scene.see(3, era="6-00000006")
+    assert scene.step() == RECOVERING
+    scene.step(W)
+    del scene.seen[3]
+    scene.see(2, era=ERA, invited=invited)
+    assert scene.step() == RECOVERING, "it was full in that era, and may have forgotten nothing"
+
+
+def test_a_voter_alone_founds() -> None:
+    scene = Scene(voters=1)
+    assert scene.step(W - 0.1) == RECOVERING
+    assert scene.step(0.1) == FULL
+
+
+# ---- full ---------------------------------------------------------------------------------------------------------
+
+
+def full(**files: bytes) -> Scene:
+    return Scene(files={marker.NAME: marker.encode(Marker(FULL, ERA, "life 1", CONFIGURATION, "boot")), **files})
+
+
+def test_an_agent_that_restarts_within_a_boot_goes_on() -> None:
+    assert full().voter.marker.state == FULL
+
+
+def test_a_later_era_ends_it() -> None:
+    scene = full()
+    scene.see(2, RECOVERING, "6-00000006")
+    assert scene.step() == FULL
+    scene.see(2, FULL, "6-00000006", configuration="d")
+    assert scene.step() == FULL
+    scene.see(2, FULL, "4-00000006")
+    assert scene.step() == FULL
+    scene.see(2, FULL, "6-00000006")
+    assert scene.step() == RECOVERING
+    assert scene.voter.next_due(scene.now) == scene.now + W
+    assert scene.voter.take_log()
+
+
+@pytest.mark.parametrize("boot", ["next", ""])
+def test_after_a_boot_it_asks_others_for_its_slot(boot: str) -> None:
+    scene = full()
+    scene.start(boot, number=3)
+    assert scene.voter.wants_peeks() == [2, 3]
+    assert scene.step(100) == REJOINING
+    scene.voter.peeked(3, slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0)))
+    assert scene.voter.wants_peeks() == [2]
+    assert scene.step() == FULL
+    assert scene.voter.marker.life == "life 1"
+
+
+@pytest.mark.parametrize("content", [b"", bytes(64)])
+def test_a_voter_without_its_slot_knows_nothing_later(content: bytes) -> None:
+    scene = full()
+    scene.start("next", number=3)
+    scene.voter.peeked(2, content)
+    assert scene.step() == FULL
+
+
+def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
+    scene = full()
+    scene.start("next", number=3)
+    scene.voter.peeked(2, slot.encode(Slot("1.4." + "b" * 32, 9, 0, 0, 0)))
+    assert scene.step() == RECOVERING
+    assert scene.voter.marker.life != "life 1"
+
+
+def test_another_configuration_begins_as_one_that_has_forgotten() -> None:
+    scene = full(**{JOURNAL: journal.encode(Dead(A))})
+    scene.start(configuration="d")
+    assert (scene.voter.marker.state, scene.voter.marker.configuration, scene.voter.era) == (RECOVERING, "d", ERA)
+    for voter in (2, 3):
+        scene.see(voter)                             # with the old configuration
+    assert scene.step(W) == RECOVERING
+    for voter in (2, 3):
+        scene.see(voter)
+    assert scene.step() == RECOVERING
+    for voter in (2, 3):
+        scene.see(voter, RECOVERING, configuration="d")
+    assert scene.step() == FULL
+    assert marker.number_of(scene.voter.era) > marker.number_of(ERA)

@@ -1,0 +1,91 @@
+"""Plans are data: drawn, written, read, refused, and made smaller."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from moslab.faults.plan import KINDS, FaultPlan, PlanError, from_json
+from moslab.history.checkers import INVALID, VALID
+from moslab.history.record import History
+from moslab.simulator.draw import draw_plan
+from moslab.simulator.run import Result
+from moslab.simulator.shrink import shrink
+
+SEEDS = range(300)
+
+
+def test_a_plan_survives_being_written_and_read() -> None:
+    for seed in range(20):
+        plan = draw_plan(seed)
+        assert from_json(plan.to_json()) == plan
+
+
+def test_a_fault_is_one_line_of_the_file() -> None:
+    plan = draw_plan(4)
+    lines = [line.strip().rstrip(",") for line in plan.to_json().splitlines()]
+    assert all(json.dumps(fault) in lines for fault in plan.faults)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "format"),
+        ({"speed": 1}, "unknown: speed"),
+        ({"nodes": 0}, "at least one node"),
+        ({"faults": [{"at": 1, "do": "explode", "whom": [1]}]}, "fault 0 .*: do is one of"),
+        ({"faults": [{"at": 1, "do": "crash", "whom": [9]}]}, "9 is neither a node from 1 to 3"),
+        ({"faults": [{"at": 1, "do": "crash", "whom": []}]}, "whom is a list that is not empty"),
+        ({"faults": [{"at": 1, "do": "crash", "whom": [1], "flap": 1}]}, "unknown: flap"),
+        ({"faults": [{"at": -1, "do": "crash", "whom": [1]}]}, "at is a time"),
+    ],
+)
+def test_a_bad_plan_is_refused_with_its_reason(change: dict[str, Any], said: str) -> None:
+    plan = FaultPlan(seed=1, nodes=3, cltab="", hactl="")
+    with pytest.raises(PlanError, match=said):
+        from_json(json.dumps({**json.loads(plan.to_json()), **change}))
+    with pytest.raises(PlanError, match="JSON"):
+        from_json("not at all")
+
+
+def test_the_ordinary_budget_has_every_kind_of_fault_and_the_tight_profile() -> None:
+    plans = [draw_plan(seed) for seed in SEEDS]
+    assert {fault["do"] for plan in plans for fault in plan.faults} == set(KINDS)
+    tight = [plan for plan in plans if plan.profile == "tight"]
+    assert any(len(plan.voters()) == 1 for plan in tight)
+    assert all(plan.network["latency_max_s"] <= 0.002 and plan.clocks["drift"] == 0.01 for plan in tight)
+    aimed = [f for plan in tight for f in plan.faults if any(isinstance(one, str) for one in f["whom"])]
+    assert len(aimed) > 100
+    assert {plan.nodes for plan in plans} == set(range(1, 10))
+
+
+def test_what_is_healed_is_a_majority_of_the_voters() -> None:
+    for seed in SEEDS:
+        plan = draw_plan(seed)
+        healed = set(plan.heal) & set(plan.voters())
+        assert len(healed) > len(plan.voters()) // 2
+        assert all(1 <= number <= plan.nodes for number in plan.heal)
+
+
+def test_a_failing_plan_is_shrunk_to_what_makes_it_fail() -> None:
+    plan = draw_plan(0, nodes=6)
+    plan.faults = [{"at": float(n), "do": "jump", "whom": [1], "by": 2.0} for n in range(1, 12)]
+    plan.faults[3] = {"at": 4.0, "do": "freeze", "whom": [2], "for": 3.0}
+    plan.faults[7] = {"at": 8.0, "do": "cut", "whom": [1], "to": [2], "both": True}
+    plan.conf.pop("voters", None)
+    plan.heal = [1, 2, 3, 4]
+    tried: list[FaultPlan] = []
+
+    def trial(smaller: FaultPlan) -> Result:
+        tried.append(smaller)
+        fails = {"freeze", "cut"} <= {fault["do"] for fault in smaller.faults} and smaller.nodes >= 3
+        verdict, problems = (INVALID, ["overlap: x"]) if fails else (VALID, [])
+        return Result(smaller, verdict, problems, History(3), {}, 1.0, 1.0, 1)
+
+    small = shrink(trial(plan), trial).plan
+    assert [fault["do"] for fault in small.faults] == ["freeze", "cut"]
+    assert small.faults[1] == {"at": 8.0, "do": "cut", "whom": [1], "to": [2]}
+    assert small.nodes == 3
+    assert len(tried) < 150

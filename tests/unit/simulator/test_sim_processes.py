@@ -1,0 +1,177 @@
+"""Guardians and the processes of groups, on one modelled machine without an agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mosha.tables import cltab
+from moslab.faults.plan import FaultPlan
+from moslab.history.intervals import Interval
+from moslab.simulator.cluster import Cluster
+from moslab.simulator.guardian import SimLeash
+from moslab.simulator.node import Node
+
+CALLS_MAX = 100_000
+
+
+class Machine:
+    """One node that is up, with one leash."""
+
+    def __init__(self, service: str, deadline_s: float = 5.0, pre: str = "run 0.1") -> None:
+        table = cltab.parse(f"kv:kv-pre:start:wait:{pre}\nkv:kv-run:start:respawn:{service}\n", "cltab")
+        self.entries = table.group("kv")
+        self.cluster = Cluster(FaultPlan(seed=1, nodes=1, cltab="", hactl="", clocks={
+            "drift": 0.0, "restart": False, "wake_s": 0.001, "ipc_s": 0.0005,
+        }))
+        self.node: Node = self.cluster.nodes[1]
+        self.node.up = True
+        self.deadline = self.node.clock() + deadline_s
+        self.leash = SimLeash(
+            self.node, "kv", {"MOSHA_ERA": "7", "MOSHA_EPOCH": "3"}, self.deadline, lambda group: None
+        )
+        self.reports: list[Any] = []
+
+    def run(self, until_s: float) -> Machine:
+        assert self.cluster.kernel.run(until_s, CALLS_MAX)
+        self.reports += self.leash.receive()
+        return self
+
+    def start(self) -> Machine:
+        self.leash.tell("start", self.entries)
+        return self.run(1.0)
+
+    def states(self) -> list[str]:
+        return [report.state for report in self.reports if report.kind == "state"]
+
+    def lived(self) -> list[Interval]:
+        return sorted(self.cluster.result.intervals, key=lambda interval: interval.pid)
+
+    def counted(self, what: str) -> int:
+        return self.cluster.counters.get(what, 0)
+
+
+@pytest.fixture(autouse=True)
+def _no_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Node, "power_on", lambda self, _=None: None)
+
+
+def test_a_level_runs_its_entries_in_order_and_says_so() -> None:
+    machine = Machine("live").start()
+    assert machine.states()[-1] == "DONE"
+    assert [r.tag for r in machine.reports if r.kind == "started"] == ["kv-pre", "kv-run"]
+    first = machine.lived()[0]
+    assert (first.group, first.node, first.epoch) == ("kv", 1, "7.3")
+    assert first.end_s - first.begin_s == pytest.approx(0.1)
+    assert len(machine.node.members) == 1
+
+
+def test_everything_is_dead_at_the_deadline() -> None:
+    machine = Machine("live int=ignore term=ignore").start().run(6.0)
+    assert 5.0 <= machine.lived()[-1].end_s < 5.01
+    assert machine.leash.gone
+    assert not machine.node.members
+    assert not machine.node.guardians
+
+
+def test_a_deadline_that_moves_is_kept() -> None:
+    machine = Machine("live").start()
+    machine.leash.extend(machine.deadline + 3.0)
+    assert machine.run(7.9).node.members
+    assert not machine.run(8.1).node.members
+
+
+def test_an_extension_that_comes_after_the_deadline_is_refused() -> None:
+    machine = Machine("live").start()
+    guardian = machine.node.guardians[0]
+    guardian.freeze()
+    machine.run(4.9).leash.extend(machine.deadline + 100.0)
+    machine.run(6.0)
+    assert machine.node.members                          # nobody else has killed them
+    guardian.thaw()
+    machine.run(6.1)
+    assert not machine.node.members
+    assert machine.counted("leash kills: deadline") == 1
+
+
+def test_a_group_stops_in_order_and_the_leash_finishes() -> None:
+    machine = Machine("live int=0.5").start()
+    machine.leash.tell("stop", machine.entries)
+    machine.leash.finish()
+    machine.run(1.4)
+    assert machine.node.members
+    machine.run(2.0)
+    assert machine.leash.gone
+    assert machine.counted("leash kills: deadline") == 0
+
+
+def test_a_failed_wait_is_reported() -> None:
+    assert Machine("live", pre="run 0.1 exit=3").start().states()[-1] == "FAILED"
+    assert Machine("live", pre="run 0.1 unfit=1").start().states()[-1] == "FAILED"
+    assert Machine("live", pre="run 0.1 unfit=2").start().states()[-1] == "DONE"
+
+
+def test_a_service_that_dies_is_started_again_after_what_it_left() -> None:
+    machine = Machine("run 1.5 leaves=1", deadline_s=30.0).start().run(2.0)
+    assert machine.counted("process left behind") == 1
+    machine.run(8.0)                                     # the stray ignores INT and is told TERM five seconds later
+    started = [report.tag for report in machine.reports if report.kind == "started"]
+    assert started == ["kv-pre", "kv-run", "kv-run"]
+
+
+def test_with_the_agent_everything_ends() -> None:
+    machine = Machine("live").start()
+    machine.node.guardians[0].agent_died(None)
+    machine.run(1.1)
+    assert not machine.node.members
+    assert machine.leash.gone
+
+
+def test_with_its_guardian_the_main_process_dies_and_a_stray_does_not() -> None:
+    machine = Machine("run 1.5 leaves=1").start().run(2.0)
+    machine.node.guardians[0].kill()
+    machine.run(2.1)
+    assert [member.main for member in machine.node.members.values()] == [False]
+
+
+def test_a_killed_process_in_state_d_executes_nothing_and_is_gone_late() -> None:
+    machine = Machine("live").start()
+    machine.node.trouble_until_s = 9.0
+    machine.leash.kill()
+    machine.run(8.9)
+    assert machine.lived()[-1].end_s < 1.1
+    assert machine.node.members
+    assert not machine.leash.gone
+    machine.run(9.1)
+    assert machine.leash.gone
+    assert [(g.node, g.gone_s) for g in machine.cluster.result.gone if g.gone_s > 2] == [(1, 9.0)]
+
+
+def test_a_frozen_node_executes_nothing_and_its_guardian_kills_at_the_thaw() -> None:
+    machine = Machine("live").start()
+    machine.node.freeze()
+    machine.run(20.0)
+    machine.node.thaw()
+    machine.run(21.0)
+    *_, before, after = machine.lived()
+    assert before.end_s == 1.0
+    assert after.begin_s == 20.0
+    assert after.end_s < 20.01
+    assert machine.cluster.result.thaws == [(20.0, 1)]
+
+
+def test_without_power_nothing_lives_and_nobody_is_told() -> None:
+    machine = Machine("live").start()
+    machine.node.power_off()
+    machine.run(10.0)
+    assert machine.lived()[-1].end_s == 1.0
+    assert not machine.leash.gone
+
+
+def test_a_clock_that_is_slewed_moves_the_deadline() -> None:
+    machine = Machine("live").start()
+    machine.node.slew(2.0)
+    machine.run(4.0)
+    assert 3.0 <= machine.lived()[-1].end_s < 3.01
+    assert machine.node.skew_s() == pytest.approx(-3.0)

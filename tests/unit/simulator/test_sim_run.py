@@ -1,0 +1,146 @@
+"""Whole clusters with the real agent: one seed one trace, takeover, a planted double run that is found, the command."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moslab.faults.plan import FaultPlan
+from moslab.history.checkers import INVALID, VALID
+from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
+from moslab.simulator.cli import main
+from moslab.simulator.draw import draw_plan
+from moslab.simulator.guardian import Guardian
+from moslab.simulator.run import run
+
+SOURCE = Path(__file__).parents[3] / "src"
+CLTAB = "kv:kv-fit:test:test:run 0.02\nkv:kv-pre:start:wait:run 0.05\nkv:kv-run:start:respawn:live\n"
+REAL_S_MAX = 120.0
+
+
+def calm(nodes: int = 3, **more: object) -> FaultPlan:
+    plan = FaultPlan(seed=5, nodes=nodes, cltab=CLTAB, hactl="kv start\n", safety_s=12.0)
+    for name, value in more.items():
+        setattr(plan, name, value)
+    return plan
+
+
+def forget_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guardian that is not armed."""
+    genuine = Guardian.__init__
+
+    def unarmed(self: Guardian, node: Any, group: str, environment: Any, deadline: float, told: Any) -> None:
+        genuine(self, node, group, environment, float("inf"), told)
+
+    monkeypatch.setattr(Guardian, "__init__", unarmed)
+
+
+def test_a_calm_cluster_runs_its_group_on_one_node() -> None:
+    result = run(calm(), real_s_max=REAL_S_MAX)
+    assert (result.verdict, result.problems) == (VALID, [])
+    assert len({interval.node for interval in result.history.intervals}) == 1
+    assert result.recovered_s <= 1.0
+
+
+def test_the_group_of_a_dead_node_is_taken_over_after_its_lease() -> None:
+    crash = {"at": 6.0, "do": "crash", "whom": ["owner:kv"]}
+    result = run(calm(faults=[crash]), real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    first = next(i for i in result.history.intervals if i.end_s == 6.0)
+    second = next(i for i in result.history.services() if i.node != first.node)
+    assert 6.0 + 1.5 < second.begin_s < 6.0 + 5.0
+
+
+def test_a_leash_that_does_not_look_at_its_deadline_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    pause = {"at": 5.0, "do": "pause", "what": "agent", "whom": ["owner:kv"], "for": 6.0}
+    whole = run(calm(faults=[pause]), real_s_max=REAL_S_MAX)
+    assert whole.verdict == VALID, whole.problems
+    assert whole.counters["leash kills: deadline"] == 1
+    assert "leash kills: deadline" not in run(calm(), real_s_max=REAL_S_MAX).counters
+    forget_deadlines(monkeypatch)
+    broken = run(calm(faults=[pause]), real_s_max=REAL_S_MAX)
+    assert broken.verdict == INVALID
+    assert {problem.partition(":")[0] for problem in broken.problems} == {"overlap"}
+
+
+def test_a_run_that_takes_too_long_is_cut_short() -> None:
+    result = run(calm(), real_s_max=0.0)
+    assert result.verdict == "unknown"
+    assert "too long" in result.problems[0]
+
+
+def test_a_plan_that_was_written_replays_the_seed() -> None:
+    plan = draw_plan(21)
+    one = run(plan, traced=True, real_s_max=REAL_S_MAX)
+    other = run(draw_plan(21), traced=True, real_s_max=REAL_S_MAX)
+    assert one.trace == other.trace
+    assert len(one.trace) > 50
+    assert one.counters == other.counters
+
+
+@pytest.mark.parametrize("seed", [21, 485])
+def test_the_trace_does_not_depend_on_the_hash_seed(seed: int) -> None:
+    digests = set()
+    for hash_seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-m", "moslab.simulator", "--seed", str(seed), "--trace", "--no-shrink"],
+            env={**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONHASHSEED": hash_seed}, capture_output=True,
+            check=False, timeout=REAL_S_MAX,
+        )
+        lines = [line for line in done.stdout.splitlines() if not line.startswith(b"seed ")]
+        assert len(lines) > 50, done.stderr
+        digests.add(hashlib.sha256(b"\n".join(lines)).hexdigest())
+    assert len(digests) == 1
+
+
+def test_it_needs_nothing_but_the_source() -> None:
+    """Neither docker nor any other package: PyPy has none."""
+    code = "import moslab.simulator.cli, sys; print([m for m in sys.modules if m.startswith(('docker', 'tenacity'))])"
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", code], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, text=True, check=True,
+        timeout=60,
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_campaign_adds_up_and_stops_at_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = Total()
+    ones = list(campaign(range(20, 22), 2, 1, 10, total))
+    assert sorted(one.seed for one in ones) == [20, 21]
+    assert sum(total.verdicts.values()) == 2
+    assert total.virtual_s == pytest.approx(sum(one.virtual_s for one in ones))
+    assert set(never_reached(total.counters)) < set(EXPECTED)
+    assert never_reached(dict.fromkeys(EXPECTED, 1)) == []
+    monkeypatch.setattr(
+        "moslab.simulator.campaign.run_seed",
+        lambda seed, nodes: run_seed(20, 1).__class__(seed, INVALID, ["overlap: x"], {}, 1.0, 1.0, 0.0),
+    )
+    assert len(list(campaign(range(9), 1, None, 3, Total()))) == 3
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(calm(faults=[{"at": 3.0, "do": "jump", "whom": [1], "by": 2.0}]).to_json(), encoding="utf-8")
+    assert main(["--plan", str(file), "--trace"]) == 0
+    out = capsys.readouterr().out
+    assert "times real time" in out
+    assert "kv/kv-run starts at start" in out
+    assert main(["--seed", "3", "--show"]) == 0
+    assert '"seed": 3' in capsys.readouterr().out
+    file.write_text("{}", encoding="utf-8")
+    assert main(["--plan", str(file)]) == 2
+    assert "format" in capsys.readouterr().err
+    assert main(["--plan", str(tmp_path / "none")]) == 2
+    pause = {"at": 5.0, "do": "pause", "what": "agent", "whom": ["owner:kv"], "for": 6.0}
+    forget_deadlines(monkeypatch)
+    monkeypatch.setattr("moslab.simulator.cli.draw_plan", lambda seed, nodes: calm(faults=[pause]))
+    assert main(["--seed", "5", "--out", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert f"replay: moslab sim --plan {tmp_path}/seed-5.json --trace" in out
+    assert "overlap: kv" in out

@@ -1,0 +1,197 @@
+"""``mosha stomith`` and ``mosha check`` as an operator meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosha import cli
+from tests.unit.stomith.devices import Strip
+
+
+class Node:
+    """A node with a configuration file, a map of three nodes, and tables."""
+
+    def __init__(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.root, self._capsys = root, capsys
+        self.conf = root / "mosha.conf"
+        self.var = root / "var/mosix-ha"
+        self.var.mkdir(parents=True)
+        for node in (1, 2, 3):
+            (root / f"hpc/nodes/{node}").mkdir(parents=True)
+        (self.var / "cltab").write_text("web:web-run:start:respawn:true\n")
+        (self.var / "hactl").write_text("web start\n")
+        self.configure()
+
+    def configure(self, *lines: str) -> None:
+        self.conf.write_text("\n".join([f"root={self.root}", f"hpcbase={self.root}/hpc", *lines, ""]))
+        self.conf.chmod(0o600)
+
+    def mosha(self, *arguments: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        try:
+            code = cli.main(["--config", str(self.conf), *arguments])
+        except SystemExit as error:                     # as argparse ends for a wrong call
+            code = int(str(error.code))
+        said = self._capsys.readouterr()
+        return code, said.out, said.err
+
+    def check(self) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(self.mosha("check", "--json")[1])
+        return page
+
+
+@pytest.fixture
+def node(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Node:
+    return Node(tmp_path / "node", capsys)
+
+
+@pytest.fixture
+def strip(tmp_path: Path) -> Strip:
+    return Strip(tmp_path / "strip", 1, 2, 3)
+
+
+def test_off_on_and_status(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.agent}")
+    assert node.mosha("stomith", "status", "3")[:2] == (
+        0, "level 1 fence_strip: status 3: on: on\nnode 3: on\n")
+    code, out, err = node.mosha("stomith", "off", "3")
+    assert (code, out.splitlines()[-1], err) == (0, "node 3 is off", "")
+    assert not strip.is_on(3)
+    assert node.mosha("stomith", "status", "3")[1].endswith("node 3: off\n")
+    assert node.mosha("stomith", "on", "3")[1].endswith("node 3 is on\n")
+    assert strip.is_on(3)
+
+
+def test_what_failed_ends_with_1_and_says_why(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.command}", "stomith_retries = 0")
+    strip.set("fail-off", "1")
+    code, out, err = node.mosha("stomith", "off", "3")
+    assert code == 1
+    assert out == "level 1 strip: off 3: failed: exit 1: strip: no answer\n"
+    assert err == "node 3 is NOT off for certain\n"
+    strip.set("fail-status", "9")
+    assert node.mosha("stomith", "status", "3")[0] == 1
+    strip.set("fail-on", "9")
+    assert node.mosha("stomith", "on", "3")[0] == 1
+
+
+def test_list_and_test(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.command}")
+    assert node.mosha("stomith", "list")[:2] == (0, "level 1 strip: list: ok: 1\n2\n3\n")
+    code, out, _ = node.mosha("stomith", "test")
+    assert code == 0
+    assert out.splitlines()[-4:] == [
+        "level 1 strip: status 1: on: on", "level 1 strip: status 2: on: on", "level 1 strip: status 3: on: on",
+        "every device answers"]
+    strip.set("fail-status", "1")
+    code, out, err = node.mosha("stomith", "test", "2")
+    assert (code, err) == (1, "not every device can be relied on\n")
+    assert not any(call.startswith(("off", "on")) for call in strip.calls)
+
+
+def test_history(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.agent}", "stomith_retries = 0")
+    assert node.mosha("stomith", "history") == (0, "", "")
+    node.mosha("stomith", "off", "3")
+    strip.set("talks")
+    strip.set("fail-off", "1")
+    node.mosha("stomith", "off", "2")
+    lines = node.mosha("stomith", "history")[1].splitlines()
+    assert len(lines) == 3
+    assert "operator  level 1 fence_strip: off 3: ok in " in lines[0]
+    assert "off 2: FAILED in " in lines[2]
+    assert lines[2].endswith("exit 1: logging in with *** strip: no answer")
+    (last,) = map(json.loads, node.mosha("stomith", "history", "--json", "--lines", "1")[1].splitlines())
+    assert (last["node"], last["action"], last["ok"], last["code"]) == (2, "off", False, 1)
+    (node.var / "stomith.log").write_text(json.dumps({**last, "seconds": "long"}) + "\n")
+    assert node.mosha("stomith", "history")[1].startswith("not understood: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("off", "3"), "no `stomith` is configured"), (("on", "3"), "no `stomith`"), (("status", "3"), "no `stomith`"),
+        (("list",), "no `stomith`"), (("test",), "no `stomith`"), ((), "usage"), (("off",), "usage"),
+        (("off", "0"), "a node number from 1 to 65535"), (("melt", "3"), "invalid choice"),
+    ],
+)
+def test_a_wrong_call_ends_with_2(node: Node, arguments: tuple[str, ...], reason: str) -> None:
+    code, out, err = node.mosha("stomith", *arguments)
+    assert (code, out) == (2, "")
+    assert reason in err
+
+
+def test_a_test_without_a_map_needs_a_node(node: Node, strip: Strip) -> None:
+    node.conf.write_text(f"root={node.root}\nhpcbase=/nowhere\nstomith = {strip.command}\n")
+    assert "name a NODE" in node.mosha("stomith", "test")[2]
+    assert node.mosha("stomith", "test", "3")[0] == 0
+
+
+def test_check_prints_the_times(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.command}", "beat = 0.5", "lease = 2.5", "stomith_retries = 0")
+    code, out, err = node.mosha("check")
+    assert (code, err) == (0, "")
+    for line in (
+        f"{node.var}/cltab, {node.var}/hactl: ok",
+        "STOMITH level 1: strip",
+        "each device once, 10 s each, and its status is looked at",
+    ):
+        assert line in out.splitlines()
+    times = {line[:22].strip(): line[24:].split() for line in out.splitlines() if " s  " in line}
+    assert times["detection"][:7] == ["H", "+", "S", "+", "E", "1.420", "s"]
+    assert times["overlap"][:3] == ["0", "0.000", "s"]
+    bounds = {bound["name"]: bound["s"] for bound in node.check()["bounds"]}
+    assert set(bounds) == set(times)
+    assert bounds["failover, STOMITH"] == 1.67
+    assert bounds["failover, no STOMITH"] == pytest.approx(0.5 + 2.5 * 1.01 / 0.99 + 0.125, abs=0.001)
+    assert bounds["shot"] > 10
+
+
+def test_shorter_times_give_shorter_bounds_and_no_stomith_none(node: Node) -> None:
+    node.configure("beat = 0.1", "lease = 0.5")
+    page = node.check()
+    bounds = {bound["name"]: bound["s"] for bound in page["bounds"]}
+    assert bounds["failover, no STOMITH"] < 0.75
+    assert "failover, STOMITH" not in bounds
+    assert "shot" not in bounds
+    assert page["ok"]
+    assert any("no STOMITH" in warning for warning in page["warnings"])
+
+
+def test_check_finds_what_is_wrong_with_the_devices(node: Node, strip: Strip) -> None:
+    node.configure(
+        "stomith = /nowhere/device %a %n", f"stomith.2 = {strip.agent} plugs=1:1;3:3 && /bin/true",
+    )
+    node.conf.chmod(0o644)
+    code, _, err = node.mosha("check")
+    assert code == 1
+    assert err.splitlines() == [
+        "stomith level 1, device: /nowhere/device is not there, or cannot be executed",
+        "stomith level 2, fence_strip: no plug is given for node 2",
+        "warning: stomith level 2, true: can only switch off, so it cannot be tested (no %a in the command)",
+        f"warning: {node.conf} contains a secret and can be read by others: chmod 600 {node.conf}",
+    ]
+    assert strip.calls == [], "nothing is asked"
+
+
+def test_check_of_files_is_about_these_only(node: Node) -> None:
+    code, out, err = node.mosha("check", str(node.var / "hactl"))
+    assert (code, out, err) == (0, f"{node.var}/hactl: ok\n", "")
+    (node.var / "cltab").write_text("web:web-run:start:respwan:true\n")
+    code, out, err = node.mosha("check", str(node.var / "cltab"), str(node.root / "hactl"))
+    assert code == 1
+    assert err.startswith(f"{node.var}/cltab:1: ")
+    assert f"{node.root}/hactl: No such file" in err
+
+
+def test_a_bad_configuration_is_refused_with_its_line(node: Node) -> None:
+    node.configure("stomith = fence:x ip=a plug=1 password=geheim")
+    for command in ("check", "stomith"):
+        code, out, err = node.mosha(command, *(["list"] if command == "stomith" else []))
+        assert (code, out) == (2, "")
+        assert err.startswith(f"{node.conf}:3: x would do the same for every node")
+        assert "geheim" not in err
