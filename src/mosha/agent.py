@@ -164,6 +164,8 @@ class Agent:
             self._beats += 1
             self._watch(now)
             self._look_at_tables(now)
+            if self.voter is not None:
+                self.voter.obey(now)
             if self._beats % CLEAN_BEATS == 0 and self.voter is not None and self.ownership.quorate(now):
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_CHECK_BEATS == 0:
@@ -318,7 +320,6 @@ class Agent:
         records = {**self._records, self.me: self._said}
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
-        page["voter"] = self.voter.marker.state if self.voter else None
         text = json.dumps(page)
         stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
         self._write(status.TWIN, f"{text[:-1]}, {stamp[1:]}\n")

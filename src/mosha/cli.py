@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Callable
 
-from mosha import __version__, check, config, status
+from mosha import __version__, check, config, status, voters
 from mosha.lives import AlreadyRuns
 from mosha.platform import linux, machine, openmosix
 from mosha.resources import ip
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.set_defaults(command=_status)
     check.add_to(commands)
     stomith.add_to(commands)
+    voters.add_to(commands)
     commands.add_parser("ip", help="hold a virtual IP address while it runs", add_help=False)
     return parser
 

@@ -25,7 +25,10 @@ def page(
         "node": ownership.node,
         "identity": ownership.identity,
         "era": ownership.era,
-        "voters": sorted(ownership.voters),
+        "voters": [
+            {"id": voter, "state": seen.state if seen else "unknown", "era": seen.era if seen else None}
+            for voter, seen in ownership.markers().items()
+        ],
         "quorum": ownership.quorate(now),
         "beat": ownership.timing.beat_s,
         "nodes": [

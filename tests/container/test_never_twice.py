@@ -26,10 +26,11 @@ THAW_S = 0.05
 """How long a whole node that was frozen may run on after its thaw, where nobody shoots it."""
 
 
-@pytest.fixture(scope="module", params=[
-    pytest.param(True, id="stomith", marks=pytest.mark.xdist_group("twice-stomith")),
-    pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lease")),
-])
+STOMITH = pytest.param(True, id="stomith", marks=pytest.mark.xdist_group("twice-stomith"))
+LEASE = pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lease"))
+
+
+@pytest.fixture(scope="module", params=[STOMITH, LEASE])
 def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> Iterator[Arena]:
     lab = Lab(client, f"t-twice-{uuid.uuid4().hex[:6]}")
     groups = ("tick", "orphans") if request.param else ("tick", "orphans", "deaf")
@@ -47,13 +48,6 @@ def arena(one_arena: Arena) -> Iterator[Arena]:
     one_arena.settle()
     yield one_arena
     one_arena.faults.end()
-
-
-@pytest.fixture
-def lease_arena(arena: Arena) -> Arena:
-    if arena.stomith:
-        pytest.skip("only without STOMITH")
-    return arena
 
 
 # -- nodes ---------------------------------------------------------------------------------------------
@@ -156,16 +150,17 @@ def test_the_service_stands_still(arena: Arena) -> None:
     arena.judge()
 
 
-def test_a_service_that_ignores_the_signals_to_end(lease_arena: Arena) -> None:
+@pytest.mark.parametrize("one_arena", [LEASE], indirect=True)
+def test_a_service_that_ignores_the_signals_to_end(arena: Arena) -> None:
     """A stop in order waits for KILL; a lapse kills at once."""
-    before = lease_arena.life("deaf")
-    lease_arena.faults.restart_agent(before.node)
-    before = lease_arena.wait_again(before)
-    lease_arena.settle()
-    before = lease_arena.life("deaf")
-    lease_arena.faults.cut(lease_arena.around(before.node))
-    lease_arena.wait_elsewhere("deaf", before.node)
-    lease_arena.judge()
+    before = arena.life("deaf")
+    arena.faults.restart_agent(before.node)
+    before = arena.wait_again(before)
+    arena.settle()
+    before = arena.life("deaf")
+    arena.faults.cut(arena.around(before.node))
+    arena.wait_elsewhere("deaf", before.node)
+    arena.judge()
 
 
 def test_a_compound_command_leaves_orphans(arena: Arena) -> None:

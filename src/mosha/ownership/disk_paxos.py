@@ -25,6 +25,7 @@ from mosha.ownership.ballot import DECIDED, GOES_ON, OVER, Ballot
 from mosha.ownership.journal import Commit, Dead, Fact, Released
 from mosha.ownership.lease import Lease
 from mosha.ownership.link import Due, Link, Reply, Request, Spread, has_expired
+from mosha.ownership.marker import Marker
 from mosha.ownership.records import Records, Register
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import Seen, Voter
@@ -188,6 +189,11 @@ class DiskPaxos:
             return False
         windows = [link.window(node) for link in self._links.values()]
         return has_expired(windows, self.quorum, self.timing.expiry_s, seen)
+
+    def markers(self) -> dict[int, Marker | None]:
+        """What every voter last said of itself; None for one that was not heard since it was asked last."""
+        seen = {voter: self._seen.get(voter) for voter in sorted(self.voters)}
+        return {voter: one.marker if one is not None else None for voter, one in seen.items()}
 
     def identities_of(self, node: int) -> tuple[str, ...]:
         """All identities of the node that are known and not known to be dead (R15)."""

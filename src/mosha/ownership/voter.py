@@ -10,12 +10,15 @@ Rules (R16 to R19):
 3. A full voter that sees another full in a later era recovers too: it was left out.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
    a later life than its own disk remembers (the disk was not rolled back, as far as that can tell).
-5. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
+5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
+   that this disk came from a backup: then its voter has forgotten.
+6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names. It is used once.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
@@ -26,6 +29,8 @@ from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.platform.world import Store
 
 FOUNDED = "founded"
+ORDER = "order"                  # an operator's word: see mosha.voters
+ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 64
 COPY_BYTES_MAX = 65536
 
@@ -51,6 +56,7 @@ class Voter:
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
         self._copied_era = ""
+        self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self._log: list[str] = []
         self.marker = self._begin()
 
@@ -116,6 +122,31 @@ class Voter:
         """When :meth:`step` has something to do without news."""
         return self._ready_at if self.marker.state == RECOVERING and now < self._ready_at else float("inf")
 
+    def obey(self, now: float) -> None:
+        """Carry an operator's order out, if there is one (rule 5)."""
+        content = self._store.read(ORDER, ORDER_BYTES_MAX)
+        if content is None:
+            return
+        self._store.remove(ORDER)
+        try:
+            order = json.loads(content)
+            if order["do"] == "forget":
+                self._forget(now, "an operator said that this disk was restored", self._nonce())
+            elif order["do"] == "found":
+                self._set_gone(frozenset(map(int, order["without"])))
+        except (ValueError, TypeError, KeyError):
+            self._log.append(f"not an order: {content[:80]!r}")
+
+    def _set_gone(self, gone: frozenset[int]) -> None:
+        if self.marker.state != RECOVERING:
+            self._log.append("refused to found an era: this voter counts")
+        elif len(self._voters - gone) < self._quorum or self._me in gone or not gone <= self._voters:
+            there = f"{self._quorum} of {sorted(self._voters)} must be there, this one among them"
+            self._log.append(f"refused to found an era without {sorted(gone)}: {there}")
+        else:
+            self._gone = gone
+            self._log.append(f"an operator said that voters {sorted(gone)} are gone")
+
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _others(self) -> list[int]:
@@ -150,7 +181,7 @@ class Voter:
         elif full:
             if len(self._copied) >= self._quorum and era == self._copied_era:
                 self._take_copies()
-        elif len(fresh) == len(self._others()) and all(self._is_settled(m) for m in fresh.values()):
+        elif fresh.keys() >= set(self._others()) - self._gone and all(self._is_settled(m) for m in fresh.values()):
             recovering = [v for v, m in fresh.items() if m.state == RECOVERING]
             if self._me < min(recovering, default=self._me + 1):
                 self._found([self.marker, *fresh.values()])

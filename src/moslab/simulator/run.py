@@ -20,7 +20,7 @@ CALLS_PER_NODE_S_MAX = 20_000
 SLICE_S = 0.5                    # in which the liveness phase is looked at
 STEADY_S = 2.0                   # that everything must have run before it ends
 SETTLE_S = 20.0                  # for the tables, which may stay in conflict
-FILES_MAX = 100
+FILES_MAX, FILES_PER_NODE_MAX = 64, 16
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _close(cluster: Cluster) -> None:
             if member.runs:
                 member.record_end(float("inf"))
         history.files[node.number] = len(node.disk.files)
-    history.files_max = FILES_MAX
+    history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(cluster.numbers)
     for table in sorted(TABLES):
         history.final[table] = [cluster.edit_of(number, table) for number in cluster.numbers]
     cluster.history.close(now)

@@ -143,7 +143,7 @@ def test_one_of_three_alone_starts_nothing_and_asks_at_a_bounded_rate(founded: b
     world.pass_time(60)
     assert not world.leashes
     assert page(world)["quorum"] is False
-    assert page(world)["voter"] == ("full" if founded else "recovering")
+    assert page(world)["voters"][0]["state"] == ("full" if founded else "recovering")
     assert [node["state"] for node in page(world)["nodes"]] == ["up", "down", "down"]
     asked = sum(key != 1 for _, key, task in world.asked if task == "mark")
     assert 60 <= asked <= 2 * 60 / world.agent.timing.turn_s

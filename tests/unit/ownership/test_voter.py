@@ -331,3 +331,50 @@ def test_another_configuration_begins_as_one_that_has_forgotten() -> None:
         scene.see(voter, RECOVERING, configuration="d")
     assert scene.step() == FULL
     assert marker.number_of(scene.voter.era) > marker.number_of(ERA)
+
+
+# ---- an operator's word -------------------------------------------------------------------------------------------
+
+
+def order(scene: Scene, content: bytes) -> list[str]:
+    scene.store.replace(voters.ORDER, content)
+    scene.voter.obey(scene.now)
+    assert voters.ORDER not in scene.store.files, "an order is carried out once"
+    return scene.voter.take_log()
+
+
+def test_an_operator_may_say_that_a_voter_is_gone() -> None:
+    scene = Scene()
+    scene.step(W)
+    scene.see(2, RECOVERING, "")
+    assert scene.step(1.0) == RECOVERING, "voter 3 is not there"
+    order(scene, b'{"do": "found", "without": [3]}')
+    scene.see(2, RECOVERING, "")
+    assert scene.step(1.0) == FULL
+    assert "life 2" in scene.voter.marker.invited
+
+
+@pytest.mark.parametrize("without", [b"[2, 3]", b"[1]", b"[4]"])
+def test_an_era_is_not_founded_without_a_quorum_or_by_one_that_is_gone(without: bytes) -> None:
+    scene = Scene()
+    scene.step(W)
+    assert "refused" in order(scene, b'{"do": "found", "without": ' + without + b"}")[-1]
+    assert scene.step(1.0) == RECOVERING
+
+
+def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    life = scene.voter.marker.life
+    assert "refused" in order(scene, b'{"do": "found", "without": [3]}')[-1]
+    order(scene, b'{"do": "forget"}')
+    assert scene.voter.marker.state == RECOVERING
+    assert scene.voter.marker.life != life
+    assert scene.step(W / 2) == RECOVERING
+
+
+@pytest.mark.parametrize("content", [b"", b"found", b"[]", b'{"do": "found"}', b'{"do": "found", "without": ["x"]}'])
+def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
+    scene = Scene()
+    before = scene.voter.marker
+    assert "not an order" in order(scene, content)[-1]
+    assert scene.voter.marker == before
