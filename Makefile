@@ -10,7 +10,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit check coverage bench-up bench-failover wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants coverage bench-up bench-failover wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -56,6 +56,9 @@ check: .venv/.dev ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+mutants: .venv/.dev ## does the simulator catch each mutant, after how many schedules? (MUTANTS='name …' BUDGET=n)
+	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(MUTANTS)
 
 coverage: .venv/.dev ## all tests, counting subprocesses and the code in containers: out/coverage/
 	ci/coverage $(T)

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 MAP_LIMIT_S = 10.0
 MAP_CHECK_BEATS = 8
 CLEAN_BEATS = 20
+SHOW_BEATS = 2               # the page is written anew this often without news; status.STALE_BEATS is longer
 CLOCKS_APART_S = 0.001       # a look at two clocks is not one instant
 FETCH_LIMIT_S = 10.0
 STOP_LIMIT_S = 40.0          # for the groups to stop in order when the agent is told to end
@@ -123,7 +124,7 @@ class Agent:
         self.voters = self.config.voters_of(nodes)
         number = self._number()
         self.voter = None if me not in self.voters else Voter(
-            me, self.voters, configuration(self.voters, self.timing), self.timing.recovery_s, self._world.var,
+            me, self.voters, configuration(self.voters, self.timing), self.timing, self._world.var,
             self._boot, number, now, self._world.nonce, self._world.wall,
         )
         var = self._world.var, self.config.var
@@ -231,7 +232,7 @@ class Agent:
 
     def _heard(self, node: int, wanted: tuple[str, int], text: Any, error: OSError | None) -> None:
         self._reading.discard(node)
-        said = None if error else record.decode(text.encode("latin-1"))
+        said = None if error else record.decode(text)
         if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
             return
         self._read[node] = wanted
@@ -284,12 +285,14 @@ class Agent:
 
         def taken(content: Any, error: OSError | None) -> None:
             self._fetching.discard(replica.name)
-            if error is None:
+            if error is not None:
+                replica.refused(node)
+            else:
                 self._news = True
-                for line in replica.take(node, content.encode("latin-1").decode("utf-8", "surrogateescape")):
+                for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
                     log.info("%s", line)
 
-        self._world.submit(node, "fetch", [replica.name], FETCH_LIMIT_S, taken)
+        self._world.submit(node, "fetch", [replica.good], FETCH_LIMIT_S, taken)
 
     # ---- what this node says ----------------------------------------------------------------------------------
 
@@ -311,7 +314,7 @@ class Agent:
             self.ownership.new_revision(at_once=bool(self._leaving))
             block = record.encode({**said, "revision": self.ownership.revision})
             self._world.var.write(record.NAME, block)
-        elif not beat_due:
+        elif not beat_due or self._beats % SHOW_BEATS:
             return
         self._show(now)
 

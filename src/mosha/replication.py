@@ -52,10 +52,12 @@ class Replica(Generic[T]):
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
         self._store, self._parse = store, parse
-        self._path, self._good = f"{directory}/{name}", f"{name}.good"
+        self._path = f"{directory}/{name}"
+        self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
         self._checksum = ""                          # of the content that `table` was read from
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
+        self._refusing: set[int] = set()
         self._reported: frozenset[str] = frozenset()
         self._looked = False
         self._read_version()
@@ -82,7 +84,15 @@ class Replica(Generic[T]):
         if version.checksum == self._checksum:
             self._number(version)                    # the same content was numbered elsewhere
             return None
-        return next(node for node, other in self._others.items() if other == version)
+        sources = [node for node, other in self._others.items() if other == version]
+        willing = [node for node in sources if node not in self._refusing]
+        if not willing:
+            self._refusing.clear()                   # all of them once more
+        return (willing or sources)[0]
+
+    def refused(self, node: int) -> None:
+        """The node did not give the version that it says it has; others are asked first."""
+        self._refusing.add(node)
 
     def look(self, may_number: bool) -> list[str]:
         """Read the local file, take an edit up; returns what is to be logged. ``may_number``: see rule 1."""
@@ -121,7 +131,8 @@ class Replica(Generic[T]):
         version = self._others[node]
         content = text.encode("utf-8", "surrogateescape")
         if _checksum(content) != version.checksum:
-            return []                                # it changed meanwhile; the next record tells
+            self.refused(node)                       # it changed meanwhile, or somebody spoilt it
+            return []
         try:
             table = self._parse(text, f"{self.name} of node {node}")
         except TableErrors as errors:
@@ -137,7 +148,7 @@ class Replica(Generic[T]):
 
     def _load(self, table: T, content: bytes) -> None:
         self._take_up(table, content)
-        self._store.replace(self._good, content, durable=True)
+        self._store.replace(self.good, content, durable=True)
 
     def _take_up(self, table: T, content: bytes) -> None:
         self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
@@ -145,9 +156,9 @@ class Replica(Generic[T]):
     def _load_good(self) -> None:
         """Begin with what an earlier life had in force, if it left a whole copy of that version."""
         try:
-            content = self._content(self._good)
+            content = self._content(self.good)
             if _checksum(content) == self.version.checksum:
-                self._take_up(self._parse(_text(content), self._good), content)
+                self._take_up(self._parse(_text(content), self.good), content)
         except (OSError, TableErrors):
             pass
 

@@ -80,7 +80,11 @@ class Timing:
     @property
     def recovery_s(self) -> float:
         """A voter that forgot waits this long before it counts again (W)."""
-        return F * max(self.lease_s, self.ballot_limit_s) + self.op_limit_s
+        return self.recovery_of(self.lease_s)
+
+    def recovery_of(self, lease_s: float) -> float:
+        """W, where leases of that length may still be in force."""
+        return F * max(lease_s, self.ballot_limit_s) + self.op_limit_s
 
     @property
     def kill_margin_s(self) -> float:

@@ -323,16 +323,16 @@ class DiskPaxos:
         return Call(voter, task, arguments, self.timing.op_limit_s, done)
 
     def _marked(self, voter: int, began: float) -> Take:
-        def take(_: float, result: str) -> bool:
-            news = self._see(voter, Seen(marker.decode(result.encode("latin-1")), began))
+        def take(_: float, result: bytes) -> bool:
+            news = self._see(voter, Seen(marker.decode(result), began))
             return news or not self.era or self._voter is not None
 
         return take
 
     @staticmethod
     def _peeked(own: Voter, voter: int) -> Take:
-        def take(_: float, result: str) -> bool:
-            own.peeked(voter, result.encode("latin-1"))
+        def take(_: float, result: bytes) -> bool:
+            own.peeked(voter, result)
             return True
 
         return take
@@ -340,7 +340,7 @@ class DiskPaxos:
     @staticmethod
     def _copied(own: Voter, voter: int, era: str) -> Take:
         def take(_: float, result: list[Any]) -> bool:
-            own.copied(voter, era, result[1], marker.decode(result[0].encode("latin-1")))
+            own.copied(voter, era, result[1], marker.decode(result[0]))
             return True
 
         return take

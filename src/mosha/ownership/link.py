@@ -94,9 +94,10 @@ class Link:
         self._generation = self._offset = self._counter = 0
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
-        self._marker_bytes = self._life = ""         # as last read; of the voter when it last counted
+        self._marker_bytes = b""                     # as last read
+        self._life = ""                              # of the voter, when it last counted
         self._is_doubtful = False                    # the latest exchange failed
-        self._chunks: dict[int, str] = {}
+        self._chunks: dict[int, bytes] = {}
         self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
         self._since: dict[int, float] = {}           # node -> first counted read that saw its slot as it is
         self._read_at: dict[int, float] = {}         # slot file -> start of the latest counted read
@@ -119,7 +120,7 @@ class Link:
 
     def request(self, now: float, revision: int, chunks: Iterable[int]) -> Request:
         """The next exchange; ``revision`` is of this node's own record."""
-        appended, data = ((), "") if self._is_doubtful else self._take()
+        appended, data = ((), b"") if self._is_doubtful else self._take()
         writes = self.wants_beat or bool(appended)
         if appended and self._offset > JOURNAL_BYTES_MAX:
             self._generation, self._offset = self._generation + 1, 0
@@ -132,7 +133,7 @@ class Link:
             content = slot.encode(
                 Slot(self._identity, self._counter, self._offset + len(data), self._generation, revision)
             )
-            slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content.decode("latin-1")]
+            slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
         tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX]]
         names = [slot.file_name(self.era, index) for index in chunks]
@@ -140,10 +141,10 @@ class Link:
         self.is_busy, self.wants_beat, self.wants_poll, self.wants_all = True, False, False, False
         return Request(now, arguments, appended, len(data), writes, reads_all)
 
-    def _take(self) -> tuple[tuple[Pending, ...], str]:
+    def _take(self) -> tuple[tuple[Pending, ...], bytes]:
         """What waits, as far as it is still of use and fits: facts, then blocks."""
         taken: list[Pending] = []
-        lines: list[str] = []
+        lines: list[bytes] = []
         size = 0
         waiting, self._waiting = self._waiting, deque()
         for pending in sorted(waiting, key=lambda one: isinstance(one, Due)):
@@ -152,14 +153,14 @@ class Link:
                     continue
             elif not self._is_useful(pending.fact):
                 continue
-            line = journal.encode(pending.fact if isinstance(pending, Spread) else pending.block).decode("latin-1")
+            line = journal.encode(pending.fact if isinstance(pending, Spread) else pending.block)
             if size + len(line) > APPEND_BYTES_MAX:
                 self._waiting.append(pending)
                 continue
             taken.append(pending)
             lines.append(line)
             size += len(line)
-        return tuple(taken), "".join(lines)
+        return tuple(taken), b"".join(lines)
 
     # ---- what came back ---------------------------------------------------------------------------------------
 
@@ -186,10 +187,10 @@ class Link:
             self._slots(now, request.began, name, data, found)
         return found
 
-    def _counts(self, now: float, request: Request, data: str) -> bool:
+    def _counts(self, now: float, request: Request, data: bytes) -> bool:
         if data != self._marker_bytes:
             self._marker_bytes = data
-            self.marker = marker.decode(data.encode("latin-1"))
+            self.marker = marker.decode(data)
             self._chunks, self._since, self._read_at = {}, {}, {}
         seen = self.marker
         return (
@@ -206,7 +207,7 @@ class Link:
         self._known, self._tails = {}, {}            # its copies may have the names of other ones
         return True
 
-    def _slots(self, now: float, began: float, name: str, data: str, into: Reply) -> None:
+    def _slots(self, now: float, began: float, name: str, data: bytes, into: Reply) -> None:
         index = int(name.rpartition(".")[2])
         before = self._chunks.get(index)
         self._read_at[index] = began
@@ -216,7 +217,7 @@ class Link:
         for place in range(slot.PER_FILE):
             at = place * slot.BYTES
             content = data[at : at + slot.BYTES]
-            old = "" if before is None else before[at : at + slot.BYTES]
+            old = b"" if before is None else before[at : at + slot.BYTES]
             if before is not None and content == old:
                 continue
             node = index * slot.PER_FILE + place
@@ -224,7 +225,7 @@ class Link:
             if node not in self._torn and slot.only_beats(old, content):
                 into.beating.append(node)
                 continue
-            found = slot.decode(content.encode("latin-1"))
+            found = slot.decode(content)
             if found is None:
                 self._torn.add(node)
             else:
@@ -238,12 +239,12 @@ class Link:
         if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
             self._tails[name] = None
 
-    def _entries(self, name: str, data: str) -> list[tuple[Entry, str]]:
+    def _entries(self, name: str, data: bytes) -> list[tuple[Entry, str]]:
         self._tails.pop(name, None)
         writer = journal.writer_of(name, self.era)
         if writer is None:
             return []
-        entries, used = journal.decode(data.encode("latin-1"))
+        entries, used = journal.decode(data)
         self._known[name] = self._known.get(name, 0) + used
         return [(entry, writer) for entry in entries]
 

@@ -21,7 +21,8 @@ _ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
 
 
 class Marker(NamedTuple):
-    """``invited``: the lives that a founding asks to begin its era with it, whole and empty."""
+    """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the longest lease
+    that an operation on this voter may still carry."""
 
     state: str
     era: str
@@ -29,6 +30,7 @@ class Marker(NamedTuple):
     configuration: str
     boot: str
     invited: tuple[str, ...] = ()
+    lease_s: float = 0.0
 
 
 def encode(marker: Marker) -> bytes:
@@ -42,12 +44,13 @@ def decode(data: bytes) -> Marker | None:
     if line[:9] != b"%08x " % zlib.crc32(line[9:]):
         return None
     try:
-        state, era, life, configuration, boot, invited = json.loads(line[9:])
+        state, era, life, configuration, boot, invited, lease_s = json.loads(line[9:])
+        found = Marker(state, era, life, configuration, boot, tuple(invited), float(lease_s))
     except (ValueError, TypeError):
         return None
     if state not in (FULL, RECOVERING, REJOINING) or (era and not is_era(era)):
         return None
-    return Marker(state, era, life, configuration, boot, tuple(invited))
+    return found
 
 
 def is_era(text: str) -> bool:

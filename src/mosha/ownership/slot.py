@@ -68,6 +68,6 @@ def file_name(era: str, index: int) -> str:
     return f"{era}.slots.{index}"
 
 
-def only_beats(before: str, after: str) -> bool:
-    """Whether two contents, as Latin-1, differ in the counter only. A torn one may look so: a sign of life."""
-    return before[:24] == after[:24] and before[32:42] == after[32:42] and before[:2] == "MS"
+def only_beats(before: bytes, after: bytes) -> bool:
+    """Whether two contents differ in the counter only. A torn one may look so: a sign of life."""
+    return before[:24] == after[:24] and before[32:42] == after[32:42] and before[:2] == _MAGIC

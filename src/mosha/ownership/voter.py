@@ -3,7 +3,8 @@
 Rules (R16 to R19):
 
 1. A voter without a whole marker has forgotten: it is *recovering*. It accepts what is written and counts for nobody.
-   It waits W from there on, and only then looks at the others' markers.
+   It waits W from there on, and only then looks at the others' markers; so does one whose configuration has changed,
+   with W of the longer lease, as the old one may still hang on what it counted (R20).
 2. (a) Q others are full in one era: it copies everything that they hold, and is full. (b) A founding invites its life:
    it is full, and empty. (c) Fewer than Q are full anywhere, every other voter is there, and this is the lowest that
    recovers: it founds an era, and invites all lives. Else it looks again.
@@ -27,6 +28,7 @@ from mosha.ownership import identity as identities
 from mosha.ownership import journal, marker, slot
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.platform.world import Store
+from mosha.timing import Timing
 
 FOUNDED = "founded"
 ORDER = "order"                  # an operator's word: see mosha.voters
@@ -46,29 +48,35 @@ class Voter:
     """``number``: of the life before this one, by this disk. ``nonce`` and ``wall`` are asked when one is needed."""
 
     def __init__(
-        self, me: int, voters: frozenset[int], configuration: str, recovery_s: float, store: Store, boot: str,
+        self, me: int, voters: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
         number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float],
     ) -> None:
-        self._me, self._voters, self._configuration, self._recovery_s = me, voters, configuration, recovery_s
+        self._me, self._voters, self._configuration, self._timing = me, voters, configuration, timing
         self._quorum = len(voters) // 2 + 1
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
-        self._ready_at = now + recovery_s
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
         self._copied_era = ""
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self._log: list[str] = []
         self.marker = self._begin()
+        self._ready_at = now + self._wait_s()
+
+    def _wait_s(self) -> float:
+        """W, of the longest lease that may still hang on what this voter forgets (R20)."""
+        return self._timing.recovery_of(max(self._timing.lease_s, self.marker.lease_s))
 
     def _begin(self) -> Marker:
         found = marker.decode(self._store.read(marker.NAME, marker.BYTES_MAX) or b"")
         founded = (self._store.read(FOUNDED, FOUNDED_BYTES_MAX) or b"").decode("ascii", "replace").strip()
+        lease_s = self._timing.lease_s
+        new = Marker(FULL, founded, "", self._configuration, self._boot, (), lease_s)
         if found is None and marker.is_era(founded):
-            found = self._mark(Marker(FULL, founded, self._nonce(), self._configuration, self._boot))
+            found = self._mark(new._replace(life=self._nonce()))
         elif found is None or found.configuration != self._configuration:
-            self._log.append(f"no marker of this configuration: this voter counts again in {self._recovery_s:.1f} s")
-            era = found.era if found else ""
-            found = self._mark(Marker(RECOVERING, era, self._nonce(), self._configuration, self._boot))
+            era, longest_s = (found.era, max(lease_s, found.lease_s)) if found else ("", lease_s)
+            found = self._mark(new._replace(state=RECOVERING, era=era, life=self._nonce(), lease_s=longest_s))
+            self._log.append(f"no marker of this configuration: this voter counts again in {self._wait_s():.1f} s")
         elif found.state == FULL and (found.boot != self._boot or not self._boot):
             found = self._mark(found._replace(state=REJOINING, boot=self._boot))
         if founded:
@@ -164,8 +172,8 @@ class Voter:
                 self._mark(self.marker._replace(state=FULL))
 
     def _forget(self, now: float, why: str, life: str) -> None:
-        self._log.append(f"{why}: this voter counts again in {self._recovery_s:.1f} s at the earliest")
-        self._ready_at = now + self._recovery_s
+        self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
+        self._ready_at = now + self._wait_s()
         self._mark(self.marker._replace(state=RECOVERING, life=life, invited=()))
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
@@ -209,7 +217,7 @@ class Voter:
         lines: dict[str, dict[bytes, None]] = {}
         for _, journals in sorted(self._copied.items()):
             for name, data in journals:
-                entries, _ = journal.decode(data.encode("latin-1"))
+                entries, _ = journal.decode(data)
                 writer = journal.writer_of(name, self._copied_era)
                 if writer is not None:
                     lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
@@ -234,7 +242,9 @@ class Voter:
             if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
                 self._store.remove(name)
         self._log.append(f"voter of era {era}: {how}")
-        self._mark(self.marker._replace(state=FULL, era=era, boot=self._boot, invited=invited))
+        self._mark(self.marker._replace(
+            state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s
+        ))
 
     def _mark(self, new: Marker) -> Marker:
         self._store.replace(marker.NAME, marker.encode(new), durable=True)

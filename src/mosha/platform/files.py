@@ -49,13 +49,12 @@ class Files:
         if kind == "list":
             return sorted(os.listdir(self._directory(node)))
         if kind == "pread":
-            return self._read(node, name, *arguments).decode("latin-1")
+            return self._read(node, name, *arguments)
         fd = self._open(node, name, os.O_RDWR | os.O_CREAT)
         if kind == "sync":
             os.fsync(fd)
             return None
-        offset, data = arguments
-        content = data.encode("latin-1")
+        offset, content = arguments
         self._has_written = True
         if os.pwrite(fd, content, offset) != len(content):
             raise OSError(errno.EIO, f"short write of {name}")

@@ -1,7 +1,7 @@
 """What is done on one node's directory, as plans: generators that yield file steps and return a result.
 
 A worker carries the steps out with system calls (:mod:`mosha.platform.files`), the simulator on its model of a disk, so
-both run the same code. Contents are text of Latin-1, one character a byte, as they go through JSON.
+both run the same code. Contents are bytes.
 
 ==========================================  ===============================================================
 step                                        result; OSError is thrown into the plan
@@ -85,16 +85,16 @@ def _read(name: str, offset: int, length: int) -> Plan:
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise
-        return ""
+        return b""
 
 
 def _whole(name: str) -> Plan:
-    parts: list[str] = []
+    parts: list[bytes] = []
     size = 0
     while size <= FILE_BYTES_MAX:
         part = yield ("pread", name, size, journal.READ_MAX)
         if not part:
-            return "".join(parts)
+            return b"".join(parts)
         parts.append(part)
         size += len(part)
     raise OSError(errno.EFBIG, f"{name} is over {FILE_BYTES_MAX} bytes")

@@ -18,7 +18,7 @@ Rules:
 from __future__ import annotations
 
 import errno
-import json
+import marshal
 import os
 import selectors
 import signal
@@ -89,7 +89,7 @@ class Workers:
         if worker is None or len(worker.queue) >= QUEUE_MAX:
             self._failed.append((answer, OSError(errno.EAGAIN, "no worker is free")))
             return
-        body = json.dumps([task, arguments]).encode()
+        body = marshal.dumps([task, arguments])
         worker.queue.append(_Job(_LENGTH.pack(len(body)) + body, limit_s, answer))
         if worker.deadline is None:
             self._send(worker)
@@ -157,7 +157,7 @@ class Workers:
         worker.deadline = None
         if worker.queue:
             self._send(worker)
-        result, error = json.loads(frame)
+        result, error = marshal.loads(frame)
         job.answer(result, OSError(*error) if error else None)
 
     def _lose(self, worker: _Worker, error: OSError) -> None:
@@ -213,7 +213,7 @@ def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
             received += data
             frame = _take_frame(received)
             if frame is not None:
-                body = json.dumps(_run(tasks, *json.loads(frame))).encode()
+                body = marshal.dumps(_run(tasks, *marshal.loads(frame)))
                 theirs.sendall(_LENGTH.pack(len(body)) + body)
     finally:
         os._exit(0)

@@ -220,10 +220,12 @@ def _edit(scene: _Scene) -> Fault:
 
 
 def _config(scene: _Scene) -> Fault:
-    lease = f"{scene.lease_s * 1.5:g}"
+    longer = {"lease": f"{scene.lease_s * 1.5:g}"}
+    shorter = {"beat": "0.05", "lease": "0.25"}
+    voters = scene.plan.voters()
     return {
-        "do": "config", "whom": [scene.draw.pick(scene.numbers)], "conf": {"lease": lease},
-        "for": round(scene.draw.uniform(3.0, 12.0), 2),
+        "do": "config", "whom": voters if scene.draw.chance(0.5) else [scene.draw.pick(scene.numbers)],
+        "conf": shorter if scene.draw.chance(0.5) else longer, "for": round(scene.draw.uniform(3.0, 12.0), 2),
     }
 
 

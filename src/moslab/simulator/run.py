@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import time
 from dataclasses import dataclass, field
 
@@ -67,8 +68,9 @@ def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"))
     log.propagate = False
     log.setLevel(logging.INFO if traced else logging.CRITICAL)
     log.addHandler(handler)
-    collecting = gc.isenabled()
-    gc.disable()
+    collecting = gc.isenabled() and sys.implementation.name == "cpython"    # PyPy has no other collector
+    if collecting:
+        gc.disable()
     try:
         recovered_s = _live(cluster, began + real_s_max)
     finally:

@@ -219,7 +219,6 @@ class Tasks:
     def _tear(self, target: Node, step: tuple[Any, ...]) -> None:
         _, name, offset, data = step
         self._count("torn write")
-        data = data.encode("latin-1")
         target.disk.tear(name, offset, data, self._draw.integer(0, len(data)))
         self._kernel.at(self._kernel.now + self._draw.uniform(0.0, TEAR_MAX_S), target.disk.finish, name)
 
@@ -234,9 +233,9 @@ class Tasks:
         """One step takes effect."""
         kind, disk = step[0], target.disk
         if kind == "pread":
-            return disk.read(step[1])[step[2] : step[2] + step[3]].decode("latin-1")
+            return disk.read(step[1])[step[2] : step[2] + step[3]]
         if kind == "pwrite":
-            return target.wrote(step[1], step[2], step[3].encode("latin-1"))
+            return target.wrote(step[1], step[2], step[3])
         if kind == "sync":
             return disk.sync()
         if kind == "list":

@@ -68,11 +68,11 @@ def carry_out(files: dict[str, bytes], plan: plans.Plan) -> Any:
             elif kind == "pwrite":
                 name, offset, data = arguments
                 before = files.get(name, b"").ljust(offset, b"\0")
-                content = data.encode("latin-1")
+                content = data
                 files[name] = before[:offset] + content + before[offset + len(content) :]
             elif kind == "pread" and arguments[0] in files:
                 name, offset, length = arguments
-                result = files[name][offset : offset + length].decode("latin-1")
+                result = files[name][offset : offset + length]
             elif kind == "pread":
                 error = FileNotFoundError(errno.ENOENT, "No such file or directory")
             else:

@@ -34,7 +34,7 @@ class Disks:
                         replica.heard(other, peer.said())
                 source = replica.wanted_from()
                 if source is not None:
-                    lines += replica.take(source, (self.directories[source] / "hactl").read_text())
+                    lines += replica.take(source, (self.directories[source] / "hactl.good").read_text())
                 lines += replica.look(may_number=True)
         return lines
 
@@ -172,6 +172,20 @@ def test_a_fetched_content_with_another_checksum_is_not_taken(tmp_path: Path) ->
     assert disks.nodes[0].wanted_from() == 1
     assert disks.nodes[0].take(1, "kv stop\n") == []
     assert disks.contents()[0] == "kv start\n"
+
+
+def test_a_node_that_does_not_give_what_it_promised_is_not_asked_again_at_once(tmp_path: Path) -> None:
+    """An operator has spoilt its file, or it is cut off: another has the same version."""
+    lost = Disks(tmp_path, 1).nodes[0]
+    lost.look(may_number=False)
+    for node in (2, 3):
+        lost.heard(node, [3, "0" * 64, ""])
+    first = lost.wanted_from()
+    assert first == 2
+    assert lost.take(first, "spoilt: ::") == []
+    assert lost.wanted_from() == 3
+    lost.refused(3)
+    assert lost.wanted_from() == 2, "all of them once more"
 
 
 def test_a_torn_version_file_counts_as_none(tmp_path: Path) -> None:

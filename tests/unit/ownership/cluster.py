@@ -71,7 +71,7 @@ class Node:
         cluster = self._cluster
         if self.number in cluster.voters:
             self.voter = Voter(
-                self.number, cluster.voters, configuration(cluster.voters, cluster.timing), cluster.timing.recovery_s,
+                self.number, cluster.voters, configuration(cluster.voters, cluster.timing), cluster.timing,
                 self.disk, f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce,
                 lambda: WALL_S + cluster.now,
             )

@@ -90,10 +90,10 @@ def test_slots_do_not_overlap() -> None:
     ],
 )
 def test_a_beat_changes_the_counter_only(after: Slot, expected: bool) -> None:
-    before = slot.encode(Slot(A, 6, 100, 0, 3)).decode("latin-1")
-    assert slot.only_beats(before, slot.encode(after).decode("latin-1")) is expected
-    assert not slot.only_beats("", slot.encode(after).decode("latin-1"))
-    assert not slot.only_beats("\0" * slot.BYTES, "\0" * slot.BYTES)
+    before = slot.encode(Slot(A, 6, 100, 0, 3))
+    assert slot.only_beats(before, slot.encode(after)) is expected
+    assert not slot.only_beats(b"", slot.encode(after))
+    assert not slot.only_beats(b"\0" * slot.BYTES, b"\0" * slot.BYTES)
 
 
 # ---- journals -----------------------------------------------------------------------------------------------------

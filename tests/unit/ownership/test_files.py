@@ -54,16 +54,16 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_an_exchange_writes_and_reads(scene: Scene) -> None:
     (scene.directory / marker.NAME).write_text("full")
-    assert scene.exchange(["j", 0, "one"], ["s", 2, "\xff"]) == ["full", ["s"], ["\0\0\xff"], []]
-    assert scene.exchange(["j", 3, "two"]) == ["full", ["s"], ["\0\0\xff"], []]
+    assert scene.exchange(["j", 0, b"one"], ["s", 2, b"\xff"]) == [b"full", ["s"], [b"\0\0\xff"], []]
+    assert scene.exchange(["j", 3, b"two"]) == [b"full", ["s"], [b"\0\0\xff"], []]
     assert (scene.directory / "j").read_bytes() == b"onetwo"
 
 
 def test_what_is_not_there_reads_as_empty_and_is_found_when_it_comes(scene: Scene) -> None:
-    assert scene.mark() == ""
-    assert scene.exchange() == ["", ["s"], [""], []]
+    assert scene.mark() == b""
+    assert scene.exchange() == [b"", ["s"], [b""], []]
     (scene.directory / marker.NAME).write_text("full")
-    assert scene.mark() == "full"
+    assert scene.mark() == b"full"
 
 
 def test_journals_are_read_on_from_what_is_known(scene: Scene) -> None:
@@ -74,59 +74,59 @@ def test_journals_are_read_on_from_what_is_known(scene: Scene) -> None:
     (scene.directory / f"2-00000001.j.{identity}.0").write_text("another era")
     known = [(names[0], 4)]
     assert scene.files.carry_out(NODE, plans.exchange(None, None, [], known, ERA, []))[3] == [
-        [names[0], "456789"], [names[1], "0123456789"]
+        [names[0], b"456789"], [names[1], b"0123456789"]
     ]
-    assert scene.files.carry_out(NODE, plans.exchange(None, None, [], None, ERA, known))[3] == [[names[0], "456789"]]
-    assert scene.files.carry_out(NODE, plans.copy(ERA)) == ["", [[name, "0123456789"] for name in names]]
+    assert scene.files.carry_out(NODE, plans.exchange(None, None, [], None, ERA, known))[3] == [[names[0], b"456789"]]
+    assert scene.files.carry_out(NODE, plans.copy(ERA)) == [b"", [[name, b"0123456789"] for name in names]]
 
 
 def test_one_slot_is_looked_at_alone(scene: Scene) -> None:
     (scene.directory / f"{ERA}.slots.1").write_bytes(bytes(64) + b"x" * 64 + b"y" * 64)
-    assert scene.files.carry_out(NODE, plans.peek(ERA, 33)) == "x" * 64
+    assert scene.files.carry_out(NODE, plans.peek(ERA, 33)) == b"x" * 64
 
 
 def test_a_file_is_opened_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     (scene.directory / marker.NAME).write_text("full")
-    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.exchange(["j", 0, b"one"], ["s", 0, b"s"])
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", lambda *_: pytest.fail("opened again"))
-        assert scene.exchange(["j", 3, "two"], ["s", 0, "t"]) == ["full", ["s"], ["t"], []]
+        assert scene.exchange(["j", 3, b"two"], ["s", 0, b"t"]) == [b"full", ["s"], [b"t"], []]
 
 
 def test_a_file_that_was_replaced_is_opened_anew(scene: Scene) -> None:
     scene.replace(marker.NAME, "full")
-    assert scene.mark() == "full"
+    assert scene.mark() == b"full"
     scene.replace(marker.NAME, "recovering")
-    assert scene.mark() == "recovering"
+    assert scene.mark() == b"recovering"
 
 
 def test_a_file_that_was_removed_is_not_there(scene: Scene) -> None:
     scene.replace(marker.NAME, "full")
-    assert scene.mark() == "full"
+    assert scene.mark() == b"full"
     (scene.directory / marker.NAME).unlink()
-    assert scene.mark() == ""
+    assert scene.mark() == b""
 
 
 def test_what_was_written_into_removed_files_is_an_error(scene: Scene) -> None:
     scene.replace(marker.NAME, "full")
-    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.exchange(["j", 0, b"one"], ["s", 0, b"s"])
     scene.wipe()
     scene.replace(marker.NAME, "full again")
     with pytest.raises(OSError, match="was replaced") as raised:
-        scene.exchange(["j", 3, "two"], ["s", 0, "t"])
+        scene.exchange(["j", 3, b"two"], ["s", 0, b"t"])
     assert raised.value.errno == errno.ESTALE
-    assert scene.exchange(["k", 0, "two"], ["s", 0, "t"]) == ["full again", ["s"], ["t"], []]
+    assert scene.exchange(["k", 0, b"two"], ["s", 0, b"t"]) == [b"full again", ["s"], [b"t"], []]
     assert sorted(file.name for file in scene.directory.iterdir()) == ["k", "s", marker.NAME]
 
 
 def test_a_look_at_a_replaced_marker_forgets_all_files_of_the_node(scene: Scene) -> None:
     scene.replace(marker.NAME, "full")
-    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.exchange(["j", 0, b"one"], ["s", 0, b"s"])
     scene.wipe()
     scene.replace(marker.NAME, "full again")
-    assert scene.mark() == "full again"
+    assert scene.mark() == b"full again"
     assert scene.held() == [f"{scene.directory}/{marker.NAME}"]
-    scene.exchange(None, ["s", 0, "t"])
+    scene.exchange(None, ["s", 0, b"t"])
     assert (scene.directory / "s").read_text() == "t"
 
 
@@ -134,7 +134,7 @@ def test_descriptors_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(files, "HELD_MAX", 4)
     for number in range(20):
         (scene.directory / f"f{number}").write_text(str(number))
-        assert scene.files.carry_out(NODE, plans.fetch(f"f{number}")) == str(number)
+        assert scene.files.carry_out(NODE, plans.fetch(f"f{number}")) == str(number).encode()
         scene.files.carry_out(NODE, plans.fetch("f0"))
     assert len(scene.held()) <= 4
     assert f"{scene.directory}/f0" in scene.held(), "the one that was used last is kept"
@@ -142,7 +142,7 @@ def test_descriptors_are_bounded(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_error_ends_the_plan_and_drops_the_node(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.replace(marker.NAME, "full")
-    scene.exchange(["j", 0, "one"], ["s", 0, "s"])
+    scene.exchange(["j", 0, b"one"], ["s", 0, b"s"])
     assert scene.held()
 
     def fail(*_: object) -> int:
@@ -151,15 +151,15 @@ def test_an_error_ends_the_plan_and_drops_the_node(scene: Scene, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", fail)
         with pytest.raises(OSError, match="broken"):
-            scene.exchange(["j", 3, "two"])
+            scene.exchange(["j", 3, b"two"])
     assert not scene.held()
-    assert scene.exchange(["j", 3, "two"])[0] == "full"
+    assert scene.exchange(["j", 3, b"two"])[0] == b"full"
 
 
 def test_a_short_write_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "pwrite", lambda *_: 1)
     with pytest.raises(OSError, match="short write of j"):
-        scene.exchange(["j", 0, "one"])
+        scene.exchange(["j", 0, b"one"])
 
 
 def test_a_rebooted_owner_is_opened_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_a_rebooted_owner_is_opened_anew(scene: Scene, monkeypatch: pytest.Monke
         return pread(fd, length, offset)
 
     monkeypatch.setattr(os, "pread", stale_once)
-    assert scene.mark() == "full"
+    assert scene.mark() == b"full"
     assert len(calls) == 2
 
 

@@ -60,7 +60,7 @@ class Scene:
 
     def beat(self, node: int, counter: int, identity: str = "") -> None:
         """Another node writes its slot."""
-        content = slot.encode(Slot(identity or f"{node}.1.{node:032x}", counter, 0, 0, 0)).decode("latin-1")
+        content = slot.encode(Slot(identity or f"{node}.1.{node:032x}", counter, 0, 0, 0))
         step = ["pwrite", slot.file_name(ERA, slot.file_of(node)), slot.offset_of(node), content]
         carry_out(self.files, (tuple(each) for each in [step]))
 

@@ -12,9 +12,11 @@ from mosha.ownership.journal import Dead, Entry
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import FOUNDED, Seen, Voter
+from mosha.timing import F, OP_LIMIT_S, Timing
 from tests.unit.agent.fake_world import MemoryStore
 
-ERA, W = "5-00000005", 4.0
+ERA, TIMING = "5-00000005", Timing()
+W = TIMING.recovery_s
 CONFIGURATION = "c"
 A = "1.1." + "a" * 32
 JOURNAL = journal.name(ERA, A, 0)
@@ -35,7 +37,7 @@ class Scene:
             return f"{self.nonces:032x}"
 
         self.voter = Voter(
-            1, self.voters, configuration, W, self.store, boot, number, self.now, nonce, lambda: 1700.0
+            1, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0
         )
         return self.voter
 
@@ -102,8 +104,8 @@ def test_w_begins_anew_with_each_start() -> None:
     assert scene.voter.next_due(scene.now) == scene.now + W
 
 
-def text(*entries: Entry) -> str:
-    return b"".join(map(journal.encode, entries)).decode("latin-1")
+def text(*entries: Entry) -> bytes:
+    return b"".join(map(journal.encode, entries))
 
 
 def copies(scene: Scene) -> list[int]:
@@ -119,7 +121,7 @@ def test_a_quorum_of_others_is_copied() -> None:
     assert copies(scene) == [2, 3, 4]
     said = scene.seen[2].marker
     for voter in (2, 3):
-        scene.voter.copied(voter, ERA, [[JOURNAL, text(Dead(A), Dead(f"{voter}.1.{'b' * 32}"))], ["cltab", "x"]], said)
+        scene.voter.copied(voter, ERA, [[JOURNAL, text(Dead(A), Dead(f"{voter}.1.{'b' * 32}"))], ["cltab", b"x"]], said)
     assert copies(scene) == [4]
     assert scene.step() == RECOVERING, "two of three"
     scene.voter.copied(4, ERA, [], said)
@@ -231,7 +233,7 @@ def test_nothing_is_founded_beside_one_that_may_count_at_any_moment(state: str, 
 def test_not_the_lowest_waits_to_be_invited() -> None:
     scene = Scene(voters=3)
     scene.voter = Voter(
-        3, scene.voters, CONFIGURATION, W, scene.store, "boot", 0, scene.now, lambda: "n" * 32, lambda: 0
+        3, scene.voters, CONFIGURATION, TIMING, scene.store, "boot", 0, scene.now, lambda: "n" * 32, lambda: 0
     )
     scene.step(W)
     scene.see(1, RECOVERING, "")
@@ -261,7 +263,7 @@ def test_an_old_invitation_does_not_count_again() -> None:
 def test_a_voter_alone_founds() -> None:
     scene = Scene(voters=1)
     assert scene.step(W - 0.1) == RECOVERING
-    assert scene.step(0.1) == FULL
+    assert scene.step(0.11) == FULL
 
 
 # ---- full ---------------------------------------------------------------------------------------------------------
@@ -331,6 +333,24 @@ def test_another_configuration_begins_as_one_that_has_forgotten() -> None:
         scene.see(voter, RECOVERING, configuration="d")
     assert scene.step() == FULL
     assert marker.number_of(scene.voter.era) > marker.number_of(ERA)
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_voter_whose_lease_was_longer_waits_for_the_longer_one(restarts: int) -> None:
+    """Else an owner that runs on under the old configuration is overtaken by a founding under the new one."""
+    scene = full()
+    scene.store.files[marker.NAME] = marker.encode(scene.voter.marker._replace(lease_s=20.0))
+    for _ in range(1 + restarts):
+        scene.start(configuration="d")
+    for voter in (2, 3):
+        scene.see(voter, RECOVERING, configuration="d")
+    longer_s = F * 20.0 + OP_LIMIT_S
+    assert scene.step(longer_s - 0.1) == RECOVERING
+    scene.step(0.11)
+    for voter in (2, 3):
+        scene.see(voter, RECOVERING, configuration="d")
+    assert scene.step() == FULL
+    assert scene.voter.marker.lease_s == TIMING.lease_s
 
 
 # ---- an operator's word -------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ CALLS_MAX = 100_000
 
 def note(name: str, text: str) -> Plan:
     """Write, sync, and read what others wrote."""
-    yield ("pwrite", name, 0, text)
+    yield ("pwrite", name, 0, text.encode())
     yield ("sync", name)
     return (yield ("list",))
 

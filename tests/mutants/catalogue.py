@@ -1,0 +1,250 @@
+"""The mutants: each takes one rule away, or bends it, by replacing text of the sources in a copy of them.
+
+Rules:
+
+1. A replacement applies exactly once, or the mutant has rotted, and that is a failure.
+2. A mutant changes protocol or leash, never the laboratory that judges; of the simulator only its leash is changed.
+3. ``plan`` changes what is drawn from each seed, as JSON would (lists and numbers replace, objects are merged), where
+   ordinary seeds would need too long. It must leave the protocol as it is valid.
+4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
+   run, and is shown in the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.mutants import plans
+
+OWNERSHIP = "mosha/ownership"
+LEASH = "moslab/simulator/guardian.py"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A replacement in one file below src."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """``rule`` is that of the design which it breaks."""
+
+    name: str
+    rule: str
+    changes: tuple[Change, ...]
+    plan: dict[str, Any] = field(default_factory=dict)
+    equivalent: str = ""
+
+
+def _one(name: str, rule: str, file: str, old: str, new: str, **more: Any) -> Mutant:
+    return Mutant(name, rule, (Change(file, old, new),), **more)
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    # ---- lease ----------------------------------------------------------------------------------------------------
+    _one(
+        "lease-quorum", "R5: the Q-th write makes the lease", f"{OWNERSHIP}/lease.py",
+        "if len(self._began) >= self._quorum:\n"
+        "            end = sorted(self._began.values(), reverse=True)[self._quorum - 1] + self._lease_s",
+        "if self._began:\n"
+        "            end = sorted(self._began.values(), reverse=True)[max(0, self._quorum - 2)] + self._lease_s",
+    ),
+    _one(
+        "lease-from-completion", "R5: a write is worth L from its issue", f"{OWNERSHIP}/disk_paxos.py",
+        "self._lease.counted(now, link.voter, request.began)", "self._lease.counted(now, link.voter, now)",
+        plan=plans.CUT_OWNER_IN_SLOW_WEATHER,
+    ),
+    _one(
+        "read-renews", "R5: only writing the slot renews", f"{OWNERSHIP}/disk_paxos.py",
+        "            if request.wrote_slot:\n                self._lease.counted",
+        "            if True:\n                self._lease.counted",
+        plan=plans.CRASH_ONE_CUT_ANOTHER,
+    ),
+    _one(
+        "late-completion", "R5: nothing counts once the lease has ended", f"{OWNERSHIP}/lease.py",
+        "        if self.is_void(now):\n            return\n", "        self._lapsed = False\n",
+    ),
+    _one(
+        "first-lease", "R5: the first lease must come within L of the first write", f"{OWNERSHIP}/lease.py",
+        "limit = self._end if self._end is not None else None if self._first is None else self._first + self._lease_s",
+        "limit = self._end",
+        plan=plans.RETURN_UNSEEN,
+    ),
+    # ---- identity -------------------------------------------------------------------------------------------------
+    _one(
+        "same-identity", "R4: a new identity after a lapse", "mosha/agent.py",
+        "identity = identities.make(self.me, number, self._world.nonce())",
+        'identity = self.__dict__.setdefault("_kept", identities.make(self.me, number, self._world.nonce()))',
+    ),
+    _one(
+        "new-before-empty", "R4: everything is killed and gone before the next identity", "mosha/agent.py",
+        "if void and self.groups.is_empty() and self._world.sweep(None):", "if void:",
+    ),
+    _one(
+        "owner-by-node", "R8: held only by the whole identity", f"{OWNERSHIP}/disk_paxos.py",
+        "return register.owner == self.identity and",
+        'return register.owner.partition(".")[0] == str(self.node) and',
+    ),
+    # ---- expiry ---------------------------------------------------------------------------------------------------
+    _one(
+        "expiry-quorum", "R13: a slot stood still on Q voters", f"{OWNERSHIP}/link.py",
+        "read >= start + expiry_s) >= quorum", "read >= start + expiry_s) >= quorum - 1",
+    ),
+    _one(
+        "expiry-one-read", "R13: two reads, F L apart", f"{OWNERSHIP}/link.py",
+        "read >= start + expiry_s) >= quorum", "read >= start) >= quorum",
+    ),
+    _one(
+        "expiry-unseen", "R13: the window begins after the identity was first seen", f"{OWNERSHIP}/link.py",
+        "start >= seen and sum(1 for since, read in known if since <= start and read >= start + expiry_s) >= quorum\n"
+        "        for start in {max(since, seen) for since, _ in known}",
+        "sum(1 for since, read in known if since <= start and read >= start + expiry_s) >= quorum\n"
+        "        for start in {since for since, _ in known}",
+        plan=plans.RETURN_UNSEEN,
+    ),
+    _one(
+        "window-from-issue", "R13: the window begins when the first read has ended", f"{OWNERSHIP}/link.py",
+        "            self._since[node] = now\n", "            self._since[node] = began\n",
+        plan=plans.CUT_OWNER_IN_SLOW_WEATHER,
+    ),
+    Mutant(
+        "no-drift", "R13: F bears the error of both clocks (K, which hides it in short leases, is taken away too)",
+        (
+            Change("mosha/timing.py", "return F * self.lease_s\n", "return self.lease_s\n"),
+            Change("mosha/timing.py", "return min(0.25, self.lease_s / 10)", "return 0.0"),
+        ),
+        plan=plans.CUT_OWNER,
+    ),
+    # ---- register -------------------------------------------------------------------------------------------------
+    _one(
+        "ballot-quorum", "R12: each phase on Q voters", f"{OWNERSHIP}/ballot.py",
+        "if len(self.done) < quorum:", "if len(self.done) < max(1, quorum - 1):",
+    ),
+    _one(
+        "ballot-not-unique", "R12: ballot numbers are unique", f"{OWNERSHIP}/ballot.py",
+        "register.highest_promise() > self.number", "register.highest_promise()[0] > self.number[0]",
+        plan=plans.DUELS,
+    ),
+    _one(
+        "phase-2-unread", "R12: what phase 2 reads may end the ballot", f"{OWNERSHIP}/ballot.py",
+        "if self.is_beaten(register) or now >= self.ends:",
+        "if (self.phase == 1 and self.is_beaten(register)) or now >= self.ends:",
+        plan=plans.DUELS,
+    ),
+    _one(
+        "value-ignored", "R12: the value of the highest accepted ballot is kept", f"{OWNERSHIP}/ballot.py",
+        "self.value = register.accepted() or self.number[1]", "self.value = self.number[1]",
+        plan=plans.DUELS,
+    ),
+    _one(
+        "own-accepted-forgotten", "R12: phase 1 keeps what this processor accepted", f"{OWNERSHIP}/ballot.py",
+        "mine = register.blocks.get(self.number[1]) if register.epoch == self.epoch else None",
+        "mine = None if True else register.blocks.get(self.number[1])",
+        plan=plans.DUELS,
+    ),
+    _one(
+        "accepted-is-decided", "R10: an accepted value is not a decided one", f"{OWNERSHIP}/records.py",
+        "        register.blocks[writer] = block\n",
+        "        register.blocks[writer] = block\n"
+        "        if block.bal > NOBODY:\n"
+        "            register.owner, register.owner_epoch = block.value, block.epoch\n",
+    ),
+    _one(
+        "undecided-skipped", "R10: an epoch that was begun is decided first", f"{OWNERSHIP}/disk_paxos.py",
+        "epoch = register.epoch if register.undecided else register.epoch + 1", "epoch = register.epoch + 1",
+    ),
+    # ---- voters ---------------------------------------------------------------------------------------------------
+    _one(
+        "marker-unread", "R2: a recovering voter counts for nobody", f"{OWNERSHIP}/link.py",
+        "seen is not None and seen.state == marker.FULL and seen.era == self.era",
+        "seen is not None and seen.era == self.era",
+        plan=plans.WIPES,
+    ),
+    _one(
+        "era-unread", "R2: a voter of another era does not count", f"{OWNERSHIP}/link.py",
+        "seen is not None and seen.state == marker.FULL and seen.era == self.era",
+        "seen is not None and seen.state == marker.FULL",
+    ),
+    _one(
+        "no-recovery-wait", "R16: a voter that forgot waits W", "mosha/timing.py",
+        "return F * max(self.lease_s, self.ballot_limit_s) + self.op_limit_s", "return 0.0",
+        plan=plans.WIPES,
+    ),
+    _one(
+        "copy-from-one", "R16a: copies of Q others", f"{OWNERSHIP}/voter.py",
+        "if len(self._copied) >= self._quorum and", "if self._copied and",
+        plan=plans.WIPES,
+    ),
+    # ---- journals -------------------------------------------------------------------------------------------------
+    _one(
+        "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
+        "            if request.appended or forgot:\n"
+        "                self._generation, self._offset = self._generation + 1, 0\n",
+        "            if request.appended or forgot:\n",
+        plan=plans.DUELS,
+    ),
+    _one(
+        "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
+        "forgot = counts and self._forgot()", "forgot = False",
+        plan=plans.WIPES,
+    ),
+    Mutant(
+        "read-cut-short", "link 5: a journal may be longer than one read (reads are made shorter)",
+        (
+            Change(f"{OWNERSHIP}/journal.py", "READ_MAX = 262144 ", "READ_MAX = 4096 "),
+            Change(
+                f"{OWNERSHIP}/link.py", "is_whole = all(len(data) < journal.READ_MAX for _, data in journals)",
+                "is_whole = True",
+            ),
+        ),
+        plan=plans.DUELS,
+    ),
+    _one(
+        "living-removed", "R3: only journals of the dead are removed", f"{OWNERSHIP}/housekeeping.py",
+        "writer not in ownership.records.dead:", "writer == ownership.identity:",
+    ),
+    # ---- release and STOMITH --------------------------------------------------------------------------------------
+    _one(
+        "released-before-dead", "R14: released only when nothing of the group is left", "mosha/groups.py",
+        "        elif action is Action.RUN_STOP:\n",
+        "        elif action is Action.RUN_STOP:\n            self.ownership.renounce(now, name)\n",
+    ),
+    _one(
+        "failed-shot-frees", "R15: a failed STOMITH frees nothing", "mosha/fencing.py",
+        "        if success:\n            self._ownership.fenced",
+        "        if True:\n            self._ownership.fenced",
+        plan=plans.SHOTS_FAIL,
+    ),
+    _one(
+        "shot-kills-the-next", "R15: dead are the identities known before the call", "mosha/fencing.py",
+        "self._ownership.fenced(now, shot.identities)",
+        "self._ownership.fenced(now, self._ownership.identities_of(shot.node))",
+    ),
+    # ---- guardians ------------------------------------------------------------------------------------------------
+    _one(
+        "leash-unarmed", "R7: the leash kills at its deadline", LEASH,
+        "self._environment, self._deadline, self._told = environment, deadline, told",
+        "self._environment, self._deadline, self._told = environment, deadline + 3600, told",
+    ),
+    _one(
+        "leash-from-now", "R7: the leash's deadline is the lease's end", "mosha/groups.py",
+        "        deadline = lease_end - self._timing.kill_margin_s\n        if now",
+        "        deadline = now + self._timing.lease_s - self._timing.kill_margin_s\n        if now",
+        plan=plans.AGENT_STOPPED,
+    ),
+    _one(
+        "no-second-guardian", "R7: the agent kills a leash that does not", "mosha/groups.py",
+        "            if now >= self._kill_by(local):\n", "            if now >= self._kill_by(local) + 3600:\n",
+        plan=plans.LEASH_STOPPED,
+    ),
+    _one(
+        "start-unleased", "R8: a start looks at the lease", "mosha/groups.py",
+        "leased=lease_end is not None and now < lease_end - self._timing.kill_margin_s,",
+        "leased=lease_end is not None,",
+    ),
+)
