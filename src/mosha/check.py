@@ -45,6 +45,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
         found.problems.extend(tables(file))
     if not options.files:
         stomith(settings, options.config, found)
+        voters(settings, found)
     if options.json:
         print(json.dumps(page(settings, files, found)))
     else:
@@ -90,6 +91,20 @@ def stomith(settings: Config, file: str, found: Found) -> None:
         found.warnings.append(f"{file} contains a secret and can be read by others: chmod 600 {file}")
     if not settings.stomith:
         found.warnings.append("no STOMITH: a dead node's groups wait for the end of its lease, and a hung one's too")
+
+
+def voters(settings: Config, found: Found) -> None:
+    """What the voters of this map cannot survive."""
+    nodes = _nodes(settings)
+    chosen = sorted(settings.voters_of(frozenset(nodes)))
+    strangers = sorted(settings.voters - set(nodes)) if nodes else []
+    if strangers:
+        found.problems.append(f"voters {strangers} are not on the map {nodes}")
+    if len(chosen) == 2:
+        found.warnings.append(
+            f"two voters, {chosen[0]} and {chosen[1]}: both are needed, so the death of either stops every group. "
+            "A third one helps; a machine that runs no groups will do (arbitrator = yes)"
+        )
 
 
 def levels(settings: Config) -> list[str]:

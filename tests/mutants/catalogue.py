@@ -4,8 +4,8 @@ Rules:
 
 1. A replacement applies exactly once, or the mutant has rotted, and that is a failure.
 2. A mutant changes protocol or leash, never the laboratory that judges; of the simulator only its leash is changed.
-3. ``plan`` changes what is drawn from each seed, as JSON would (lists and numbers replace, objects are merged), where
-   ordinary seeds would need too long. It must leave the protocol as it is valid.
+3. ``plan`` changes what is drawn from each seed (objects are merged, and None takes a name away; all else is replaced)
+   where ordinary seeds would need too long: :mod:`tests.mutants.plans`. The protocol as it is must pass.
 4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
    run, and is shown in the table.
 """
@@ -57,7 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "lease-from-completion", "R5: a write is worth L from its issue", f"{OWNERSHIP}/disk_paxos.py",
         "self._lease.counted(now, link.voter, request.began)", "self._lease.counted(now, link.voter, now)",
-        plan=plans.CUT_OWNER_IN_SLOW_WEATHER,
+        plan=plans.CUT_SLOW_OWNER,
     ),
     _one(
         "read-renews", "R5: only writing the slot renews", f"{OWNERSHIP}/disk_paxos.py",
@@ -110,7 +110,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "window-from-issue", "R13: the window begins when the first read has ended", f"{OWNERSHIP}/link.py",
         "            self._since[node] = now\n", "            self._since[node] = began\n",
-        plan=plans.CUT_OWNER_IN_SLOW_WEATHER,
+        plan=plans.SLOW_WATCHER_CUTS,
     ),
     Mutant(
         "no-drift", "R13: F bears the error of both clocks (K, which hides it in short leases, is taken away too)",

@@ -19,10 +19,11 @@ RUN_S_MAX = 20.0
 
 
 def changed(plan: FaultPlan, changes: dict[str, Any]) -> FaultPlan:
-    """Objects are merged, all else is replaced."""
+    """Objects are merged, and None takes a name away; all else is replaced."""
     for name, value in changes.items():
         before = getattr(plan, name)
-        setattr(plan, name, {**before, **value} if isinstance(before, dict) else value)
+        merged = {**before, **value} if isinstance(before, dict) else {}
+        setattr(plan, name, {key: one for key, one in merged.items() if one is not None} or value)
     return plan
 
 

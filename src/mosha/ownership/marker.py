@@ -21,8 +21,8 @@ _ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
 
 
 class Marker(NamedTuple):
-    """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the longest lease
-    that an operation on this voter may still carry."""
+    """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the
+    longest lease that an operation on this voter may still carry."""
 
     state: str
     era: str

@@ -12,7 +12,7 @@ from mosha.ownership.journal import Dead, Entry
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import FOUNDED, Seen, Voter
-from mosha.timing import F, OP_LIMIT_S, Timing
+from mosha.timing import OP_LIMIT_S, F, Timing
 from tests.unit.agent.fake_world import MemoryStore
 
 ERA, TIMING = "5-00000005", Timing()

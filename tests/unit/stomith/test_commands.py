@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mosha import cli
+from mosha import cli, voters
 from tests.unit.stomith.devices import Strip
 
 
@@ -195,3 +195,25 @@ def test_a_bad_configuration_is_refused_with_its_line(node: Node) -> None:
         assert (code, out) == (2, "")
         assert err.startswith(f"{node.conf}:3: x would do the same for every node")
         assert "geheim" not in err
+
+
+def test_check_says_what_the_voters_cannot_survive(node: Node) -> None:
+    assert not any("voters" in line for line in node.check()["warnings"] + node.check()["problems"])
+    node.configure("voters = 1 2")
+    assert any("the death of either stops every group" in line for line in node.check()["warnings"])
+    node.configure("voters = 1 2 9")
+    assert any("voters [9] are not on the map [1, 2, 3]" in line for line in node.check()["problems"])
+    assert node.mosha("check")[0] == 1
+
+
+def test_voters_are_shown_and_told(node: Node) -> None:
+    code, _, err = node.mosha("voters")
+    assert (code, "no agent has run" in err) == (1, True)
+    assert node.mosha("voters", "found")[0] == 2, "without whom?"
+
+
+def test_an_order_that_no_agent_takes_is_reported(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voters, "TAKEN_LIMIT_S", 0.2)
+    code, _, err = node.mosha("voters", "forget")
+    assert (code, "no agent has taken the order" in err) == (1, True)
+    assert json.loads((node.var / "order").read_text()) == {"do": "forget"}
