@@ -151,6 +151,8 @@ class Agent:
         number = self._number() + 1
         self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
         identity = identities.make(self.me, number, self._world.nonce())
+        if self.voter is not None:
+            self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.voters, self.timing, now, self.voter, self._world.uniform)
         self.fencing = Fencing(self.ownership, bool(self.config.stomith))
         log.info("identity %s, voters %s", identity, sorted(self.voters))

@@ -160,7 +160,7 @@ class Cluster:
         container = self.node(node)
         if container.status != "running":
             raise LabError(f"node {node} does not run: it is {container.status}")
-        self._do(container.pause)
+        eventually(lambda: self._freeze(container), within_s=POWER_LIMIT_S, what=f"{container.name} is frozen")
         self._see(container, "paused")
 
     def resume(self, node: int) -> None:
@@ -170,6 +170,16 @@ class Cluster:
             raise LabError(f"node {node} is not paused: it is {container.status}")
         self._do(container.unpause)
         self._see(container, "running")
+
+    def _freeze(self, container: Container) -> bool:
+        """False where the kernel could not stop all tasks just now: cgroup v1's freezer gives up on a busy node."""
+        try:
+            self._do(container.pause)
+        except LabError as error:
+            if "unable to freeze" not in str(error):
+                raise
+            return False
+        return True
 
     @staticmethod
     def _do(action: Callable[[], Any], good: int = 304) -> None:

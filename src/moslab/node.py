@@ -87,7 +87,10 @@ def execute(
         raise LabError(f"`{' '.join(command)[:80]}` did not end within {limit_s:g} s") from None
     finally:
         streams.close()
-    return int(api.exec_inspect(exec_id)["ExitCode"])
+    exit_code: int | None = api.exec_inspect(exec_id)["ExitCode"]
+    if exit_code is None:
+        raise LabError(f"{container.name} went off during `{' '.join(command)[:80]}`")
+    return exit_code
 
 
 def run(container: Container, command: Sequence[str], limit_s: float = EXEC_LIMIT_S) -> Result:

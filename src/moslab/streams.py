@@ -31,7 +31,7 @@ class Streams:
         self._raw = raw
         # SocketIO for a UNIX socket or TCP; else it is itself what sends and receives
         self._socket: socket.socket = getattr(raw, "_sock", raw)
-        self._buffer = b""
+        self._buffer = self._read_ahead()
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -53,6 +53,20 @@ class Streams:
             pass
         self._raw.close()
         self._socket.close()
+
+    def _read_ahead(self) -> bytes:
+        """What came in one piece with the answer's head, which docker-py leaves in the buffer that read the head.
+
+        Source: https://github.com/docker/docker-py/issues/3332: the output of a quick command is lost to a busy client.
+        """
+        reader = getattr(getattr(getattr(getattr(self._raw, "_response", None), "raw", None), "_fp", None), "fp", None)
+        if reader is None:
+            return b""
+        self._socket.settimeout(0)
+        try:
+            return bytes(reader.peek())
+        except OSError:                                      # TLS has nothing yet
+            return b""
 
     def _exactly(self, count: int, deadline_s: float) -> bytes | None:
         while len(self._buffer) < count:

@@ -165,14 +165,23 @@ MUTANTS: tuple[Mutant, ...] = (
         "seen is not None and seen.era == self.era",
         plan=plans.WIPES,
     ),
-    _one(
-        "era-unread", "R2: a voter of another era does not count", f"{OWNERSHIP}/link.py",
-        "seen is not None and seen.state == marker.FULL and seen.era == self.era",
-        "seen is not None and seen.state == marker.FULL",
+    Mutant(
+        "era-unread", "R2, R6: a voter of another era does not count, and Q of them end the identity",
+        (
+            Change(
+                f"{OWNERSHIP}/link.py", "seen is not None and seen.state == marker.FULL and seen.era == self.era",
+                "seen is not None and seen.state == marker.FULL",
+            ),
+            Change(
+                f"{OWNERSHIP}/disk_paxos.py",
+                "if any(era != self.era and count >= self.quorum for era, count in full.items()):", "if False:",
+            ),
+        ),
+        plan=plans.ERAS,
     ),
     _one(
         "no-recovery-wait", "R16: a voter that forgot waits W", "mosha/timing.py",
-        "return F * max(self.lease_s, self.ballot_limit_s) + self.op_limit_s", "return 0.0",
+        "return F * max(lease_s, self.ballot_limit_s) + self.op_limit_s", "return 0.0",
         plan=plans.WIPES,
     ),
     _one(
@@ -180,13 +189,17 @@ MUTANTS: tuple[Mutant, ...] = (
         "if len(self._copied) >= self._quorum and", "if self._copied and",
         plan=plans.WIPES,
     ),
+    _one(
+        "founded-by-some", "R16c: an era is founded only when all voters are there", f"{OWNERSHIP}/voter.py",
+        "elif fresh.keys() >= set(self._others()) - self._gone and all(", "elif all(", plan={"founded": False},
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
         "            if request.appended or forgot:\n"
         "                self._generation, self._offset = self._generation + 1, 0\n",
         "            if request.appended or forgot:\n",
-        plan=plans.DUELS,
+        plan=plans.ERRORS,
     ),
     _one(
         "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
@@ -224,6 +237,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "shot-kills-the-next", "R15: dead are the identities known before the call", "mosha/fencing.py",
         "self._ownership.fenced(now, shot.identities)",
         "self._ownership.fenced(now, self._ownership.identities_of(shot.node))",
+    ),
+    _one(
+        "shot-not-awaited", "R15: dead only after the answer", "mosha/fencing.py",
+        "                return self._flying\n",
+        "                self._ownership.fenced(now, self._flying.identities)\n                return self._flying\n",
+        plan=plans.SHOTS_FAIL,
     ),
     # ---- guardians ------------------------------------------------------------------------------------------------
     _one(

@@ -59,13 +59,17 @@ CRASH_ONE_CUT_ANOTHER = plan(
     ), (0.5, 2.0), groups=2,
 )
 DUELS = plan([
-    {"at": 3.0, "do": "weather", "whom": ALL, "slow": 3.0, "error": 0.005, "for": SAFETY_S},
+    {"at": 3.0, "do": "weather", "whom": ALL, "slow": 3.0, "for": SAFETY_S},
     *every(
         2.0, {"at": 0, "do": "kill", "what": "agent", "whom": ["owner:g1"]},
         {"at": 0.05, "do": "cut", "whom": [1], "to": [2, 4], "both": True, "for": 0.3, "flap": 0.03},
         {"at": 0.05, "do": "cut", "whom": [2], "to": [3, 5], "both": True, "for": 0.3, "flap": 0.04},
     ),
 ], network={"latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.0})
+ERRORS = plan([
+    {"at": 3.0, "do": "weather", "whom": [1, 2, 3], "error": 0.01, "hang": 0.01, "for": SAFETY_S},
+    *every(2.0, {"at": 0, "do": "kill", "what": "agent", "whom": ["owner:g1"]}),
+])
 WIPES = plan(every(
     18.0, {"at": 0, "do": "crash", "whom": [1], "wipe": True, "for": 0.3},
     {"at": 0.1, "do": "kill", "what": "agent", "whom": ["owner:g1"]},
@@ -79,6 +83,11 @@ WIPES = plan(every(
     {"at": 10.5, "do": "cut", "whom": [3], "to": ALL, "both": True, "for": 2.5},
     {"at": 11.5, "do": "kill", "what": "agent", "whom": ["owner:g1"]},
 ))
+ERAS = plan(every(
+    15.0, {"at": 0, "do": "crash", "whom": [1, 2], "wipe": True, "for": 0.3},
+    {"at": 4.0, "do": "cut", "whom": [4], "to": [1, 2, 5], "both": True, "for": 1.5},
+    {"at": 8.0, "do": "kill", "what": "agent", "whom": ["owner:g1"]},
+), unfit="1,2,3")
 RETURN_UNSEEN = plan(every(
     12.0, {"at": 0, "do": "crash", "whom": [4], "for": 1.0},
     {"at": 0.9, "do": "cut", "whom": [5], "to": ALL, "both": True, "for": 3.0},

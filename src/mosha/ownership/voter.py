@@ -58,6 +58,7 @@ class Voter:
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
         self._copied_era = ""
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
+        self.mine: set[str] = set()                  # the identities that this agent has had
         self._log: list[str] = []
         self.marker = self._begin()
         self._ready_at = now + self._wait_s()
@@ -110,7 +111,8 @@ class Voter:
     def peeked(self, voter: int, content: bytes) -> None:
         """Another voter's slot of this node."""
         found = slot.decode(content)
-        self._peeked[voter] = found is None or identities.number_of(found.identity) <= self._number
+        known = found is None or found.identity in self.mine
+        self._peeked[voter] = known or (found is not None and identities.number_of(found.identity) <= self._number)
 
     def copied(self, voter: int, era: str, journals: list[Any], said: Marker | None) -> None:
         """The journals of another voter, and its marker as read after them."""

@@ -172,12 +172,15 @@ def test_what_people_read(cluster: Cluster) -> None:
         for stat in clstat.parse((cluster.var(owner) / "clstat").read_text())
     ), "clstat of the owner")  # fmt: skip
     cluster.until(lambda: "web" in (cluster.var(2) / "hastat").read_text(), "hastat")
-    shown = subprocess.run(
-        [sys.executable, "-m", "mosha", "--config", f"{cluster.root}/2/mosha.conf", "status"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert f"web    {owner}" in shown.stdout
-    assert "seen from node 2 (quorum): 1 up, 2 up, 3 up" in shown.stdout
+
+    def status() -> str:
+        return subprocess.run(
+            [sys.executable, "-m", "mosha", "--config", f"{cluster.root}/2/mosha.conf", "status"],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+
+    wanted = (f"web    {owner}", "seen from node 2 (quorum): 1 up, 2 up, 3 up")
+    cluster.until(lambda: all(text in shown for shown in [status()] for text in wanted), "mosha status")
 
 
 def test_an_orderly_end_stops_the_group_and_another_node_takes_it(cluster: Cluster) -> None:

@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from docker import APIClient
 
 from moslab.errors import LabError
 from moslab.streams import Piece, Streams
@@ -53,3 +56,26 @@ def test_close_is_seen_at_the_other_end_at_once(pair: tuple[socket.socket, Strea
     streams.close()
     engine.settimeout(5)
     assert engine.recv(1) == b""
+
+
+def test_output_that_comes_with_the_head_of_the_answer_is_not_lost(tmp_path: Path) -> None:
+    path = str(tmp_path / "engine.sock")
+    with socket.create_server(path, family=socket.AF_UNIX) as listener:
+        listener.settimeout(10)
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 101 UPGRADED\r\nContent-Type: application/vnd.docker.raw-stream\r\n"
+                                   b"Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n" + frame(1, b"early"))
+                connection.recv(1)                           # until it is closed
+
+        engine = threading.Thread(target=answer)
+        engine.start()
+        client = APIClient(f"unix://{path}", version="1.41", timeout=10)
+        streams = Streams(client.exec_start("0", socket=True))
+        assert streams.receive(soon()) == Piece(1, b"early")
+        streams.close()
+        engine.join(10)
+        client.close()

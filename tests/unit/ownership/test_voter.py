@@ -319,6 +319,15 @@ def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
     assert scene.voter.marker.life != "life 1"
 
 
+def test_a_late_look_meets_the_slot_of_this_very_agent() -> None:
+    scene = full()
+    scene.start("next", number=3)
+    now = "1.4." + "b" * 32
+    scene.voter.mine.add(now)
+    scene.voter.peeked(2, slot.encode(Slot(now, 1, 0, 0, 0)))
+    assert scene.step() == FULL
+
+
 def test_another_configuration_begins_as_one_that_has_forgotten() -> None:
     scene = full(**{JOURNAL: journal.encode(Dead(A))})
     scene.start(configuration="d")
