@@ -109,7 +109,7 @@ class Agent:
         """Whether it is worth announcing that the groups are about to be given up, before they are stopped."""
         if self._place is not None or not self.ownership.held_groups() or not self.ownership.quorate(now):
             return False
-        return any(self.ownership.alive(now, node) for node in self.nodes - {self.me})
+        return any(self.ownership.peers.alive(now, node) for node in self.nodes - {self.me})
 
     def leash_ready(self, group: str) -> None:
         """The group's leash has something to report, or is gone."""
@@ -209,8 +209,8 @@ class Agent:
     # ---- other nodes ------------------------------------------------------------------------------------------
 
     def _rank(self, group: str) -> int:
-        now = self._world.now()
-        fit = [node for node in self.nodes - {self.me} if self.ownership.alive(now, node) and self._is_fit(node, group)]
+        now, alive = self._world.now(), self.ownership.peers.alive
+        fit = [node for node in self.nodes - {self.me} if alive(now, node) and self._is_fit(node, group)]
         load: dict[int, int] = {}
         for name in self.ownership.records.registers:
             owner = self.ownership.owner(now, name)
@@ -224,7 +224,7 @@ class Agent:
 
     def _read_records(self) -> None:
         """Of the nodes whose slot says that their record has changed."""
-        for node, peer in self.ownership.peers.items():
+        for node, peer in self.ownership.peers.all.items():
             wanted = peer.identity, peer.revision
             if len(self._reading) >= RECORDS_AT_A_TIME:
                 return
@@ -239,7 +239,7 @@ class Agent:
             return
         self._read[node] = wanted
         self._records[node], self._news = said, True
-        self.ownership.leaving = {n for n, record in self._records.items() if record.get("leaving")}
+        self.ownership.contests.leaving = {n for n, record in self._records.items() if record.get("leaving")}
         tables = said.get("tables")
         for replica in (self.cltab, self.hactl):
             replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)

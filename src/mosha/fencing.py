@@ -70,7 +70,7 @@ class Fencing:
         probes = []
         for node in sorted(owners):
             watch = self._watches.setdefault(node, _Watch())
-            is_late = self._ownership.is_late(now, node)
+            is_late = self._ownership.peers.is_late(now, node)
             if not is_late:
                 watch.failed_probes = 0
             elif not watch.probing and watch.failed_probes < FAILED_PROBES and now >= watch.next_probe:
@@ -128,12 +128,12 @@ class Fencing:
     def _is_suspect(self, now: float, node: int, watch: _Watch) -> bool:
         if now < self._sure_after:
             return False
-        still = self._ownership.stood_still(now, node, self._timing.suspect_s)
+        still = self._ownership.peers.stood_still(now, node, self._timing.suspect_s)
         silent = watch.failed_probes >= FAILED_PROBES
-        return (still and silent) or self._ownership.stood_still(now, node, self._timing.expiry_s)
+        return (still and silent) or self._ownership.peers.stood_still(now, node, self._timing.expiry_s)
 
     def _rank(self, victim: int) -> int:
         """How many living nodes come before this one."""
         ownership = self._ownership
-        others = set(ownership.peers) - {victim}
-        return sum(1 for node in others if node < ownership.node and ownership.alive(self._now, node))
+        others = set(ownership.peers.all) - {victim}
+        return sum(1 for node in others if node < ownership.node and ownership.peers.alive(self._now, node))

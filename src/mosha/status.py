@@ -41,15 +41,15 @@ def page(
 def _node_state(now: float, ownership: DiskPaxos, node: int, suspects: list[int]) -> str:
     if node == ownership.node:
         return "up"
-    if node in ownership.peers and ownership.peers[node].identity in ownership.records.dead:
+    if node in ownership.peers.all and ownership.peers.all[node].identity in ownership.records.dead:
         return "fenced"
-    if not ownership.alive(now, node):
+    if not ownership.peers.alive(now, node):
         return "down"
     return "suspect" if node in suspects else "up"
 
 
 def _names(now: float, ownership: DiskPaxos, records: Mapping[int, Record], wanted: Mapping[str, str]) -> list[str]:
-    active = [name for node, record in records.items() if ownership.alive(now, node) for name in _groups(record)]
+    active = [name for node, record in records.items() if ownership.peers.alive(now, node) for name in _groups(record)]
     return sorted({*wanted, *active})
 
 
@@ -84,7 +84,7 @@ def hastat_text(now: float, ownership: DiskPaxos, records: Mapping[int, Record])
     """hastat: every living node's clstat in one."""
     groups: dict[str, dict[int, tuple[str, str]]] = {}
     for node, record in records.items():
-        if ownership.alive(now, node):
+        if ownership.peers.alive(now, node):
             for name, at in _groups(record).items():
                 groups.setdefault(name, {})[node] = (str(at.get("level")), str(at.get("state")))
     return hastat.render(groups)

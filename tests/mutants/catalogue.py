@@ -86,9 +86,9 @@ MUTANTS: tuple[Mutant, ...] = (
         "if void and self.groups.is_empty() and self._world.sweep(None):", "if void:",
     ),
     _one(
-        "owner-by-node", "R8: held only by the whole identity", f"{OWNERSHIP}/disk_paxos.py",
-        "return register.owner == self.identity and",
-        'return register.owner.partition(".")[0] == str(self.node) and',
+        "owner-by-node", "R8: held only by the whole identity", f"{OWNERSHIP}/records.py",
+        "return self.owner == identity and",
+        'return self.owner.partition(".")[0] == identity.partition(".")[0] and',
     ),
     # ---- expiry ---------------------------------------------------------------------------------------------------
     _one(
@@ -155,7 +155,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            register.owner, register.owner_epoch = block.value, block.epoch\n",
     ),
     _one(
-        "undecided-skipped", "R10: an epoch that was begun is decided first", f"{OWNERSHIP}/disk_paxos.py",
+        "undecided-skipped", "R10: an epoch that was begun is decided first", f"{OWNERSHIP}/contests.py",
         "epoch = register.epoch if register.undecided else register.epoch + 1", "epoch = register.epoch + 1",
     ),
     # ---- voters ---------------------------------------------------------------------------------------------------

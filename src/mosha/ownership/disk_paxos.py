@@ -5,10 +5,8 @@ all, with the reasons):
 
 1. Nothing is written in an era before Q voters show it as full (R17), and nothing of another era is known here.
 2. Every beat writes the slot on every voter; the lease follows (:mod:`mosha.ownership.lease`).
-3. A new epoch is proposed only with a valid own lease and a stable fact: the owner released, is dead, has expired, or
-   was an earlier life of this node (R11). An epoch that was begun and is undecided is decided first (R10).
-4. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
-5. The identity is void when its lease ends, when it is known to be dead, when a later epoch of what it holds is
+3. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
+4. The identity is void when its lease ends, when it is known to be dead, when a later epoch of what it holds is
    committed, and when Q voters are full in another era (R6).
 """
 
@@ -21,20 +19,19 @@ from typing import Any, Callable, NamedTuple
 
 from mosha.ownership import identity as identities
 from mosha.ownership import marker, slot
-from mosha.ownership.ballot import DECIDED, GOES_ON, OVER, Ballot
+from mosha.ownership.contests import Contests
 from mosha.ownership.journal import Commit, Dead, Fact, Released
 from mosha.ownership.lease import Lease
-from mosha.ownership.link import Due, Link, Reply, Request, Spread, has_expired
+from mosha.ownership.link import Due, Link, Reply, Request, Spread
 from mosha.ownership.marker import Marker
-from mosha.ownership.records import Records, Register
-from mosha.ownership.slot import Slot
+from mosha.ownership.peers import Peers
+from mosha.ownership.records import Records
 from mosha.ownership.voter import Seen, Voter
 from mosha.timing import Timing
 
 PROTOCOL = 1
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
 ALL_BEATS = 16                   # how often everything is read that no slot spoke of
-BACK_OFF_DOUBLINGS = 3
 NEVER = float("inf")
 
 
@@ -49,28 +46,6 @@ class Call(NamedTuple):
     arguments: list[Any]
     limit_s: float
     done: Take
-
-
-class Peer:
-    """What the slots say of another node: its identity, the revision of its record, and when that last changed."""
-
-    __slots__ = ("changed_at", "identity", "revision", "was_late")
-
-    def __init__(self) -> None:
-        self.identity, self.revision, self.changed_at, self.was_late = "", -1, -NEVER, False
-
-
-class _Contest:
-    """This node's wish for one group."""
-
-    __slots__ = ("ballot", "free_since", "not_before", "rank", "round", "tries", "wanted_at")
-
-    def __init__(self, rank: Callable[[], int]) -> None:
-        self.rank = rank
-        self.ballot: Ballot | None = None
-        self.free_since: float | None = None
-        self.not_before = self.wanted_at = -NEVER
-        self.round = self.tries = 0
 
 
 def configuration(voters: Iterable[int], timing: Timing) -> str:
@@ -91,24 +66,23 @@ class DiskPaxos:
         self.configuration = configuration(voters, timing)
         self.era = ""
         self.records = Records()
-        self.peers: dict[int, Peer] = {}
         self.revision = 0                            # of this node's own record
-        self.leaving: set[int] = set()               # nodes that have said that they are about to give all up
         self.watched = {self.node, *voters}          # nodes whose slots are read
-        self._voter, self._uniform = voter, uniform
+        self._voter = voter
         self._lease = Lease(self.quorum, timing.lease_s)
         self._links: dict[int, Link] = {}
+        self.peers = Peers(self.node, self.quorum, timing, self._links, self.records)
+        self.contests = Contests(
+            identity, self.quorum, timing, self._lease, self._links, self.records, self.peers, self._spread, uniform
+        )
         self._seen: dict[int, Seen] = {} if voter is None else {self.node: Seen(voter.marker, now)}
         self._markers_changed = True
         self._asking: dict[tuple[str, int], float] = {}     # (task, voter) -> when it may be asked again
-        self._contests: dict[str, _Contest] = {}
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
         self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
-        self._seq = 0
         self._next_beat, self._next_poll, self._beats = now, NEVER, 0
         self._owners_seen: set[int] = set()
-        self._not_expired_before: dict[int, float] = {}      # node -> a time; slots stand still ever later
         self._void = ""
 
     # ---- questions --------------------------------------------------------------------------------------------
@@ -121,14 +95,11 @@ class DiskPaxos:
         return not self._void and self._lease.is_valid(now)
 
     def claims(self, group: str) -> bool:
-        if self._void:
-            return False
-        contest = self._contests.get(group)
-        return (contest is not None and contest.ballot is not None) or group in self._releasing or self.held(group)
+        return not self._void and (self.contests.has_ballot(group) or group in self._releasing or self.held(group))
 
     def held(self, group: str) -> bool:
         register = self.records.registers.get(group)
-        return register is not None and self._holds(register) and not self._void
+        return register is not None and register.is_held_by(self.identity) and not self._void
 
     def held_groups(self) -> list[str]:
         """The groups that are held, pseudo-groups aside."""
@@ -136,14 +107,14 @@ class DiskPaxos:
 
     def epoch(self, group: str) -> int:
         register = self.records.registers.get(group)
-        return register.owner_epoch if register is not None and self._holds(register) else 0
+        return register.owner_epoch if register is not None and register.is_held_by(self.identity) else 0
 
     def lease_end(self, group: str) -> float | None:
         return self._lease.end if self.held(group) and not self._void else None
 
     def owner(self, now: float, group: str) -> int | None:
         register = self.records.registers.get(group)
-        if register is None or not register.owner or register.undecided or self._is_free(now, register):
+        if register is None or not register.owner or register.undecided or self.contests.is_free(now, register):
             return None
         return identities.node_of(register.owner)
 
@@ -151,44 +122,6 @@ class DiskPaxos:
         """The other nodes that own a group."""
         found = {self.owner(now, group) for group in self.records.registers if not group.startswith(FENCE)}
         return {node for node in found if node is not None and node != self.node}
-
-    def is_late(self, now: float, node: int) -> bool:
-        """Whether the node's slot should have changed by now."""
-        peer = self.peers.get(node)
-        return (peer is not None and now - peer.changed_at >= self.timing.late_s) or self.stood_still(
-            now, node, self.timing.late_s
-        )
-
-    def alive(self, now: float, node: int) -> bool:
-        peer = self.peers.get(node)
-        if peer is None or node == self.node:
-            return node == self.node
-        return now - peer.changed_at < self.timing.expiry_s and peer.identity not in self.records.dead
-
-    def stood_still(self, now: float, node: int, still_s: float) -> bool:
-        """Whether on Q voters the node's slot did not change for so long (R24)."""
-        if now < self._still_since(node) + still_s:
-            return False
-        windows = [link.window(node) for link in self._links.values()]
-        return sum(1 for window in windows if window is not None and window[1] - window[0] >= still_s) >= self.quorum
-
-    def _still_since(self, node: int) -> float:
-        """A time before which its slot did not stand still on Q voters: when it was last seen to change on most."""
-        since = sorted(link.since(node) for link in self._links.values())
-        return since[self.quorum - 1] if len(since) >= self.quorum else NEVER
-
-    def expired(self, now: float, node: int, identity: str) -> bool:
-        """R13, for an identity of that node."""
-        if now < self._not_expired_before.get(node, -NEVER):
-            return False
-        still_since = self._still_since(node)
-        if still_since < NEVER:
-            self._not_expired_before[node] = still_since + self.timing.expiry_s
-        seen = self.records.first_seen.get(identity)
-        if seen is None:
-            return False
-        windows = [link.window(node) for link in self._links.values()]
-        return has_expired(windows, self.quorum, self.timing.expiry_s, seen)
 
     def markers(self) -> dict[int, Marker | None]:
         """What every voter last said of itself; None for one that was not heard since it was asked last."""
@@ -204,17 +137,12 @@ class DiskPaxos:
 
     def want(self, now: float, group: str, rank: Callable[[], int]) -> None:
         """Contend for the group if it is free. ``rank()``: how many living nodes should go first."""
-        contest = self._contests.get(group)
-        if contest is None:
-            contest = self._contests[group] = _Contest(rank)
-        contest.wanted_at = now
-        self._contend(now, group, contest)
+        if not self._void and group not in self._releasing:
+            self.contests.want(now, group, rank)
 
     def renounce(self, now: float, group: str) -> None:
         """Give the group up; every process of it is gone. It takes until Q voters know (R14)."""
-        contest = self._contests.pop(group, None)
-        if contest is not None and contest.ballot is not None:
-            contest.ballot.phase = OVER
+        self.contests.drop(group)
         if self.held(group):
             released = Released(group, self.epoch(group), self.identity)
             self._releasing[group] = self._spread(now, released)
@@ -254,17 +182,10 @@ class DiskPaxos:
             self._next_poll = NEVER
             for link in self._links.values():
                 link.wants_poll = True
-        for group, contest in self._contests.items():
-            if contest.ballot is not None:
-                self._advance(now, group, contest, contest.ballot)
-            elif contest.wanted_at >= now - 2 * self.timing.beat_s:
-                self._contend(now, group, contest)
-            else:
-                contest.free_since = None
+        self.contests.step(now)
         self._owners_seen = self.owners(now)
-        for peer in [self.peers[node] for node in self._owners_seen if node in self.peers]:
-            peer.was_late = now >= peer.changed_at + self.timing.late_s
-        self._next_poll = min(self._next_poll, self._poll_at(now))
+        self.peers.note_late(now, self._owners_seen)
+        self._next_poll = min(self._next_poll, self.contests.poll_at(now))
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news."""
@@ -274,12 +195,8 @@ class DiskPaxos:
         if self._lease.end is not None:
             due = min(due, self._lease.end)
         for node in self._owners_seen:
-            due = min(due, self._late_at(node))
-        for group, contest in self._contests.items():
-            if contest.ballot is not None:
-                due = min(due, contest.ballot.ends)
-            elif contest.free_since is not None:
-                due = min(due, self._turn_at(contest, self.records.register(group)))
+            due = min(due, self.peers.late_at(node))
+        due = min(due, self.contests.next_due())
         return due if self._voter is None else min(due, self._voter.next_due(now))
 
     def calls(self, now: float) -> list[Call]:
@@ -373,7 +290,7 @@ class DiskPaxos:
     def _put_again(self, link: Link, request: Request) -> None:
         for pending in request.appended:
             if isinstance(pending, Due) and pending.phase == pending.ballot.phase:
-                link.put(self._due(pending.ballot))
+                link.put(self.contests.due(pending.ballot))
 
     def _arrived(self, voter: int, pending: Spread | Due) -> None:
         if isinstance(pending, Due):
@@ -400,29 +317,17 @@ class DiskPaxos:
 
     def _learn(self, now: float, reply: Reply) -> None:
         for node in reply.beating:
-            peer = self.peers.get(node)
-            if peer is not None:
-                peer.changed_at, peer.was_late = now, False
+            self.peers.beats(now, node)
         for node, found in reply.slots:
-            self._heard(now, node, found)
+            self.peers.heard(now, node, found)
         for writer in sorted({writer for _, writer in reply.entries}):
             self._end_earlier_life(now, writer)
         for entry, writer in reply.entries:
-            held = isinstance(entry, Commit) and self._holds(self.records.register(entry.group))
+            held = isinstance(entry, Commit) and self.records.register(entry.group).is_held_by(self.identity)
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
                 if held and entry.identity != self.identity:
                     self._void = self._void or f"{entry.group} has another owner"
                 self._end_earlier_life(now, entry.identity)
-
-    def _heard(self, now: float, node: int, found: Slot) -> None:
-        if identities.node_of(found.identity) != node:
-            return
-        self.records.see(found.identity, now)
-        peer = self.peers.get(node)
-        if peer is None:
-            peer = self.peers[node] = Peer()
-        if found.identity not in self.records.dead:
-            peer.identity, peer.revision, peer.changed_at, peer.was_late = found.identity, found.revision, now, False
 
     def _end_earlier_life(self, now: float, identity: str) -> None:
         """Before this identity wrote anything, everything of the earlier ones of its node had ended (R4, R14)."""
@@ -433,6 +338,8 @@ class DiskPaxos:
     def _spread(self, now: float, fact: Fact) -> Spread:
         """Know it, and write it on every voter, unless that is done already."""
         self.records.merge(fact, self.identity, now)
+        if isinstance(fact, Commit):
+            self._end_earlier_life(now, fact.identity)
         spread = self._spreads.get(fact)
         if spread is None:
             spread = self._spreads[fact] = Spread(fact)
@@ -470,10 +377,10 @@ class DiskPaxos:
         for era, count in self._full().items():
             if count >= self.quorum:
                 self.era, self._next_beat = era, now
-                self._links = {
-                    voter: Link(voter, self.identity, era, self.configuration, self.timing.op_limit_s, self._is_useful)
-                    for voter in sorted(self.voters)
-                }
+                for voter in sorted(self.voters):
+                    self._links[voter] = Link(
+                        voter, self.identity, era, self.configuration, self.timing.op_limit_s, self._is_useful
+                    )
 
     def _why_void(self, now: float) -> str:
         if self.identity in self.records.dead:
@@ -500,97 +407,5 @@ class DiskPaxos:
             link.wants_beat = True
             link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
 
-    def _poll_at(self, now: float) -> float:
-        """When to look again between beats: soon while a move is pending that this node may make."""
-        rank = min((c.rank() for g, c in self._contests.items() if self._is_pending(now, g, c)), default=None)
-        return NEVER if rank is None else now + self.timing.eager_s * (1 + rank)
-
-    def _late_at(self, node: int) -> float:
-        """When the node's slot will be late, if it does not change before; never for one that is late already."""
-        peer = self.peers.get(node)
-        return NEVER if peer is None or peer.was_late else peer.changed_at + self.timing.late_s
-
-    def _is_pending(self, now: float, group: str, contest: _Contest) -> bool:
-        if contest.wanted_at < now - 2 * self.timing.beat_s or not self._lease.is_valid(now):
-            return False
-        register = self.records.registers.get(group)
-        if contest.ballot is not None or register is None or register.undecided or self._is_free(now, register):
-            return True
-        owner = identities.node_of(register.owner)
-        if owner in self.leaving and self.alive(now, owner):
-            return True
-        peer = self.peers.get(owner)
-        still_s = NEVER if peer is None else now - peer.changed_at
-        return self.timing.late_s <= still_s < 2 * self.timing.expiry_s
-
     def _chunks(self) -> list[int]:
         return sorted({slot.file_of(node) for node in self.watched})
-
-    # ---- groups -----------------------------------------------------------------------------------------------
-
-    def _holds(self, register: Register) -> bool:
-        return register.owner == self.identity and register.epoch == register.owner_epoch and not register.released
-
-    def _is_free(self, now: float, register: Register) -> bool:
-        """Whether the next epoch may be proposed (R11)."""
-        owner = register.owner
-        if not owner or register.released or owner in self.records.dead:
-            return True
-        return owner != self.identity and self.expired(now, identities.node_of(owner), owner)
-
-    def _contend(self, now: float, group: str, contest: _Contest) -> None:
-        register = self.records.register(group)
-        if contest.ballot is not None:
-            return
-        may = self.quorate(now) and group not in self._releasing and not self._holds(register)
-        if not may or not (register.undecided or self._is_free(now, register)):
-            contest.free_since = None
-            return
-        if contest.free_since is None:
-            contest.free_since, contest.tries = now, 0
-        if now >= self._turn_at(contest, register):
-            self._begin(now, group, contest, register)
-
-    def _turn_at(self, contest: _Contest, register: Register) -> float:
-        """When it is this node's turn. A ballot of another that goes on is left to end: two that duel are slower."""
-        assert contest.free_since is not None
-        since = max(contest.free_since, register.changed_at) if register.undecided else contest.free_since
-        begun = 1 if register.undecided and register.highest_promise()[1] != self.identity else 0
-        return max(contest.not_before, since + (contest.rank() + begun) * self.timing.turn_s)
-
-    def _begin(self, now: float, group: str, contest: _Contest, register: Register) -> None:
-        epoch = register.epoch if register.undecided else register.epoch + 1
-        contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
-        if register.owner in self.records.dead:
-            self._spread(now, Dead(register.owner))
-        contest.ballot = Ballot(group, epoch, (contest.round, self.identity), now, now + self.timing.ballot_limit_s)
-        self._put_block(now, contest.ballot)
-
-    def _put_block(self, now: float, ballot: Ballot) -> None:
-        for link in self._links.values():
-            link.put(self._due(ballot))
-        self.records.merge(self._due(ballot).block, self.identity, now)
-
-    def _due(self, ballot: Ballot) -> Due:
-        self._seq += 1
-        return Due(ballot, ballot.phase, ballot.block(self.records.register(ballot.group), self._seq))
-
-    def _advance(self, now: float, group: str, contest: _Contest, ballot: Ballot) -> None:
-        register = self.records.register(group)
-        phase = ballot.phase
-        outcome = ballot.advance(now, register, self.quorum) if self._lease.is_valid(now) else "lapsed"
-        if outcome == GOES_ON:
-            if ballot.phase != phase:
-                self._put_block(now, ballot)
-            return
-        ballot.phase, contest.ballot = OVER, None
-        if outcome == DECIDED:
-            contest.tries, contest.free_since = 0, None
-            commit = Commit(group, ballot.epoch, ballot.value)
-            self._spread(now, commit)
-            self._end_earlier_life(now, commit.identity)
-            return
-        contest.round = max(contest.round, register.highest_promise()[0])
-        contest.tries += 1
-        wait_s = self._uniform(0, self.timing.turn_s * 2 ** min(contest.tries - 1, BACK_OFF_DOUBLINGS))
-        contest.not_before = now + wait_s

@@ -30,6 +30,10 @@ class Register:
     def released(self) -> bool:
         return self.released_epoch >= self.owner_epoch
 
+    def is_held_by(self, identity: str) -> bool:
+        """Whether it was decided for this whole identity, with no later epoch known, and was not released (R8)."""
+        return self.owner == identity and self.epoch == self.owner_epoch and not self.released
+
     def highest_promise(self) -> Number:
         return max((block.mbal for block in self.blocks.values()), default=NOBODY)
 

@@ -154,7 +154,7 @@ class Node:
 
     def _rank(self) -> int:
         others = [node for node in self._cluster.nodes if node < self.number]
-        return sum(1 for node in others if self.ownership.alive(self.now, node))
+        return sum(1 for node in others if self.ownership.peers.alive(self.now, node))
 
     def _run(self) -> None:
         """See to what runs here, and that it runs nowhere else."""

@@ -468,12 +468,12 @@ def test_what_is_known_of_another_node() -> None:
     assert ownership.owners(watcher.now) == {owner.number}
     assert owner.ownership.owners(owner.now) == set(), "the others"
     assert ownership.identities_of(owner.number) == (owner.ownership.identity,)
-    assert ownership.alive(watcher.now, owner.number)
-    assert not ownership.is_late(watcher.now, owner.number)
-    assert not ownership.alive(watcher.now, 99)
+    assert ownership.peers.alive(watcher.now, owner.number)
+    assert not ownership.peers.is_late(watcher.now, owner.number)
+    assert not ownership.peers.alive(watcher.now, 99)
     ownership.fenced(watcher.now, [owner.ownership.identity])
     assert ownership.identities_of(owner.number) == ()
-    assert not ownership.alive(watcher.now, owner.number)
+    assert not ownership.peers.alive(watcher.now, owner.number)
     assert ownership.owner(watcher.now, "kv") is None
     assert Dead(owner.ownership.identity).identity in ownership.records.dead
 

@@ -86,6 +86,6 @@ def test_a_late_older_slot_makes_nobody_dead() -> None:
     late = encode(Slot(earlier, 9, 0, 0, 0))
     owner.freeze()                                   # so that it is seen before the next beat is written over it
     files[name] = files[name][:at] + late + files[name][at + len(late) :]
-    cluster.until(lambda: node.ownership.peers[owner.number].identity == earlier, 1)
+    cluster.until(lambda: node.ownership.peers.all[owner.number].identity == earlier, 1)
     clean(node.ownership, node.disk)
     assert owner.ownership.identity in journals(node)

@@ -1,0 +1,178 @@
+"""This node's wishes: for which groups it contends, when it is its turn, and its ballots.
+
+Rules:
+
+1. A new epoch is proposed only with a valid own lease and a stable fact: the owner released, is dead, has expired, or
+   was an earlier life of this node (R11). An epoch that was begun and is undecided is decided first (R10).
+2. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
+   slower; one that failed waits for a random time (R21).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Callable
+
+from mosha.ownership import identity as identities
+from mosha.ownership.ballot import DECIDED, GOES_ON, OVER, Ballot
+from mosha.ownership.journal import Commit, Dead, Fact
+from mosha.ownership.lease import Lease
+from mosha.ownership.link import Due, Link
+from mosha.ownership.peers import Peers
+from mosha.ownership.records import Records, Register
+from mosha.timing import Timing
+
+BACK_OFF_DOUBLINGS = 3
+WISH_BEATS = 2                   # a wish that is not repeated for so long is over
+NEVER = float("inf")
+
+
+class _Contest:
+    """This node's wish for one group."""
+
+    __slots__ = ("ballot", "free_since", "not_before", "rank", "round", "tries", "wanted_at")
+
+    def __init__(self, rank: Callable[[], int]) -> None:
+        self.rank = rank
+        self.ballot: Ballot | None = None
+        self.free_since: float | None = None
+        self.not_before = self.wanted_at = -NEVER
+        self.round = self.tries = 0
+
+
+class Contests:
+    """Of one identity. ``spread(now, fact)`` makes a fact known; ``uniform(low, high)`` is a random number."""
+
+    def __init__(
+        self, identity: str, quorum: int, timing: Timing, lease: Lease, links: Mapping[int, Link], records: Records,
+        peers: Peers, spread: Callable[[float, Fact], object], uniform: Callable[[float, float], float],
+    ) -> None:
+        self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
+        self._identity, self._quorum, self._timing, self._lease = identity, quorum, timing, lease
+        self._links, self._records, self._peers = links, records, peers
+        self._spread, self._uniform = spread, uniform
+        self._all: dict[str, _Contest] = {}
+        self._seq = 0
+
+    def want(self, now: float, group: str, rank: Callable[[], int]) -> None:
+        """Contend for the group if it is free. ``rank()``: how many living nodes should go first."""
+        contest = self._all.get(group)
+        if contest is None:
+            contest = self._all[group] = _Contest(rank)
+        contest.wanted_at = now
+        self._contend(now, group, contest)
+
+    def drop(self, group: str) -> None:
+        """The group is not wanted any more: what its ballot has on the way is not written again."""
+        contest = self._all.pop(group, None)
+        if contest is not None and contest.ballot is not None:
+            contest.ballot.phase = OVER
+
+    def has_ballot(self, group: str) -> bool:
+        contest = self._all.get(group)
+        return contest is not None and contest.ballot is not None
+
+    def step(self, now: float) -> None:
+        """Go on with all ballots, and begin those whose turn has come."""
+        for group, contest in self._all.items():
+            if contest.ballot is not None:
+                self._advance(now, group, contest, contest.ballot)
+            elif self._is_wanted(now, contest):
+                self._contend(now, group, contest)
+            else:
+                contest.free_since = None
+
+    def next_due(self) -> float:
+        """When :meth:`step` has something to do without news."""
+        due = NEVER
+        for group, contest in self._all.items():
+            if contest.ballot is not None:
+                due = min(due, contest.ballot.ends)
+            elif contest.free_since is not None:
+                due = min(due, self._turn_at(contest, self._records.register(group)))
+        return due
+
+    def poll_at(self, now: float) -> float:
+        """When to look again between beats: soon while a move is pending that this node may make."""
+        rank = min((c.rank() for g, c in self._all.items() if self._is_pending(now, g, c)), default=None)
+        return NEVER if rank is None else now + self._timing.eager_s * (1 + rank)
+
+    def is_free(self, now: float, register: Register) -> bool:
+        """Whether the next epoch may be proposed (R11)."""
+        owner = register.owner
+        if not owner or register.released or owner in self._records.dead:
+            return True
+        return owner != self._identity and self._peers.expired(now, identities.node_of(owner), owner)
+
+    def due(self, ballot: Ballot) -> Due:
+        """The block that this ballot's present phase writes, with a number of its own."""
+        self._seq += 1
+        return Due(ballot, ballot.phase, ballot.block(self._records.register(ballot.group), self._seq))
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _is_wanted(self, now: float, contest: _Contest) -> bool:
+        return contest.wanted_at >= now - WISH_BEATS * self._timing.beat_s
+
+    def _is_pending(self, now: float, group: str, contest: _Contest) -> bool:
+        if not self._is_wanted(now, contest) or not self._lease.is_valid(now):
+            return False
+        register = self._records.registers.get(group)
+        if contest.ballot is not None or register is None or register.undecided or self.is_free(now, register):
+            return True
+        owner = identities.node_of(register.owner)
+        if owner in self.leaving and self._peers.alive(now, owner):
+            return True
+        peer = self._peers.all.get(owner)
+        still_s = NEVER if peer is None else now - peer.changed_at
+        return self._timing.late_s <= still_s < 2 * self._timing.expiry_s
+
+    def _contend(self, now: float, group: str, contest: _Contest) -> None:
+        register = self._records.register(group)
+        if contest.ballot is not None:
+            return
+        may = self._lease.is_valid(now) and not register.is_held_by(self._identity)
+        if not may or not (register.undecided or self.is_free(now, register)):
+            contest.free_since = None
+            return
+        if contest.free_since is None:
+            contest.free_since, contest.tries = now, 0
+        if now >= self._turn_at(contest, register):
+            self._begin(now, group, contest, register)
+
+    def _turn_at(self, contest: _Contest, register: Register) -> float:
+        assert contest.free_since is not None
+        since = max(contest.free_since, register.changed_at) if register.undecided else contest.free_since
+        begun = 1 if register.undecided and register.highest_promise()[1] != self._identity else 0
+        return max(contest.not_before, since + (contest.rank() + begun) * self._timing.turn_s)
+
+    def _begin(self, now: float, group: str, contest: _Contest, register: Register) -> None:
+        epoch = register.epoch if register.undecided else register.epoch + 1
+        contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
+        if register.owner in self._records.dead:
+            self._spread(now, Dead(register.owner))
+        contest.ballot = Ballot(group, epoch, (contest.round, self._identity), now, now + self._timing.ballot_limit_s)
+        self._put_block(now, contest.ballot)
+
+    def _put_block(self, now: float, ballot: Ballot) -> None:
+        for link in self._links.values():
+            link.put(self.due(ballot))
+        self._records.merge(self.due(ballot).block, self._identity, now)
+
+    def _advance(self, now: float, group: str, contest: _Contest, ballot: Ballot) -> None:
+        register = self._records.register(group)
+        phase = ballot.phase
+        outcome = ballot.advance(now, register, self._quorum) if self._lease.is_valid(now) else "lapsed"
+        if outcome == GOES_ON:
+            if ballot.phase != phase:
+                self._put_block(now, ballot)
+            return
+        ballot.phase, contest.ballot = OVER, None
+        if outcome == DECIDED:
+            contest.tries, contest.free_since = 0, None
+            self._spread(now, Commit(group, ballot.epoch, ballot.value))
+            return
+        contest.round = max(contest.round, register.highest_promise()[0])
+        contest.tries += 1
+        wait_s = self._uniform(0, self._timing.turn_s * 2 ** min(contest.tries - 1, BACK_OFF_DOUBLINGS))
+        contest.not_before = now + wait_s

@@ -1,0 +1,99 @@
+"""The other nodes as their slots show them: who beats, who stands still, whose lease is over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mosha.ownership import identity as identities
+from mosha.ownership.link import Link, has_expired
+from mosha.ownership.records import Records
+from mosha.ownership.slot import Slot
+from mosha.timing import Timing
+
+NEVER = float("inf")
+
+
+class Peer:
+    """What the slots say of another node: its identity, the revision of its record, and when that last changed."""
+
+    __slots__ = ("changed_at", "identity", "revision", "was_late")
+
+    def __init__(self) -> None:
+        self.identity, self.revision, self.changed_at, self.was_late = "", -1, -NEVER, False
+
+
+class Peers:
+    """Of all nodes; ``links`` and ``records`` are those of the identity that looks."""
+
+    def __init__(self, node: int, quorum: int, timing: Timing, links: Mapping[int, Link], records: Records) -> None:
+        self.all: dict[int, Peer] = {}
+        self._node, self._quorum, self._timing = node, quorum, timing
+        self._links, self._records = links, records
+        self._not_expired_before: dict[int, float] = {}      # node -> a time; slots stand still ever later
+
+    def heard(self, now: float, node: int, found: Slot) -> None:
+        """Some voter showed this slot as news."""
+        if identities.node_of(found.identity) != node:
+            return
+        self._records.see(found.identity, now)
+        peer = self.all.get(node)
+        if peer is None:
+            peer = self.all[node] = Peer()
+        if found.identity not in self._records.dead:
+            peer.identity, peer.revision, peer.changed_at, peer.was_late = found.identity, found.revision, now, False
+
+    def beats(self, now: float, node: int) -> None:
+        """Some voter showed that the node's slot changed in nothing but its count of beats."""
+        peer = self.all.get(node)
+        if peer is not None:
+            peer.changed_at, peer.was_late = now, False
+
+    def alive(self, now: float, node: int) -> bool:
+        peer = self.all.get(node)
+        if peer is None or node == self._node:
+            return node == self._node
+        return now - peer.changed_at < self._timing.expiry_s and peer.identity not in self._records.dead
+
+    def is_late(self, now: float, node: int) -> bool:
+        """Whether the node's slot should have changed by now."""
+        peer = self.all.get(node)
+        return (peer is not None and now - peer.changed_at >= self._timing.late_s) or self.stood_still(
+            now, node, self._timing.late_s
+        )
+
+    def note_late(self, now: float, nodes: set[int]) -> None:
+        """Note which of these are late now: :meth:`late_at` is over for them."""
+        for node in nodes:
+            peer = self.all.get(node)
+            if peer is not None:
+                peer.was_late = now >= peer.changed_at + self._timing.late_s
+
+    def late_at(self, node: int) -> float:
+        """When the node's slot will be late, if it does not change before; never for one that is late already."""
+        peer = self.all.get(node)
+        return NEVER if peer is None or peer.was_late else peer.changed_at + self._timing.late_s
+
+    def stood_still(self, now: float, node: int, still_s: float) -> bool:
+        """Whether on Q voters the node's slot did not change for so long (R24)."""
+        if now < self._still_since(node) + still_s:
+            return False
+        windows = [link.window(node) for link in self._links.values()]
+        return sum(1 for window in windows if window is not None and window[1] - window[0] >= still_s) >= self._quorum
+
+    def expired(self, now: float, node: int, identity: str) -> bool:
+        """R13, for an identity of that node."""
+        if now < self._not_expired_before.get(node, -NEVER):
+            return False
+        still_since = self._still_since(node)
+        if still_since < NEVER:
+            self._not_expired_before[node] = still_since + self._timing.expiry_s
+        seen = self._records.first_seen.get(identity)
+        if seen is None:
+            return False
+        windows = [link.window(node) for link in self._links.values()]
+        return has_expired(windows, self._quorum, self._timing.expiry_s, seen)
+
+    def _still_since(self, node: int) -> float:
+        """A time before which its slot did not stand still on Q voters: when it was last seen to change on most."""
+        since = sorted(link.since(node) for link in self._links.values())
+        return since[self._quorum - 1] if len(since) >= self._quorum else NEVER
