@@ -9,7 +9,7 @@ Rules:
 3. One life at a time: an agent begins only when nothing of an earlier life is left on its node (the world sees to it),
    so nothing is published before.
 4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
-   when nothing of it is left. What else cannot go on, as other voters on the map, ends this life in order, and init
+   when nothing of it is left. What else cannot go on, as a map without this node, ends this life in order, and init
    begins the next.
 """
 
@@ -27,6 +27,7 @@ from mosha.groups import Groups
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
 from mosha.ownership.housekeeping import clean
+from mosha.ownership.marker import FULL
 from mosha.ownership.slot import PER_FILE
 from mosha.ownership.voter import Voter
 from mosha.place import Place
@@ -121,12 +122,12 @@ class Agent:
     def _begin(self, now: float, me: int, nodes: frozenset[int]) -> None:
         self.me, self.nodes = me, nodes
         self._boot = self._world.boot_id()
-        self.voters = self.config.voters_of(nodes)
-        number = self._number()
-        self.voter = None if me not in self.voters else Voter(
-            me, self.voters, configuration(self.voters, self.timing), self.timing, self._world.var,
-            self._boot, number, now, self._world.nonce, self._world.wall,
+        guess = self.config.voters_of(nodes)
+        self.voter = Voter(
+            me, guess, configuration(self.timing), self.timing, self._world.var, self._boot, self._number(), now,
+            self._world.nonce, self._world.wall,
         )
+        self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
         self.hactl: Replica[dict[str, str]] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
@@ -151,11 +152,13 @@ class Agent:
         number = self._number() + 1
         self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
         identity = identities.make(self.me, number, self._world.nonce())
-        if self.voter is not None:
-            self.voter.mine.add(identity)
-        self.ownership = DiskPaxos(identity, self.voters, self.timing, now, self.voter, self._world.uniform)
+        self.voter.mine.add(identity)
+        self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
         self.fencing = Fencing(self.ownership, bool(self.config.stomith))
-        log.info("identity %s, voters %s", identity, sorted(self.voters))
+        voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
+        log.info("identity %s, voters %s", identity, voters)
+        if configured not in ([], voters):
+            log.warning("the configuration begins with voters %s; only `mosha voters` changes them now", configured)
 
     def _step(self, now: float) -> None:
         if now > self._next_beat + self.timing.beat_s:
@@ -167,9 +170,9 @@ class Agent:
             self._beats += 1
             self._watch(now)
             self._look_at_tables(now)
-            if self.voter is not None:
-                self.voter.obey(now)
-            if self._beats % CLEAN_BEATS == 0 and self.voter is not None and self.ownership.quorate(now):
+            self.voter.obey(now)
+            self._elect(now)
+            if self._beats % CLEAN_BEATS == 0 and self.voter.marker.state == FULL and self.ownership.quorate(now):
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_CHECK_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
@@ -192,7 +195,7 @@ class Agent:
         if len(others) > WATCH_ALL_MAX:
             at = self._beats * PER_FILE % len(others)
             others = others[at : at + PER_FILE]
-        self.ownership.watched = {self.me, *self.voters, *others, *self.ownership.owners(now)}
+        self.ownership.watched = {self.me, *self.ownership.voters, *others, *self.ownership.owners(now)}
         skew = self._world.skew()
         if skew is not None:
             if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:
@@ -205,6 +208,21 @@ class Agent:
                 self._news = True
 
         self._world.submit(call.voter, call.task, call.arguments, call.limit_s, answered)
+
+    def _elect(self, now: float) -> None:
+        """Carry an operator's wish for other voters out, or say why not."""
+        wish = self.voter.wish
+        if wish is None:
+            return
+        problem = ""
+        if frozenset(self.voter.electorate.voters) != wish.voters:
+            strangers = sorted(wish.voters - self.nodes - self.ownership.voters)
+            problem = f"not on the map: {strangers}" if strangers else self.ownership.elect(now, wish.voters)
+            if not problem and now < wish.until:
+                return
+            problem = problem or "it was not decided in time"
+        log.warning("voters %s: %s", sorted(wish.voters), problem or "decided")
+        self.voter.wish, self._answer = None, [wish.name, problem]
 
     # ---- other nodes ------------------------------------------------------------------------------------------
 
@@ -246,7 +264,7 @@ class Agent:
 
     def _map_seen(self, nodes: Any, error: OSError | None) -> None:
         if error is None and frozenset(nodes) != self.nodes:
-            if self.me not in nodes or self.config.voters_of(frozenset(nodes)) != self.voters:
+            if self.me not in nodes:
                 self.leave("the map has changed")
             self.nodes, self._news = frozenset(nodes), True
 
@@ -324,6 +342,7 @@ class Agent:
         """The files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
+        page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)
         stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
@@ -333,15 +352,21 @@ class Agent:
             self._write("clstat", status.clstat_text(self._said))
             self._write("hastat", status.hastat_text(now, self.ownership, records))
 
+    def _electorate(self) -> dict[str, Any]:
+        chosen = self.voter.electorate
+        return {
+            "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
+            "answer": self._answer,
+        }
+
     def _write(self, name: str, text: str) -> None:
         self._world.var.replace(name, text.encode())
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
     def _end_if_due(self, now: float) -> None:
-        if self.voter is not None:
-            for line in self.voter.take_log():
-                log.warning("%s", line)
+        for line in self.voter.take_log():
+            log.warning("%s", line)
         void = self.ownership.void()
         if void and void != self._void_said:
             log.error("%s is void: %s", self.ownership.identity, void)

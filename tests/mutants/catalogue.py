@@ -56,13 +56,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "lease-from-completion", "R5: a write is worth L from its issue", f"{OWNERSHIP}/disk_paxos.py",
-        "self._lease.counted(now, link.voter, request.began)", "self._lease.counted(now, link.voter, now)",
+        "self._count(now, link, request.began)", "self._count(now, link, now)",
         plan=plans.CUT_SLOW_OWNER,
     ),
     _one(
         "read-renews", "R5: only writing the slot renews", f"{OWNERSHIP}/disk_paxos.py",
-        "            if request.wrote_slot:\n                self._lease.counted",
-        "            if True:\n                self._lease.counted",
+        "            if request.wrote_slot:\n                self._count",
+        "            if True:\n                self._count",
         plan=plans.CRASH_ONE_CUT_ANOTHER,
     ),
     _one(
@@ -138,7 +138,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "value-ignored", "R12: the value of the highest accepted ballot is kept", f"{OWNERSHIP}/ballot.py",
-        "self.value = register.accepted() or self.number[1]", "self.value = self.number[1]",
+        "self.value = register.accepted() or self.proposal", "self.value = self.number[1]",
         plan=plans.DUELS,
     ),
     _one(
@@ -174,7 +174,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Change(
                 f"{OWNERSHIP}/disk_paxos.py",
-                "if any(era != self.era and count >= self.quorum for era, count in full.items()):", "if False:",
+                "if any(era != self.era and count >= self.quorum for era, count in eras.items()):", "if False:",
             ),
         ),
         plan=plans.ERAS,
@@ -186,7 +186,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "copy-from-one", "R16a: copies of Q others", f"{OWNERSHIP}/voter.py",
-        "if len(self._copied) >= self._quorum and", "if self._copied and",
+        "if len(self._copied) >= self._copies_needed() and", "if self._copied and",
         plan=plans.WIPES,
     ),
     _one(

@@ -4,7 +4,7 @@ Rules (R12):
 
 1. Phase 1 writes a block with the new number and what this processor accepted before, and then reads everything on that
    voter. With Q voters done, any later epoch, any commit of this epoch and any higher number ends the ballot.
-2. The value is that of the highest ballot that anybody has accepted; if nobody has, it is the own identity.
+2. The value is that of the highest ballot that anybody has accepted; if nobody has, it is the own proposal.
 3. Phase 2 writes the block with number and value, and reads again, with the same tests. Then it is decided, if the
    whole ballot took less than B.
 """
@@ -19,10 +19,11 @@ OVER = 3                         # the phase of a ballot that nothing more is to
 
 
 class Ballot:
-    """``value`` is what it proposes in phase 2."""
+    """``value`` is what it writes in phase 2; ``proposal`` what it would like to."""
 
-    def __init__(self, group: str, epoch: int, number: Number, began: float, ends: float) -> None:
+    def __init__(self, group: str, epoch: int, number: Number, proposal: str, began: float, ends: float) -> None:
         self.group, self.epoch, self.number, self.began, self.ends = group, epoch, number, began, ends
+        self.proposal = proposal
         self.phase = 1
         self.value = ""
         self.done: set[int] = set()
@@ -51,5 +52,5 @@ class Ballot:
         if self.phase == 2:
             return DECIDED
         self.phase, self.done = 2, set()
-        self.value = register.accepted() or self.number[1]
+        self.value = register.accepted() or self.proposal
         return GOES_ON

@@ -30,10 +30,10 @@ NEVER = float("inf")
 class _Contest:
     """This node's wish for one group."""
 
-    __slots__ = ("ballot", "free_since", "not_before", "rank", "round", "tries", "wanted_at")
+    __slots__ = ("ballot", "free_since", "not_before", "proposal", "rank", "round", "tries", "wanted_at")
 
-    def __init__(self, rank: Callable[[], int]) -> None:
-        self.rank = rank
+    def __init__(self, rank: Callable[[], int], proposal: str) -> None:
+        self.rank, self.proposal = rank, proposal
         self.ballot: Ballot | None = None
         self.free_since: float | None = None
         self.not_before = self.wanted_at = -NEVER
@@ -48,17 +48,19 @@ class Contests:
         peers: Peers, spread: Callable[[float, Fact], object], uniform: Callable[[float, float], float],
     ) -> None:
         self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
-        self._identity, self._quorum, self._timing, self._lease = identity, quorum, timing, lease
+        self.quorum = quorum
+        self._identity, self._timing, self._lease = identity, timing, lease
         self._links, self._records, self._peers = links, records, peers
         self._spread, self._uniform = spread, uniform
         self._all: dict[str, _Contest] = {}
         self._seq = 0
 
-    def want(self, now: float, group: str, rank: Callable[[], int]) -> None:
-        """Contend for the group if it is free. ``rank()``: how many living nodes should go first."""
+    def want(self, now: float, group: str, rank: Callable[[], int], proposal: str = "") -> None:
+        """Contend for the group if it is free. ``rank()``: how many living nodes should go first; ``proposal``: what
+        is to be decided, where that is not the owner."""
         contest = self._all.get(group)
         if contest is None:
-            contest = self._all[group] = _Contest(rank)
+            contest = self._all[group] = _Contest(rank, proposal or self._identity)
         contest.wanted_at = now
         self._contend(now, group, contest)
 
@@ -67,6 +69,13 @@ class Contests:
         contest = self._all.pop(group, None)
         if contest is not None and contest.ballot is not None:
             contest.ballot.phase = OVER
+
+    def restart(self, quorum: int) -> None:
+        """The voters are others now: what was counted by those before is no ballot of these."""
+        self.quorum = quorum
+        for contest in self._all.values():
+            if contest.ballot is not None:
+                contest.ballot.phase, contest.ballot = OVER, None
 
     def has_ballot(self, group: str) -> bool:
         contest = self._all.get(group)
@@ -102,7 +111,9 @@ class Contests:
         owner = register.owner
         if not owner or register.released or owner in self._records.dead:
             return True
-        return owner != self._identity and self._peers.expired(now, identities.node_of(owner), owner)
+        if owner == self._identity or register.is_decree:
+            return False
+        return self._peers.expired(now, identities.node_of(owner), owner)
 
     def due(self, ballot: Ballot) -> Due:
         """The block that this ballot's present phase writes, with a number of its own."""
@@ -120,6 +131,8 @@ class Contests:
         register = self._records.registers.get(group)
         if contest.ballot is not None or register is None or register.undecided or self.is_free(now, register):
             return True
+        if register.is_decree:
+            return False
         owner = identities.node_of(register.owner)
         if owner in self.leaving and self._peers.alive(now, owner):
             return True
@@ -151,7 +164,8 @@ class Contests:
         contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
         if register.owner in self._records.dead:
             self._spread(now, Dead(register.owner))
-        contest.ballot = Ballot(group, epoch, (contest.round, self._identity), now, now + self._timing.ballot_limit_s)
+        number, ends = (contest.round, self._identity), now + self._timing.ballot_limit_s
+        contest.ballot = Ballot(group, epoch, number, contest.proposal, now, ends)
         self._put_block(now, contest.ballot)
 
     def _put_block(self, now: float, ballot: Ballot) -> None:
@@ -162,7 +176,7 @@ class Contests:
     def _advance(self, now: float, group: str, contest: _Contest, ballot: Ballot) -> None:
         register = self._records.register(group)
         phase = ballot.phase
-        outcome = ballot.advance(now, register, self._quorum) if self._lease.is_valid(now) else "lapsed"
+        outcome = ballot.advance(now, register, self.quorum) if self._lease.is_valid(now) else "lapsed"
         if outcome == GOES_ON:
             if ballot.phase != phase:
                 self._put_block(now, ballot)

@@ -5,9 +5,11 @@ all, with the reasons):
 
 1. Nothing is written in an era before Q voters show it as full (R17), and nothing of another era is known here.
 2. Every beat writes the slot on every voter; the lease follows (:mod:`mosha.ownership.lease`).
-3. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
-4. The identity is void when its lease ends, when it is known to be dead, when a later epoch of what it holds is
-   committed, and when Q voters are full in another era (R6).
+3. When the voters change, this identity goes on with those before until enough of the next ones count its writes
+   (:mod:`mosha.ownership.electorate`).
+4. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
+5. The identity is void when its lease ends, when it is known to be dead, when a later epoch of what it holds is
+   committed, when Q voters are full in another era, and when the voters changed more than once (R6).
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
 
+from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 from mosha.ownership import marker, slot
 from mosha.ownership.contests import Contests
+from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import Commit, Dead, Fact, Released
 from mosha.ownership.lease import Lease
 from mosha.ownership.link import Due, Link, Reply, Request, Spread
@@ -48,34 +52,37 @@ class Call(NamedTuple):
     done: Take
 
 
-def configuration(voters: Iterable[int], timing: Timing) -> str:
-    """What two agents must agree on to count each other's operations (R2, R20)."""
-    text = f"{PROTOCOL} {sorted(voters)} {timing!r}"
+def configuration(timing: Timing) -> str:
+    """What two agents must agree on, besides the voters, to count each other's operations (R2, R20)."""
+    text = f"{PROTOCOL} {timing!r}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class DiskPaxos:
-    """See the head of the module. ``uniform(low, high)`` is a random number; ``voter`` is this node's own, if any."""
+    """See the head of the module. ``uniform(low, high)`` is a random number; ``voter`` is this node's own."""
 
     def __init__(
-        self, identity: str, voters: frozenset[int], timing: Timing, now: float, voter: Voter | None,
-        uniform: Callable[[float, float], float],
+        self, identity: str, timing: Timing, now: float, voter: Voter, uniform: Callable[[float, float], float],
     ) -> None:
-        self.identity, self.node, self.voters, self.timing = identity, identities.node_of(identity), voters, timing
-        self.quorum = len(voters) // 2 + 1
-        self.configuration = configuration(voters, timing)
+        self.identity, self.node, self.timing = identity, identities.node_of(identity), timing
+        self.electorate = voter.electorate._replace(before=())
+        self.configuration = configuration(timing)
         self.era = ""
         self.records = Records()
         self.revision = 0                            # of this node's own record
-        self.watched = {self.node, *voters}          # nodes whose slots are read
+        self.watched = {self.node, *self.voters}     # nodes whose slots are read
         self._voter = voter
         self._lease = Lease(self.quorum, timing.lease_s)
+        self._next: Electorate | None = None         # decided, and not yet what this identity counts with
+        self._next_lease = Lease(0, timing.lease_s)
+        self._next_links: dict[int, Link] = {}       # to voters that only the next electorate has
+        self._settled_since: float | None = None     # Q voters were seen to be settled
         self._links: dict[int, Link] = {}
         self.peers = Peers(self.node, self.quorum, timing, self._links, self.records)
         self.contests = Contests(
             identity, self.quorum, timing, self._lease, self._links, self.records, self.peers, self._spread, uniform
         )
-        self._seen: dict[int, Seen] = {} if voter is None else {self.node: Seen(voter.marker, now)}
+        self._seen: dict[int, Seen] = {self.node: Seen(voter.marker, now)} if self.node in self.voters else {}
         self._markers_changed = True
         self._asking: dict[tuple[str, int], float] = {}     # (task, voter) -> when it may be asked again
         self._releasing: dict[str, Spread] = {}
@@ -86,6 +93,14 @@ class DiskPaxos:
         self._void = ""
 
     # ---- questions --------------------------------------------------------------------------------------------
+
+    @property
+    def voters(self) -> frozenset[int]:
+        return frozenset(self.electorate.voters)
+
+    @property
+    def quorum(self) -> int:
+        return self.electorate.quorum
 
     def void(self) -> str:
         """Why this identity has ended, as far as the last :meth:`step` knew; empty while it lives."""
@@ -114,7 +129,9 @@ class DiskPaxos:
 
     def owner(self, now: float, group: str) -> int | None:
         register = self.records.registers.get(group)
-        if register is None or not register.owner or register.undecided or self.contests.is_free(now, register):
+        if register is None or register.is_decree or not register.owner or register.undecided:
+            return None
+        if self.contests.is_free(now, register):
             return None
         return identities.node_of(register.owner)
 
@@ -125,7 +142,8 @@ class DiskPaxos:
 
     def markers(self) -> dict[int, Marker | None]:
         """What every voter last said of itself; None for one that was not heard since it was asked last."""
-        seen = {voter: self._seen.get(voter) for voter in sorted(self.voters)}
+        voters = self.voters.union(self._next.voters if self._next else ())
+        seen = {voter: self._seen.get(voter) for voter in sorted(voters)}
         return {voter: one.marker if one is not None else None for voter, one in seen.items()}
 
     def identities_of(self, node: int) -> tuple[str, ...]:
@@ -139,6 +157,19 @@ class DiskPaxos:
         """Contend for the group if it is free. ``rank()``: how many living nodes should go first."""
         if not self._void and group not in self._releasing:
             self.contests.want(now, group, rank)
+
+    def elect(self, now: float, voters: frozenset[int]) -> str:
+        """Contend for these to be the next voters; why that cannot be, or empty while it goes on."""
+        problem = self.electorate.problem_with(voters)
+        if problem or self._next is not None:
+            return problem or "the voters are changing already"
+        if not self.quorate(now):
+            return "this node has no quorum"
+        since = self._settled_since
+        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):
+            return f"the last change is not settled: try again in {self.timing.recovery_s:.0f} s"
+        self.contests.want(now, self.electorate.group, lambda: 0, electorates.value_of(voters))
+        return ""
 
     def renounce(self, now: float, group: str) -> None:
         """Give the group up; every process of it is gone. It takes until Q voters know (R14)."""
@@ -167,8 +198,9 @@ class DiskPaxos:
     def step(self, now: float) -> None:
         """Go on as far as what is known allows; to be called after news, and when :meth:`next_due` has come."""
         own = self._voter
-        if own is not None and (self._markers_changed or own.marker.state != marker.FULL) and own.step(now, self._seen):
+        if (self._markers_changed or not own.is_at_rest) and own.step(now, self._seen) and self.node in self.markers():
             self._see(self.node, Seen(own.marker, now))
+        self._follow(now)
         if not self.era:
             self._join(now)
         if not self._void:
@@ -197,27 +229,27 @@ class DiskPaxos:
         for node in self._owners_seen:
             due = min(due, self.peers.late_at(node))
         due = min(due, self.contests.next_due())
-        return due if self._voter is None else min(due, self._voter.next_due(now))
+        return min(due, self._voter.next_due(now))
 
     def calls(self, now: float) -> list[Call]:
         """What is to be asked of the voters now; each is asked one thing at a time in each of its files."""
         found = []
-        for voter, link in self._links.items():
+        for voter, link in (*self._links.items(), *self._next_links.items()):
             if link.wants() and not self._void:
                 request = link.request(now, self.revision, self._chunks())
                 if request.wrote_slot:
                     self._lease.writes(now)
+                    self._next_lease.writes(now)
                 found.append(self._call(voter, "exchange", request.arguments, self._exchanged(link, request)))
         own = self._voter
-        if not self.era or (own is not None and own.marker.state != marker.FULL):
-            for voter in sorted(self.voters - {self.node} if own is not None else self.voters):
+        if not self.era or not own.is_at_rest:
+            for voter in sorted(self.markers().keys() - {self.node}):
                 self._ask(found, now, "mark", voter, [], self._marked(voter, now))
-        if own is not None:
-            for voter in own.wants_peeks():
-                self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
-            era, voters = own.wants_copies(now, self._seen)
-            for voter in voters:
-                self._ask(found, now, "copy", voter, [era], self._copied(own, voter, era))
+        for voter in own.wants_peeks():
+            self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
+        era, voters = own.wants_copies(now, self._seen)
+        for voter in voters:
+            self._ask(found, now, "copy", voter, [era], self._copied(own, voter, era))
         for key in [key for key, due in self._asking.items() if due <= now]:
             del self._asking[key]                    # nobody wants to know any more
         return found
@@ -242,7 +274,7 @@ class DiskPaxos:
     def _marked(self, voter: int, began: float) -> Take:
         def take(_: float, result: bytes) -> bool:
             news = self._see(voter, Seen(marker.decode(result), began))
-            return news or not self.era or self._voter is not None
+            return news or not self.era or not self._voter.is_at_rest
 
         return take
 
@@ -273,7 +305,7 @@ class DiskPaxos:
                 return link.marker is not before or bool(request.appended)
             end = self._lease.end
             if request.wrote_slot:
-                self._lease.counted(now, link.voter, request.began)
+                self._count(now, link, request.began)
             self._learn(now, reply)
             for pending in request.appended:
                 if reply.is_whole or isinstance(pending, Spread):
@@ -299,7 +331,7 @@ class DiskPaxos:
             return
         pending.done.add(voter)
         fact = pending.fact
-        is_known = isinstance(fact, Released) and len(pending.done) >= self.quorum
+        is_known = isinstance(fact, Released) and len(pending.done & self.voters) >= self.quorum
         if is_known and isinstance(fact, Released) and self._releasing.get(fact.group) is pending:
             del self._releasing[fact.group]
         if pending.done >= self.voters:
@@ -327,7 +359,15 @@ class DiskPaxos:
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
                 if held and entry.identity != self.identity:
                     self._void = self._void or f"{entry.group} has another owner"
-                self._end_earlier_life(now, entry.identity)
+                self._committed(now, entry)
+
+    def _committed(self, now: float, commit: Commit) -> None:
+        found = electorates.decided(commit.group, commit.identity)
+        if found is None:
+            self._end_earlier_life(now, commit.identity)
+        elif found[0] == self.electorate.number + 1:
+            self._voter.learn(now, self.electorate.next(found[1]))
+            self._markers_changed = True
 
     def _end_earlier_life(self, now: float, identity: str) -> None:
         """Before this identity wrote anything, everything of the earlier ones of its node had ended (R4, R14)."""
@@ -339,11 +379,11 @@ class DiskPaxos:
         """Know it, and write it on every voter, unless that is done already."""
         self.records.merge(fact, self.identity, now)
         if isinstance(fact, Commit):
-            self._end_earlier_life(now, fact.identity)
+            self._committed(now, fact)
         spread = self._spreads.get(fact)
         if spread is None:
             spread = self._spreads[fact] = Spread(fact)
-            for link in self._links.values():
+            for link in (*self._links.values(), *self._next_links.values()):
                 link.put(spread)
         return spread
 
@@ -378,9 +418,12 @@ class DiskPaxos:
             if count >= self.quorum:
                 self.era, self._next_beat = era, now
                 for voter in sorted(self.voters):
-                    self._links[voter] = Link(
-                        voter, self.identity, era, self.configuration, self.timing.op_limit_s, self._is_useful
-                    )
+                    self._links[voter] = self._link(voter, self.electorate)
+
+    def _link(self, voter: int, electorate: Electorate) -> Link:
+        return Link(
+            voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful
+        )
 
     def _why_void(self, now: float) -> str:
         if self.identity in self.records.dead:
@@ -388,22 +431,88 @@ class DiskPaxos:
         if self._lease.is_void(now):
             return "its lease has ended"
         if self.era and self._markers_changed:
-            full = self._full()
-            if any(era != self.era and count >= self.quorum for era, count in full.items()):
+            full = [self._seen[voter].marker for voter in self.voters if voter in self._seen]
+            eras = Counter(one.era for one in full if one and one.state == marker.FULL)
+            if any(era != self.era and count >= self.quorum for era, count in eras.items()):
                 return "the voters are in another era"
         return ""
 
     def _full(self) -> Counter[str]:
-        """How many voters were last seen to be full, by era."""
+        """How many voters were last seen to be full and to count this electorate, by era."""
         return Counter(
-            one.marker.era for one in self._seen.values()
-            if one.marker and one.marker.state == marker.FULL and one.marker.configuration == self.configuration
+            one.marker.era for voter, one in self._seen.items() if voter in self.voters
+            and one.marker and one.marker.state == marker.FULL and one.marker.configuration == self.configuration
+            and one.marker.electorate.counts(self.electorate)
         )
+
+    # ---- electorates ------------------------------------------------------------------------------------------
+
+    def _follow(self, now: float) -> None:
+        """Count with the electorate that the own voter knows of, when enough of its voters are ready."""
+        latest = self._voter.electorate._replace(before=())
+        if not self.era and latest.voters == self.electorate.voters:
+            self.electorate = latest
+        elif latest.key == (self.electorate.era, self.electorate.number + 1) and self.era:
+            if self._next is None:
+                self._prepare(now, latest)
+            elif self._next_lease.is_void(now):
+                self._next_lease = Lease(latest.quorum, self.timing.lease_s)
+            elif self._is_ready(now, latest):
+                self._change(latest)
+        elif not self.era or (latest.era == self.electorate.era and latest != self.electorate):
+            self._void = self._void or f"the voters are {list(latest.voters)} now"
+        if self._markers_changed and self._settled_since is None and self._count_settled() >= self.quorum:
+            self._settled_since = now
+
+    def _prepare(self, now: float, latest: Electorate) -> None:
+        self._next, self._next_lease = latest, Lease(latest.quorum, self.timing.lease_s)
+        if self.node in latest.voters:
+            self._seen[self.node] = Seen(self._voter.marker, now)
+        for voter in set(latest.voters) - self.voters:
+            self._next_links[voter] = link = self._link(voter, latest)
+            link.wants_beat = True
+            for spread in self._spreads.values():
+                link.put(spread)
+
+    def _is_ready(self, now: float, latest: Electorate) -> bool:
+        """Whether Q of these voters count operations under it, and the lease goes on without a gap."""
+        end = self._next_lease.end
+        if end is None or end < now + self.timing.lease_s / 2 or not self._next_lease.is_valid(now):
+            return False
+        seen = [self._seen[voter].marker for voter in latest.voters if voter in self._seen]
+        ready = [one for one in seen if one and one.state == marker.FULL and one.era == self.era]
+        return sum(1 for one in ready if one.electorate.is_same(latest)) >= latest.quorum
+
+    def _change(self, latest: Electorate) -> None:
+        self.electorate, self._next, self._settled_since = latest, None, None
+        self._lease.move(self._next_lease)
+        self._links.update(self._next_links)
+        self._next_links = {}
+        for voter in [voter for voter in self._links if voter not in latest.voters]:
+            del self._links[voter]
+        for link in self._links.values():
+            link.electorate = latest
+        self.peers.quorum = latest.quorum
+        self.contests.restart(latest.quorum)
+        for fact in [fact for fact, spread in self._spreads.items() if spread.done >= self.voters]:
+            del self._spreads[fact]
+        self._markers_changed = True
+
+    def _count(self, now: float, link: Link, began: float) -> None:
+        """A write of the slot was counted by this link's voter."""
+        if link.voter in self._links:
+            self._lease.counted(now, link.voter, began)
+        if self._next is not None and link.voter in self._next.voters:
+            self._next_lease.counted(now, link.voter, began)
+
+    def _count_settled(self) -> int:
+        seen = [self._seen[voter].marker for voter in self.voters if voter in self._seen]
+        return sum(1 for one in seen if one and one.settled and one.electorate == self.electorate)
 
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
         self._beats += 1
-        for link in self._links.values():
+        for link in (*self._links.values(), *self._next_links.values()):
             link.wants_beat = True
             link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Union
 
@@ -118,6 +119,12 @@ def name(era: str, identity: str, generation: int) -> str:
 def copy_name(journal: str, number: int) -> str:
     """The file name of a part of a recovering voter's copy of what the writer of that journal has on other voters."""
     return f"{journal}.copy.{number}"
+
+
+def next_copy(names: Iterable[str]) -> int:
+    """A number that no copy among these files has."""
+    numbers = [int(name.rpartition(".copy.")[2]) for name in names if ".copy." in name]
+    return 1 + max(numbers, default=-1)
 
 
 _FORM = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9]+\.[0-9]+\.[0-9a-f]+)\.[0-9]+(?:\.copy\.[0-9]+)?")

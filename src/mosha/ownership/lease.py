@@ -40,6 +40,12 @@ class Lease:
             end = sorted(self._began.values(), reverse=True)[self._quorum - 1] + self._lease_s
             self._end = end if self._end is None else max(end, self._end)
 
+    def move(self, other: Lease) -> None:
+        """Go on as the lease that other voters counted; what these had counted remains good."""
+        assert other._end is not None
+        self._quorum, self._began = other._quorum, other._began
+        self._end = other._end if self._end is None else max(self._end, other._end)
+
     def is_valid(self, now: float) -> bool:
         return not self.is_void(now) and self._end is not None
 

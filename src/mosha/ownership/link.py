@@ -4,7 +4,7 @@ Rules:
 
 1. An exchange appends what waits for this voter, writes the slot, and then reads: journals (all, or the tails that are
    known to be there), slots, and the marker last. It counts only if that marker is full, of this era and configuration,
-   and the whole exchange ended within its limit (R2).
+   counts this electorate, and the whole exchange ended within its limit (R2).
 2. Of an exchange that failed nobody knows what it did. Its facts are written again, in the next generation of the
    journal; a block is not: its ballot makes a new one (R3). Until one succeeds
    only beats are tried, and nothing is appended.
@@ -23,6 +23,7 @@ from typing import Any, Callable, NamedTuple, Union
 
 from mosha.ownership import journal, marker, slot
 from mosha.ownership.ballot import Ballot
+from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import Block, Entry, Fact
 from mosha.ownership.marker import Marker
 from mosha.ownership.slot import Slot
@@ -80,9 +81,11 @@ class Link:
     """``is_useful``: whether a fact that waits is still worth writing."""
 
     def __init__(
-        self, voter: int, identity: str, era: str, configuration: str, limit_s: float, is_useful: Callable[[Fact], bool]
+        self, voter: int, identity: str, era: str, configuration: str, electorate: Electorate, limit_s: float,
+        is_useful: Callable[[Fact], bool],
     ) -> None:
         self.voter, self.era = voter, era
+        self.electorate = electorate                 # under which its operations are to count
         self.marker: Marker | None = None            # as last read, whether it counts or not
         self.wants_beat = self.wants_poll = False
         self.wants_all = True                        # the first exchange learns everything
@@ -195,7 +198,8 @@ class Link:
         seen = self.marker
         return (
             seen is not None and seen.state == marker.FULL and seen.era == self.era
-            and seen.configuration == self._configuration and now - request.began <= self._limit_s
+            and seen.configuration == self._configuration and seen.electorate.counts(self.electorate)
+            and now - request.began <= self._limit_s
         )
 
     def _forgot(self) -> bool:

@@ -14,15 +14,18 @@ import re
 import zlib
 from typing import NamedTuple
 
+from mosha.ownership import electorate as electorates
+from mosha.ownership.electorate import Electorate
+
 NAME = "voter"
 BYTES_MAX = 4096
-FULL, RECOVERING, REJOINING = "full", "recovering", "rejoining"
+FULL, RECOVERING, REJOINING, NONE = "full", "recovering", "rejoining", "none"      # none: this node has no vote
 _ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
 
 
 class Marker(NamedTuple):
     """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the
-    longest lease that an operation on this voter may still carry."""
+    longest lease that an operation on this voter may still carry. ``settled``: rule 3 of electorates."""
 
     state: str
     era: str
@@ -31,6 +34,8 @@ class Marker(NamedTuple):
     boot: str
     invited: tuple[str, ...] = ()
     lease_s: float = 0.0
+    electorate: Electorate = Electorate(0, 0, ())
+    settled: bool = True
 
 
 def encode(marker: Marker) -> bytes:
@@ -44,11 +49,14 @@ def decode(data: bytes) -> Marker | None:
     if line[:9] != b"%08x " % zlib.crc32(line[9:]):
         return None
     try:
-        state, era, life, configuration, boot, invited, lease_s = json.loads(line[9:])
-        found = Marker(state, era, life, configuration, boot, tuple(invited), float(lease_s))
+        state, era, life, configuration, boot, invited, lease_s, chosen, settled = json.loads(line[9:])
+        found = Marker(
+            state, era, life, configuration, boot, tuple(invited), float(lease_s), electorates.decode(chosen),
+            bool(settled),
+        )
     except (ValueError, TypeError):
         return None
-    if state not in (FULL, RECOVERING, REJOINING) or (era and not is_era(era)):
+    if state not in (FULL, RECOVERING, REJOINING, NONE) or (era and not is_era(era)):
         return None
     return found
 

@@ -27,7 +27,7 @@ class Peers:
 
     def __init__(self, node: int, quorum: int, timing: Timing, links: Mapping[int, Link], records: Records) -> None:
         self.all: dict[int, Peer] = {}
-        self._node, self._quorum, self._timing = node, quorum, timing
+        self._node, self.quorum, self._timing = node, quorum, timing
         self._links, self._records = links, records
         self._not_expired_before: dict[int, float] = {}      # node -> a time; slots stand still ever later
 
@@ -78,7 +78,7 @@ class Peers:
         if now < self._still_since(node) + still_s:
             return False
         windows = [link.window(node) for link in self._links.values()]
-        return sum(1 for window in windows if window is not None and window[1] - window[0] >= still_s) >= self._quorum
+        return sum(1 for window in windows if window is not None and window[1] - window[0] >= still_s) >= self.quorum
 
     def expired(self, now: float, node: int, identity: str) -> bool:
         """R13, for an identity of that node."""
@@ -91,9 +91,9 @@ class Peers:
         if seen is None:
             return False
         windows = [link.window(node) for link in self._links.values()]
-        return has_expired(windows, self._quorum, self._timing.expiry_s, seen)
+        return has_expired(windows, self.quorum, self._timing.expiry_s, seen)
 
     def _still_since(self, node: int) -> float:
         """A time before which its slot did not stand still on Q voters: when it was last seen to change on most."""
         since = sorted(link.since(node) for link in self._links.values())
-        return since[self._quorum - 1] if len(since) >= self._quorum else NEVER
+        return since[self.quorum - 1] if len(since) >= self.quorum else NEVER

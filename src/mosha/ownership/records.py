@@ -5,18 +5,21 @@ What is known only grows. Of a group only the highest epoch matters: its blocks,
 
 from __future__ import annotations
 
+from mosha.ownership.electorate import PREFIX
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Number, Released
 
 
 class Register:
-    """What is known of one group. ``changed_at``: when something of it was last news here."""
+    """What is known of one group. ``changed_at``: when something of it was last news here. ``is_decree``: it has no
+    owner, but one value that is decided once and for all, as that of an electorate."""
 
-    __slots__ = ("blocks", "changed_at", "epoch", "owner", "owner_epoch", "released_epoch")
+    __slots__ = ("blocks", "changed_at", "epoch", "is_decree", "owner", "owner_epoch", "released_epoch")
 
-    def __init__(self) -> None:
+    def __init__(self, is_decree: bool = False) -> None:
+        self.is_decree = is_decree
         self.epoch = 0                              # the highest in any block or commit
         self.blocks: dict[str, Block] = {}          # of that epoch, by processor, which is an identity
-        self.owner = ""                             # the identity of the highest commit
+        self.owner = ""                             # the identity, or value, of the highest commit
         self.owner_epoch = 0
         self.released_epoch = 0
         self.changed_at = 0.0
@@ -54,7 +57,7 @@ class Records:
     def register(self, group: str) -> Register:
         found = self.registers.get(group)
         if found is None:
-            found = self.registers[group] = Register()
+            found = self.registers[group] = Register(group.startswith(PREFIX))
         return found
 
     def see(self, identity: str, now: float) -> None:
@@ -72,7 +75,8 @@ class Records:
         if isinstance(entry, Block):
             news = self._block(register, entry, writer)
         else:
-            self.see(entry.identity, now)
+            if not register.is_decree:
+                self.see(entry.identity, now)
             news = self._commit(register, entry) if isinstance(entry, Commit) else self._released(register, entry)
         if news:
             register.changed_at = now

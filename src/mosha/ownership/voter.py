@@ -15,6 +15,8 @@ Rules (R16 to R19):
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names. It is used once.
+7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
+   another is in :mod:`mosha.ownership.electorate`.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Callable, NamedTuple
 
+from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 from mosha.ownership import journal, marker, slot
-from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
+from mosha.ownership.electorate import Electorate
+from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.platform.world import Store
 from mosha.timing import Timing
 
@@ -34,7 +38,22 @@ FOUNDED = "founded"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 64
+WISH_LIMIT_S = 20.0
+INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
+NEVER = float("inf")
 COPY_BYTES_MAX = 65536
+
+
+def _key(one: Electorate) -> tuple[int, int]:
+    return one.key
+
+
+class Wish(NamedTuple):
+    """What an operator wants the voters to be; ``name``: of the order, for its answer."""
+
+    voters: frozenset[int]
+    name: str
+    until: float
 
 
 class Seen(NamedTuple):
@@ -45,44 +64,61 @@ class Seen(NamedTuple):
 
 
 class Voter:
-    """``number``: of the life before this one, by this disk. ``nonce`` and ``wall`` are asked when one is needed."""
+    """``guess``: the voters by configuration and map. ``number``: of the life before this one, by this disk.
+    ``nonce`` and ``wall`` are asked when one is needed."""
 
     def __init__(
-        self, me: int, voters: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
+        self, me: int, guess: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
         number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float],
     ) -> None:
-        self._me, self._voters, self._configuration, self._timing = me, voters, configuration, timing
-        self._quorum = len(voters) // 2 + 1
+        self._me, self._configuration, self._timing = me, configuration, timing
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
-        self._copied_era = ""
+        self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
+        self._joint_since: float | None = None       # a majority was seen to be joint
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self.mine: set[str] = set()                  # the identities that this agent has had
+        self.wish: Wish | None = None                # to be carried out by the agent
         self._log: list[str] = []
-        self.marker = self._begin()
+        self.marker = self._begin(electorates.first(guess))
         self._ready_at = now + self._wait_s()
 
     def _wait_s(self) -> float:
         """W, of the longest lease that may still hang on what this voter forgets (R20)."""
         return self._timing.recovery_of(max(self._timing.lease_s, self.marker.lease_s))
 
-    def _begin(self) -> Marker:
+    def _begin(self, guess: Electorate) -> Marker:
         found = marker.decode(self._store.read(marker.NAME, marker.BYTES_MAX) or b"")
         founded = (self._store.read(FOUNDED, FOUNDED_BYTES_MAX) or b"").decode("ascii", "replace").strip()
         lease_s = self._timing.lease_s
-        new = Marker(FULL, founded, "", self._configuration, self._boot, (), lease_s)
         if found is None and marker.is_era(founded):
-            found = self._mark(new._replace(life=self._nonce()))
-        elif found is None or found.configuration != self._configuration:
-            era, longest_s = (found.era, max(lease_s, found.lease_s)) if found else ("", lease_s)
-            found = self._mark(new._replace(state=RECOVERING, era=era, life=self._nonce(), lease_s=longest_s))
-            self._log.append(f"no marker of this configuration: this voter counts again in {self._wait_s():.1f} s")
+            new = Marker(
+                FULL, founded, self._nonce(), self._configuration, self._boot, (), lease_s,
+                guess._replace(era=marker.number_of(founded)),
+            )
+            found = self._mark(new if self._me in guess.voters else new._replace(state=NONE))
+        elif found is None:
+            found = self._mark(self._anew(guess))
+        elif found.configuration != self._configuration or (found.electorate.era == 0 and found.electorate != guess):
+            known = found.electorate if found.electorate.era else guess
+            longest_s = max(lease_s, found.lease_s)
+            found = self._mark(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
         elif found.state == FULL and (found.boot != self._boot or not self._boot):
             found = self._mark(found._replace(state=REJOINING, boot=self._boot))
         if founded:
             self._store.remove(FOUNDED)
         return found
+
+    def _anew(self, chosen: Electorate) -> Marker:
+        """That of one that remembers nothing."""
+        state = RECOVERING if self._me in chosen.voters else NONE
+        if state == RECOVERING:
+            wait_s = self._timing.recovery_s
+            self._log.append(f"no marker of this configuration: this voter counts again in {wait_s:.1f} s or more")
+        return Marker(
+            state, "", self._nonce(), self._configuration, self._boot, (), self._timing.lease_s, chosen
+        )
 
     # ---- what it wants to know --------------------------------------------------------------------------------
 
@@ -92,14 +128,26 @@ class Voter:
 
     def wants_copies(self, now: float, seen: Mapping[int, Seen]) -> tuple[str, list[int]]:
         """The era, and the voters whose journals it has yet to copy."""
-        era, full = self._majority(now, seen)
-        if era != self._copied_era:
-            self._copied, self._copied_era = {}, era
-        return era, [voter for voter in full if voter not in self._copied]
+        is_recovering = self.marker.state == RECOVERING
+        era, sources = self._majority(now, seen) if is_recovering else (self.era, self._closed(seen))
+        purpose = era, self.electorate, self.marker.state
+        if purpose != self._copied_for:
+            self._copied, self._copied_for = {}, purpose
+        return era, [voter for voter in sources if voter not in self._copied]
 
     @property
     def era(self) -> str:
         return self.marker.era
+
+    @property
+    def electorate(self) -> Electorate:
+        return self.marker.electorate
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has nothing to do as long as the other markers stay as they are."""
+        state, chosen = self.marker.state, self.electorate
+        return state == NONE or (state == FULL and not chosen.before and self.marker.settled)
 
     def take_log(self) -> list[str]:
         """What is to be logged, once."""
@@ -116,21 +164,53 @@ class Voter:
 
     def copied(self, voter: int, era: str, journals: list[Any], said: Marker | None) -> None:
         """The journals of another voter, and its marker as read after them."""
-        if era == self._copied_era and said is not None and said.state == FULL and said.era == era:
+        if self._copied_for[:1] == (era,) and said is not None and said.state == FULL and said.era == era:
             self._copied[voter] = journals
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> bool:
         """Go on as far as is known; whether the marker changed."""
         before = self.marker
+        others = [one.marker for one in seen.values() if one.marker is not None]
+        known = [one.electorate for one in others if self._teaches(one)]
+        self.learn(now, max(known, key=_key, default=self.electorate))
         if self.marker.state == RECOVERING:
             self._recover(now, seen)
-        else:
+        elif self.marker.state != NONE:
             self._check(now, seen)
+        if self.marker.state == FULL and not self.is_at_rest:
+            self._follow(now, seen)
         return self.marker is not before
+
+    def _teaches(self, other: Marker) -> bool:
+        """Whether to believe its electorate. What a voter that counts has to learn of other eras is for _check()."""
+        return self.marker.state in (RECOVERING, NONE) or other.electorate.era == self.electorate.era
+
+    def learn(self, now: float, latest: Electorate) -> None:
+        """Somebody has this electorate, or it was decided."""
+        mine, counts = self.electorate, self.marker.state in (FULL, REJOINING)
+        if latest.key <= mine.key:
+            return
+        self._joint_since = None
+        if counts and latest.key == (mine.era, mine.number + 1):
+            self._log.append(f"the voters are to be {list(latest.voters)}")
+            self._mark(self.marker._replace(electorate=latest._replace(before=mine.voters), settled=False))
+            return
+        self._mark(self.marker._replace(electorate=latest, settled=False))
+        if self._me not in latest.voters:
+            self._mark(self.marker._replace(state=NONE, invited=(), electorate=latest._replace(before=())))
+        elif counts:
+            self._forget(now, "the voters have changed without this one", self.marker.life)
+        elif self.marker.state == NONE:
+            self._forget(now, "this node has a vote now", self._nonce())
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` has something to do without news."""
-        return self._ready_at if self.marker.state == RECOVERING and now < self._ready_at else float("inf")
+        due = NEVER
+        if self.marker.state == RECOVERING:
+            due = self._ready_at
+        elif self._joint_since is not None and self.electorate.before:
+            due = self._joint_since + self._wait_s()
+        return due if now < due else NEVER
 
     def obey(self, now: float) -> None:
         """Carry an operator's order out, if there is one (rule 5)."""
@@ -144,23 +224,29 @@ class Voter:
                 self._forget(now, "an operator said that this disk was restored", self._nonce())
             elif order["do"] == "found":
                 self._set_gone(frozenset(map(int, order["without"])))
+            elif order["do"] == "elect":
+                self.wish = Wish(frozenset(map(int, order["voters"])), str(order["name"]), now + WISH_LIMIT_S)
         except (ValueError, TypeError, KeyError):
             self._log.append(f"not an order: {content[:80]!r}")
 
     def _set_gone(self, gone: frozenset[int]) -> None:
         if self.marker.state != RECOVERING:
             self._log.append("refused to found an era: this voter counts")
-        elif len(self._voters - gone) < self._quorum or self._me in gone or not gone <= self._voters:
-            there = f"{self._quorum} of {sorted(self._voters)} must be there, this one among them"
+        elif not self._can_lack(gone):
+            there = f"{self.electorate.quorum} of {list(self.electorate.voters)} must be there, this one among them"
             self._log.append(f"refused to found an era without {sorted(gone)}: {there}")
         else:
             self._gone = gone
             self._log.append(f"an operator said that voters {sorted(gone)} are gone")
 
+    def _can_lack(self, gone: frozenset[int]) -> bool:
+        voters = set(self.electorate.voters)
+        return len(voters - gone) >= self.electorate.quorum and self._me not in gone and gone <= voters
+
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _others(self) -> list[int]:
-        return sorted(self._voters - {self._me})
+        return [voter for voter in self.electorate.voters if voter != self._me]
 
     def _check(self, now: float, seen: Mapping[int, Seen]) -> None:
         mine = marker.number_of(self.era)
@@ -170,7 +256,7 @@ class Voter:
         elif self.marker.state == REJOINING:
             if not all(self._peeked.values()):
                 self._forget(now, "this disk is older than what others know of it", self._nonce())
-            elif len(self._peeked) >= self._quorum - 1:
+            elif len(self._peeked) >= self.electorate.quorum - 1:
                 self._mark(self.marker._replace(state=FULL))
 
     def _forget(self, now: float, why: str, life: str) -> None:
@@ -181,71 +267,111 @@ class Voter:
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
         if now < self._ready_at:
             return
-        others = {v: one for v, one in seen.items() if v != self._me and one.began >= self._ready_at}
+        others = {v: seen[v] for v in self._others() if v in seen and seen[v].began >= self._ready_at}
         fresh = {v: one.marker for v, one in others.items() if one.marker is not None}
         inviting = [m for m in fresh.values() if m.state == FULL and self.marker.life in m.invited]
         latest = max(inviting, key=lambda m: marker.number_of(m.era), default=None)
         era, full = self._majority(now, seen)
         if latest is not None and marker.number_of(latest.era) > marker.number_of(self.era):
-            self._become_full(latest.era, "invited")
+            self._become_full(latest.era, INVITED, latest.electorate)
         elif full:
-            if len(self._copied) >= self._quorum and era == self._copied_era:
-                self._take_copies()
-        elif fresh.keys() >= set(self._others()) - self._gone and all(self._is_settled(m) for m in fresh.values()):
+            if len(self._copied) >= self._copies_needed() and self._copied_for[:1] == (era,):
+                self._keep_copies()
+                chosen = min((fresh[voter].electorate for voter in full), key=lambda one: len(one.before))
+                self._become_full(era, COPIED, chosen)
+        elif fresh.keys() >= set(self._others()) - self._gone and all(self._agrees(m) for m in fresh.values()):
             recovering = [v for v, m in fresh.items() if m.state == RECOVERING]
             if self._me < min(recovering, default=self._me + 1):
                 self._found([self.marker, *fresh.values()])
 
-    def _is_settled(self, other: Marker) -> bool:
-        """Not one that may be full at any moment, nor one that may still serve another configuration."""
-        return other.state in (FULL, RECOVERING) and other.configuration == self._configuration
+    def _agrees(self, other: Marker) -> bool:
+        """Not one that may be full at any moment, nor one that may still serve others."""
+        is_mine = other.configuration == self._configuration and other.electorate.is_same(self.electorate)
+        return is_mine and other.state in (FULL, RECOVERING)
+
+    def _copies_needed(self) -> int:
+        """Of Q others; but what was counted before a new voter is on a majority of the voters before it."""
+        before = self.electorate.before
+        is_new = bool(before) and self._me not in before
+        return len(before) // 2 + 1 if is_new else self.electorate.quorum
 
     def _majority(self, now: float, seen: Mapping[int, Seen]) -> tuple[str, list[int]]:
-        """The era in which Q others are full, and who they are; ("", []) where there is none, or it is too early."""
-        if self.marker.state != RECOVERING or now < self._ready_at:
+        """The era in which enough others are full, and who they are; ("", []) if there is none, or it is too early."""
+        if now < self._ready_at:
             return "", []
-        eras = {
-            voter: one.marker.era for voter, one in seen.items()
-            if voter != self._me and one.began >= self._ready_at and one.marker is not None
-            and one.marker.state == FULL and one.marker.configuration == self._configuration
-        }
-        for era, count in Counter(eras.values()).items():
-            if count >= self._quorum:
-                return era, sorted(voter for voter in eras if eras[voter] == era)
+        full = self._full(seen, self._ready_at)
+        for era, count in Counter(one.era for one in full.values()).items():
+            if count >= self._copies_needed():
+                return era, sorted(voter for voter, one in full.items() if one.era == era)
         return "", []
 
-    def _take_copies(self) -> None:
-        """One copy for each writer: all that it has written anywhere."""
+    def _full(self, seen: Mapping[int, Seen], since: float) -> dict[int, Marker]:
+        """The markers, read since then, of the others that are full in this electorate and configuration."""
+        fresh = {voter: seen[voter].marker for voter in self._others() if voter in seen and seen[voter].began >= since}
+        return {voter: one for voter, one in fresh.items() if one and one.state == FULL and self._agrees(one)}
+
+    def _keep_copies(self) -> None:
+        """One copy for each writer: all that it has written anywhere. Earlier copies stay as they are."""
         lines: dict[str, dict[bytes, None]] = {}
+        era = self._copied_for[0]
         for _, journals in sorted(self._copied.items()):
             for name, data in journals:
                 entries, _ = journal.decode(data)
-                writer = journal.writer_of(name, self._copied_era)
+                writer = journal.writer_of(name, era)
                 if writer is not None:
                     lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
+        number = journal.next_copy(self._store.list())
         for writer, found in lines.items():
             parts = [b""]
             for line in found:
                 if len(parts[-1]) + len(line) > COPY_BYTES_MAX:
                     parts.append(b"")
                 parts[-1] += line
-            for number, part in enumerate(parts):
-                name = journal.copy_name(journal.name(self._copied_era, writer, 0), number)
+            for part in parts:
+                name = journal.copy_name(journal.name(era, writer, 0), number)
                 self._store.replace(name, part, durable=True)
-        self._become_full(self._copied_era, f"copied from voters {sorted(self._copied)}")
+                number += 1
+
+    # ---- electorates ------------------------------------------------------------------------------------------
+
+    def _follow(self, now: float, seen: Mapping[int, Seen]) -> None:
+        """Close the electorate before, and settle: rules 2 and 3 of electorates."""
+        chosen, votes = self.electorate, self._me in self.electorate.voters
+        if not chosen.before:
+            is_copied = self._copied_for[:2] == (self.era, chosen) and len(self._copied) + 1 >= chosen.quorum
+            if chosen.quorum == 1 or (is_copied and self._closed(seen)):
+                self._keep_copies()
+                self._mark(self.marker._replace(settled=True))
+        elif self._joint_since is None:
+            joint = sum(1 for one in self._full(seen, -NEVER).values() if one.era == self.era)
+            self._joint_since = now if joint + votes >= chosen.quorum else None
+        elif now >= self._joint_since + self._wait_s():
+            self._log.append(f"the voters are {list(chosen.voters)}; those before count no more")
+            state = FULL if votes else NONE
+            self._mark(self.marker._replace(state=state, electorate=chosen._replace(before=())))
+
+    def _closed(self, seen: Mapping[int, Seen]) -> list[int]:
+        """The others that have closed the electorate before, once they and this voter are a majority."""
+        if self.marker.state != FULL or self.marker.settled or self.electorate.before:
+            return []
+        found = self._full(seen, -NEVER)
+        closed = [voter for voter, one in found.items() if one.era == self.era and not one.electorate.before]
+        return closed if len(closed) + 1 >= self.electorate.quorum else []
 
     def _found(self, all_markers: list[Marker]) -> None:
         highest = max(marker.number_of(one.era) for one in all_markers)
         era = marker.make_era(max(highest + 1, int(self._wall())), self._nonce())
-        self._become_full(era, "founded", tuple(one.life for one in all_markers))
+        chosen = self.electorate._replace(era=marker.number_of(era), before=())
+        self._become_full(era, FOUNDS, chosen, tuple(one.life for one in all_markers))
 
-    def _become_full(self, era: str, how: str, invited: tuple[str, ...] = ()) -> None:
+    def _become_full(self, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = ()) -> None:
         for name in self._store.list():
             if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
                 self._store.remove(name)
         self._log.append(f"voter of era {era}: {how}")
         self._mark(self.marker._replace(
-            state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s
+            state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
+            settled=how != COPIED or not chosen.number,
         ))
 
     def _mark(self, new: Marker) -> Marker:

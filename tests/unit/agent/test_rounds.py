@@ -97,10 +97,22 @@ def test_leaving_stops_the_groups_first() -> None:
     assert (world.ended, leash.told, leash.gone) == (0, ["test", "start", "stop", "finish"], True)
 
 
-def test_another_map_ends_the_life() -> None:
+def test_a_node_that_joins_the_map_ends_nothing() -> None:
     world = world_of([1])
     leash = running(world)
     world.tasks["nodes"] = lambda: [1, 2]
+    world.until(lambda: world.agent.nodes == {1, 2}, 20)
+    told = list(leash.told)
+    world.until(lambda: world.now() > 60, 120)
+    assert world.ended is None
+    assert leash.told == told
+    assert world.agent.ownership.voters == {1}
+
+
+def test_a_map_without_this_node_ends_the_life() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.tasks["nodes"] = lambda: [2]
     world.until(lambda: False, 20)
     assert (world.ended, leash.told[-1]) == (0, "finish")
 

@@ -50,9 +50,11 @@ class Node:
         self.running: dict[str, tuple[int, float]] = {}       # group -> epoch, and when on the true clock it ends
         self.voids: list[str] = []
         self.said: list[str] = []                    # by the voter
+        self.wish: frozenset[int] | None = None      # what the voters should be
+        self.refusal = ""
         self.ownership: DiskPaxos
         self.fencing: Fencing
-        self.voter: Voter | None = None
+        self.voter: Voter
         self._cluster = cluster
         self._is_ending = False                      # its identity is void
         self._due = 0.0
@@ -69,12 +71,10 @@ class Node:
         self.is_up, self.is_frozen, self.boots = True, False, self.boots + 1
         self._power += 1
         cluster = self._cluster
-        if self.number in cluster.voters:
-            self.voter = Voter(
-                self.number, cluster.voters, configuration(cluster.voters, cluster.timing), cluster.timing,
-                self.disk, f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce,
-                lambda: WALL_S + cluster.now,
-            )
+        self.voter = Voter(
+            self.number, cluster.voters, configuration(cluster.timing), cluster.timing, self.disk,
+            f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce, lambda: WALL_S + cluster.now,
+        )
         self.begin()
 
     def begin(self) -> None:
@@ -85,7 +85,7 @@ class Node:
         identity = identities.make(self.number, self.lives, self._cluster.nonce())
         cluster = self._cluster
         self.ownership = DiskPaxos(
-            identity, cluster.voters, cluster.timing, self.now, self.voter, cluster.random.uniform
+            identity, cluster.timing, self.now, self.voter, cluster.random.uniform
         )
         self.ownership.watched |= set(cluster.nodes)
         self.fencing = Fencing(self.ownership, cluster.can_shoot)
@@ -131,13 +131,17 @@ class Node:
         for group in sorted(self.wants):
             if not ownership.claims(group) and not ownership.void():
                 ownership.want(now, group, self._rank)
+        if self.wish is not None and not ownership.void():
+            is_done = set(self.voter.electorate.voters) == self.wish
+            self.refusal = "" if is_done else ownership.elect(now, self.wish)
+            if is_done or self.refusal:
+                self.wish = None
         self._fence(now)
         self._run()
         ownership.step(now)
         for call in ownership.calls(now):
             self._submit(call)
-        if self.voter is not None:
-            self.said += self.voter.take_log()
+        self.said += self.voter.take_log()
         if ownership.void():
             self._is_ending = True
             self.voids.append(ownership.void())

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mosha.ownership import journal, marker
+from mosha.ownership import electorate, journal, marker
 from mosha.ownership.disk_paxos import configuration
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Released
 from mosha.ownership.slot import file_name
@@ -436,7 +436,8 @@ def test_a_majority_that_was_wiped_founds_an_era_and_void_is_what_was_before() -
 def test_an_agent_whose_voters_are_in_another_era_is_void() -> None:
     cluster = Cluster(4, 3)
     outsider = cluster.nodes[4]
-    shown = marker.Marker(marker.FULL, ERA, "life", configuration(cluster.voters, TIMING), "boot")
+    voters = electorate.first(cluster.voters, 1)
+    shown = marker.Marker(marker.FULL, ERA, "life", configuration(TIMING), "boot", electorate=voters)
     for voter in cluster.voters:                     # machines without agents
         cluster.nodes[voter].is_up = True
         cluster.nodes[voter].disk.files[marker.NAME] = marker.encode(shown)
@@ -444,7 +445,9 @@ def test_an_agent_whose_voters_are_in_another_era_is_void() -> None:
     cluster.pass_time(3)
     assert cluster.owners() == [4]
     for voter, is_void in ((1, False), (3, True)):
-        cluster.nodes[voter].disk.files[marker.NAME] = marker.encode(shown._replace(era="2-00000002"))
+        cluster.nodes[voter].disk.files[marker.NAME] = marker.encode(
+            shown._replace(era="2-00000002", electorate=voters._replace(era=2))
+        )
         cluster.pass_time(0.6)
         assert bool(outsider.voids) is is_void
     assert outsider.voids == ["the voters are in another era"]

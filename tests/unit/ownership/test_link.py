@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mosha.ownership import journal, marker, slot
+from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership.ballot import OVER, Ballot
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry
 from mosha.ownership.link import APPEND_BYTES_MAX, Due, Link, Reply, Request, Spread, has_expired
@@ -17,7 +17,8 @@ from tests.unit.agent.fake_world import carry_out
 
 ERA, CONFIGURATION, LIMIT_S = "1-00000001", "c", 1.5
 A, B, C = (f"{node}.1.{node:032x}" for node in (1, 2, 3))
-WHOLE = Marker(FULL, ERA, "life", CONFIGURATION, "boot")
+VOTERS = electorate.first([8, 9], 1)
+WHOLE = Marker(FULL, ERA, "life", CONFIGURATION, "boot", electorate=VOTERS)
 
 
 class Scene:
@@ -31,7 +32,7 @@ class Scene:
         self.link = self.make(A)
 
     def make(self, identity: str) -> Link:
-        return Link(9, identity, ERA, CONFIGURATION, LIMIT_S, lambda fact: fact not in self.useless)
+        return Link(9, identity, ERA, CONFIGURATION, VOTERS, LIMIT_S, lambda fact: fact not in self.useless)
 
     def mark(self, **changes: Any) -> None:
         self.files[marker.NAME] = marker.encode(WHOLE._replace(**changes))
@@ -71,7 +72,7 @@ class Scene:
 
 
 def due(phase: int = 1, epoch: int = 1, seq: int = 1) -> Due:
-    ballot = Ballot("kv", epoch, (1, A), 100.0, 102.5)
+    ballot = Ballot("kv", epoch, (1, A), A, 100.0, 102.5)
     ballot.phase = phase
     return Due(ballot, phase, Block("kv", epoch, (1, A), NOBODY, "", seq))
 

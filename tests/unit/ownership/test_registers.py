@@ -86,7 +86,7 @@ def test_the_block_with_the_highest_seq_counts_whatever_comes_late() -> None:
 
 
 def ballot(number: Number = (5, A), epoch: int = 1) -> Ballot:
-    return Ballot("kv", epoch, number, 10.0, 12.5)
+    return Ballot("kv", epoch, number, A, 10.0, 12.5)
 
 
 def test_it_takes_a_quorum_in_each_phase() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mosha.ownership import journal, marker, slot
+from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership import voter as voters
 from mosha.ownership.journal import Dead, Entry
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
@@ -17,6 +17,7 @@ from tests.unit.agent.fake_world import MemoryStore
 
 ERA, TIMING = "5-00000005", Timing()
 W = TIMING.recovery_s
+VOTERS = electorate.first([1, 2, 3], 5)
 CONFIGURATION = "c"
 A = "1.1." + "a" * 32
 JOURNAL = journal.name(ERA, A, 0)
@@ -46,7 +47,12 @@ class Scene:
         return marker.decode(self.store.files[marker.NAME])
 
     def see(self, voter: int, state: str = FULL, era: str = ERA, **fields: Any) -> None:
-        self.seen[voter] = Seen(Marker(state, era, f"life {voter}", CONFIGURATION, "b")._replace(**fields), self.now)
+        self.seen[voter] = Seen(
+            Marker(
+                state, era, f"life {voter}", CONFIGURATION, "b",
+                electorate=electorate.first(self.voters, marker.number_of(era)),
+            )._replace(**fields), self.now,
+        )
 
     def step(self, seconds: float = 0.0) -> str:
         self.now += seconds
@@ -75,7 +81,8 @@ def test_founded_must_name_an_era(content: bytes) -> None:
 def test_founded_does_not_outdo_a_marker() -> None:
     scene = Scene(
         files={
-            marker.NAME: marker.encode(Marker(RECOVERING, ERA, "x", CONFIGURATION, "boot")), FOUNDED: b"7-00000007",
+            marker.NAME: marker.encode(Marker(RECOVERING, ERA, "x", CONFIGURATION, "boot", electorate=VOTERS)),
+            FOUNDED: b"7-00000007",
         }
     )
     assert (scene.voter.marker.state, scene.voter.era) == (RECOVERING, ERA)
@@ -109,6 +116,7 @@ def text(*entries: Entry) -> bytes:
 
 
 def copies(scene: Scene) -> list[int]:
+    scene.step()
     return scene.voter.wants_copies(scene.now, scene.seen)[1]
 
 
@@ -200,13 +208,17 @@ def test_being_full_in_an_era_ends_what_is_left_of_others() -> None:
 def test_the_lowest_that_recovers_founds_when_all_are_there() -> None:
     scene = Scene()
     scene.step(W)
+    latest = electorate.first([1, 2, 3], 9)
     scene.see(2, RECOVERING, "9-00000009")
     assert scene.step() == RECOVERING, "voter 3 is not there"
     scene.seen[3] = Seen(None, scene.now)
     assert scene.step() == RECOVERING, "voter 3 has not begun"
     scene.see(3, RECOVERING, "")
+    assert scene.step() == RECOVERING, "voter 3 does not know yet who votes"
+    scene.see(3, RECOVERING, "", electorate=latest)
     assert scene.step() == FULL
     assert marker.number_of(scene.voter.era) == 1700
+    assert scene.voter.electorate == latest._replace(era=1700)
     assert scene.voter.marker.invited == (scene.voter.marker.life, "life 2", "life 3")
 
 
@@ -214,7 +226,7 @@ def test_an_era_is_above_all_that_were_seen() -> None:
     scene = Scene()
     scene.step(W)
     scene.see(2, RECOVERING, "9999999-00000009")
-    scene.see(3, RECOVERING, "")
+    scene.see(3, RECOVERING, "", electorate=electorate.first([1, 2, 3], 9999999))
     assert scene.step() == FULL
     assert marker.number_of(scene.voter.era) == 10_000_000
 
@@ -270,7 +282,8 @@ def test_a_voter_alone_founds() -> None:
 
 
 def full(**files: bytes) -> Scene:
-    return Scene(files={marker.NAME: marker.encode(Marker(FULL, ERA, "life 1", CONFIGURATION, "boot")), **files})
+    shown = Marker(FULL, ERA, "life 1", CONFIGURATION, "boot", electorate=VOTERS)
+    return Scene(files={marker.NAME: marker.encode(shown), **files})
 
 
 def test_an_agent_that_restarts_within_a_boot_goes_on() -> None:
