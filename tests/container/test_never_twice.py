@@ -5,6 +5,7 @@ Two clusters: one with STOMITH and one without, where only the lease decides. Ea
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterator
 from signal import SIGCONT, SIGKILL, SIGSTOP
@@ -21,6 +22,7 @@ from moslab.wait import eventually
 from tests.container.arena import Arena, tables
 from tests.container.conftest import Lab
 
+VOTERS_LIMIT_S = 60.0
 LEASES_S = 2 * lease_s(3)
 THAW_S = 0.05
 """How long a whole node that was frozen may run on after its thaw, where nobody shoots it."""
@@ -48,6 +50,33 @@ def arena(one_arena: Arena) -> Iterator[Arena]:
     one_arena.settle()
     yield one_arena
     one_arena.faults.end()
+
+
+# -- voters --------------------------------------------------------------------------------------------
+
+
+def test_the_voters_change_and_the_group_runs_on(arena: Arena) -> None:
+    before = arena.life()
+    last = arena.nodes[-1]
+    for action, voters in (("remove", arena.nodes[:-1]), ("add", arena.nodes)):
+        eventually(
+            lambda action=action: run(arena.cluster.node(1), ["mosha", "voters", action, str(last)]),  # type: ignore[misc]
+            lambda done: done.exit_code == 0, within_s=VOTERS_LIMIT_S, what=f"{action} {last}", every_s=1.0,
+        )  # fmt: skip
+        eventually(
+            lambda: electorates(arena), lambda seen, voters=voters: seen == [(list(voters), [])] * len(arena.nodes),  # type: ignore[misc]
+            within_s=VOTERS_LIMIT_S, what=f"the voters are {voters} on every node", every_s=0.5,
+        )  # fmt: skip
+    assert arena.goes_on(before, 0.2), "a change of the voters moves nothing"
+    refused = run(arena.cluster.node(1), ["mosha", "voters", "add", "99"])
+    assert (refused.exit_code, "not on the map" in refused.stderr) == (1, True)
+
+
+def electorates(arena: Arena) -> list[tuple[list[int], list[int]]]:
+    """(voters, those before that count too), as each node sees it."""
+    shown = [run(container, ["mosha", "voters", "--json"]) for container in arena.cluster.nodes().values()]
+    pages = [json.loads(answer.stdout)["electorate"] for answer in shown if answer.exit_code == 0]
+    return [(page["voters"], page["before"]) for page in pages]
 
 
 # -- nodes ---------------------------------------------------------------------------------------------
