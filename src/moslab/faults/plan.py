@@ -12,7 +12,11 @@ Rules:
 ======== ===================================================================== ==============================
 do       what                                                                  further fields
 ======== ===================================================================== ==============================
-crash    the power fails, and comes back after ``for``                          wipe: the disk is lost too
+crash    the power fails, and comes back after ``for``                          wipe: the disk is lost too;
+                                                                                restore: it is that of the backup,
+                                                                                without the marker; "whole": with it
+backup   somebody saves the agent's directory
+order    ``mosha voters``: an operator's word                                   order: as in the file of that name
 freeze   the whole machine stands still
 pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
 kill     SIGKILL                                                                what: agent, leash, group
@@ -39,7 +43,9 @@ FORMAT = 1
 FAULTS_MAX = 1000
 VOTERS_MAX = 7                   # when none are named, those with the lowest numbers
 KINDS: dict[str, frozenset[str]] = {
-    "crash": frozenset({"wipe"}),
+    "crash": frozenset({"wipe", "restore"}),
+    "backup": frozenset(),
+    "order": frozenset({"order"}),
     "freeze": frozenset(),
     "pause": frozenset({"what"}),
     "kill": frozenset({"what"}),
@@ -62,7 +68,7 @@ NETWORK: dict[str, float] = {
     "latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.001, "tail_s": 0.2,
     "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
 }
-POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0}
+POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
 
 
 class PlanError(ValueError):

@@ -12,6 +12,7 @@ Rules:
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
+9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process.
 """
 
 from __future__ import annotations
@@ -170,8 +171,23 @@ def check_crash(history: History) -> list[str]:
     return [f"crash: the agent of node {node} at {time_s:.4f}: {text}" for time_s, node, text in history.crashes]
 
 
+def check_lives(history: History) -> list[str]:
+    """Rule 9."""
+    problems = []
+    for life in history.lives:
+        ends = [(i.group, i.end_s) for i in history.intervals if i.node == life.node and i.begin_s < life.time_s]
+        ends += [(g.group, g.gone_s) for g in history.gone if g.node == life.node and g.end_s < life.time_s]
+        problems += [
+            f"lives: node {life.node} begins its next life at {life.time_s:.4f}, a process of {group} from before was "
+            f"there until {end_s:.4f}"
+            for group, end_s in ends if end_s > life.time_s + EPSILON_S
+        ]
+    return problems
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
+    check_lives,
 )
 
 

@@ -36,6 +36,13 @@ class Released(NamedTuple):
     node: int
 
 
+class Life(NamedTuple):
+    """A node's next life was seen for the first time; before it has any process."""
+
+    time_s: float
+    node: int
+
+
 class Gone(NamedTuple):
     """A process that executed nothing any more was really gone at that time only."""
 
@@ -66,6 +73,7 @@ class History:
     held: list[Held] = field(default_factory=list)
     final: dict[str, list[int]] = field(default_factory=dict)              # table -> edit on each node; 0: none
     released: list[Released] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
     healed_s: float | None = None
     bound_s: float = 0.0
     wanted: list[str] = field(default_factory=list)                        # groups that must run at the end

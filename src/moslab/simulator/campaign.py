@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from moslab.faults.plan import KINDS
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.draw import draw_plan
+from moslab.simulator.facts import NAMES
 from moslab.simulator.run import Result, run
 
 RUN_S_MAX = 60.0
@@ -26,8 +27,11 @@ EXPECTED: tuple[str, ...] = (
     "late completion", "step fails", "step fails and took effect", "step hangs", "torn write", "probe lost",
     "node rebooted between two steps", "task ran over its limit", "no fork", "process left behind", "signal ignored",
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
+    "disk restored", "leash does not obey and is killed", "second guardian is spared", *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""
+
+SEEDS_MIN = 200                  # an ordinary budget: from so many on a zero is a failure
 
 
 @dataclass

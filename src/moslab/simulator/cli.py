@@ -1,6 +1,7 @@
 """``moslab sim``, and ``python -m moslab.simulator``: runs seeds or a plan, and says what came of it.
 
-Exit codes: 0 all valid, 1 some run is invalid, 2 a wrong call or plan, 3 nothing invalid but something unknown.
+Exit codes: 0 all valid, 1 some run is invalid, or an ordinary budget of seeds never reached something, 2 a wrong call
+or plan, 3 nothing invalid but something unknown.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from moslab.faults.plan import FaultPlan, PlanError, from_json
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
-from moslab.simulator.campaign import Total, campaign, never_reached
+from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.run import Result, run
 from moslab.simulator.shrink import shrink
@@ -37,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-shrink", action="store_true", help="leave a failing plan as long as it is")
     parser.add_argument("--failures", metavar="N", type=int, default=FAILURES_MAX, help="stop after so many that fail")
     parser.add_argument("--out", metavar="DIR", type=Path, help="write the shrunk plan of a failing run there")
-    parser.add_argument("--sometimes", action="store_true", help="fail if something that should happen never did")
+    parser.add_argument(
+        "--sometimes", action="store_true",
+        help=f"fail if something that should happen never did; with {SEEDS_MIN} seeds and more that is always so",
+    )
 
 
 def simulate(arguments: argparse.Namespace) -> int:
@@ -107,7 +111,8 @@ def _many(arguments: argparse.Namespace) -> int:
     failing = [one for one in total.failed if one.verdict == INVALID]
     if failing and not arguments.no_shrink:
         _shrunk(run(draw_plan(failing[0].seed, arguments.nodes)), arguments.out)
-    if failing or (never and arguments.sometimes):
+    ordinary = len(arguments.seeds) >= SEEDS_MIN and not arguments.nodes
+    if failing or (never and (ordinary or arguments.sometimes)):
         return 1
     return EXIT[UNKNOWN] if total.failed else 0
 

@@ -11,6 +11,7 @@ from mosha.config import Config
 from mosha.ownership import marker
 from moslab.faults.plan import FaultPlan
 from moslab.history.record import Edit, Held, History
+from moslab.simulator.facts import Facts
 from moslab.simulator.kernel import Kernel, Stream
 from moslab.simulator.network import Network
 from moslab.simulator.node import TABLES, Node
@@ -41,7 +42,8 @@ class Cluster:
             nodes=plan.nodes, quorum=len(self.voters) // 2 + 1, lease_s=self.base.timing.lease_s,
             drift=plan.clocks["drift"], bound_s=plan.bound_s,
         )
-        self.history = Observer(self.result)
+        self.facts = Facts(self.count)
+        self.history = Observer(self.result, self.facts)
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
@@ -125,8 +127,15 @@ class Cluster:
         """Somebody made an edit."""
         self.result.edits.append(Edit(self.kernel.now, table, number, node))
 
-    def table_changed(self, node: int, table: str) -> None:
-        """The node's file is another now: has a majority this edit?"""
+    def file_changed(self, node: int, name: str) -> None:
+        """One of those that are watched is another now."""
+        if name == marker.NAME:
+            self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
+        else:
+            self._table_changed(node, name)
+
+    def _table_changed(self, node: int, table: str) -> None:
+        """Has a majority this edit?"""
         number = self.edit_of(node, table)
         if number and self._holders(table, number) > len(self.numbers) // 2:
             self.result.held.append(Held(self.kernel.now, table, number))

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from mosha.timing import Timing
 from moslab.faults.plan import POWER, Fault, FaultPlan
 from moslab.simulator.kernel import Stream
-from moslab.simulator.power import MODES, WORKS
+from moslab.simulator.power import MODES, SLOW, WORKS
 
 TIGHT, GENERAL = "tight", "general"
 SAFETY_MIN_S, SAFETY_MAX_S = 15.0, 40.0
@@ -85,6 +85,7 @@ def _draw_world(draw: Stream, plan: FaultPlan, tight: bool) -> None:
     )
     plan.power.update(
         POWER, shot_max_s=draw.pick([0.1, 0.5, 2.0]), on_after_s=draw.pick([2.0, 6.0, 15.0]),
+        slow=draw.pick([0.05, 0.2, 1.5]),
     )
 
 
@@ -109,7 +110,7 @@ def _bound_s(plan: FaultPlan) -> float:
 
 # ---- faults -------------------------------------------------------------------------------------------------------
 
-Kind = Callable[["_Scene"], Fault]
+Kind = Callable[["_Scene"], "Fault | list[Fault]"]       # of several, each ``at`` so long after the first
 
 
 class _Scene:
@@ -131,6 +132,17 @@ class _Scene:
     def some(self) -> list[Any]:
         return list(self.draw.some(self.numbers, self.draw.integer(1, max(1, self.plan.nodes - 1))))
 
+    def may_forget(self) -> bool:
+        """Whether another voter may lose its disk: most keep it, or all are needed to begin anew."""
+        voters = self.plan.voters()
+        return len(self.wiped) < len(voters) - (len(voters) // 2 + 1)
+
+    def forgetful(self) -> int:
+        """One node, of which it is remembered that it lost its disk."""
+        whom = self.draw.pick(self.numbers)
+        self.wiped.add(whom)
+        return whom
+
     def around_lease_s(self) -> float:
         """Just shorter or longer than a lease, where the errors are, or anything."""
         if self.draw.chance(0.5):
@@ -140,12 +152,49 @@ class _Scene:
 
 def _crash(scene: _Scene) -> Fault:
     fault = {"do": "crash", "whom": [scene.victim()], "for": scene.around_lease_s()}
-    voters = scene.plan.voters()
-    if scene.draw.chance(0.3) and len(scene.wiped) < len(voters) - (len(voters) // 2 + 1):
-        whom = scene.draw.pick(scene.numbers)
-        scene.wiped.add(whom)
-        fault.update(whom=[whom], wipe=True)
+    if scene.draw.chance(0.3) and scene.may_forget():
+        fault.update(whom=[scene.forgetful()], wipe=True)
     return fault
+
+
+def _restore(scene: _Scene) -> list[Fault]:
+    """A disk from a backup of the tables and records; the operator may say so."""
+    if not scene.may_forget():
+        return [_crash(scene)]
+    whom, crash_s = scene.forgetful(), round(scene.draw.uniform(0.5, 8.0), 3)
+    faults: list[Fault] = [
+        {"do": "backup", "whom": [whom]},
+        {"do": "crash", "whom": [whom], "for": scene.around_lease_s(), "restore": True, "at": crash_s},
+    ]
+    if scene.draw.chance(0.5):
+        faults.append({"do": "order", "whom": [whom], "order": {"do": "forget"}, "at": crash_s})
+    return faults
+
+
+def _order(scene: _Scene) -> Fault:
+    """An operator who is right, or not: nothing may break, and little may help."""
+    draw, voters = scene.draw, scene.plan.voters()
+    if draw.chance(0.3) and scene.may_forget():
+        return {"do": "order", "whom": [scene.forgetful()], "order": {"do": "forget"}}
+    order = {"do": "found", "without": draw.some(voters, draw.integer(1, len(voters)))} if draw.chance(0.8) else {}
+    return {"do": "order", "whom": voters, "order": order}
+
+
+def _disaster(scene: _Scene) -> list[Fault]:
+    """Most voters lose their disks; now and then some do not come back soon, and the operator gives them up."""
+    draw, voters = scene.draw, scene.plan.voters()
+    wiped = draw.some(voters, draw.integer(len(voters) // 2 + 1, len(voters)))
+    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes:
+        return [_crash(scene)]    # all voters would be needed, and most tables be lost
+    faults: list[Fault] = [{"do": "crash", "whom": wiped, "wipe": True, "for": scene.around_lease_s()}]
+    gone = [voter for voter in voters if voter not in wiped][:1]
+    if gone and draw.chance(0.7):
+        order = {"do": "found", "without": gone}
+        faults += [
+            {"do": "crash", "whom": gone, "for": round(draw.uniform(4.0, 15.0), 2)},
+            {"do": "order", "whom": wiped, "order": order, "at": round(draw.uniform(0.5, 4.0), 2)},
+        ]
+    return faults
 
 
 def _freeze(scene: _Scene) -> Fault:
@@ -202,6 +251,17 @@ def _stomith(scene: _Scene) -> Fault:
     return {"do": "stomith", "how": how, "whom": whom, "for": round(scene.draw.uniform(4.0, 20.0), 2)}
 
 
+def _shot(scene: _Scene) -> list[Fault]:
+    """A STOMITH that does not simply work, and an owner that gives a reason for one."""
+    how = scene.draw.pick([SLOW, SLOW, *(mode for mode in MODES if mode != WORKS)])
+    victim = {**scene.draw.pick([_freeze, _cut_off])(scene), "for": round(3 * scene.lease_s, 2), "at": 0.1}
+    return [{"do": "stomith", "how": how, "whom": scene.numbers, "for": round(10 * scene.lease_s, 2)}, victim]
+
+
+def _cut_off(scene: _Scene) -> Fault:
+    return {"do": "cut", "whom": [scene.victim()], "to": scene.numbers, "both": True}
+
+
 def _jump(scene: _Scene) -> Fault:
     return {"do": "jump", "whom": scene.some(), "by": scene.draw.pick([-86400.0, -2.0, 2.0, 86400.0])}
 
@@ -231,7 +291,8 @@ def _config(scene: _Scene) -> Fault:
 
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
-    (3, _stomith), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config),
+    (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.7, _restore),
+    (0.3, _order), (0.3, _disaster),
 )
 
 
@@ -240,8 +301,13 @@ def _faults(draw: Stream, plan: FaultPlan, groups: list[str], tight: bool) -> li
     faults = []
     for _ in range(int(plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))):
         at = round(draw.uniform(2.0, plan.safety_s), 3)
-        faults.append({"at": at, **draw.weighted(WEIGHTS)(scene)})
+        faults += _at(at, plan, draw.weighted(WEIGHTS)(scene))
         while draw.chance(0.3):                      # what comes close together breaks more
             at = round(min(plan.safety_s, at + draw.uniform(0.0, 1.5 * scene.lease_s)), 3)
-            faults.append({"at": at, **draw.weighted(WEIGHTS)(scene)})
+            faults += _at(at, plan, draw.weighted(WEIGHTS)(scene))
     return sorted(faults, key=lambda fault: fault["at"])
+
+
+def _at(at: float, plan: FaultPlan, found: Fault | list[Fault]) -> list[Fault]:
+    all_found = found if isinstance(found, list) else [found]
+    return [{**one, "at": round(min(plan.safety_s, at + one.get("at", 0.0)), 3)} for one in all_found]

@@ -1,20 +1,159 @@
-"""What an observer can read out of the voters' files; the one place of the simulator that knows the protocol."""
+"""What an observer can read out of the voters' files and the agents' logs; the one place that knows the protocol.
+
+Rules:
+
+1. Nothing here changes anything, or is asked by anything but the observer.
+2. What is counted was reached: each name stands for a kind of contention, takeover, recovery, or end of an identity.
+3. A node's new life is seen when it first writes into a journal of its own, anywhere: before it can have a process.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Callable
 
-from mosha.ownership import identity, journal
-from mosha.ownership.journal import Released
+from mosha.ownership import identity as identities
+from mosha.ownership import journal, marker
+from mosha.ownership.journal import Block, Commit, Dead, Released
 
-MARK = b'"released"'
+_JOURNAL = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9.]+\.[0-9a-f]{32})\.([0-9]+)")
+
+SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) for name, form in (
+    ("voter: founded an era", "voter of era .*: founded"),
+    ("voter: invited", "voter of era .*: invited"),
+    ("voter: copied", "voter of era .*: copied"),
+    ("voter: without a marker of its configuration", "no marker of this configuration"),
+    ("voter: left out of an era", "another era was founded without"),
+    ("voter: rolled back", "this disk is older"),
+    ("voter: operator says restored", "an operator said that this disk was restored"),
+    ("voter: operator says gone", "an operator said that voters .* are gone"),
+    ("voter: operator refused", "refused to found"),
+    ("void: lease ended", "is void: its lease has ended"),
+    ("void: fenced", "is void: it was fenced"),
+    ("void: another owner", "is void: .* has another owner"),
+    ("void: another era", "is void: the voters are in another era"),
+    ("void: clocks apart", "is void: the clocks of this machine"),
+))
+SEEN: tuple[str, ...] = (
+    "journal: next generation", "ballot: two in one epoch", "ballot: beaten, and tried again", "ballot: value adopted",
+    "takeover: first owner", "takeover: released", "takeover: dead by STOMITH", "takeover: dead by its own node",
+    "takeover: expired", "voter: rejoined",
+)
+RARE: tuple[str, ...] = ("void: another owner", "void: another era")
+"""Only what stood still for long comes to that: directed plans reach them."""
+IMPOSSIBLE = "void: fenced"      # as long as no STOMITH lies about success
+NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in (*RARE, IMPOSSIBLE))
+
+
+def said(text: str) -> str | None:
+    """The name of what an agent logged; None for what is not counted."""
+    return next((name for name, form in SAID if form.search(text)), None)
 
 
 def released(name: str, data: bytes) -> Iterator[tuple[str, str, int]]:
     """(group, token, node) of each release that is about to be appended to the file."""
-    if MARK not in data:
+    if b'"released"' not in data:
         return
     era = name.partition(".")[0]
     for entry in journal.decode(data)[0]:
         if isinstance(entry, Released):
-            yield entry.group, f"{era.partition('-')[0]}.{entry.epoch}", identity.node_of(entry.identity)
+            yield entry.group, f"{era.partition('-')[0]}.{entry.epoch}", identities.node_of(entry.identity)
+
+
+class _Register:
+    """What was seen of one group in one era: its highest epoch, and who was decided for the one before."""
+
+    __slots__ = ("adopted", "epoch", "owner", "released", "rounds")
+
+    def __init__(self) -> None:
+        self.epoch = self.released = 0
+        self.owner = ""
+        self.rounds: dict[str, int] = {}             # of each identity that had a ballot in this epoch
+        self.adopted = False
+
+
+class Facts:
+    """Sees each journal as it is written; ``count(name)`` is called for what was reached."""
+
+    def __init__(self, count: Callable[[str], None]) -> None:
+        self._count = count
+        self._registers: dict[tuple[str, str], _Register] = {}
+        self._dead: dict[str, bool] = {}             # identity -> whether its own node said so
+        self._lives: dict[int, int] = {}             # node -> number of the latest life that was seen
+        self._journals: set[str] = set()
+        self._states: dict[int, str] = {}            # node -> state of its voter
+
+    def appends(self, name: str, data: bytes) -> int | None:
+        """Something is written into a file; the node whose next life this shows (rule 3), if it does."""
+        found = _JOURNAL.fullmatch(name)
+        if found is None:
+            return None
+        era, writer, generation = found.groups()
+        new = self._opened(name, writer, int(generation))
+        for entry in journal.decode(data)[0]:
+            if isinstance(entry, Dead):
+                self._dead.setdefault(entry.identity, identities.node_of(entry.identity) == identities.node_of(writer))
+                continue
+            register = self._registers.setdefault((era, entry.group), _Register())
+            if isinstance(entry, Block):
+                self._block(register, entry, writer)
+            elif isinstance(entry, Commit):
+                self._commit(register, entry)
+            else:
+                register.released = max(register.released, entry.epoch)
+        return new
+
+    def marked(self, node: int, content: bytes) -> None:
+        """A voter's marker is another now."""
+        found = marker.decode(content)
+        state = found.state if found is not None else ""
+        if self._states.get(node) == marker.REJOINING and state == marker.FULL:
+            self._count("voter: rejoined")
+        self._states[node] = state
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _opened(self, name: str, writer: str, generation: int) -> int | None:
+        if name in self._journals:
+            return None
+        self._journals.add(name)
+        if generation:
+            self._count("journal: next generation")
+        node, number = identities.node_of(writer), identities.number_of(writer)
+        if number <= self._lives.get(node, 0):
+            return None
+        self._lives[node] = number
+        return node
+
+    def _block(self, register: _Register, block: Block, writer: str) -> None:
+        if block.epoch < register.epoch:
+            return
+        if block.epoch > register.epoch:
+            self._took_over(register, block)
+            register.epoch, register.rounds, register.adopted = block.epoch, {}, False
+        last = register.rounds.get(writer)
+        if last is None and register.rounds:
+            self._count("ballot: two in one epoch")
+        elif last is not None and block.mbal[0] > last:
+            self._count("ballot: beaten, and tried again")
+        register.rounds[writer] = max(last or 0, block.mbal[0])
+        if block.bal == block.mbal and block.value != writer and not register.adopted:
+            register.adopted = True
+            self._count("ballot: value adopted")
+
+    def _took_over(self, register: _Register, block: Block) -> None:
+        """On what ground the next epoch was begun."""
+        if not register.owner:
+            self._count("takeover: first owner")
+        elif register.released >= block.epoch - 1:
+            self._count("takeover: released")
+        elif register.owner in self._dead:
+            self._count(f"takeover: dead by {'its own node' if self._dead[register.owner] else 'STOMITH'}")
+        else:
+            self._count("takeover: expired")
+
+    @staticmethod
+    def _commit(register: _Register, commit: Commit) -> None:
+        if commit.epoch >= register.epoch:
+            register.owner = commit.identity

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import partial
 from typing import Any, Callable
 
+from mosha.ownership import marker
+from mosha.ownership.voter import ORDER
 from moslab.faults.plan import Fault
 from moslab.simulator.cluster import Cluster, config
 from moslab.simulator.network import Cut
@@ -23,6 +26,7 @@ class Injector:
         self._cluster, self._kernel = cluster, cluster.kernel
         self._draw = cluster.stream("inject")
         self._edits = 0
+        self._backups: dict[int, dict[str, bytes]] = {}
         self._healed = False
 
     def schedule(self) -> None:
@@ -40,6 +44,8 @@ class Injector:
             node = cluster.nodes[number]
             node.weather.clear()
             node.trouble_until_s = 0.0
+            for member in list(node.members.values()):
+                member.trouble_ends()
             node.slew(0.0)
             cluster.power.modes.pop(number, None)
             node.thaw()
@@ -83,7 +89,22 @@ class Injector:
             if fault.get("wipe"):
                 self._cluster.count("disk lost")
                 node.disk.wipe()
+            elif fault.get("restore") and node.number in self._backups:
+                self._cluster.count("disk restored")
+                node.disk.wipe()
+                node.disk.files.update(self._backups[node.number])
+                if fault["restore"] != "whole":
+                    node.disk.files.pop(marker.NAME, None)
         return partial(_all, [node.power_on for node in nodes])
+
+    def _do_backup(self, nodes: list[Node], _fault: Fault) -> None:
+        for node in nodes:
+            self._backups[node.number] = dict(node.disk.files)
+
+    @staticmethod
+    def _do_order(nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            node.disk.replace(ORDER, json.dumps(fault["order"]).encode(), durable=True)
 
     def _do_freeze(self, nodes: list[Node], _fault: Fault) -> Undo:
         for node in nodes:

@@ -15,8 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.config import Config
+from mosha.ownership import marker
 from moslab.simulator.disk import Disk
-from moslab.simulator.facts import released
 from moslab.simulator.guardian import Guardian
 from moslab.simulator.network import Weather
 from moslab.simulator.process import Member, Process
@@ -30,6 +30,7 @@ THAW_MAX_S = 0.004
 BOOT_MIN_S, BOOT_MAX_S = 0.1, 0.5
 RESPAWN_MAX_S = 0.3
 TABLES = frozenset({"cltab", "hactl"})
+WATCHED = TABLES | {marker.NAME}
 
 
 class Node:
@@ -51,7 +52,7 @@ class Node:
         self._skew_s = self._slewed_at_s = 0.0
         self._clock_at_zero = draw.uniform(5.0, 1000.0)
         self._wall_off_s = draw.uniform(-60.0, 60.0)
-        self.disk = Disk(TABLES, lambda name: cluster.table_changed(number, name))
+        self.disk = Disk(WATCHED, lambda name: cluster.file_changed(number, name))
         self.run_disk = Disk(frozenset(), lambda _name: None)
         self.weather = Weather()
         self.up = self.frozen = self.configured = False
@@ -178,8 +179,7 @@ class Node:
 
     def wrote(self, name: str, offset: int, data: bytes) -> None:
         """A step of a plan writes into a file of this node."""
-        for group, epoch, node in released(name, data):
-            self.history.released(self.kernel.now, group, epoch, node)
+        self.history.wrote(self.kernel.now, name, data)
         self.disk.write(name, offset, data)
 
     # ---- processes --------------------------------------------------------------------------------------------

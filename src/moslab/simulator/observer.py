@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
-from moslab.history.record import Gone, History, Released
+from moslab.history.record import Gone, History, Life, Released
+from moslab.simulator.facts import Facts, released
 
 if TYPE_CHECKING:
     from moslab.simulator.process import Member
+
+JOURNAL = ".j."                  # in the name of a file
 
 
 class Observer:
     """Sees everything, changes nothing."""
 
-    def __init__(self, history: History) -> None:
-        self.history = history
+    def __init__(self, history: History, facts: Facts) -> None:
+        self.history, self.facts = history, facts
         self._said: set[tuple[str, str, int]] = set()
         self._since: dict[tuple[int, int], float] = {}
 
@@ -28,6 +31,16 @@ class Observer:
     def gone(self, member: Member, time_s: float) -> None:
         """A process that was killed is gone only now."""
         self.history.gone.append(Gone(member.group, member.node.number, member.epoch, member.stopped_s, time_s))
+
+    def wrote(self, time_s: float, name: str, data: bytes) -> None:
+        """An agent's write takes effect on a voter."""
+        if JOURNAL not in name:
+            return
+        for group, epoch, node in released(name, data):
+            self.released(time_s, group, epoch, node)
+        begun = self.facts.appends(name, data)
+        if begun is not None:
+            self.history.lives.append(Life(time_s, begun))
 
     def released(self, time_s: float, group: str, epoch: str, node: int) -> None:
         """It is written somewhere that the node gave the group up."""

@@ -1,4 +1,7 @@
-"""The power switch: STOMITH that works, fails, lies about its failure, is slow, or cannot be reached."""
+"""The power switch: STOMITH that works, fails, lies about its failure, is slow, or cannot be reached.
+
+The answer of a slow one is never early; it may come when the node is back, or after the limit.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,11 @@ class Power:
             return
         after_s = self._draw.uniform(settings["shot_min_s"], settings["shot_max_s"])
         if mode == SLOW:
-            after_s += job.limit_s * self._draw.uniform(0.2, 1.5)
+            after_s += job.limit_s * settings["slow"] * self._draw.uniform(0.2, 1.0)
         at = self._kernel.now + after_s
         if mode != FAILS:
-            self._kernel.at(at, self._off, job.target.number)
+            off_s = after_s * self._draw.random() if mode == SLOW else after_s
+            self._kernel.at(self._kernel.now + off_s, self._off, job.target.number)
         if mode != SLOW:
             failed = error(errno.EIO) if mode in (FAILS, LIES) else None
             self._kernel.at(at, finish, (job, None if failed else "off", failed))

@@ -145,6 +145,11 @@ class Member(Process):
         """Whether it will be there for longer than a kill takes, though it was killed."""
         return self.alive and (self.runs or self.node.trouble_until_s > self.node.kernel.now)
 
+    def trouble_ends(self) -> None:
+        """What kept it in state D is over."""
+        if self.alive and not self.runs:
+            self.node.kernel.at(max(self.stopped_s, self.node.kernel.now), self._reaped, None)
+
     def _reaped(self, _: None) -> None:
         if self.alive:
             self.node.history.gone(self, self.node.kernel.now)

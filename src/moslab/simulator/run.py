@@ -14,6 +14,7 @@ from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import judge, thaw_overlap_s
 from moslab.history.record import TEST_LEVEL, History
 from moslab.simulator.cluster import Cluster
+from moslab.simulator.facts import said
 from moslab.simulator.inject import Injector
 from moslab.simulator.node import TABLES
 
@@ -42,14 +43,18 @@ class Result:
 
 
 class _Log(logging.Handler):
-    """What the agents log, as events of the trace."""
+    """What the agents log, as events of the trace; and what it says is counted."""
 
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(logging.INFO)
         self._cluster = cluster
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._cluster.trace(self._cluster.speaker, record.getMessage())
+        text = record.getMessage()
+        self._cluster.trace(self._cluster.speaker, text)
+        name = said(text) if record.levelno >= logging.WARNING else None
+        if name is not None:
+            self._cluster.count(name)
 
 
 def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf")) -> Result:
@@ -57,16 +62,16 @@ def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"))
     lines: list[str] = []
     width = 2 * plan.nodes if plan.nodes <= 16 else 0
 
-    def said(now_s: float, node: int, text: str) -> None:
+    def note(now_s: float, node: int, text: str) -> None:
         column = " " * min(2 * node, width) if width else f"{node:4d} "
         lines.append(f"{now_s:11.6f} {column}{node or '*'} {text}")
 
     began, core_began = time.perf_counter(), time.process_time()
-    cluster = Cluster(plan, said if traced else None)
+    cluster = Cluster(plan, note if traced else None)
     log = logging.getLogger("mosha")
     handler, level, propagate = _Log(cluster), log.level, log.propagate
     log.propagate = False
-    log.setLevel(logging.INFO if traced else logging.CRITICAL)
+    log.setLevel(logging.INFO if traced else logging.WARNING)
     log.addHandler(handler)
     collecting = gc.isenabled() and sys.implementation.name == "cpython"    # PyPy has no other collector
     if collecting:

@@ -192,6 +192,11 @@ class SimWorld(Process):
             return
         self._turn()
 
+    def wake(self) -> None:
+        """After a stop: as select does, what was delivered comes before what is due by the clock."""
+        self._waiting.sort(key=lambda work: work[0] != self._handle)
+        super().wake()
+
     def _timer(self, at: float) -> None:
         if at == self._timer_at:
             self._timer_at = float("inf")

@@ -8,7 +8,7 @@ import pytest
 
 from moslab.history.checkers import INVALID, KILL_S, THAW_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import Edit, Gone, Held, History, Released
+from moslab.history.record import Edit, Gone, Held, History, Life, Released
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
@@ -25,7 +25,7 @@ def whole() -> History:
         edits=[Edit(2.0, "cltab", 1, 3), Edit(5.0, "cltab", 2, 2)],
         held=[Held(2.5, "cltab", 1), Held(5.5, "cltab", 2)], final={"cltab": [2, 2, 1]},
         released=[Released(10.2, "kv", "7.1", 1)], healed_s=20.0, bound_s=5.0, wanted=["kv"],
-        files={1: 10, 2: 12}, files_max=20,
+        files={1: 10, 2: 12}, files_max=20, lives=[Life(0.5, 1), Life(10.4, 2), Life(11.0, 1)],
     )
 
 
@@ -72,6 +72,10 @@ BROKEN = {
         lambda h: replace(h, levels={22: "test"}),
     ],
     "leak": [lambda h: replace(h, files={1: 10, 2: 21})],
+    "lives": [
+        lambda h: replace(h, lives=[Life(9.99, 1)], released=[]),
+        lambda h: replace(h, lives=[Life(10.1, 1)], gone=[Gone("kv", 1, "7.1", 10.0, 10.15)]),
+    ],
     "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
 }
 
