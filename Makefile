@@ -10,7 +10,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants coverage bench-up bench-failover wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants sim-coverage coverage bench-up bench-failover wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -59,6 +59,9 @@ check: .venv/.dev ## lint, types, import contracts
 
 mutants: .venv/.dev ## does the simulator catch each mutant, after how many schedules? (MUTANTS='name …' BUDGET=n)
 	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(MUTANTS)
+
+sim-coverage: .venv/.dev ## what simulation alone reaches of the ownership package, at least 95 % of its branches
+	$(BIN)/python -m tests.mutants.reach -j $(JOBS)
 
 coverage: .venv/.dev ## all tests, counting subprocesses and the code in containers: out/coverage/
 	ci/coverage $(T)

@@ -68,12 +68,13 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "late-completion", "R5: nothing counts once the lease has ended", f"{OWNERSHIP}/lease.py",
         "        if self.is_void(now):\n            return\n", "        self._lapsed = False\n",
+        plan=plans.LATE_ANSWER,
     ),
     _one(
         "first-lease", "R5: the first lease must come within L of the first write", f"{OWNERSHIP}/lease.py",
         "limit = self._end if self._end is not None else None if self._first is None else self._first + self._lease_s",
         "limit = self._end",
-        plan=plans.RETURN_UNSEEN,
+        plan=plans.FIRST_UNSEEN,
     ),
     # ---- identity -------------------------------------------------------------------------------------------------
     _one(
@@ -84,6 +85,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "new-before-empty", "R4: everything is killed and gone before the next identity", "mosha/agent.py",
         "if void and self.groups.is_empty() and self._world.sweep(None):", "if void:",
+        plan=plans.STUCK,
     ),
     _one(
         "owner-by-node", "R8: held only by the whole identity", f"{OWNERSHIP}/records.py",
@@ -124,6 +126,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "ballot-quorum", "R12: each phase on Q voters", f"{OWNERSHIP}/ballot.py",
         "if len(self.done) < quorum:", "if len(self.done) < max(1, quorum - 1):",
+        plan=plans.DUELS,
     ),
     _one(
         "ballot-not-unique", "R12: ballot numbers are unique", f"{OWNERSHIP}/ballot.py",
@@ -145,7 +148,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "own-accepted-forgotten", "R12: phase 1 keeps what this processor accepted", f"{OWNERSHIP}/ballot.py",
         "mine = register.blocks.get(self.number[1]) if register.epoch == self.epoch else None",
         "mine = None if True else register.blocks.get(self.number[1])",
-        plan=plans.DUELS,
+        equivalent="who decides an epoch begins no other ballot in it, so its accepted block stays where it was, "
+        "and every later ballot reads it on one voter at least: what others accepted need not be remembered",
     ),
     _one(
         "accepted-is-decided", "R10: an accepted value is not a decided one", f"{OWNERSHIP}/records.py",
@@ -163,7 +167,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "marker-unread", "R2: a recovering voter counts for nobody", f"{OWNERSHIP}/link.py",
         "seen is not None and seen.state == marker.FULL and seen.era == self.era",
         "seen is not None and seen.era == self.era",
-        plan=plans.WIPES,
+        plan=plans.RESTORED,
     ),
     Mutant(
         "era-unread", "R2, R6: a voter of another era does not count, and Q of them end the identity",
@@ -177,21 +181,26 @@ MUTANTS: tuple[Mutant, ...] = (
                 "if any(era != self.era and count >= self.quorum for era, count in eras.items()):", "if False:",
             ),
         ),
-        plan=plans.ERAS,
+        plan=plans.OLD_ERA,
     ),
     _one(
         "no-recovery-wait", "R16: a voter that forgot waits W", "mosha/timing.py",
         "return F * max(lease_s, self.ballot_limit_s) + self.op_limit_s", "return 0.0",
-        plan=plans.WIPES,
+        plan=plans.NEW_ERA,
     ),
     _one(
         "copy-from-one", "R16a: copies of Q others", f"{OWNERSHIP}/voter.py",
         "if len(self._copied) >= self._copies_needed() and", "if self._copied and",
-        plan=plans.WIPES,
+        plan=plans.COPIES,
     ),
     _one(
         "founded-by-some", "R16c: an era is founded only when all voters are there", f"{OWNERSHIP}/voter.py",
         "elif fresh.keys() >= set(self._others()) - self._gone and all(", "elif all(", plan={"founded": False},
+    ),
+    _one(
+        "rolled-back", "R19: a later life that others saw shows that a disk is older", f"{OWNERSHIP}/voter.py",
+        "            if not all(self._peeked.values()):", "            if False:",
+        plan=plans.ROLLED_BACK,
     ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
@@ -204,22 +213,23 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
         "forgot = counts and self._forgot()", "forgot = False",
-        plan=plans.WIPES,
+        plan=plans.HOLES,
     ),
     Mutant(
         "read-cut-short", "link 5: a journal may be longer than one read (reads are made shorter)",
         (
-            Change(f"{OWNERSHIP}/journal.py", "READ_MAX = 262144 ", "READ_MAX = 4096 "),
+            Change(f"{OWNERSHIP}/journal.py", "READ_MAX = 262144 ", "READ_MAX = 1024 "),
             Change(
                 f"{OWNERSHIP}/link.py", "is_whole = all(len(data) < journal.READ_MAX for _, data in journals)",
                 "is_whole = True",
             ),
         ),
-        plan=plans.DUELS,
+        plan=plans.FLIPS,
     ),
     _one(
         "living-removed", "R3: only journals of the dead are removed", f"{OWNERSHIP}/housekeeping.py",
         "writer not in ownership.records.dead:", "writer == ownership.identity:",
+        plan=plans.FLIPS,
     ),
     # ---- release and STOMITH --------------------------------------------------------------------------------------
     _one(
@@ -237,6 +247,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "shot-kills-the-next", "R15: dead are the identities known before the call", "mosha/fencing.py",
         "self._ownership.fenced(now, shot.identities)",
         "self._ownership.fenced(now, self._ownership.identities_of(shot.node))",
+        plan=plans.SHOTS_SLOW,
     ),
     _one(
         "shot-not-awaited", "R15: dead only after the answer", "mosha/fencing.py",
@@ -260,10 +271,5 @@ MUTANTS: tuple[Mutant, ...] = (
         "no-second-guardian", "R7: the agent kills a leash that does not", "mosha/groups.py",
         "            if now >= self._kill_by(local):\n", "            if now >= self._kill_by(local) + 3600:\n",
         plan=plans.LEASH_STOPPED,
-    ),
-    _one(
-        "start-unleased", "R8: a start looks at the lease", "mosha/groups.py",
-        "leased=lease_end is not None and now < lease_end - self._timing.kill_margin_s,",
-        "leased=lease_end is not None,",
     ),
 )

@@ -15,7 +15,7 @@ from moslab.history.checkers import INVALID
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.run import run
 
-RUN_S_MAX = 20.0
+RUN_S_MAX = 60.0
 
 
 def changed(plan: FaultPlan, changes: dict[str, Any]) -> FaultPlan:

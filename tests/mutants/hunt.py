@@ -104,7 +104,8 @@ def hunt(mutant: Mutant, python: str, first: int, budget: int, seconds: float = 
     assert isinstance(problems, list)
     again = runs(ROOT / "src", python, seed, seed, mutant, SECONDS_MAX)
     if not again or again[0][1] != "valid":
-        return Verdict(mutant, BROKEN, len(done), seed, first="the sources as they are fail it too", seconds=took)
+        why = f"the sources as they are fail it too: {again[0][1:] if again else 'it took too long'}"
+        return Verdict(mutant, BROKEN, len(done), seed, first=why, seconds=took)
     checkers = ", ".join(dict.fromkeys(str(problem).partition(":")[0] for problem in problems))
     return Verdict(mutant, CAUGHT, len(done), seed, checkers, str(problems[0]), took)
 
