@@ -30,6 +30,7 @@ from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL
 from mosha.ownership.slot import PER_FILE
 from mosha.ownership.voter import Voter
+from mosha.partner import Partner
 from mosha.place import Place
 from mosha.placement import rank
 from mosha.platform import record
@@ -127,6 +128,7 @@ class Agent:
             me, guess, configuration(self.timing), self.timing, self._world.var, self._boot, self._number(), now,
             self._world.nonce, self._world.wall,
         )
+        self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
@@ -164,6 +166,7 @@ class Agent:
         if now > self._next_beat + self.timing.beat_s:
             log.warning("late by %.3f s", now - self._next_beat)
             self.fencing.late(now)
+            self.partner.late(now)
         beat_due = now >= self._next_beat
         if beat_due:
             self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
@@ -187,6 +190,8 @@ class Agent:
         self._end_if_due(now)
         stop_from = self._stop_from if now < self._stop_from else float("inf")
         dues = [self.ownership.next_due(now), self.fencing.next_due(now), self.groups.next_due(now)]
+        if self.config.stomith:
+            dues.append(self.partner.next_due(now))
         self._due = min(self._next_beat, stop_from, *dues)
 
     def _watch(self, now: float) -> None:
@@ -213,6 +218,9 @@ class Agent:
         """Carry an operator's wish for other voters out, or say why not."""
         wish = self.voter.wish
         if wish is None:
+            back = self.partner.returns(now, self.ownership)
+            if back is not None:
+                self.ownership.elect(now, back)
             return
         problem = ""
         if frozenset(self.voter.electorate.voters) != wish.voters:
@@ -276,6 +284,30 @@ class Agent:
             log.warning("STOMITH node %d", shot.node)
             limit_s = self.config.shot_limit_s
             self._world.submit(SHOTS, "shoot", [shot.node], limit_s, partial(self._shot, self.fencing, shot))
+        if self.config.stomith:
+            self._shoot_partner(now)
+
+    def _shoot_partner(self, now: float) -> None:
+        node = self.partner.step(now, self.ownership)
+        if node is not None:
+            self._world.submit(PROBES, "probe", [node], PROBE_LIMIT_S, self._partner_probed)
+        shot = self.partner.due(now, self.ownership)
+        if shot is not None:
+            log.warning("STOMITH node %d, the other one of two voters", shot.node)
+            limit_s = self.config.shot_limit_s
+            self._world.submit(SHOTS, "shoot", [shot.node], limit_s, partial(self._partner_shot, shot))
+
+    def _partner_probed(self, up: Any, error: OSError | None) -> None:
+        self.partner.probed(error is None and bool(up))
+        self._news = True
+
+    def _partner_shot(self, shot: Shot, _: Any, error: OSError | None) -> None:
+        alone = self.partner.answered(self._world.now(), error is None)
+        if error is None:
+            log.warning("STOMITH node %d: done%s", shot.node, "" if alone else ", but other voters may be in force")
+        else:
+            log.error("STOMITH node %d failed: %s", shot.node, error.strerror)
+        self._news = True
 
     def _probed(self, node: int, up: Any, error: OSError | None) -> None:
         self.fencing.probed(node, error is None and bool(up))

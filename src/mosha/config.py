@@ -38,6 +38,7 @@ class Config:
     stomith: tuple[Level, ...] = ()  # empty: no STOMITH
     stomith_timeout_s: float = 10.0  # of one device, once
     stomith_retries: int = 1
+    stomith_delay_s: float = 2.0     # of two voters, the one that owns nothing waits so long before it shoots
     stomith_verify: bool = True      # a device that can tell its status must say off after it switched off
     voters: frozenset[int] = frozenset()     # empty: the seven nodes with the lowest numbers on the map
     arbitrator: bool = False         # this node votes, and never runs a group
@@ -74,7 +75,7 @@ class Config:
         return self.voters or frozenset(sorted(nodes)[:VOTERS_MAX])
 
 
-_SECONDS = {"stomith_timeout": "stomith_timeout_s", "beat": "beat_s", "lease": "lease_s"}
+_SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "beat", "lease")}
 _STRINGS = {f.name for f in fields(Config) if f.type == "str"}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")

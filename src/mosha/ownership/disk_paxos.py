@@ -140,6 +140,12 @@ class DiskPaxos:
         found = {self.owner(now, group) for group in self.records.registers if not group.startswith(FENCE)}
         return {node for node in found if node is not None and node != self.node}
 
+    def heard_at(self, node: int) -> float:
+        """When a voter's marker, or its slot on this node's own disk, was news last; long ago for never."""
+        seen, link = self._seen.get(node), self._links.get(self.node)
+        since = NEVER if link is None else link.since(node)
+        return max(seen.began if seen else -NEVER, since if since < NEVER else -NEVER)
+
     def markers(self) -> dict[int, Marker | None]:
         """What every voter last said of itself; None for one that was not heard since it was asked last."""
         voters = self.voters.union(self._next.voters if self._next else ())
@@ -198,7 +204,10 @@ class DiskPaxos:
     def step(self, now: float) -> None:
         """Go on as far as what is known allows; to be called after news, and when :meth:`next_due` has come."""
         own = self._voter
-        if (self._markers_changed or not own.is_at_rest) and own.step(now, self._seen) and self.node in self.markers():
+        if self._markers_changed or not own.is_at_rest:
+            own.step(now, self._seen)
+        mine = self._seen.get(self.node)
+        if mine is not None and mine.marker is not own.marker:
             self._see(self.node, Seen(own.marker, now))
         self._follow(now)
         if not self.era:
@@ -308,9 +317,9 @@ class DiskPaxos:
                 self._count(now, link, request.began)
             self._learn(now, reply)
             for pending in request.appended:
-                if reply.is_whole or isinstance(pending, Spread):
+                if isinstance(pending, Spread) or (reply.is_whole and self._is_counted(link)):
                     self._arrived(link.voter, pending)
-            if not reply.is_whole:
+            if not reply.is_whole or not self._is_counted(link):
                 self._put_again(link, request)
             return (
                 self._lease.end != end or bool(reply.slots or reply.entries or request.appended) or link.wants()
@@ -466,6 +475,9 @@ class DiskPaxos:
 
     def _prepare(self, now: float, latest: Electorate) -> None:
         self._next, self._next_lease = latest, Lease(latest.quorum, self.timing.lease_s)
+        for link in self._links.values():
+            link.next = latest
+            link.wants_beat = True
         if self.node in latest.voters:
             self._seen[self.node] = Seen(self._voter.marker, now)
         for voter in set(latest.voters) - self.voters:
@@ -479,6 +491,8 @@ class DiskPaxos:
         end = self._next_lease.end
         if end is None or end < now + self.timing.lease_s / 2 or not self._next_lease.is_valid(now):
             return False
+        if not self._lease.is_valid(now):
+            return False                             # what has lapsed stays so
         seen = [self._seen[voter].marker for voter in latest.voters if voter in self._seen]
         ready = [one for one in seen if one and one.state == marker.FULL and one.era == self.era]
         return sum(1 for one in ready if one.electorate.is_same(latest)) >= latest.quorum
@@ -491,7 +505,7 @@ class DiskPaxos:
         for voter in [voter for voter in self._links if voter not in latest.voters]:
             del self._links[voter]
         for link in self._links.values():
-            link.electorate = latest
+            link.electorate, link.next = latest, None
         self.peers.quorum = latest.quorum
         self.contests.restart(latest.quorum)
         for fact in [fact for fact, spread in self._spreads.items() if spread.done >= self.voters]:
@@ -500,10 +514,17 @@ class DiskPaxos:
 
     def _count(self, now: float, link: Link, began: float) -> None:
         """A write of the slot was counted by this link's voter."""
-        if link.voter in self._links:
+        if self._is_counted(link):
             self._lease.counted(now, link.voter, began)
+            if len(self.electorate.voters) == 2 and link.voter != self.node:
+                self._voter.meet()
         if self._next is not None and link.voter in self._next.voters:
             self._next_lease.counted(now, link.voter, began)
+
+    def _is_counted(self, link: Link) -> bool:
+        """Whether the exchange that this link just had counts for the electorate that this identity counts with."""
+        is_voter = link.voter in self._links and link.marker is not None
+        return is_voter and link.marker is not None and link.counts_under(link.marker) == self.electorate
 
     def _count_settled(self) -> int:
         seen = [self._seen[voter].marker for voter in self.voters if voter in self._seen]

@@ -86,6 +86,7 @@ class Link:
     ) -> None:
         self.voter, self.era = voter, era
         self.electorate = electorate                 # under which its operations are to count
+        self.next: Electorate | None = None          # under which they may count as well
         self.marker: Marker | None = None            # as last read, whether it counts or not
         self.wants_beat = self.wants_poll = False
         self.wants_all = True                        # the first exchange learns everything
@@ -198,9 +199,15 @@ class Link:
         seen = self.marker
         return (
             seen is not None and seen.state == marker.FULL and seen.era == self.era
-            and seen.configuration == self._configuration and seen.electorate.counts(self.electorate)
+            and seen.configuration == self._configuration and self.counts_under(seen) is not None
             and now - request.began <= self._limit_s
         )
+
+    def counts_under(self, seen: Marker) -> Electorate | None:
+        """Under which of the two the voter counts what is done now."""
+        if seen.electorate.counts(self.electorate):
+            return self.electorate
+        return self.next if self.next is not None and seen.electorate.counts(self.next) else None
 
     def _forgot(self) -> bool:
         """Whether the voter, which counts now, has lost its disk since it last did."""

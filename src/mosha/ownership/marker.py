@@ -19,13 +19,17 @@ from mosha.ownership.electorate import Electorate
 
 NAME = "voter"
 BYTES_MAX = 4096
-FULL, RECOVERING, REJOINING, NONE = "full", "recovering", "rejoining", "none"      # none: this node has no vote
+FULL, RECOVERING, REJOINING = "full", "recovering", "rejoining"
+NONE = "none"                    # this node has no vote
+CLOSED = "closed"                # nothing counts while the other of two voters is shot: mosha.partner
 _ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
 
 
 class Marker(NamedTuple):
     """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the
-    longest lease that an operation on this voter may still carry. ``settled``: rule 3 of electorates."""
+    longest lease that an operation on this voter may still carry. ``settled``: rule 3 of electorates. ``met``: the
+    boot in which it counted an operation on both of two voters. ``absent``: a voter that was shot, and gets its vote
+    back."""
 
     state: str
     era: str
@@ -36,6 +40,8 @@ class Marker(NamedTuple):
     lease_s: float = 0.0
     electorate: Electorate = Electorate(0, 0, ())
     settled: bool = True
+    met: str = ""
+    absent: tuple[int, ...] = ()
 
 
 def encode(marker: Marker) -> bytes:
@@ -49,14 +55,14 @@ def decode(data: bytes) -> Marker | None:
     if line[:9] != b"%08x " % zlib.crc32(line[9:]):
         return None
     try:
-        state, era, life, configuration, boot, invited, lease_s, chosen, settled = json.loads(line[9:])
+        state, era, life, configuration, boot, invited, lease_s, chosen, settled, met, absent = json.loads(line[9:])
         found = Marker(
             state, era, life, configuration, boot, tuple(invited), float(lease_s), electorates.decode(chosen),
-            bool(settled),
+            bool(settled), met, tuple(absent),
         )
     except (ValueError, TypeError):
         return None
-    if state not in (FULL, RECOVERING, REJOINING, NONE) or (era and not is_era(era)):
+    if state not in (FULL, RECOVERING, REJOINING, NONE, CLOSED) or (era and not is_era(era)):
         return None
     return found
 

@@ -30,7 +30,8 @@ from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 from mosha.ownership import journal, marker, slot
 from mosha.ownership.electorate import Electorate
-from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
+from mosha.ownership.journal import NOBODY, Block, Commit, Entry
+from mosha.ownership.marker import CLOSED, FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.platform.world import Store
 from mosha.timing import Timing
 
@@ -42,6 +43,7 @@ WISH_LIMIT_S = 20.0
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 COPY_BYTES_MAX = 65536
+JOURNAL_BYTES_MAX = 1024 * 1024
 
 
 def _key(one: Electorate) -> tuple[int, int]:
@@ -104,8 +106,9 @@ class Voter:
             known = found.electorate if found.electorate.era else guess
             longest_s = max(lease_s, found.lease_s)
             found = self._mark(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
-        elif found.state == FULL and (found.boot != self._boot or not self._boot):
-            found = self._mark(found._replace(state=REJOINING, boot=self._boot))
+        elif found.state in (FULL, CLOSED):          # closed: the answer of that call is void
+            is_same_boot = found.boot == self._boot and bool(self._boot)
+            found = self._mark(found._replace(state=FULL if is_same_boot else REJOINING, boot=self._boot))
         if founded:
             self._store.remove(FOUNDED)
         return found
@@ -167,9 +170,8 @@ class Voter:
         if self._copied_for[:1] == (era,) and said is not None and said.state == FULL and said.era == era:
             self._copied[voter] = journals
 
-    def step(self, now: float, seen: Mapping[int, Seen]) -> bool:
-        """Go on as far as is known; whether the marker changed."""
-        before = self.marker
+    def step(self, now: float, seen: Mapping[int, Seen]) -> None:
+        """Go on as far as is known."""
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one)]
         self.learn(now, max(known, key=_key, default=self.electorate))
@@ -179,7 +181,6 @@ class Voter:
             self._check(now, seen)
         if self.marker.state == FULL and not self.is_at_rest:
             self._follow(now, seen)
-        return self.marker is not before
 
     def _teaches(self, other: Marker) -> bool:
         """Whether to believe its electorate. What a voter that counts has to learn of other eras is for _check()."""
@@ -191,11 +192,13 @@ class Voter:
         if latest.key <= mine.key:
             return
         self._joint_since = None
+        absent = tuple(node for node in self.marker.absent if node not in latest.voters)
+        known = self.marker._replace(electorate=latest, settled=False, met="", absent=absent)
         if counts and latest.key == (mine.era, mine.number + 1):
             self._log.append(f"the voters are to be {list(latest.voters)}")
-            self._mark(self.marker._replace(electorate=latest._replace(before=mine.voters), settled=False))
+            self._mark(known._replace(electorate=latest._replace(before=mine.voters)))
             return
-        self._mark(self.marker._replace(electorate=latest, settled=False))
+        self._mark(known)
         if self._me not in latest.voters:
             self._mark(self.marker._replace(state=NONE, invited=(), electorate=latest._replace(before=())))
         elif counts:
@@ -242,6 +245,58 @@ class Voter:
     def _can_lack(self, gone: frozenset[int]) -> bool:
         voters = set(self.electorate.voters)
         return len(voters - gone) >= self.electorate.quorum and self._me not in gone and gone <= voters
+
+    # ---- two voters -------------------------------------------------------------------------------------------
+
+    def partner(self) -> int | None:
+        """The other one, where two vote and this is one of them."""
+        chosen = self.electorate
+        if len(chosen.voters) != 2 or chosen.before or self._me not in chosen.voters:
+            return None
+        return self._others()[0]
+
+    def meet(self) -> None:
+        """An operation was counted on both of two voters."""
+        if self.partner() is not None and self.is_at_rest and self._boot and self.marker.met != self._boot:
+            self._mark(self.marker._replace(met=self._boot))
+
+    def close(self) -> bool:
+        """Count nothing any more, for a shot; whether this voter is one that may shoot."""
+        is_met = self.is_at_rest and self.marker.state == FULL and bool(self._boot) and self.marker.met == self._boot
+        if self.partner() is None or not is_met:
+            return False
+        self._mark(self.marker._replace(state=CLOSED))
+        return True
+
+    def reopen(self) -> None:
+        """The shot failed."""
+        if self.marker.state == CLOSED:
+            self._mark(self.marker._replace(state=FULL))
+
+    def go_alone(self) -> bool:
+        """The other is off: this is the only voter from here on. False where other voters may have been decided."""
+        other = self.partner()
+        if self.marker.state != CLOSED or other is None or self._may_be_decided():
+            return False
+        chosen = self.electorate
+        alone = Electorate(chosen.era, chosen.number + 1, (self._me,))
+        self._log.append(f"voter {other} was shot: this voter goes on alone")
+        self._mark(self.marker._replace(state=FULL, electorate=alone, met="", absent=(other,)))
+        return True
+
+    def _may_be_decided(self) -> bool:
+        """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk."""
+        for name in self._store.list():
+            if journal.writer_of(name, self.era) is not None:
+                entries, _ = journal.decode(self._store.read(name, JOURNAL_BYTES_MAX) or b"")
+                if any(self._is_accepted(entry) for entry in entries):
+                    return True
+        return False
+
+    def _is_accepted(self, entry: Entry) -> bool:
+        if not isinstance(entry, (Block, Commit)) or entry.group != self.electorate.group:
+            return False
+        return isinstance(entry, Commit) or entry.bal > NOBODY
 
     # ---- inside -----------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from mosha.fencing import Fencing, Shot
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
 from mosha.ownership.voter import FOUNDED, Voter
+from mosha.partner import Partner
 from mosha.platform import plans
 from mosha.timing import Timing
 from tests.unit.agent.fake_world import MemoryStore, carry_out
@@ -54,6 +55,7 @@ class Node:
         self.refusal = ""
         self.ownership: DiskPaxos
         self.fencing: Fencing
+        self.partner: Partner
         self.voter: Voter
         self._cluster = cluster
         self._is_ending = False                      # its identity is void
@@ -75,6 +77,7 @@ class Node:
             self.number, cluster.voters, configuration(cluster.timing), cluster.timing, self.disk,
             f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce, lambda: WALL_S + cluster.now,
         )
+        self.partner = Partner(self.voter, cluster.timing, cluster.delay_s, self.now)
         self.begin()
 
     def begin(self) -> None:
@@ -106,6 +109,7 @@ class Node:
         self.is_frozen, missed = False, self._missed
         self._missed = []
         self.fencing.late(self.now)
+        self.partner.late(self.now)
         for event in missed:
             event()
         self._step()
@@ -131,6 +135,9 @@ class Node:
         for group in sorted(self.wants):
             if not ownership.claims(group) and not ownership.void():
                 ownership.want(now, group, self._rank)
+        back = self.partner.returns(now, ownership)
+        if back is not None:
+            ownership.elect(now, back)
         if self.wish is not None and not ownership.void():
             is_done = set(self.voter.electorate.voters) == self.wish
             self.refusal = "" if is_done else ownership.elect(now, self.wish)
@@ -149,6 +156,8 @@ class Node:
             cluster.after(0.01, self._guarded(self.begin))
             return
         self._due = min(ownership.next_due(now), self.fencing.next_due(now), now + cluster.timing.beat_s)
+        if cluster.can_shoot:
+            self._due = min(self._due, self.partner.next_due(now))
         assert self._due > now or cluster.is_fresh(self.number), f"node {self.number} does not rest"
         cluster.after((max(self._due, now) - now) / self.rate, self._guarded(self._on_time, ownership))
 
@@ -201,6 +210,26 @@ class Node:
                 fencing.answered(self.now, success)
 
             cluster.after(cluster.shot_s, self._guarded(answered, step=True))
+        if cluster.can_shoot:
+            self._fence_partner(now)
+
+    def _fence_partner(self, now: float) -> None:
+        cluster = self._cluster
+        other = self.partner.step(now, self.ownership)
+        if other is not None:
+            up = cluster.nodes[other].is_up and cluster.reaches(self.number, other)
+            partner = self.partner
+            cluster.after(LATENCY_S, self._guarded(lambda: partner.probed(up), step=True))
+        shot = self.partner.due(now, self.ownership)
+        if shot is not None:
+            cluster.shots.append((cluster.now, self.number, shot))
+            took: list[bool] = []
+            cluster.after(cluster.switch_s, lambda: took.append(cluster.shoot(shot)))
+
+            def answered() -> None:
+                self.partner.answered(self.now, bool(took and took[0]))
+
+            cluster.after(cluster.shot_s + cluster.switch_s, self._guarded(answered, step=True))
 
     def _submit(self, call: Call) -> None:
         cluster = self._cluster
@@ -254,6 +283,7 @@ class Cluster:
         seed: int = 1, rates: Iterable[float] = (), wants: Iterable[str] = ("kv",), can_shoot: bool = False,
     ) -> None:
         self.now, self.timing, self.can_shoot, self.shot_s = 0.0, timing or Timing(), can_shoot, 0.1
+        self.switch_s, self.delay_s = 0.05, 1.0      # the power is off so long after the call; Partner's
         self.random = random.Random(seed)
         self.voters = frozenset(range(1, (voters or nodes) + 1))
         self.cuts: set[tuple[int, int]] = set()      # (sender, receiver)

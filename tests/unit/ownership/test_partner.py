@@ -1,0 +1,199 @@
+"""Two voters with STOMITH: R23. That the group never runs twice is checked by the cluster at every step."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from mosha.ownership.ballot import Ballot
+from mosha.ownership.electorate import value_of
+from mosha.ownership.marker import CLOSED, FULL, NONE
+from mosha.timing import Timing
+from tests.unit.ownership.cluster import Cluster, Node
+
+W = Timing().recovery_s
+
+
+def started(seed: int = 1, can_shoot: bool = True) -> tuple[Cluster, Node, Node]:
+    """The cluster, the owner, and the other."""
+    cluster = Cluster(2, 2, seed=seed, can_shoot=can_shoot)
+    cluster.boot()
+    owner, _ = cluster.until_runs(10)
+    cluster.until(lambda: all(met(node) for node in cluster.nodes.values()), 10)
+    return cluster, owner, cluster.nodes[3 - owner.number]
+
+
+def met(node: Node) -> bool:
+    return bool(node.voter.marker.met)
+
+
+def pair(cluster: Cluster) -> bool:
+    """Whether both vote again, and have met."""
+    return all(
+        node.is_up and node.ownership.voters == {1, 2} and node.voter.marker.state == FULL and met(node)
+        for node in cluster.nodes.values()
+    )
+
+
+def test_without_stomith_the_death_of_either_stops_all() -> None:
+    cluster, owner, other = started(can_shoot=False)
+    other.crash()
+    cluster.pass_time(30)
+    assert cluster.owners() == []
+    assert owner.voter.marker.state == FULL
+
+
+def test_the_owner_runs_on_when_the_other_dies() -> None:
+    cluster, owner, other = started()
+    identity = owner.ownership.identity
+    other.crash()
+    cluster.until(lambda: owner.ownership.voters == {owner.number}, 10)
+    cluster.pass_time(20)
+    assert len(cluster.runs) == 1
+    assert owner.ownership.identity == identity
+    assert owner.voter.marker.absent == (other.number,)
+
+
+def test_the_other_takes_over_when_the_owner_dies() -> None:
+    cluster, owner, _ = started()
+    owner.crash()
+    _, took = cluster.until_runs(15, besides=owner.number)
+    assert took < 10
+    assert [shot.node for _, _, shot in cluster.shots] == [owner.number]
+
+
+@pytest.mark.parametrize("who", ["owner", "other"])
+def test_one_that_comes_back_gets_its_vote_back(who: str) -> None:
+    cluster, owner, other = started()
+    victim = owner if who == "owner" else other
+    victim.crash()
+    survivor = cluster.nodes[3 - victim.number]
+    cluster.until(lambda: survivor.ownership.voters == {survivor.number} and cluster.owners() != [], 15)
+    runs = len(cluster.runs)
+    victim.boot()
+    cluster.until(lambda: pair(cluster), 60)
+    cluster.pass_time(10)
+    assert len(cluster.runs) == runs
+    survivor.crash()
+    cluster.until_runs(15, besides=survivor.number)
+
+
+def test_a_failed_shot_frees_nothing_and_opens_again() -> None:
+    cluster, owner, other = started()
+    cluster.shooting_works = False
+    owner.crash()
+    cluster.until(lambda: other.voter.marker.state == CLOSED, 10)
+    cluster.until(lambda: other.voter.marker.state == FULL, 10)
+    cluster.pass_time(30)
+    assert cluster.owners() == []
+    assert len(cluster.shots) > 1
+    cluster.shooting_works = True
+    cluster.until_runs(70, besides=owner.number)
+
+
+def test_one_that_boots_alone_shoots_nobody() -> None:
+    cluster, owner, other = started()
+    owner.crash()
+    other.crash()
+    cluster.pass_time(1)
+    other.boot()
+    cluster.pass_time(60)
+    assert cluster.owners() == []
+    assert not cluster.shots
+    owner.boot()
+    cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 30)
+
+
+def test_one_that_was_shot_waits_for_the_one_that_shot_it() -> None:
+    cluster, owner, other = started()
+    other.crash()
+    cluster.until(lambda: owner.ownership.voters == {owner.number}, 10)
+    owner.crash()
+    other.boot()
+    shots = len(cluster.shots)
+    cluster.pass_time(60)
+    assert cluster.owners() == []
+    assert len(cluster.shots) == shots
+    owner.boot()
+    cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 60)
+
+
+def test_a_mutual_cut_leaves_one_of_them_on() -> None:
+    for seed in range(10):
+        cluster, owner, other = started(seed)
+        cluster.isolate(1)
+        cluster.pass_time(20)
+        assert [node.is_up for node in (owner, other)] == [True, False]
+        assert cluster.owners() == [owner.number]
+        assert len(cluster.runs) == 1
+
+
+def test_an_answer_that_comes_after_the_agent_began_anew_is_void() -> None:
+    cluster, owner, other = started()
+    cluster.shot_s = 5.0
+    owner.crash()
+    cluster.until(lambda: other.voter.marker.state == CLOSED, 10)
+    other.crash()
+    other.boot()
+    assert other.voter.marker.state != CLOSED
+    cluster.pass_time(1)
+    owner.boot()
+    cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 60)
+    cluster.pass_time(20)
+    assert all(node.ownership.voters == {1, 2} for node in cluster.nodes.values())
+
+
+def test_other_voters_that_may_have_been_decided_are_not_overruled() -> None:
+    cluster, owner, other = started()
+    group, link = other.voter.electorate.group, other.ownership._links[other.number]
+    number = (1, other.ownership.identity)
+    accepted = Ballot(group, 1, number, value_of([1, 2, 3]), other.now, other.now + 2)
+    accepted.phase, accepted.value = 2, accepted.proposal
+    link.put(other.ownership.contests.due(accepted))
+    cluster.pass_time(1)
+    owner.crash()
+    cluster.pass_time(20)
+    assert cluster.owners() == []
+    assert other.voter.marker.state == FULL
+    assert other.ownership.voters == {1, 2}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_two_nodes_never_both_run_it(seed: int) -> None:
+    draw = random.Random(seed)
+    cluster = Cluster(2, 2, seed=seed, rates=[draw.uniform(0.99, 1.01), draw.uniform(0.99, 1.01)], can_shoot=True)
+    cluster.shot_s, cluster.switch_s = draw.choice([0.1, 0.5, 3.0]), draw.choice([0.05, 0.5])
+    cluster.boot()
+    cluster.pass_time(4)
+    for _ in range(40):
+        node = cluster.nodes[draw.randint(1, 2)]
+        what = draw.choice(["crash", "wipe", "cut", "half", "freeze", "boot", "boot", "heal", "heal", "fails", "works"])
+        if what in ("crash", "wipe") and node.is_up:
+            node.crash()
+            if what == "wipe" and draw.random() < 0.4:
+                node.disk.files.clear()
+        elif what == "boot" and not node.is_up:
+            node.boot()
+        elif what == "cut":
+            cluster.isolate(1)
+        elif what == "half":
+            cluster.cuts |= {(node.number, 3 - node.number)}
+        elif what == "freeze" and node.is_up and not node.is_frozen:
+            node.freeze()
+            cluster.after(draw.uniform(0.5, 8), lambda node=node: node.is_frozen and node.thaw())  # type: ignore[misc]
+        elif what == "heal":
+            cluster.cuts.clear()
+        elif what in ("fails", "works"):
+            cluster.shooting_works = what == "works"
+        cluster.pass_time(draw.choice([0.05, 0.3, 1.0, 3.0, 8.0, 20.0]))
+    cluster.cuts.clear()
+    cluster.shooting_works = True
+    cluster.pass_time(80)
+    for node in cluster.nodes.values():
+        if node.is_up and node.is_frozen:
+            node.thaw()
+        if not node.is_up:
+            node.boot()
+    cluster.until(lambda: pair(cluster) and len(cluster.owners()) == 1, 120)
+    assert not any(node.voter.marker.state == NONE for node in cluster.nodes.values())
