@@ -83,7 +83,8 @@ class Voter:
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.wish: Wish | None = None                # to be carried out by the agent
         self._log: list[str] = []
-        self.marker = self._begin(electorates.first(guess))
+        self._guess = electorates.first(guess)
+        self.marker = self._begin(self._guess)
         self._ready_at = now + self._wait_s()
 
     def _wait_s(self) -> float:
@@ -424,9 +425,11 @@ class Voter:
             if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
                 self._store.remove(name)
         self._log.append(f"voter of era {era}: {how}")
+        was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
+        absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()
         self._mark(self.marker._replace(
             state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
-            settled=how != COPIED or not chosen.number,
+            settled=how != COPIED or not chosen.number, absent=absent,
         ))
 
     def _mark(self, new: Marker) -> Marker:
