@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from mosha import status
@@ -28,7 +30,7 @@ from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL
-from mosha.ownership.slot import PER_FILE
+from mosha.ownership.slot import file_of
 from mosha.ownership.voter import Voter
 from mosha.partner import Partner
 from mosha.place import Place
@@ -56,7 +58,7 @@ PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung no
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
 WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
-Record = dict[str, Any]
+Record = Mapping[str, Any]
 
 
 class Ended(Exception):
@@ -121,7 +123,8 @@ class Agent:
     # ---- life -------------------------------------------------------------------------------------------------
 
     def _begin(self, now: float, me: int, nodes: frozenset[int]) -> None:
-        self.me, self.nodes = me, nodes
+        self.me = me
+        self._take_map(nodes)
         self._boot = self._world.boot_id()
         guess = self.config.voters_of(nodes)
         self.voter = Voter(
@@ -136,11 +139,14 @@ class Agent:
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
+        self._givers: set[int] = set()                       # nodes that are about to give all up
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
         self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen
         self._fetching: set[str] = set()
         self._page = ""
+        self._shown: tuple[Any, ...] = ()                    # from what the page was made
+        self._heard_count = 0
         self._new_identity(now)
         self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank)
 
@@ -156,6 +162,7 @@ class Agent:
         identity = identities.make(self.me, number, self._world.nonce())
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
+        self.ownership.contests.leaving = self._givers
         self.fencing = Fencing(self.ownership, bool(self.config.stomith))
         voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
         log.info("identity %s, voters %s", identity, voters)
@@ -196,11 +203,9 @@ class Agent:
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
-        others = sorted(self.nodes)
-        if len(others) > WATCH_ALL_MAX:
-            at = self._beats * PER_FILE % len(others)
-            others = others[at : at + PER_FILE]
-        self.ownership.watched = {self.me, *self.ownership.voters, *others, *self.ownership.owners(now)}
+        turn = self._turn_beats
+        files = [file for file in self._files if file % turn == self._beats % turn]
+        self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s)
         skew = self._world.skew()
         if skew is not None:
             if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:
@@ -250,11 +255,12 @@ class Agent:
 
     def _read_records(self) -> None:
         """Of the nodes whose slot says that their record has changed."""
-        for node, peer in self.ownership.peers.all.items():
-            wanted = peer.identity, peer.revision
-            if len(self._reading) >= RECORDS_AT_A_TIME:
-                return
-            if node != self.me and peer.revision > 0 and self._read.get(node) != wanted and node not in self._reading:
+        peers = self.ownership.peers
+        for node in list(islice(peers.unread, 2 * RECORDS_AT_A_TIME)):
+            wanted = peers.all[node].said()
+            if self._read.get(node) == wanted:
+                del peers.unread[node]
+            elif node not in self._reading and len(self._reading) < RECORDS_AT_A_TIME:
                 self._reading.add(node)
                 self._world.submit(node, "said", [], self.timing.op_limit_s, partial(self._heard, node, wanted))
 
@@ -262,10 +268,12 @@ class Agent:
         self._reading.discard(node)
         said = None if error else record.decode(text)
         if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
+            self.ownership.peers.read_later(node)
             return
         self._read[node] = wanted
         self._records[node], self._news = said, True
-        self.ownership.contests.leaving = {n for n, record in self._records.items() if record.get("leaving")}
+        self._heard_count += 1
+        (self._givers.add if said.get("leaving") else self._givers.discard)(node)
         tables = said.get("tables")
         for replica in (self.cltab, self.hactl):
             replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
@@ -274,7 +282,12 @@ class Agent:
         if error is None and frozenset(nodes) != self.nodes:
             if self.me not in nodes:
                 self.leave("the map has changed")
-            self.nodes, self._news = frozenset(nodes), True
+            self._take_map(frozenset(nodes))
+            self._news = True
+
+    def _take_map(self, nodes: frozenset[int]) -> None:
+        self.nodes, self._files = nodes, sorted({file_of(node) for node in nodes})
+        self._turn_beats = 1 if len(nodes) <= WATCH_ALL_MAX else len(self._files)    # each slot is looked at once in it
 
     def _fence(self, now: float) -> None:
         for node in self.fencing.step(now):
@@ -368,17 +381,21 @@ class Agent:
             self._world.var.write(record.NAME, block)
         elif not beat_due or self._beats % SHOW_BEATS:
             return
-        self._show(now)
+        own = self.ownership
+        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self._answer
+        if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:
+            self._shown = shown
+            self._look_around(now)
+        stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
+        self._write(status.TWIN, f"{self._page[:-1]}, {stamp[1:]}\n")
 
-    def _show(self, now: float) -> None:
-        """The files for people: clstat, hastat and its twin in JSON."""
+    def _look_around(self, now: float) -> None:
+        """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
         page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)
-        stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
-        self._write(status.TWIN, f"{text[:-1]}, {stamp[1:]}\n")
         if text != self._page:
             self._page = text
             self._write("clstat", status.clstat_text(self._said))

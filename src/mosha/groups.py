@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Callable
 
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
@@ -216,5 +216,6 @@ class Groups:
             local.leash.extend(deadline)
 
 
+@lru_cache(maxsize=256)
 def _iso(time_s: float) -> str:
     return datetime.fromtimestamp(time_s, tz=timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -57,6 +57,7 @@ class Replica(Generic[T]):
         self._checksum = ""                          # of the content that `table` was read from
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
+        self._known_newest: frozenset[Version] | None = None     # None: to be found anew
         self._refusing: set[int] = set()
         self._reported: frozenset[str] = frozenset()
         self._looked = False
@@ -65,7 +66,9 @@ class Replica(Generic[T]):
     def heard(self, node: int, said: Any) -> None:
         """Another node's record says which version it has."""
         if isinstance(said, list) and len(said) == 3 and isinstance(said[0], int):
-            self._others[node] = Version(said[0], str(said[1]), str(said[2]))
+            version = Version(said[0], str(said[1]), str(said[2]))
+            if self._others.get(node) != version:
+                self._others[node], self._known_newest = version, None
 
     def said(self) -> list[Any]:
         """What this node's record says of its version."""
@@ -162,11 +165,13 @@ class Replica(Generic[T]):
         except (OSError, TableErrors):
             pass
 
-    def _newest(self) -> set[Version]:
-        known = {*self._others.values(), self.version}
-        highest = max(version.number for version in known)
-        by_content = {version.checksum: version for version in known if version.number == highest}
-        return set(by_content.values())
+    def _newest(self) -> frozenset[Version]:
+        if self._known_newest is None:
+            known = [*self._others.values(), self.version]
+            highest = max(version.number for version in known)
+            by_content = {version.checksum: version for version in known if version.number == highest}
+            self._known_newest = frozenset(by_content.values())
+        return self._known_newest
 
     def _content(self, name: str) -> bytes:
         content = self._store.read(name, FILE_BYTES_MAX)
@@ -177,7 +182,7 @@ class Replica(Generic[T]):
         return content
 
     def _number(self, version: Version) -> None:
-        self.version = version
+        self.version, self._known_newest = version, None
         self._store.replace(f"{self.name}.version", json.dumps(self.said()).encode() + b"\n", durable=True)
 
     def _read_version(self) -> None:

@@ -11,7 +11,7 @@ from mosha.monitor import STOP
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.tables import clstat, hastat
 
-Record = dict[str, Any]
+Record = Mapping[str, Any]
 TWIN = "hastat.json"
 STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
 

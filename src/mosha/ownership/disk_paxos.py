@@ -70,7 +70,6 @@ class DiskPaxos:
         self.era = ""
         self.records = Records()
         self.revision = 0                            # of this node's own record
-        self.watched = {self.node, *self.voters}     # nodes whose slots are read
         self._voter = voter
         self._lease = Lease(self.quorum, timing.lease_s)
         self._next: Electorate | None = None         # decided, and not yet what this identity counts with
@@ -91,6 +90,7 @@ class DiskPaxos:
         self._next_beat, self._next_poll, self._beats = now, NEVER, 0
         self._owners_seen: set[int] = set()
         self._void = ""
+        self.watch(())
 
     # ---- questions --------------------------------------------------------------------------------------------
 
@@ -189,6 +189,11 @@ class DiskPaxos:
         for one in dead:
             self._spread(now, Dead(one))
 
+    def watch(self, nodes: Iterable[int], files: Iterable[int] = (), unseen_s: float = 0.0) -> None:
+        """Read the slots of voters and of these from now on, and these slot files; others are not seen for so long."""
+        self._slot_files = sorted({*files, *(slot.file_of(node) for node in {self.node, *self.voters, *nodes})})
+        self.peers.unseen_s = unseen_s
+
     def new_revision(self, at_once: bool) -> None:
         """This node's own record has changed; the slots say so with the next beat, or at once."""
         self.revision += 1
@@ -245,7 +250,7 @@ class DiskPaxos:
         found = []
         for voter, link in (*self._links.items(), *self._next_links.items()):
             if link.wants() and not self._void:
-                request = link.request(now, self.revision, self._chunks())
+                request = link.request(now, self.revision, self._slot_files)
                 if request.wrote_slot:
                     self._lease.writes(now)
                     self._next_lease.writes(now)
@@ -357,8 +362,7 @@ class DiskPaxos:
     # ---- news -------------------------------------------------------------------------------------------------
 
     def _learn(self, now: float, reply: Reply) -> None:
-        for node in reply.beating:
-            self.peers.beats(now, node)
+        self.peers.beat(now, reply.beating)
         for node, found in reply.slots:
             self.peers.heard(now, node, found)
         for writer in sorted({writer for _, writer in reply.entries}):
@@ -536,6 +540,3 @@ class DiskPaxos:
         for link in (*self._links.values(), *self._next_links.values()):
             link.wants_beat = True
             link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
-
-    def _chunks(self) -> list[int]:
-        return sorted({slot.file_of(node) for node in self.watched})

@@ -225,7 +225,8 @@ class Link:
         if data == before:
             return
         self._chunks[index] = data
-        for place in range(slot.PER_FILE):
+        places = slot.PER_FILE if before is None else -(-max(len(data), len(before)) // slot.BYTES)
+        for place in range(places):
             at = place * slot.BYTES
             content = data[at : at + slot.BYTES]
             old = b"" if before is None else before[at : at + slot.BYTES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mosha.ownership import identity as identities
 from mosha.ownership.link import Link, has_expired
@@ -21,12 +21,18 @@ class Peer:
     def __init__(self) -> None:
         self.identity, self.revision, self.changed_at, self.was_late = "", -1, -NEVER, False
 
+    def said(self) -> tuple[str, int]:
+        """Whose record it has, and which revision of it."""
+        return self.identity, self.revision
+
 
 class Peers:
     """Of all nodes; ``links`` and ``records`` are those of the identity that looks."""
 
     def __init__(self, node: int, quorum: int, timing: Timing, links: Mapping[int, Link], records: Records) -> None:
         self.all: dict[int, Peer] = {}
+        self.unread: dict[int, None] = {}            # nodes whose records may have changed since they were read
+        self.unseen_s = 0.0                          # for so long a slot may not be looked at
         self._node, self.quorum, self._timing = node, quorum, timing
         self._links, self._records = links, records
         self._not_expired_before: dict[int, float] = {}      # node -> a time; slots stand still ever later
@@ -40,19 +46,28 @@ class Peers:
         if peer is None:
             peer = self.all[node] = Peer()
         if found.identity not in self._records.dead:
+            if node != self._node and found.revision > 0 and (found.identity, found.revision) != peer.said():
+                self.unread[node] = None
             peer.identity, peer.revision, peer.changed_at, peer.was_late = found.identity, found.revision, now, False
 
-    def beats(self, now: float, node: int) -> None:
-        """Some voter showed that the node's slot changed in nothing but its count of beats."""
-        peer = self.all.get(node)
-        if peer is not None:
-            peer.changed_at, peer.was_late = now, False
+    def read_later(self, node: int) -> None:
+        """Its record could not be read: the others first."""
+        if node in self.unread:
+            del self.unread[node]
+            self.unread[node] = None
+
+    def beat(self, now: float, nodes: Iterable[int]) -> None:
+        """Some voter showed that the slots of these changed in nothing but their count of beats."""
+        for node in nodes:
+            peer = self.all.get(node)
+            if peer is not None:
+                peer.changed_at, peer.was_late = now, False
 
     def alive(self, now: float, node: int) -> bool:
         peer = self.all.get(node)
         if peer is None or node == self._node:
             return node == self._node
-        return now - peer.changed_at < self._timing.expiry_s and peer.identity not in self._records.dead
+        return now - peer.changed_at < self._timing.expiry_s + self.unseen_s and peer.identity not in self._records.dead
 
     def is_late(self, now: float, node: int) -> bool:
         """Whether the node's slot should have changed by now."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 NAME = "beat"
@@ -24,8 +26,9 @@ def encode(record: dict[str, Any]) -> bytes:
     return block
 
 
-def decode(block: bytes) -> dict[str, Any] | None:
-    """The record of a block, or None if it is not one, whole and unharmed."""
+@lru_cache(maxsize=256)
+def decode(block: bytes) -> Mapping[str, Any] | None:
+    """The record of a block, or None if it is not one, whole and unharmed. The same block is read again and again."""
     header, newline, rest = block.partition(b"\n")
     words = header.split(b" ")
     if not newline or len(words) != 3 or words[0] != _MAGIC.encode() or not words[1].isdigit():

@@ -253,7 +253,7 @@ def test_an_edit_of_cltab_restarts_what_it_changes(cluster: Cluster) -> None:
     table = (cluster.var(2) / "cltab").read_text()
     (cluster.var(2) / "cltab").write_text(table + f"web:web-new:start:once:touch {cluster.disk}/new\n")
     cluster.until((cluster.disk / "new").exists, "the new entry was started")
-    assert cluster.owner("web", owner) == owner
+    assert cluster.wait_running("web", asked=owner) == owner
 
 
 def test_a_second_agent_on_a_node_refuses(cluster: Cluster) -> None:

@@ -90,7 +90,7 @@ class Node:
         self.ownership = DiskPaxos(
             identity, cluster.timing, self.now, self.voter, cluster.random.uniform
         )
-        self.ownership.watched |= set(cluster.nodes)
+        self.ownership.watch(cluster.nodes)
         self.fencing = Fencing(self.ownership, cluster.can_shoot)
         self._step()
 
