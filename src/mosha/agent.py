@@ -48,12 +48,13 @@ MAP_LIMIT_S = 10.0
 MAP_CHECK_BEATS = 8
 CLEAN_BEATS = 20
 SHOW_BEATS = 2               # the page is written anew this often without news; status.STALE_BEATS is longer
+SHOW_AFTER_S = 0.1           # and this long after news
+SHOW_LATE_BEATS = 1.0        # while a group is about to come here there is no time for it, but for so long at most
 CLOCKS_APART_S = 0.001       # a look at two clocks is not one instant
 FETCH_LIMIT_S = 10.0
 STOP_LIMIT_S = 40.0          # for the groups to stop in order when the agent is told to end
 PROBE_LIMIT_S = 5.0
 RECORDS_AT_A_TIME = 8
-ANNOUNCE_BEATS = 1.2         # the groups run on for so long after it was said that they will be given up
 PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
@@ -106,7 +107,7 @@ class Agent:
             log.warning("leaving: %s", reason)
             now = self._world.now()
             self._leaving, self._news = reason, True
-            self._stop_from = now + (ANNOUNCE_BEATS * self.timing.beat_s if self._has_heirs(now) else 0.0)
+            self._stop_from = now + (self.timing.announce_s if self._has_heirs(now) else 0.0)
             self._stop_by = self._stop_from + STOP_LIMIT_S
 
     def _has_heirs(self, now: float) -> bool:
@@ -144,7 +145,7 @@ class Agent:
         self._next_beat, self._beats = now, 0
         self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen
         self._fetching: set[str] = set()
-        self._page = ""
+        self._page, self._show_at = "", now
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
         self._heard_count = 0
         self._new_identity(now)
@@ -190,16 +191,22 @@ class Agent:
         runs_nothing = now >= self._stop_from or self.config.arbitrator
         self.groups.step(now, {} if runs_nothing else self.hactl.table, self.cltab.table)
         self._fence(now)
-        self._publish(now, beat_due)
+        self._publish(now)
         for call in self.ownership.calls(now):
             self._submit(call)
         self._read_records()
         self._end_if_due(now)
+        if beat_due and self._beats % SHOW_BEATS == 0:
+            self._show_at = min(self._show_at, now)
+        hurry_s = SHOW_LATE_BEATS * self.timing.beat_s if self.ownership.contests.hurries(now) else 0.0
+        if now >= self._show_at + hurry_s:
+            self._show(now)
+            hurry_s = 0.0
         stop_from = self._stop_from if now < self._stop_from else float("inf")
         dues = [self.ownership.next_due(now), self.fencing.next_due(now), self.groups.next_due(now)]
         if self.config.stomith:
             dues.append(self.partner.next_due(now))
-        self._due = min(self._next_beat, stop_from, *dues)
+        self._due = min(self._next_beat, stop_from, self._show_at + hurry_s, *dues)
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -361,7 +368,7 @@ class Agent:
 
     # ---- what this node says ----------------------------------------------------------------------------------
 
-    def _publish(self, now: float, beat_due: bool) -> None:
+    def _publish(self, now: float) -> None:
         said = {
             "node": self.me,
             "boot": self._boot,
@@ -379,8 +386,11 @@ class Agent:
             self.ownership.new_revision(at_once=bool(self._leaving))
             block = record.encode({**said, "revision": self.ownership.revision})
             self._world.var.write(record.NAME, block)
-        elif not beat_due or self._beats % SHOW_BEATS:
-            return
+            self._show_at = min(self._show_at, now + SHOW_AFTER_S)
+
+    def _show(self, now: float) -> None:
+        """The files for people, made anew if something changed."""
+        self._show_at = float("inf")
         own = self.ownership
         shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self._answer
         if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:

@@ -1,4 +1,8 @@
-"""The resource groups of this node: each has a view, the monitor decides, and this carries it out on leashes."""
+"""The resource groups of this node: each has a view, the monitor decides, and this carries it out on leashes.
+
+A group may be tested *ahead*, while its owner still runs it: by a leash that has no token, runs nothing but tests, and
+is killed when the group does not come. It is told the token when the epoch was won, and not before.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +24,7 @@ log = logging.getLogger(__name__)
 UNFIT_MAX_S = 60.0
 RETRY_S = 0.01                   # between two attempts to kill what a leash has not
 EXTEND_PER_BEAT = 4              # a leash is told of a later deadline at most this often
+AHEAD_S = 10.0                   # a group that was tested ahead longer ago is tested anew
 
 
 @dataclass
@@ -33,7 +38,9 @@ class _Local:
     state: str | None = None
     since: float = 0.0                   # wall clock, for people
     deadline: float = 0.0
-    finishing: bool = False
+    ahead_since: float | None = None     # when the leash was started to test ahead; None: it has a token
+    finishing: bool = False              # it was told to stop everything, and to end then
+    is_populated: bool = False           # a process was started, and its end is not known
     failures: int = 0                    # in a row, on this node
     unfit_until: float = 0.0
     orphaned: bool = False               # the leash is gone, its processes perhaps not
@@ -69,7 +76,7 @@ class Groups:
         """Level, state and since (ISO 8601) of every group that is active here."""
         found = {}
         for name, local in self._local.items():
-            if local.leash is not None and local.level is not None:
+            if local.leash is not None and local.level is not None and local.ahead_since is None:
                 found[name] = {"level": local.level, "state": local.state, "since": _iso(local.since)}
             elif self.ownership.claims(name):
                 found[name] = {"level": PLAN, "state": "DONE", "since": _iso(local.since)}
@@ -79,7 +86,11 @@ class Groups:
         """One round: each group's view, decision and action; then the leases of what runs."""
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, _Local())
-            self._act(now, name, local, decide(self._view(now, name, local, wanted, cltab)), wanted, cltab)
+            action = decide(self._view(now, name, local, wanted, cltab))
+            if action is Action.OWN:
+                self._own(name, local)
+                action = decide(self._view(now, name, local, wanted, cltab))
+            self._act(now, name, local, action, wanted, cltab)
             self._extend(now, name, local)
 
     def kill_all(self, now: float) -> None:
@@ -107,10 +118,12 @@ class Groups:
                 local.level, local.state, local.since = report.level, report.state, report.time
             elif report.kind == "log":
                 log.info("%s: %s", name, report.text)
+            elif report.kind in ("started", "empty"):
+                local.is_populated = report.kind == "started"
         if local.leash.gone:
             local.leash.close()
             local.leash, local.told, local.level, local.state = None, None, None, None
-            local.orphaned = not local.finishing
+            local.orphaned = local.is_populated or not local.finishing
             if local.orphaned:
                 log.warning("%s: the leash has ended", name)
 
@@ -130,6 +143,9 @@ class Groups:
             level=local.told,
             state=local.state,
             entries_changed=local.leash is not None and local.entries != cltab.group(name),
+            awaited=self.ownership.contests.awaits(now, name),
+            ahead=local.leash is not None and local.ahead_since is not None,
+            fresh=local.ahead_since is not None and now < local.ahead_since + AHEAD_S and local.killed_at is None,
         )
 
     def _act(
@@ -145,15 +161,15 @@ class Groups:
             self.ownership.renounce(now, name)
         elif action is Action.KILL:
             self._kill(now, name, local)
-        elif action is Action.FINISH:
-            if not local.finishing and local.leash is not None:
-                local.finishing = True
-                local.leash.finish()
         elif action is Action.GIVE_UP:
             self._is_unfit(now, name, local, f"{local.told} failed here")
-            self._tell(local, STOP, local.entries)
+            if local.ahead_since is None:
+                self._stop(local)
         elif action is Action.RUN_STOP:
-            self._tell(local, STOP, local.entries)
+            self._stop(local)
+        elif action is Action.TEST_AHEAD:
+            self._start_ahead(now, name, local)
+            self._tell(local, TEST, cltab.group(name))
         elif action is Action.RUN_TEST:
             self._start(now, name, local)
             self._tell(local, TEST, cltab.group(name))
@@ -172,16 +188,41 @@ class Groups:
         lease_end = self.ownership.lease_end(name)
         assert lease_end is not None, f"{name}: started without a claim"
         assert now < lease_end, f"{name}: started after the lease"
-        epoch = self.ownership.epoch(name)
+        self._fork(now, name, local, {**self._environment, **self._token(name)}, lease_end)
+
+    def _start_ahead(self, now: float, name: str, local: _Local) -> None:
+        lease_end = self.ownership.lease_of_all()
+        if lease_end is not None and now < lease_end - self._timing.kill_margin_s:
+            log.info("%s: its owner is leaving, tested ahead", name)
+            self._fork(now, name, local, self._environment, lease_end, ahead=True)
+
+    def _fork(
+        self, now: float, name: str, local: _Local, environment: dict[str, str], lease_end: float, ahead: bool = False
+    ) -> None:
         local.deadline = lease_end - self._timing.kill_margin_s
-        local.finishing, local.killed_at = False, None
-        log.info("%s: owned, epoch %d", name, epoch)
-        token = {"MOSHA_ERA": str(marker.number_of(self.ownership.era)), "MOSHA_EPOCH": str(epoch)}
-        environment = {**self._environment, **token}
+        local.ahead_since = now if ahead else None
+        local.finishing, local.is_populated, local.killed_at = False, False, None
         try:
-            local.leash = self._world.start_leash(name, environment, local.deadline)
+            local.leash = self._world.start_leash(name, environment, local.deadline, ahead)
         except OSError as error:
             self._is_unfit(now, name, local, f"it cannot be started here ({error.strerror})")
+
+    def _own(self, name: str, local: _Local) -> None:
+        assert local.leash is not None
+        local.ahead_since = None
+        local.leash.own({**self._environment, **self._token(name)})
+
+    def _token(self, name: str) -> dict[str, str]:
+        epoch = self.ownership.epoch(name)
+        log.info("%s: owned, epoch %d", name, epoch)
+        return {"MOSHA_ERA": str(marker.number_of(self.ownership.era)), "MOSHA_EPOCH": str(epoch)}
+
+    def _stop(self, local: _Local) -> None:
+        """Everything, in order; the leash ends when no process is left."""
+        self._tell(local, STOP, local.entries)
+        if local.leash is not None:
+            local.finishing = True
+            local.leash.finish()
 
     def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...]) -> None:
         if local.leash is not None:
@@ -192,7 +233,10 @@ class Groups:
     def _kill(self, now: float, name: str, local: _Local) -> None:
         if local.leash is not None:
             if local.killed_at is None:
-                log.error("%s: no lease, killing everything", name)
+                if local.ahead_since is None:
+                    log.error("%s: no lease, killing everything", name)
+                else:
+                    log.info("%s: tested ahead in vain", name)
                 local.killed_at = now
                 local.leash.kill()
             if now >= self._kill_by(local):
@@ -207,8 +251,9 @@ class Groups:
         return asked + self._timing.kill_margin_s / 2
 
     def _extend(self, now: float, name: str, local: _Local) -> None:
-        lease_end = self.ownership.lease_end(name)
-        if local.leash is None or lease_end is None or not self.ownership.held(name):
+        ahead = local.ahead_since is not None
+        lease_end = self.ownership.lease_of_all() if ahead else self.ownership.lease_end(name)
+        if local.leash is None or lease_end is None:
             return
         deadline = lease_end - self._timing.kill_margin_s
         if now < local.deadline and deadline >= local.deadline + self._timing.beat_s / EXTEND_PER_BEAT:

@@ -16,6 +16,8 @@ W         how long a voter that forgot counts for nobody                   F max
 S         a slot that stood still this long, with failed probes: suspect   1.8 H
 T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
 E         eager poll, while a move is pending                              H / 25, at least 0.01 s
+C         close look at one voter, while the owner of a group is leaving   E / 5, at least 0.003 s
+A         a leaving owner says so this long before it stops its groups     H + 0.15 s
 ========= ================================================================ ==========================
 
 What follows for those who wait for a service is in :meth:`Timing.bounds`.
@@ -33,6 +35,8 @@ LEASE_PER_BEAT_MIN = 4
 BEAT_MIN_S = 0.05
 TURN_MIN_S = 0.04
 EAGER_MIN_S = 0.01
+CLOSE_MIN_S = 0.003
+TEST_AHEAD_S = 0.15              # for the record to be read, the leash to be started, and the group's test
 
 
 class Bound(NamedTuple):
@@ -110,6 +114,16 @@ class Timing:
     def eager_s(self) -> float:
         """How often the node whose turn it is looks at the voters while a move is pending (E)."""
         return max(EAGER_MIN_S, self.beat_s / 25)
+
+    @property
+    def close_s(self) -> float:
+        """How often the node that comes next looks at one voter, while the owner is leaving (C)."""
+        return max(CLOSE_MIN_S, self.eager_s / 5)
+
+    @property
+    def announce_s(self) -> float:
+        """A leaving owner says so this long before it stops its groups: others look once a beat, then test (A)."""
+        return self.beat_s + TEST_AHEAD_S
 
     @property
     def detection_s(self) -> float:

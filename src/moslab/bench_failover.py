@@ -8,7 +8,8 @@ Rules:
    and a planned move, and between two of them all nodes are up again.
 3. Cold start: all nodes lost power and got it back; it counts from when a majority of the agents had been started.
 4. Planned move: the owner's agent is told to end (SIGTERM), as when a node is taken down.
-5. Nodes carry nothing but this group, so the machine is as idle as it can be.
+5. Nodes carry nothing but this group, and while it is away they are asked once a second, so the machine is as idle as
+   it can be.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ PROFILES_MEASURED = ("default", "fast")
 CLUSTER = "bench-failover"
 GROUP = "bench"
 RUN_LIMIT_S, UP_LIMIT_S = 60.0, 60.0
+LOOK_EVERY_S = 1.0
 STEADY_S = 1.0
 """A group that ran for so long in a cluster whose nodes are all up is what a measurement begins with."""
 
@@ -113,7 +115,7 @@ class Round:
 
     def _moved(self, before: Life) -> float:
         """From the last sign of the old run to the first process of the next."""
-        self._wait_running(lambda life: life.begin_s > before.end_s and life.node != before.node)
+        self._wait_running(lambda life: life.begin_s > before.end_s and life.node != before.node, LOOK_EVERY_S)
         look = journals.read(self.cluster, whole=True)
         end_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
         return self._executed_after(end_s) - end_s
@@ -129,12 +131,13 @@ class Round:
         views = [json.loads(page.stdout) if page.exit_code == 0 else {} for page in pages]
         return [node["state"] for view in views for node in view.get("nodes", [{"state": "none"}])]
 
-    def _wait_running(self, until: Callable[[Life], bool]) -> Look:
+    def _wait_running(self, until: Callable[[Life], bool], every_s: float = 0.1) -> Look:
         def holds(look: Look) -> bool:
             runs = look.running(GROUP)
             return len(runs) == 1 and until(runs[0])
 
-        return eventually(lambda: journals.read(self.cluster), holds, within_s=RUN_LIMIT_S, what=f"{GROUP} runs")
+        return eventually(lambda: journals.read(self.cluster), holds, within_s=RUN_LIMIT_S, what=f"{GROUP} runs",
+                          every_s=every_s)
 
     def _executed_after(self, time_s: float) -> float:
         alive = next(container for container in self.cluster.nodes().values() if container.status == "running")

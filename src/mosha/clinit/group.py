@@ -143,6 +143,11 @@ class Group:
         self._failure = ""
 
     @property
+    def rests(self) -> bool:
+        """Whether it is on the way to no state."""
+        return self.state in (CONFIGURED, DONE, PASSED, FAILED, HALTING)
+
+    @property
     def next_due(self) -> float | None:
         """When :meth:`tick` has something to do; ``None`` if only an event can bring something."""
         return min((family.due_s for family in self._families.values() if family.due_s is not None), default=None)

@@ -8,7 +8,8 @@ Rules:
    else in each turn, so an extension that comes after it is not even read. It only ever moves forward.
 3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
    lines are dropped, and counted, while the agent does not keep up.
-4. It ends by itself only when told to finish and no process lives: with a child subreaper that is exact, as then
+4. One that was started ahead of its epoch executes nothing but tests, until it is told the token.
+5. It ends by itself only when told to finish and no process lives: with a child subreaper that is exact, as then
    every descendant is a child and ``waitpid`` says ECHILD. Without, two looks at /proc must find nothing.
 """
 
@@ -33,7 +34,7 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.platform import linux, procscan
 from mosha.resources import ip
-from mosha.tables.cltab import Entry
+from mosha.tables.cltab import TEST, Entry
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
@@ -59,6 +60,7 @@ class Bond:
     policy: Policy
     agent: int
     control: socket.socket
+    ahead: bool
 
 
 def serve(bond: Bond, log: Callable[[str], None], close_fds: Iterable[int]) -> None:
@@ -90,6 +92,7 @@ class Guardian:
         self._control = bond.control
         self._deadline_s = bond.deadline_s
         self._environment = bond.environment
+        self._is_ahead = bond.ahead
         self._group = Group(bond.group, bond.policy)
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
@@ -128,7 +131,7 @@ class Guardian:
                 return KILLED
             self._reap()
             self._do(self._group.tick(linux.boottime()))
-            if self._empty and self._finishing:
+            if self._empty and self._finishing and self._group.rests:
                 return FINISHED
 
     def kill_everything(self) -> None:
@@ -174,7 +177,7 @@ class Guardian:
         return ended
 
     def _is_empty(self) -> bool:
-        """Rule 4."""
+        """Rule 5."""
         if not self._childless:
             return False
         return self._subreaper or not any(self._families.living() for _ in range(procscan.LOOKS_EMPTY))
@@ -216,6 +219,9 @@ class Guardian:
 
     def _start(self, action: Start) -> list[Action]:
         entry = action.entry
+        if self._is_ahead and action.level != TEST:
+            self._kill(f"told to start {entry.tag} at {action.level} without a token")
+            return []
         environment = {
             procscan.MARK: self._bond.group,
             **self._environment,
@@ -281,7 +287,9 @@ class Guardian:
             self._obey(json.loads(line))
 
     def _obey(self, order: dict[str, Any]) -> None:
-        if "deadline" in order:
+        if "own" in order:
+            self._environment, self._is_ahead = order["own"], False
+        elif "deadline" in order:
             self._deadline_s = max(self._deadline_s, order["deadline"])
         elif "kill" in order:
             self._kill("the agent wants it")

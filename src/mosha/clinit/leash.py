@@ -55,12 +55,13 @@ def _to_stderr(line: str) -> None:
 class Leash:
     """One guardian. ``gone``: it has ended; ``status`` is then its exit status."""
 
-    def __init__(self, group: str, pid: int, control: socket.socket) -> None:
+    def __init__(self, group: str, pid: int, control: socket.socket, environment: Mapping[str, str]) -> None:
         self.group = group
         self.pid = pid
         self.gone = False
         self.status: int | None = None
         self._control = control
+        self._environment = environment
         self._orders = bytearray()
         self._received = bytearray()
         self._asked_to_kill = False
@@ -75,13 +76,14 @@ class Leash:
         close_fds: Iterable[int] = (),
         lock_path: str = "",
         policy: Policy = DEFAULT_POLICY,
+        ahead: bool = False,
     ) -> Leash:
         """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``).
 
         ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL and MOSHA_TAG. ``close_fds`` are
         descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian when it has killed
         everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each process before its
-        command is executed. Raises OSError.
+        command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises OSError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         agent = os.getpid()
@@ -91,7 +93,7 @@ class Leash:
             if pid == 0:
                 try:
                     ours.close()
-                    serve(Bond(group, environment, deadline, lock_path, policy, agent, theirs), log, close_fds)
+                    serve(Bond(group, environment, deadline, lock_path, policy, agent, theirs, ahead), log, close_fds)
                 finally:
                     os._exit(BROKEN)
         except OSError:
@@ -101,7 +103,7 @@ class Leash:
             theirs.close()
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         ours.setblocking(False)
-        return cls(group, pid, ours)
+        return cls(group, pid, ours, environment)
 
     def fileno(self) -> int:
         """Readable when :meth:`receive` has something to do."""
@@ -128,6 +130,10 @@ class Leash:
         """Have the group go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
         fields = [[e.group, e.tag, e.levels, e.mode, e.command, e.line] for e in entries]
         self._send({"level": level, "entries": fields, "environment": dict(environment) if environment else None})
+
+    def own(self, environment: Mapping[str, str]) -> None:
+        """The group was won: from now on commands of every level may be executed, with these variables as well."""
+        self._send({"own": {**self._environment, **environment}})
 
     def extend(self, deadline: float) -> None:
         """Move the deadline forward (never back). Refused, in that everything is killed, once the old one has passed.

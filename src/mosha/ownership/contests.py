@@ -6,6 +6,7 @@ Rules:
    was an earlier life of this node (R11). An epoch that was begun and is undecided is decided first (R10).
 2. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
    slower; one that failed waits for a random time (R21).
+3. While the owner of a group is leaving and this node comes first, it looks closely, for a bounded time (R21).
 """
 
 from __future__ import annotations
@@ -24,18 +25,22 @@ from mosha.timing import Timing
 
 BACK_OFF_DOUBLINGS = 3
 WISH_BEATS = 2                   # a wish that is not repeated for so long is over
+CLOSE_BEATS = 3                  # an owner that has not given up by then is not watched closely any more
 NEVER = float("inf")
 
 
 class _Contest:
     """This node's wish for one group."""
 
-    __slots__ = ("ballot", "free_since", "not_before", "proposal", "rank", "round", "tries", "wanted_at")
+    __slots__ = (
+        "awaited_since", "ballot", "free_since", "not_before", "proposal", "rank", "round", "tries", "wanted_at",
+    )
 
     def __init__(self, rank: Callable[[], int], proposal: str) -> None:
         self.rank, self.proposal = rank, proposal
         self.ballot: Ballot | None = None
         self.free_since: float | None = None
+        self.awaited_since: float | None = None
         self.not_before = self.wanted_at = -NEVER
         self.round = self.tries = 0
 
@@ -84,6 +89,10 @@ class Contests:
     def step(self, now: float) -> None:
         """Go on with all ballots, and begin those whose turn has come."""
         for group, contest in self._all.items():
+            if not self.awaits(now, group):
+                contest.awaited_since = None
+            elif contest.awaited_since is None:
+                contest.awaited_since = now
             if contest.ballot is not None:
                 self._advance(now, group, contest, contest.ballot)
             elif self._is_wanted(now, contest):
@@ -103,8 +112,28 @@ class Contests:
 
     def poll_at(self, now: float) -> float:
         """When to look again between beats: soon while a move is pending that this node may make."""
-        rank = min((c.rank() for g, c in self._all.items() if self._is_pending(now, g, c)), default=None)
-        return NEVER if rank is None else now + self._timing.eager_s * (1 + rank)
+        dues = [now + self._pause_s(now, group, contest) for group, contest in self._all.items()]
+        return min(dues, default=NEVER)
+
+    def close_owners(self, now: float) -> list[str]:
+        """The identities that are about to give up what comes here then: their journals are to be watched closely."""
+        limit_s = CLOSE_BEATS * self._timing.beat_s
+        return [
+            self._records.register(group).owner for group, contest in self._all.items()
+            if contest.awaited_since is not None and now < contest.awaited_since + limit_s
+        ]
+
+    def hurries(self, now: float) -> bool:
+        """Whether a group is about to come here, so that everything else should wait."""
+        return bool(self.close_owners(now)) or any(contest.ballot is not None for contest in self._all.values())
+
+    def awaits(self, now: float, group: str) -> bool:
+        """Whether its owner has said that it is about to give the group up, and this node comes first then."""
+        contest, register = self._all.get(group), self._records.registers.get(group)
+        if contest is None or register is None or not self._is_leaving(now, register):
+            return False
+        may = self._is_wanted(now, contest) and self._lease.is_valid(now)
+        return may and not self.is_free(now, register) and contest.rank() == 0
 
     def is_free(self, now: float, register: Register) -> bool:
         """Whether the next epoch may be proposed (R11)."""
@@ -125,20 +154,29 @@ class Contests:
     def _is_wanted(self, now: float, contest: _Contest) -> bool:
         return contest.wanted_at >= now - WISH_BEATS * self._timing.beat_s
 
-    def _is_pending(self, now: float, group: str, contest: _Contest) -> bool:
+    def _pause_s(self, now: float, group: str, contest: _Contest) -> float:
+        """For how long not to look for the sake of this group: for ever, unless it is about to move."""
         if not self._is_wanted(now, contest) or not self._lease.is_valid(now):
-            return False
+            return NEVER
         register = self._records.registers.get(group)
-        if contest.ballot is not None or register is None or register.undecided or self.is_free(now, register):
-            return True
-        if register.is_decree:
+        eager_s = self._timing.eager_s
+        is_settled = register is not None and not register.undecided and not self.is_free(now, register)
+        if contest.ballot is None and register is not None and is_settled:
+            if register.is_decree:
+                return NEVER
+            peer = self._peers.all.get(identities.node_of(register.owner))
+            still_s = NEVER if peer is None else now - peer.changed_at
+            if not self._timing.late_s <= still_s < 2 * self._timing.expiry_s:
+                if not self._is_leaving(now, register):
+                    return NEVER
+                eager_s = self._timing.turn_s        # who comes first looks closely, at one voter
+        return eager_s * (1 + contest.rank())
+
+    def _is_leaving(self, now: float, register: Register) -> bool:
+        if not self.leaving or not register.owner or register.is_decree:
             return False
         owner = identities.node_of(register.owner)
-        if owner in self.leaving and self._peers.alive(now, owner):
-            return True
-        peer = self._peers.all.get(owner)
-        still_s = NEVER if peer is None else now - peer.changed_at
-        return self._timing.late_s <= still_s < 2 * self._timing.expiry_s
+        return owner in self.leaving and self._peers.alive(now, owner)
 
     def _contend(self, now: float, group: str, contest: _Contest) -> None:
         register = self._records.register(group)

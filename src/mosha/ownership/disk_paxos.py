@@ -87,7 +87,8 @@ class DiskPaxos:
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
         self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
-        self._next_beat, self._next_poll, self._beats = now, NEVER, 0
+        self._next_beat, self._beats = now, 0
+        self._next_poll = self._next_look = NEVER    # at all voters, at one
         self._owners_seen: set[int] = set()
         self._void = ""
         self.watch(())
@@ -126,6 +127,10 @@ class DiskPaxos:
 
     def lease_end(self, group: str) -> float | None:
         return self._lease.end if self.held(group) and not self._void else None
+
+    def lease_of_all(self) -> float | None:
+        """When the lease ends, whatever is held; None without one."""
+        return None if self._void else self._lease.end
 
     def owner(self, now: float, group: str) -> int | None:
         register = self.records.registers.get(group)
@@ -228,14 +233,21 @@ class DiskPaxos:
             self._next_poll = NEVER
             for link in self._links.values():
                 link.wants_poll = True
+        if now >= self._next_look:
+            self._next_look = NEVER
+            for owner in self.contests.close_owners(now):
+                self._nearest().look_closely(owner)
         self.contests.step(now)
         self._owners_seen = self.owners(now)
         self.peers.note_late(now, self._owners_seen)
         self._next_poll = min(self._next_poll, self.contests.poll_at(now))
+        if self.contests.close_owners(now):
+            self._next_look = min(self._next_look, now + self.timing.close_s)
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news."""
-        due = min(self._next_beat if self.era else NEVER, self._next_poll, *self._asking.values(), NEVER)
+        due = min(self._next_beat if self.era else NEVER, self._next_poll, self._next_look)
+        due = min(due, *self._asking.values(), NEVER)
         if self._void:
             return NEVER
         if self._lease.end is not None:
@@ -435,7 +447,8 @@ class DiskPaxos:
 
     def _link(self, voter: int, electorate: Electorate) -> Link:
         return Link(
-            voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful
+            voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful,
+            self.records.dead,
         )
 
     def _why_void(self, now: float) -> str:
@@ -540,3 +553,8 @@ class DiskPaxos:
         for link in (*self._links.values(), *self._next_links.values()):
             link.wants_beat = True
             link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
+
+    def _nearest(self) -> Link:
+        """The voter that is looked at closely: this node's own, else the one that counted last."""
+        own = self._links.get(self.node)
+        return own or max(self._links.values(), key=lambda link: link.counted_at or 0.0)

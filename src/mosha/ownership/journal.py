@@ -31,6 +31,7 @@ from mosha.ownership import identity as identities
 
 ENTRY_BYTES_MAX = 4096
 READ_MAX = 262144                # bytes of a journal that one read brings
+SKIPPED = -1                     # instead of a number of bytes known: not to be read
 GROUP_BYTES_MAX = 200
 NOBODY: tuple[int, str] = (0, "")
 Number = tuple[int, str]

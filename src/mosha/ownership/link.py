@@ -13,12 +13,14 @@ Rules:
 4. A voter that lives another life has forgotten this journal, whatever it copied: its first exchange does not count,
    and the next generation begins.
 5. A journal may be longer than one read: a block counts as written and read only if none was cut short.
+6. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
+   writer counted on was there by then, and what came later it never counted on.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Callable, NamedTuple, Union
 
 from mosha.ownership import journal, marker, slot
@@ -63,6 +65,7 @@ class Request(NamedTuple):
     append_bytes: int
     wrote_slot: bool
     reads_all: bool
+    closing: frozenset[str]
 
 
 class Reply(NamedTuple):
@@ -78,11 +81,11 @@ class Reply(NamedTuple):
 
 
 class Link:
-    """``is_useful``: whether a fact that waits is still worth writing."""
+    """``is_useful``: whether a fact that waits is still worth writing; ``dead``: the identities known to be."""
 
     def __init__(
         self, voter: int, identity: str, era: str, configuration: str, electorate: Electorate, limit_s: float,
-        is_useful: Callable[[Fact], bool],
+        is_useful: Callable[[Fact], bool], dead: Container[str] = (),
     ) -> None:
         self.voter, self.era = voter, era
         self.electorate = electorate                 # under which its operations are to count
@@ -93,11 +96,13 @@ class Link:
         self.counted_at: float | None = None         # when the latest counted exchange was issued
         self.is_busy = False
         self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
-        self._is_useful = is_useful
+        self._is_useful, self._dead = is_useful, dead
         self._waiting: deque[Pending] = deque()
         self._generation = self._offset = self._counter = 0
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
+        self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
+        self._closed: set[str] = set()               # journals that are not read again (6)
         self._marker_bytes = b""                     # as last read
         self._life = ""                              # of the voter, when it last counted
         self._is_doubtful = False                    # the latest exchange failed
@@ -113,6 +118,13 @@ class Link:
         if len(self._waiting) >= FACTS_MAX:
             self._waiting.popleft()
         self._waiting.append(pending)
+
+    def look_closely(self, identity: str) -> None:
+        """Read soon, and what that identity has appended in any case: its slot says so a moment later only."""
+        self.wants_poll = True
+        name = self._latest.get(identity)
+        if name is not None:
+            self._tails[name] = None
 
     def wants(self) -> bool:
         """Whether an exchange should be issued now."""
@@ -141,9 +153,13 @@ class Link:
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
         tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX]]
         names = [slot.file_name(self.era, index) for index in chunks]
-        arguments = [append, slots, names, sorted(self._known.items()) if reads_all else None, self.era, tails]
+        arguments = [append, slots, names, self._all_known() if reads_all else None, self.era, tails]
+        closing = frozenset(name for name in self._known if journal.writer_of(name, self.era) in self._dead)
         self.is_busy, self.wants_beat, self.wants_poll, self.wants_all = True, False, False, False
-        return Request(now, arguments, appended, len(data), writes, reads_all)
+        return Request(now, arguments, appended, len(data), writes, reads_all, closing)
+
+    def _all_known(self) -> list[tuple[str, int]]:
+        return [(name, journal.SKIPPED if name in self._closed else size) for name, size in sorted(self._known.items())]
 
     def _take(self) -> tuple[tuple[Pending, ...], bytes]:
         """What waits, as far as it is still of use and fits: facts, then blocks."""
@@ -184,6 +200,7 @@ class Link:
         self._offset += request.append_bytes
         self.counted_at = request.began
         _, names, chunks, journals = reply
+        self._closed |= {name for name, data in journals if name in request.closing and len(data) < journal.READ_MAX}
         is_whole = all(len(data) < journal.READ_MAX for _, data in journals)
         self.wants_all = self.wants_all or not is_whole
         found = Reply([], [], [one for name, data in journals for one in self._entries(name, data)], is_whole)
@@ -215,7 +232,7 @@ class Link:
         before, self._life = self._life, self.marker.life
         if before in ("", self._life):
             return False
-        self._known, self._tails = {}, {}            # its copies may have the names of other ones
+        self._known, self._tails, self._closed = {}, {}, set()   # its copies may have the names of other ones
         return True
 
     def _slots(self, now: float, began: float, name: str, data: bytes, into: Reply) -> None:
@@ -247,7 +264,7 @@ class Link:
 
     def _notice(self, found: Slot) -> None:
         """A slot says how much its writer's journal holds here."""
-        name = journal.name(self.era, found.identity, found.generation)
+        name = self._latest[found.identity] = journal.name(self.era, found.identity, found.generation)
         if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
             self._tails[name] = None
 

@@ -96,10 +96,10 @@ class Machine:
         planned = [key] if task in plans.TASKS else []
         self._workers.submit(key, task, planned + arguments, limit_s, answer)
 
-    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float) -> Leash:
+    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""
         leash = Leash.start(
-            group, {**os.environ, **environment}, deadline, log.info, self._own_fds(), self._lock_path
+            group, {**os.environ, **environment}, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead
         )
         self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
         return leash

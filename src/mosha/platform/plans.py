@@ -35,7 +35,7 @@ def exchange(
     """One exchange with a voter: see :mod:`mosha.ownership.link`. The order of the steps is what its proofs rest on.
 
     ``append``, ``slots``: [name, offset, data]; ``names``: slot files to read; ``known``: [journal, bytes known] if all
-    journals of the era are to be read on; ``tails``: the same for those that are known to have grown.
+    journals of the era are to be read on, but those with SKIPPED bytes; ``tails``: the same for some.
     Returns [marker, names, slot files, [[journal, data], …]].
     """
     if append is not None:
@@ -48,6 +48,7 @@ def exchange(
         offsets = dict(known)
         listed = yield ("list",)
         wanted = {name: offsets.get(name, 0) for name in listed if journal.writer_of(name, era) is not None}
+        wanted = {name: offset for name, offset in wanted.items() if offset != journal.SKIPPED}
     journals = []
     for name, offset in wanted.items():
         journals.append([name, (yield from _read(name, offset, journal.READ_MAX))])

@@ -29,6 +29,8 @@ class Leash(Protocol):
 
     def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None: ...
 
+    def own(self, environment: Mapping[str, str]) -> None: ...
+
     def extend(self, deadline: float) -> None: ...
 
     def kill(self) -> None: ...
@@ -97,8 +99,11 @@ class World(Protocol):
         ``probe`` and ``shoot`` of :class:`mosha.platform.openmosix.OpenMosix`.
         """
 
-    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float) -> Leash:
-        """Fork a guardian, armed with ``deadline``; raises OSError."""
+    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
+        """Fork a guardian, armed with ``deadline``; raises OSError.
+
+        ``ahead``: it executes nothing but what the level ``test`` has before :meth:`Leash.own`.
+        """
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash (None: of every group), and take its addresses away; whether nothing is left."""

@@ -15,12 +15,16 @@ Rules:
 from __future__ import annotations
 
 import argparse
+import array
 import base64
+import fcntl
 import hashlib
 import ipaddress
 import os
 import select
 import signal
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -39,6 +43,9 @@ ANNOUNCE_AT_START_S = (0.0, 0.1, 0.4, 1.0, 2.0)
 ANNOUNCE_EVERY_S = 30.0
 LABEL_CHARACTERS_MAX = 15        # IFNAMSIZ of the kernel less its NUL
 HASH_CHARACTERS = 4
+SIOCGIFCONF = 0x8912             # of Linux: the label of every address, and the address
+LABELS_BYTES = 64 * 1024
+IFREQ_BYTES = 16 + (24 if struct.calcsize("P") == 8 else 16)
 
 
 class ResourceError(Exception):
@@ -117,10 +124,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def remove_left(group: str | None) -> None:
     """Take away what processes of ``group`` (``None``: of any) left when they were killed; that may be nothing."""
+    mark = f":~{_hash(group)}" if group else ":~"
+    if not any(mark in label for label in _labels(mark)):
+        return
     try:
         _ip(["-4", "addr", "flush", "label", f"*:~{_hash(group) if group else '*'}"])
     except (ResourceError, OSError):
         pass                             # the lifetime ends it
+
+
+def _labels(unknown: str) -> list[str]:
+    """Those of all IPv4 addresses of this machine; ``unknown`` alone if they cannot be seen."""
+    names = array.array("B", bytes(LABELS_BYTES))
+    request = struct.pack("iP", LABELS_BYTES, names.buffer_info()[0])
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            used, _ = struct.unpack("iP", fcntl.ioctl(asking.fileno(), SIOCGIFCONF, request))
+    except OSError:
+        return [unknown]
+    found = names.tobytes()[:used]
+    labels = [found[at : at + 16].partition(b"\0")[0].decode(errors="replace") for at in range(0, used, IFREQ_BYTES)]
+    return [*labels, unknown] if used > LABELS_BYTES - IFREQ_BYTES else labels
 
 
 def label_of(group: str, device: str) -> str:

@@ -2,11 +2,13 @@
 
 Rules:
 
-1. **overlap**: no two nodes run processes of one group at once. After the thaw of a whole frozen node its processes
-   may execute for the instant that its guardians need; that is measured, and more than ``THAW_S`` is wrong.
+1. **overlap**: no two nodes run processes of one group at once, tests ahead of the token aside. After the thaw of a
+   whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
+   ``THAW_S`` is wrong.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
    voters, counted for each voter by itself.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
+   Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
 5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end.
@@ -38,7 +40,7 @@ def token(epoch: str) -> tuple[int, ...]:
 
 def thaw_overlap_s(history: History) -> float:
     """The longest overlap that the thaw of a frozen node has caused."""
-    return max((o.duration_s for o in overlaps(history.intervals) if _by_thaw(history, o.begin_s, o.first, o.second)),
+    return max((o.duration_s for o in overlaps(history.owned()) if _by_thaw(history, o.begin_s, o.first, o.second)),
                default=0.0)
 
 
@@ -52,7 +54,7 @@ def _by_thaw(history: History, begin_s: float, *intervals: Interval) -> bool:
 def check_overlap(history: History) -> list[str]:
     """Rule 1."""
     return [
-        f"overlap: {found}" for found in overlaps(history.intervals)
+        f"overlap: {found}" for found in overlaps(history.owned())
         if found.duration_s > THAW_S or not _by_thaw(history, found.begin_s, found.first, found.second)
     ]
 
@@ -91,10 +93,13 @@ def check_epochs(history: History) -> list[str]:
     highest: dict[str, Interval] = {}
     started: set[int] = set()
     problems = []
-    for interval in sorted(history.intervals, key=lambda i: (i.begin_s, i.pid)):
+    for interval in sorted(history.owned(), key=lambda i: (i.begin_s, i.pid)):
         if interval.pid in started:
             continue                                 # it went on after a thaw
         started.add(interval.pid)
+        if not interval.epoch:
+            problems.append(f"epochs: {interval.group} has none on node {interval.node} at {interval.begin_s:.4f}")
+            continue
         before = highest.setdefault(interval.group, interval)
         old, new = token(before.epoch), token(interval.epoch)
         if new < old:
@@ -111,9 +116,9 @@ def check_epochs(history: History) -> list[str]:
 
 def check_released(history: History) -> list[str]:
     """Rule 4."""
-    lives = [(g.group, g.node, g.epoch, g.gone_s) for g in history.gone]
-    lives += [(i.group, i.node, i.epoch, i.end_s) for i in history.intervals]
-    begins = {(i.group, i.node, i.epoch): i.begin_s for i in reversed(history.intervals)}
+    lives = [(g.group, g.node, g.epoch, g.gone_s) for g in history.gone if g.epoch]
+    lives += [(i.group, i.node, i.epoch, i.end_s) for i in history.owned()]
+    begins = {(i.group, i.node, i.epoch): i.begin_s for i in reversed(history.owned())}
     return [
         f"released: {said.group} given up by node {said.node} at {said.time_s:.4f} in epoch {said.epoch}, "
         f"a process was there until {gone_s:.4f}"

@@ -81,6 +81,10 @@ class History:
     files_max: int = 0
     unfinished: str = ""                                                   # why the run was cut short
 
+    def owned(self) -> list[Interval]:
+        """The intervals of what ran under a token: not of tests that were made ahead of it."""
+        return [i for i in self.intervals if i.epoch or self.levels.get(i.pid) != TEST_LEVEL]
+
     def services(self) -> list[Interval]:
         """The intervals of what is more than a test of fitness."""
         return [i for i in self.intervals if self.levels.get(i.pid) != TEST_LEVEL]

@@ -4,8 +4,9 @@ Rules (those of the original, whose numbers are meant):
 
 1. It kills everything and ends when its deadline passes, when the agent dies, closes its end or wants it (1).
 2. The deadline is looked at before anything else, with every order, and before every start (2).
-3. It ends by itself only when told to finish and no process lives (4).
-4. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not.
+3. It executes nothing but tests before it is told the token (4).
+4. It ends by itself only when told to finish and no process lives (5).
+5. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.clinit.group import STRAYS, Action, Group, Signal, Start
 from mosha.clinit.leash import LeashReport
-from mosha.tables.cltab import Entry
+from mosha.tables.cltab import TEST, Entry
 from moslab.simulator.process import Member, Process
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ Order = Callable[[], None]
 class Guardian(Process):
     """The process on the other end of a :class:`SimLeash`. ``told(report)`` passes a report on; None: it has ended."""
 
-    __slots__ = ("_deadline", "_draw", "_environment", "_finishing", "_group", "_next_look", "_ordered", "_orders",
-                 "_told", "group", "killing", "members")
+    __slots__ = ("_deadline", "_draw", "_environment", "_finishing", "_group", "_is_ahead", "_next_look", "_ordered",
+                 "_orders", "_told", "group", "killing", "members")
 
     def __init__(
         self, node: Node, group: str, environment: Mapping[str, str], deadline: float,
-        told: Callable[[LeashReport | None], None],
+        told: Callable[[LeashReport | None], None], ahead: bool = False,
     ) -> None:
         super().__init__(node)
         self.group = group
@@ -43,6 +44,7 @@ class Guardian(Process):
         self._draw = node.process_draw
         self._environment, self._deadline, self._told = environment, deadline, told
         self._group = Group(group)
+        self._is_ahead = ahead
         self._finishing = self._ordered = False
         self._orders: deque[Order] = deque()
         self._next_look = float("inf")
@@ -70,6 +72,10 @@ class Guardian(Process):
         self._environment = environment or self._environment
         strays = any(member.tag == STRAYS for member in self.members.values())
         self._do(self._group.tell(self.node.clock(), level, entries, strays))
+
+    def own(self, environment: Mapping[str, str]) -> None:
+        self._environment, self._is_ahead = environment, False
+        self.node.count("group was tested ahead")
 
     def extend(self, deadline: float) -> None:
         self._deadline = max(self._deadline, deadline)
@@ -124,7 +130,7 @@ class Guardian(Process):
         """After everything: end if it is time to, else look again when something is due."""
         if not self.alive:
             return
-        if not self.members and (self.killing or self._finishing):
+        if not self.members and (self.killing or (self._finishing and self._group.rests)):
             self._end()
         elif not self.killing:
             due = self._group.next_due
@@ -148,7 +154,10 @@ class Guardian(Process):
         if self._overdue():
             return []
         entry, node = action.entry, self.node
-        epoch = f"{self._environment.get('MOSHA_ERA', '0')}.{self._environment.get('MOSHA_EPOCH', '')}"
+        if self._is_ahead and action.level != TEST:
+            self.kill_everything("told to start without a token")
+            return []
+        epoch = ".".join(self._environment[name] for name in ("MOSHA_ERA", "MOSHA_EPOCH") if name in self._environment)
         member = Member(self, entry.tag, action.level, epoch, entry.command)
         self.members[member.pid] = member
         node.trace(f"{self.group}/{entry.tag} starts at {action.level}, epoch {epoch}")
@@ -203,7 +212,8 @@ class SimLeash:
     """The agent's end: see :class:`mosha.clinit.leash.Leash`."""
 
     def __init__(
-        self, node: Node, group: str, environment: Mapping[str, str], deadline: float, ready: Callable[[str], None]
+        self, node: Node, group: str, environment: Mapping[str, str], deadline: float, ready: Callable[[str], None],
+        ahead: bool = False,
     ) -> None:
         self.group = group
         self.gone = False
@@ -211,12 +221,18 @@ class SimLeash:
         self._reports: list[LeashReport] = []
         self._ended = self._closed = False
         self._asked_to_kill = False
-        self._guardian = Guardian(node, group, environment, deadline, self._told)
+        self._environment = environment
+        self._guardian = Guardian(node, group, environment, deadline, self._told, ahead)
 
     def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
         """Have the group go to ``level``."""
         guardian, all_entries = self._guardian, tuple(entries)
         guardian.order(lambda: guardian.tell(level, all_entries, environment))
+
+    def own(self, environment: Mapping[str, str]) -> None:
+        """The group was won: commands of every level may be executed, with these variables as well."""
+        guardian, whole = self._guardian, {**self._environment, **environment}
+        guardian.order(lambda: guardian.own(whole))
 
     def extend(self, deadline: float) -> None:
         """Move the deadline forward."""

@@ -124,12 +124,14 @@ class SimWorld(Process):
         """See :mod:`moslab.simulator.tasks`."""
         self.node.cluster.tasks.submit(self, key, task, arguments, limit_s, answer)
 
-    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float) -> SimLeash:
+    def start_leash(
+        self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False
+    ) -> SimLeash:
         """A guardian, armed; raises EAGAIN now and then, as fork does."""
         if self.node.process_draw.chance(self.node.cluster.plan.network["no_fork"]):
             self.node.count("no fork")
             raise error(errno.EAGAIN)
-        return SimLeash(self.node, group, environment, deadline, self._leash_ready)
+        return SimLeash(self.node, group, environment, deadline, self._leash_ready, ahead)
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash; whether nothing is left."""

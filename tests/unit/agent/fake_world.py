@@ -84,16 +84,25 @@ def carry_out(files: dict[str, bytes], plan: plans.Plan) -> Any:
 class FakeLeash:
     """Comes to every level at once; ends when told to finish, or killed, or when its deadline passes unnoticed."""
 
-    def __init__(self, world: FakeWorld, group: str, environment: Mapping[str, str], deadline: float) -> None:
+    def __init__(
+        self, world: FakeWorld, group: str, environment: Mapping[str, str], deadline: float, ahead: bool
+    ) -> None:
+        self.ahead = ahead
         self.gone, self.group, self.environment, self.deadlines = False, group, dict(environment), [deadline]
         self.told: list[str] = []
         self._world = world
         self._reports: list[LeashReport] = []
 
     def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
+        assert level == "test" or not self.ahead
         self.told.append(level)
         state = "PASSED" if level == "test" else "DONE"
         self._ready([LeashReport("state", self._world.wall(), level=level, state=state)])
+
+    def own(self, environment: Mapping[str, str]) -> None:
+        assert self.ahead
+        self.ahead, self.environment = False, dict(environment)
+        self.told.append("own")
 
     def extend(self, deadline: float) -> None:
         assert self._world.now() < self.deadlines[-1] < deadline
@@ -174,9 +183,9 @@ class FakeWorld:
             result, error = None, raised
         self.after(ANSWER_S, lambda: answer(result, error))
 
-    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float) -> Leash:
+    def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         assert deadline > self._now
-        self.leashes.append(FakeLeash(self, group, environment, deadline))
+        self.leashes.append(FakeLeash(self, group, environment, deadline, ahead))
         return self.leashes[-1]
 
     def sweep(self, group: str | None) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,10 @@ def views() -> list[View]:
         for claimed, held, leased, leash, unfit, orphaned, changed in itertools.product(flags, repeat=7):
             if not claimed and (held or leased):
                 continue                        # a lease is a lease of a claim
-            found.append(View(wanted, claimed, held, leased, leash, orphaned, unfit, level, state, changed))
+            view = View(wanted, claimed, held, leased, leash, orphaned, unfit, level, state, changed)
+            aheads = [(False, False)] if not leash else [(False, False), (True, False), (True, True)]
+            for awaited, (ahead, fresh) in itertools.product(flags, aheads):
+                found.append(replace(view, awaited=awaited, ahead=ahead, fresh=fresh))
     return found
 
 
@@ -32,7 +36,7 @@ def test_every_row_decides_some_view() -> None:
 
 def test_nothing_is_started_without_a_majority_and_a_lease() -> None:
     for view in VIEWS:
-        if decide(view) in (Action.RUN_TEST, Action.RUN):
+        if decide(view) in (Action.OWN, Action.RUN_TEST, Action.RUN):
             assert view.claimed, view
             assert view.held, view
             assert view.leased, view
@@ -48,8 +52,25 @@ def test_ownership_is_never_given_up_while_processes_may_exist() -> None:
 
 def test_what_runs_without_a_lease_is_killed() -> None:
     for view in VIEWS:
-        if view.leash and not (view.held and view.leased):
+        if view.leash and not view.ahead and not (view.held and view.leased):
             assert decide(view) is Action.KILL, view
+
+
+def test_a_leash_without_a_token_is_told_it_or_only_tests() -> None:
+    for view in VIEWS:
+        if view.ahead:
+            ends = {Action.OWN, Action.KILL, Action.GIVE_UP, Action.CLAIM, Action.NOTHING}
+            assert decide(view) in ends, view
+            assert decide(view) is not Action.OWN or (view.held and view.leased and view.fresh), view
+            assert decide(view) is not Action.NOTHING or (view.claimed and view.fresh), view
+
+
+def test_the_test_ahead_waits_for_an_announcement_and_for_nothing_else_to_run_here() -> None:
+    for view in VIEWS:
+        if decide(view) is Action.TEST_AHEAD:
+            assert view.awaited, view
+            assert view.wanted == "start", view
+            assert not any((view.leash, view.claimed, view.unfit, view.orphaned)), view
 
 
 def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
@@ -63,6 +84,12 @@ def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
     [
         (View("start", False, False, False, False), Action.CLAIM),
         (View("start", False, False, False, False, unfit=True), Action.NOTHING),
+        (View("start", False, False, False, False, awaited=True), Action.TEST_AHEAD),
+        (View("start", False, False, False, True, awaited=True, ahead=True, fresh=True), Action.CLAIM),
+        (View("start", True, False, False, True, ahead=True, fresh=True), Action.NOTHING),
+        (View("start", True, True, True, True, ahead=True, fresh=True), Action.OWN),
+        (View("start", True, True, True, True, ahead=True), Action.KILL),
+        (View("start", False, False, False, True, ahead=True, fresh=True), Action.KILL),
         (View("start", True, True, True, False), Action.RUN_TEST),
         (View("start", True, True, True, False, unfit=True), Action.RENOUNCE),
         (View("start", True, True, True, True, level="test", state="PASSED"), Action.RUN),
@@ -74,7 +101,7 @@ def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
         (View(None, True, True, True, True, level="start", state="DONE"), Action.RUN_STOP),
         (View(None, True, True, True, True, level="start", state="STARTING"), Action.RUN_STOP),
         (View(None, True, True, True, True, level="stop", state="STARTING"), Action.NOTHING),
-        (View(None, True, True, True, True, level="stop", state="DONE"), Action.FINISH),
+        (View(None, True, True, True, True, level="stop", state="DONE"), Action.NOTHING),
         (View(None, True, True, True, False), Action.RENOUNCE),
         (View("start", True, True, True, False, orphaned=True), Action.KILL),
     ],

@@ -35,8 +35,10 @@ def forget_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """A guardian that is not armed."""
     genuine = Guardian.__init__
 
-    def unarmed(self: Guardian, node: Any, group: str, environment: Any, deadline: float, told: Any) -> None:
-        genuine(self, node, group, environment, float("inf"), told)
+    def unarmed(
+        self: Guardian, node: Any, group: str, environment: Any, deadline: float, told: Any, ahead: bool
+    ) -> None:
+        genuine(self, node, group, environment, float("inf"), told, ahead)
 
     monkeypatch.setattr(Guardian, "__init__", unarmed)
 
