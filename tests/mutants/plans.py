@@ -79,6 +79,7 @@ CUT_OWNER = plan(
     every(9.0, cut(0, 5.0, ["owner:g1"])), SLOW,
     network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
 )
+ONE_VOTER_LEFT = plan(every(6.0, cut(0, 3.0, ["owner:g1"], [1, 2]), cut(3.2, 1.0, ["owner:g1"], [3])), groups=AWAY)
 CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does not
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
