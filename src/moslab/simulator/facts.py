@@ -46,8 +46,10 @@ SEEN: tuple[str, ...] = (
     "takeover: first owner", "takeover: released", "takeover: dead by STOMITH", "takeover: dead by its own node",
     "takeover: expired", "voter: rejoined",
 )
-RARE: tuple[str, ...] = ("void: another owner", "void: another era")
-"""Only what stood still for long comes to that: directed plans reach them."""
+RARE: tuple[str, ...] = (
+    "void: another owner", "void: another era", "voter: rolled back", "voters: changed without this one",
+)
+"""Of that only directed plans can be sure."""
 IMPOSSIBLE = "void: fenced"      # as long as no STOMITH lies about success
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in (*RARE, IMPOSSIBLE))
 
