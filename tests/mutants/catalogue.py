@@ -53,6 +53,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "            end = sorted(self._began.values(), reverse=True)[self._quorum - 1] + self._lease_s",
         "if self._began:\n"
         "            end = sorted(self._began.values(), reverse=True)[max(0, self._quorum - 2)] + self._lease_s",
+        plan=plans.ONE_VOTER_LEFT,
     ),
     _one(
         "lease-from-completion", "R5: a write is worth L from its issue", f"{OWNERSHIP}/disk_paxos.py",

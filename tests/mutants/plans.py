@@ -79,6 +79,7 @@ CUT_OWNER = plan(
     every(9.0, cut(0, 5.0, ["owner:g1"])), SLOW,
     network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
 )
+ONE_VOTER_LEFT = plan(every(6.0, cut(0, 3.0, ["owner:g1"], [1, 2]), cut(3.2, 1.0, ["owner:g1"], [3])), groups=AWAY)
 CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does not
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
@@ -157,6 +158,22 @@ def _hole(one: int, other: int) -> Faults:
 
 HOLES = plan(every(12.0, _hole(4, 5), _hole(5, 4)), groups={"g1": "1,2,3", "g2": "1,2,3"}, network=SHARP)
 
+
+
+def _elect(first_s: float, last_s: float, voters: list[int]) -> Faults:
+    """An operator who asks again and again."""
+    return [
+        {"at": at, "do": "order", "whom": [1, 2], "order": {"do": "elect", "voters": voters, "name": f"{at}"}}
+        for at in range(int(first_s), int(last_s), 2)
+    ]
+
+
+# Twice the voters change while 3 hears nothing of it; then the two that were added go again.
+VOTES = plan(every(
+    52.0, cut(0, 18.0, [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]), kill_agent(12.0, "owner:g1"),
+    *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
+    kill_agent(46.0, "owner:g1"),
+), groups={"g1": ""}, network=SHARP)
 # Most voters lose their disks while the owner hears nothing of it.
 NEW_ERA = plan(every(
     14.0, crash(0, 0.3, [1, 2], wipe=True), cut(0, 3.5, ["owner:g1"]),

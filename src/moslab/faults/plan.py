@@ -16,6 +16,7 @@ crash    the power fails, and comes back after ``for``                          
                                                                                 restore: it is that of the backup,
                                                                                 without the marker; "whole": with it
 backup   somebody saves the agent's directory
+vote     ``mosha voters add`` or ``remove`` on the first of whom                node: gets or loses its vote
 order    ``mosha voters``: an operator's word                                   order: as in the file of that name
 freeze   the whole machine stands still
 pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
@@ -46,6 +47,7 @@ KINDS: dict[str, frozenset[str]] = {
     "crash": frozenset({"wipe", "restore"}),
     "backup": frozenset(),
     "order": frozenset({"order"}),
+    "vote": frozenset({"node"}),
     "freeze": frozenset(),
     "pause": frozenset({"what"}),
     "kill": frozenset({"what"}),
@@ -148,7 +150,7 @@ def _problem(fault: Fault, nodes: int) -> str:
         return f"unknown: {', '.join(unknown)}"
     if not isinstance(fault.get("at"), (int, float)) or fault["at"] < 0:
         return "at is a time in seconds"
-    for one in [*fault.get("whom", []), *fault.get("to", [])]:
+    for one in [*fault.get("whom", []), *fault.get("to", []), *([fault.get("node")] if kind == "vote" else [])]:
         if isinstance(one, str) and one.startswith("owner:"):
             continue
         if not isinstance(one, int) or not 1 <= one <= nodes:

@@ -6,7 +6,7 @@ Rules:
    whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
    ``THAW_S`` is wrong.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
-   voters, counted for each voter by itself.
+   voters, counted for each voter by itself. Where the voters change, a majority of any of these sets will do.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
@@ -64,16 +64,16 @@ def check_quorum(history: History) -> list[str]:
     if not history.contacts:
         return []
     patience_s = history.lease_s / (1 - history.drift) + KILL_S
-    spans: dict[int, list[Sequence[tuple[float, float]]]] = {}
-    for (node, _), found in sorted(history.contacts.items()):
-        spans.setdefault(node, []).append(found)
+    spans: dict[int, dict[int, Sequence[tuple[float, float]]]] = {}
+    for (node, voter), found in sorted(history.contacts.items()):
+        spans.setdefault(node, {})[voter] = found
     problems = []
     for interval in history.intervals:
-        voters = spans.get(interval.node, [])
-        begins = [begin for found in voters for begin, _ in found if interval.begin_s < begin < interval.end_s]
+        voters = spans.get(interval.node, {})
+        begins = [begin for found in voters.values() for begin, _ in found if interval.begin_s < begin < interval.end_s]
         for moment in [*begins, min(interval.end_s, history.end_s)]:
-            lasts = sorted((_last_contact(found, moment) for found in voters), reverse=True)
-            last = lasts[history.quorum - 1] if len(lasts) >= history.quorum else float("-inf")
+            lasts = {voter: _last_contact(found, moment) for voter, found in voters.items()}
+            last = max(_last_majority(lasts, electorate) for electorate in history.electorates)
             if moment - last > patience_s and not _by_thaw(history, moment, interval):
                 problems.append(
                     f"quorum: {interval.group} runs on node {interval.node} at {moment:.4f}, which has had no majority "
@@ -81,6 +81,11 @@ def check_quorum(history: History) -> list[str]:
                 )
                 break
     return problems
+
+
+def _last_majority(lasts: dict[int, float], voters: frozenset[int]) -> float:
+    found = sorted((lasts.get(voter, float("-inf")) for voter in voters), reverse=True)
+    return found[len(voters) // 2]
 
 
 def _last_contact(spans: Sequence[tuple[float, float]], moment: float) -> float:

@@ -58,7 +58,7 @@ class History:
     """What the checkers know. Nodes are numbers, times seconds."""
 
     nodes: int
-    quorum: int = 1
+    electorates: list[frozenset[int]] = field(default_factory=list)        # the voters, and all that followed
     lease_s: float = 0.0
     drift: float = 0.0
     end_s: float = float("inf")

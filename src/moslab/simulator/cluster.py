@@ -39,11 +39,12 @@ class Cluster:
         self._pids = self._nonces = 0
         self.base = mosha_config.parse(conf_text(plan.conf))
         self.result = History(
-            nodes=plan.nodes, quorum=len(self.voters) // 2 + 1, lease_s=self.base.timing.lease_s,
+            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=self.base.timing.lease_s,
             drift=plan.clocks["drift"], bound_s=plan.bound_s,
         )
-        self.facts = Facts(self.count)
+        self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)
+        self._electors = sorted({*self.voters, *(fault["node"] for fault in plan.faults if fault["do"] == "vote")})
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
@@ -95,13 +96,18 @@ class Cluster:
         if len(self.numbers) > CONTACTS_NODES_MAX:
             return
         now = self.kernel.now
-        for voter in self.voters:
+        for voter in self._electors:
             for number in self.numbers:
                 pair = number, voter
                 there = self._in_contact(number, voter)
                 if there != (pair in self._reached):
                     (self._reached.add if there else self._reached.discard)(pair)
                     self.history.contact(now, number, voter, there)
+
+    def _elected(self, voters: frozenset[int]) -> None:
+        """These were decided to be the next voters."""
+        if voters not in self.result.electorates:
+            self.result.electorates.append(voters)
 
     def _in_contact(self, one: int, other: int) -> bool:
         nodes, network = self.nodes, self.network

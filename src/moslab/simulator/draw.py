@@ -180,6 +180,14 @@ def _order(scene: _Scene) -> Fault:
     return {"do": "order", "whom": voters, "order": order}
 
 
+def _vote(scene: _Scene) -> Fault:
+    """Another set of voters; the healed nodes must have a majority of it, whatever it is."""
+    if len(scene.plan.heal) < scene.plan.nodes:
+        return _leave(scene)
+    draw = scene.draw
+    return {"do": "vote", "whom": [draw.pick(scene.numbers)], "node": draw.pick(scene.numbers)}
+
+
 def _disaster(scene: _Scene) -> list[Fault]:
     """Most voters lose their disks; now and then some do not come back soon, and the operator gives them up."""
     draw, voters = scene.draw, scene.plan.voters()
@@ -292,7 +300,7 @@ def _config(scene: _Scene) -> Fault:
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
     (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.7, _restore),
-    (0.3, _order), (0.3, _disaster),
+    (0.3, _order), (0.3, _disaster), (1.5, _vote),
 )
 
 

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Callable
 
+from mosha.ownership import electorate, journal, marker
 from mosha.ownership import identity as identities
-from mosha.ownership import journal, marker
 from mosha.ownership.journal import Block, Commit, Dead, Released
 
 _JOURNAL = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9.]+\.[0-9a-f]{32})\.([0-9]+)")
@@ -29,6 +29,12 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("voter: operator says restored", "an operator said that this disk was restored"),
     ("voter: operator says gone", "an operator said that voters .* are gone"),
     ("voter: operator refused", "refused to found"),
+    ("voters: to change", "the voters are to be"),
+    ("voters: changed", "the voters are .*; those before count no more"),
+    ("voters: changed without this one", "the voters have changed without this one"),
+    ("voters: a node gets a vote", "this node has a vote now"),
+    ("voters: wish granted", "voters .*: decided"),
+    ("voters: wish refused", "voters .*: (?!decided)"),
     ("void: lease ended", "is void: its lease has ended"),
     ("void: fenced", "is void: it was fenced"),
     ("void: another owner", "is void: .* has another owner"),
@@ -40,8 +46,10 @@ SEEN: tuple[str, ...] = (
     "takeover: first owner", "takeover: released", "takeover: dead by STOMITH", "takeover: dead by its own node",
     "takeover: expired", "voter: rejoined",
 )
-RARE: tuple[str, ...] = ("void: another owner", "void: another era")
-"""Only what stood still for long comes to that: directed plans reach them."""
+RARE: tuple[str, ...] = (
+    "void: another owner", "void: another era", "voter: rolled back", "voters: changed without this one",
+)
+"""Of that only directed plans can be sure."""
 IMPOSSIBLE = "void: fenced"      # as long as no STOMITH lies about success
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in (*RARE, IMPOSSIBLE))
 
@@ -61,6 +69,12 @@ def released(name: str, data: bytes) -> Iterator[tuple[str, str, int]]:
             yield entry.group, f"{era.partition('-')[0]}.{entry.epoch}", identities.node_of(entry.identity)
 
 
+def voters_of(content: bytes) -> frozenset[int]:
+    """Those that a voter's marker names."""
+    found = marker.decode(content)
+    return frozenset(found.electorate.voters) if found is not None else frozenset()
+
+
 class _Register:
     """What was seen of one group in one era: its highest epoch, and who was decided for the one before."""
 
@@ -74,10 +88,11 @@ class _Register:
 
 
 class Facts:
-    """Sees each journal as it is written; ``count(name)`` is called for what was reached."""
+    """Sees each journal as it is written; ``count(name)`` is called for what was reached, ``elected(voters)`` for each
+    other set of voters."""
 
-    def __init__(self, count: Callable[[str], None]) -> None:
-        self._count = count
+    def __init__(self, count: Callable[[str], None], elected: Callable[[frozenset[int]], None]) -> None:
+        self._count, self._elected = count, elected
         self._registers: dict[tuple[str, str], _Register] = {}
         self._dead: dict[str, bool] = {}             # identity -> whether its own node said so
         self._lives: dict[int, int] = {}             # node -> number of the latest life that was seen
@@ -94,6 +109,9 @@ class Facts:
         for entry in journal.decode(data)[0]:
             if isinstance(entry, Dead):
                 self._dead.setdefault(entry.identity, identities.node_of(entry.identity) == identities.node_of(writer))
+                continue
+            if entry.group.startswith(electorate.PREFIX):
+                self._chosen(entry)
                 continue
             register = self._registers.setdefault((era, entry.group), _Register())
             if isinstance(entry, Block):
@@ -113,6 +131,11 @@ class Facts:
         self._states[node] = state
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _chosen(self, entry: Block | Commit | Released) -> None:
+        chosen = electorate.decided(entry.group, entry.identity) if isinstance(entry, Commit) else None
+        if chosen is not None:
+            self._elected(chosen[1])
 
     def _opened(self, name: str, writer: str, generation: int) -> int | None:
         if name in self._journals:

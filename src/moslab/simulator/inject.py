@@ -11,6 +11,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from moslab.faults.plan import Fault
 from moslab.simulator.cluster import Cluster, config
+from moslab.simulator.facts import voters_of
 from moslab.simulator.network import Cut
 from moslab.simulator.node import Node
 from moslab.simulator.process import Process
@@ -100,6 +101,11 @@ class Injector:
     def _do_backup(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
             self._backups[node.number] = dict(node.disk.files)
+
+    def _do_vote(self, nodes: list[Node], fault: Fault) -> None:
+        voters = voters_of(nodes[0].disk.files.get(marker.NAME, b"")) ^ {fault["node"]}
+        order = {"do": "elect", "voters": sorted(voters), "name": f"{self._kernel.now:.3f}"}
+        self._do_order(nodes[:1], {"order": order})
 
     @staticmethod
     def _do_order(nodes: list[Node], fault: Fault) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan
-from moslab.history.checkers import judge, thaw_overlap_s
+from moslab.history.checkers import INVALID, judge, thaw_overlap_s
 from moslab.history.record import TEST_LEVEL, History
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.facts import said
@@ -57,8 +57,11 @@ class _Log(logging.Handler):
             self._cluster.count(name)
 
 
-def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf")) -> Result:
-    """Run a plan to its end, or until it took ``real_s_max`` of real time."""
+def run(
+    plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"), hasty: bool = False,
+) -> Result:
+    """Run a plan to its end, or until it took ``real_s_max`` of real time; if ``hasty``, a safety phase in which
+    something was wrong is the end."""
     lines: list[str] = []
     width = 2 * plan.nodes if plan.nodes <= 16 else 0
 
@@ -77,7 +80,7 @@ def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"))
     if collecting:
         gc.disable()
     try:
-        recovered_s = _live(cluster, began + real_s_max)
+        recovered_s = _live(cluster, began + real_s_max, hasty)
     finally:
         if collecting:
             gc.enable()
@@ -91,12 +94,12 @@ def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"))
     )
 
 
-def _live(cluster: Cluster, stop_at: float) -> float:
+def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     """Both phases; how long after the heal everything ran."""
     plan, history = cluster.plan, cluster.result
     injector = Injector(cluster)
     injector.schedule()
-    if not _advance(cluster, plan.safety_s, stop_at):
+    if not _advance(cluster, plan.safety_s, stop_at) or (hasty and judge(history)[0] == INVALID):
         _close(cluster)
         return 0.0
     heal = plan.heal or cluster.numbers

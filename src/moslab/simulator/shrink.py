@@ -61,7 +61,7 @@ def _named(plan: FaultPlan, node: int) -> bool:
     """Whether the plan speaks of the node alone; in a list of all it may be left out."""
     return (
         str(node) in plan.conf.get("voters", "").split() or plan.heal == [node]
-        or any(node in fault["whom"] or node in fault.get("to", []) for fault in plan.faults)
+        or any(node in fault["whom"] or node in (*fault.get("to", []), fault.get("node")) for fault in plan.faults)
     )
 
 

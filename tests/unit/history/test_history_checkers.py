@@ -17,7 +17,7 @@ SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
 def whole() -> History:
     """Node 1 ran kv until it lost contact, then node 2; three nodes vote."""
     return History(
-        nodes=3, quorum=2, lease_s=2.5, drift=0.01, end_s=30.0, intervals=[FIRST, SECOND],
+        nodes=3, electorates=[frozenset({1, 2, 3})], lease_s=2.5, drift=0.01, end_s=30.0, intervals=[FIRST, SECOND],
         contacts={
             (node, voter): [(0.0, 8.0 if node == 1 and voter != 1 else float("inf"))]
             for node in (1, 2, 3) for voter in (1, 2, 3)
@@ -90,6 +90,14 @@ def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
                       contacts={}, released=[])
     assert judge(history)[0] == VALID
     assert thaw_overlap_s(history) == pytest.approx(THAW_S / 2)
+
+
+def test_where_the_voters_change_a_majority_of_any_of_them_will_do() -> None:
+    lost = BROKEN["quorum"][0](whole())
+    kept = {**lost.contacts, (1, 1): [(0.0, float("inf"))]}
+    assert problems(lost) == problems(replace(lost, contacts=kept)) == {"quorum"}
+    alone = [*lost.electorates, frozenset({1, 2}), frozenset({1})]
+    assert problems(replace(lost, contacts=kept, electorates=alone)) == set()
 
 
 def test_a_process_that_goes_on_after_a_thaw_is_not_a_new_start() -> None:

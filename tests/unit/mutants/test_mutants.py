@@ -11,7 +11,7 @@ import pytest
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 from tests.mutants.hunt import CAUGHT, EQUIVALENT, ROOT, ROTTEN, SURVIVES, apply, hunt, main, mutated
 
-QUICK = ("lease-quorum", "expiry-one-read")
+QUICK = ("first-lease", "expiry-one-read")
 BUDGET = 40
 
 

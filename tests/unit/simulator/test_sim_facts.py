@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from mosha.ownership import journal, marker
+from mosha.ownership import electorate, journal, marker
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Released
 from mosha.ownership.marker import FULL, REJOINING, Marker
-from moslab.simulator.facts import IMPOSSIBLE, NAMES, RARE, SAID, Facts, said
+from moslab.simulator.facts import IMPOSSIBLE, NAMES, RARE, SAID, Facts, said, voters_of
 
 ERA = "7-" + "e" * 8
 A, B, NEXT = f"1.4.{'a' * 32}", f"2.1.{'b' * 32}", f"1.5.{'c' * 32}"
@@ -18,7 +18,8 @@ class Seen:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self.facts = Facts(self._count)
+        self.chosen: list[frozenset[int]] = []
+        self.facts = Facts(self._count, self.chosen.append)
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -75,11 +76,20 @@ def test_contention() -> None:
 
 def test_a_voter_that_rejoins() -> None:
     seen = Seen()
-    one = Marker(REJOINING, ERA, "d" * 32, "c" * 16, "boot", (), 2.5)
+    one = Marker(REJOINING, ERA, "d" * 32, "c" * 16, "boot", (), 2.5, electorate.first((1, 2)))
     for state in (FULL, REJOINING, FULL, FULL):
         seen.facts.marked(1, marker.encode(one._replace(state=state)))
     seen.facts.marked(1, b"torn")
     assert seen.counts == {"voter: rejoined": 1}
+
+
+def test_the_voters_are_followed_and_are_no_group() -> None:
+    seen = Seen()
+    number = electorate.first((1, 2)).group
+    seen.write(A, Block(number, 1, (1, A), (1, A), "1,2,3", 1), Commit(number, 1, "1,2,3"))
+    assert seen.chosen == [frozenset({1, 2, 3})]
+    assert seen.counts == {}
+    assert voters_of(b"torn") == frozenset()
 
 
 def test_what_agents_say_has_names() -> None:
