@@ -36,6 +36,7 @@ class Result:
     virtual_s: float
     core_s: float                # processor time of this process
     calls: int
+    read_bytes: int              # by all agents, through MFS
     thaw_overlap_s: float = 0.0
     recovered_s: float = 0.0
     trace: list[str] = field(default_factory=list)
@@ -82,7 +83,7 @@ def run(plan: FaultPlan, traced: bool = False, real_s_max: float = float("inf"))
     verdict, problems = judge(cluster.result)
     return Result(
         plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - core_began,
-        cluster.kernel.calls, thaw_overlap_s(cluster.result), recovered_s, lines,
+        cluster.kernel.calls, cluster.tasks.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
     )
 
 
