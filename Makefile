@@ -10,7 +10,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants sim-coverage coverage bench-up bench-failover wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants sim-coverage coverage bench-up bench-failover bench-sim wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -71,6 +71,9 @@ bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/
 
 bench-failover: .venv/.dev ## cold start, failover, planned move; N = 3, 5, 8: out/bench/failover.json (about 25 minutes)
 	@$(BIN)/moslab bench-failover
+
+bench-sim: .venv/.lab ## speed of the simulator, and what more nodes cost it: out/bench/sim.json (about 20 minutes)
+	@$(BIN)/moslab bench-sim $(if $(NODES),--nodes $(NODES)) $(if $(SECONDS),--seconds $(SECONDS))
 
 ##@ What is shipped
 mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file

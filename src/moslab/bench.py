@@ -106,13 +106,16 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows for people."""
-    lines = [f"{'metric':<36} {'n':>3} {'ours':>9} {'peer':>9} {'ratio':>6} {'target':>9}  peer"]
+    lines = [f"{'metric':<36} {'n':>3} {'ours':>11} {'peer':>11} {'ratio':>6} {'target':>11}  peer"]
     for row in rows:
-        ratio, peer = row["ratio"], row["peer"]
+        ours, peer, target = (_cell(row[name], row["unit"]) for name in ("ours", "peer", "target"))
+        ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
         lines.append(
-            f"{row['metric']:<36} {row['n']:>3} {row['ours']:>7.2f} {row['unit']} "
-            f"{'-' if peer is None else f'{peer:.2f} ' + row['unit']:>9} "
-            f"{'-' if ratio is None else f'{ratio:.2f}':>6} {row['target']:>7.2f} {row['unit']}  "
+            f"{row['metric']:<36} {row['n']:>3} {ours:>11} {peer:>11} {ratio:>6} {target:>11}  "
             f"{row['peer_name'] or '-'}"
         )
     return "\n".join(lines)
+
+
+def _cell(value: float | None, unit: str) -> str:
+    return "-" if value is None else f"{value:.2f} {unit}"

@@ -19,7 +19,7 @@ import docker
 import requests
 from docker.errors import DockerException
 
-from moslab import base, bench, bench_failover, engine, journals
+from moslab import base, bench, bench_failover, bench_sim, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
@@ -130,6 +130,10 @@ def _parser() -> argparse.ArgumentParser:
                           help=f"default {bench_failover.ROUNDS}")
     failover.add_argument("--nodes", metavar="N,N", default=",".join(map(str, bench_failover.SIZES)))
     failover.add_argument("--profiles", metavar="P,P", default=",".join(bench_failover.PROFILES_MEASURED))
+    speed = command("bench-sim", _bench_sim, "measure how fast the simulator is, and what more nodes cost")
+    speed.add_argument("--nodes", metavar="N,N", default=",".join(map(str, bench_sim.SIZES)))
+    speed.add_argument("--seconds", metavar="S", type=float, default=bench_sim.SECONDS,
+                       help=f"virtual, of the larger clusters (default {bench_sim.SECONDS:g})")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -300,6 +304,14 @@ def _bench_failover(arguments: argparse.Namespace) -> int:
     progress = Progress()
     client = engine.ensure(progress)
     return bench_failover.bench_failover(client, arguments.rounds, sizes, profiles, progress)
+
+
+def _bench_sim(arguments: argparse.Namespace) -> int:
+    try:
+        sizes = [int(text) for text in arguments.nodes.split(",")]
+    except ValueError:
+        raise CannotError(f"bench-sim: {arguments.nodes!r} is not a list of numbers") from None
+    return bench_sim.bench_sim(sizes, arguments.seconds, Progress())
 
 
 def _base_image(_arguments: argparse.Namespace) -> int:

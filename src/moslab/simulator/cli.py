@@ -15,6 +15,7 @@ from moslab.faults.plan import FaultPlan, PlanError, from_json
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
 from moslab.simulator.draw import draw_plan
+from moslab.simulator.pypy import tune
 from moslab.simulator.run import Result, run
 from moslab.simulator.shrink import shrink
 
@@ -46,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def simulate(arguments: argparse.Namespace) -> int:
     """The command; returns its exit code."""
+    tune()
     try:
         if arguments.seeds is not None:
             return _many(arguments)

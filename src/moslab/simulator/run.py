@@ -37,6 +37,7 @@ class Result:
     virtual_s: float
     core_s: float                # processor time of this process
     calls: int
+    read_bytes: int              # by all agents, through MFS
     thaw_overlap_s: float = 0.0
     recovered_s: float = 0.0
     trace: list[str] = field(default_factory=list)
@@ -90,7 +91,7 @@ def run(
     verdict, problems = judge(cluster.result)
     return Result(
         plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - core_began,
-        cluster.kernel.calls, thaw_overlap_s(cluster.result), recovered_s, lines,
+        cluster.kernel.calls, cluster.tasks.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
     )
 
 

@@ -66,6 +66,7 @@ class Tasks:
         self._draw = cluster.stream("tasks")
         self._careful = cluster.plan.network["careful"]
         self._count = cluster.count
+        self.read_bytes = 0                          # by all plans, also of those that read from their own node
 
     def submit(
         self, world: SimWorld, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer
@@ -228,12 +229,13 @@ class Tasks:
         except OSError:
             pass
 
-    @staticmethod
-    def _apply(target: Node, step: tuple[Any, ...]) -> Any:
+    def _apply(self, target: Node, step: tuple[Any, ...]) -> Any:
         """One step takes effect."""
         kind, disk = step[0], target.disk
         if kind == "pread":
-            return disk.read(step[1])[step[2] : step[2] + step[3]]
+            data = disk.read(step[1])[step[2] : step[2] + step[3]]
+            self.read_bytes += len(data)
+            return data
         if kind == "pwrite":
             return target.wrote(step[1], step[2], step[3])
         if kind == "sync":

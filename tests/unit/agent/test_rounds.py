@@ -9,9 +9,10 @@ from typing import Any, Callable
 import pytest
 
 from mosha.config import Config
-from mosha.platform import record
+from mosha.ownership import slot
+from mosha.platform import plans, record
 from mosha.tables import clstat
-from tests.unit.agent.fake_world import FakeLeash, FakeWorld
+from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
 CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
 
@@ -236,3 +237,56 @@ def test_a_node_that_leaves_the_map_ends_its_life() -> None:
     world.tasks["nodes"] = lambda: [2]
     world.until(lambda: False, 20)
     assert world.ended == 0
+
+
+def show(world: FakeWorld, node: int, counter: int) -> None:
+    """That node's agent beats, on this voter."""
+    name = slot.file_name("7-00000007", slot.file_of(node))
+    content = slot.encode(slot.Slot(f"{node}.1.{node:032x}", counter, 0, 0, 1))
+    before = world.disk.files.get(name, b"").ljust(slot.FILE_BYTES, b"\0")
+    at = slot.offset_of(node)
+    world.disk.files[name] = before[:at] + content + before[at + slot.BYTES :]
+
+
+def state_of(world: FakeWorld, node: int) -> str:
+    return str(next(one["state"] for one in page(world)["nodes"] if one["id"] == node))
+
+
+def test_on_a_large_map_slots_are_looked_at_in_turn_and_nobody_flaps() -> None:
+    world = world_of(list(range(1, 201)), config=Config(voters=frozenset({1})))
+    read: list[list[str]] = []
+
+    def exchange(*arguments: Any) -> Any:
+        read.append(arguments[2])
+        return carry_out(world.disk.files, plans.exchange(*arguments))
+
+    world.tasks["exchange"] = exchange
+    running(world)
+    beat_s, expiry_s = world.agent.timing.beat_s, world.agent.timing.expiry_s
+    states = []
+    for counter in range(60):
+        show(world, 150, counter)
+        world.pass_time(beat_s)
+        states.append(state_of(world, 150))
+    assert set(states[20:]) == {"up"}
+    assert {name for names in read for name in names} == {slot.file_name("7-00000007", index) for index in range(7)}
+    assert max(map(len, read)) <= 3, "those of voters and owners, and one"
+    world.pass_time(expiry_s + 3 * 7 * beat_s)
+    assert state_of(world, 150) == "down"
+
+
+def test_records_that_cannot_be_read_do_not_keep_others_waiting() -> None:
+    nodes = list(range(1, 21))
+    world = world_of(nodes, config=Config(voters=frozenset({1})))
+
+    def failing() -> None:
+        raise OSError(errno.EIO, "broken")
+
+    world.tasks["said"] = failing
+    running(world)
+    for node in nodes[1:]:
+        show(world, node, 1)
+    world.pass_time(5)
+    asked = [key for _, key, task in world.asked if task == "said"]
+    assert set(asked) == set(nodes[1:])
+    assert len(asked) <= 8 * 5 / world.agent.timing.beat_s * 4, "at a bounded rate"

@@ -82,7 +82,7 @@ def test_a_failing_plan_is_shrunk_to_what_makes_it_fail() -> None:
         tried.append(smaller)
         fails = {"freeze", "cut"} <= {fault["do"] for fault in smaller.faults} and smaller.nodes >= 3
         verdict, problems = (INVALID, ["overlap: x"]) if fails else (VALID, [])
-        return Result(smaller, verdict, problems, History(3), {}, 1.0, 1.0, 1)
+        return Result(smaller, verdict, problems, History(3), {}, 1.0, 1.0, 1, 0)
 
     small = shrink(trial(plan), trial).plan
     assert [fault["do"] for fault in small.faults] == ["freeze", "cut"]
