@@ -14,7 +14,8 @@ Rules:
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
-9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process.
+9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
+   ahead of a move belongs to no life.
 """
 
 from __future__ import annotations
@@ -185,8 +186,10 @@ def check_lives(history: History) -> list[str]:
     """Rule 9."""
     problems = []
     for life in history.lives:
-        ends = [(i.group, i.end_s) for i in history.intervals if i.node == life.node and i.begin_s < life.time_s]
-        ends += [(g.group, g.gone_s) for g in history.gone if g.node == life.node and g.end_s < life.time_s]
+        ends = [(i.group, i.end_s) for i in history.owned() if i.node == life.node and i.begin_s < life.time_s]
+        ends += [
+            (g.group, g.gone_s) for g in history.gone if g.node == life.node and g.end_s < life.time_s and g.epoch
+        ]
         problems += [
             f"lives: node {life.node} begins its next life at {life.time_s:.4f}, a process of {group} from before was "
             f"there until {end_s:.4f}"

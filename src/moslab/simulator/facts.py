@@ -33,6 +33,7 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("voters: changed", "the voters are .*; those before count no more"),
     ("voters: changed without this one", "the voters have changed without this one"),
     ("voters: a node gets a vote", "this node has a vote now"),
+    ("voters: one goes on alone", "was shot: this voter goes on alone"),
     ("voters: wish granted", "voters .*: decided"),
     ("voters: wish refused", "voters .*: (?!decided)"),
     ("void: lease ended", "is void: its lease has ended"),
@@ -128,6 +129,8 @@ class Facts:
         state = found.state if found is not None else ""
         if self._states.get(node) == marker.REJOINING and state == marker.FULL:
             self._count("voter: rejoined")
+        if found is not None and state == marker.FULL:
+            self._elected(frozenset(found.electorate.voters))    # also one that went on alone
         self._states[node] = state
 
     # ---- inside -----------------------------------------------------------------------------------------------
