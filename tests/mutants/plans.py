@@ -100,6 +100,7 @@ SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, {"at": 0, "do": "cut", "whom": ["owner:g1"], "to": ALL, "both": True, "for": 5.0}),
 ], SLOW, stomith="/sbin/off %n")
+LEAVES = plan(every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}))
 LEASH_STOPPED = plan(every(
     5.0, {"at": 0, "do": "pause", "what": "leash", "whom": ["owner:g1"], "for": 3.0},
     {"at": 0.1, "do": "cut", "whom": ["owner:g1"], "to": ALL, "both": True, "for": 3.0},
