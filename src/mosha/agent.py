@@ -59,6 +59,7 @@ PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung no
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
 WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
+FITNESS = ("arbitrator", "leaving", "unfit")     # what of another's record may change what is done at once
 Record = Mapping[str, Any]
 
 
@@ -277,13 +278,15 @@ class Agent:
         if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
             self.ownership.peers.read_later(node)
             return
-        self._read[node] = wanted
-        self._records[node], self._news = said, True
+        before = self._records.get(node, {})
+        self._read[node], self._records[node] = wanted, said
         self._heard_count += 1
+        self._news = self._news or any((said.get(name) or None) != (before.get(name) or None) for name in FITNESS)
         (self._givers.add if said.get("leaving") else self._givers.discard)(node)
         tables = said.get("tables")
         for replica in (self.cltab, self.hactl):
             replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
+        self._read_records()
 
     def _map_seen(self, nodes: Any, error: OSError | None) -> None:
         if error is None and frozenset(nodes) != self.nodes:
