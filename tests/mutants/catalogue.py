@@ -203,6 +203,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if not all(self._peeked.values()):", "            if False:",
         plan=plans.ROLLED_BACK,
     ),
+    _one(
+        "voters-in-a-leap", "R20: the voters change one at a time", f"{OWNERSHIP}/electorate.py",
+        "if len(wanted ^ mine) != 1:", "if wanted == mine:",
+        plan=plans.LEAP,
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",

@@ -58,6 +58,7 @@ def weather(at_s: float, for_s: float, whom: Sequence[int], **more: float) -> Fa
 def plan(
     faults: Faults, times: tuple[float, float] = QUICK, groups: dict[str, str] | None = None,
     voters: str = "1 2 3", stomith: str | None = None, nodes: int = 5, network: dict[str, float] | None = None,
+    safety_s: float = SAFETY_S,
     **more: Any,
 ) -> dict[str, Any]:
     """Clocks at their limits, answers within milliseconds. ``groups``: name -> where it is unfit."""
@@ -67,7 +68,7 @@ def plan(
         f"{name}:{name}-run:start:respawn:live\n" for name, unfit in groups.items()
     ]
     return {
-        "nodes": nodes, "profile": "directed", "cltab": "".join(lines), "founded": True, "safety_s": SAFETY_S,
+        "nodes": nodes, "profile": "directed", "cltab": "".join(lines), "founded": True, "safety_s": safety_s,
         "hactl": "".join(f"{name} start\n" for name in groups), "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
         "conf": {"beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith},
         "clocks": {"drift": 0.01, "restart": False}, "network": network or {}, "faults": faults, **more,
@@ -174,6 +175,11 @@ VOTES = plan(every(
     *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
     kill_agent(46.0, "owner:g1"),
 ), groups={"g1": ""}, network=SHARP)
+# An operator asks for a majority of others, and those that know of it are cut from the old ones.
+LEAP = plan([
+    {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6], "name": "leap"}},
+    cut(5.2, 20.0, [1, 2, 4], [3, 5, 6]),
+], groups={"kv": "1,2,3"}, nodes=6, network=SHARP, safety_s=26.0)
 # Most voters lose their disks while the owner hears nothing of it.
 NEW_ERA = plan(every(
     14.0, crash(0, 0.3, [1, 2], wipe=True), cut(0, 3.5, ["owner:g1"]),
