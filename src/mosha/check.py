@@ -100,10 +100,15 @@ def voters(settings: Config, found: Found) -> None:
     strangers = sorted(settings.voters - set(nodes)) if nodes else []
     if strangers:
         found.problems.append(f"voters {strangers} are not on the map {nodes}")
-    if len(chosen) == 2:
+    if len(chosen) == 2 and not settings.stomith:
         found.warnings.append(
             f"two voters, {chosen[0]} and {chosen[1]}: both are needed, so the death of either stops every group. "
-            "A third one helps; a machine that runs no groups will do (arbitrator = yes)"
+            "A third one helps (a machine that runs no groups will do: arbitrator = yes), or STOMITH"
+        )
+    elif len(chosen) == 2:
+        found.warnings.append(
+            f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off both "
+            "are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes)"
         )
 
 

@@ -150,6 +150,23 @@ def test_a_round_without_news_does_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     assert (world.disk.used, len(world.asked)) == (used, asked)
 
 
+@pytest.mark.parametrize(("voters", "problem"), [
+    ([1, 2], ""), ([1, 9], "not on the map: [9]"), ([1, 2, 3], "one voter at a time"), ([], "the last voter"),
+    ([1], ""),
+])
+def test_an_operators_wish_for_other_voters_is_answered(voters: list[int], problem: str) -> None:
+    world = world_of([1, 2, 3], config=Config(voters=frozenset({1})))
+    running(world)
+    world.disk.files["order"] = json.dumps({"do": "elect", "voters": voters, "name": "mine"}).encode()
+    world.until(lambda: page(world)["electorate"]["answer"][:1] == ["mine"], 30)
+    shown = page(world)["electorate"]
+    assert problem in shown["answer"][1]
+    assert bool(problem) is bool(shown["answer"][1])
+    assert shown["voters"] == ([1] if problem else voters)
+    assert shown["before"] == ([] if problem or voters == [1] else [1])
+    assert "order" not in world.disk.files
+
+
 @pytest.mark.parametrize("founded", [b"7-00000007", b""])
 def test_one_of_three_alone_starts_nothing_and_asks_at_a_bounded_rate(founded: bytes) -> None:
     world = world_of([1, 2, 3], founded=founded)
