@@ -113,7 +113,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "window-from-issue", "R13: the window begins when the first read has ended", f"{OWNERSHIP}/link.py",
         "            self._since[node] = now\n", "            self._since[node] = began\n",
-        plan=plans.SLOW_WATCHER_CUTS,
+        plan=plans.SLOW_WATCHER,
     ),
     Mutant(
         "no-drift", "R13: F bears the error of both clocks (K, which hides it in short leases, is taken away too)",

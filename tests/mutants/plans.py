@@ -77,16 +77,17 @@ def plan(
 
 AWAY = {"g1": "1,2,3"}           # it runs on 4 and 5, which have no vote
 CUT_OWNER = plan(
-    every(9.0, cut(0, 5.0, ["owner:g1"])), SLOW,
+    every(18.0, cut(0, 10.0, ["owner:g1"])), (0.5, 8.0),
     network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
 )
 ONE_VOTER_LEFT = plan(every(6.0, cut(0, 3.0, ["owner:g1"], [1, 2]), cut(3.2, 1.0, ["owner:g1"], [3])), groups=AWAY)
 CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does not
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
-SLOW_WATCHER_CUTS = plan([
-    weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, [5])),
-], groups=AWAY, network=SHARP)
+SLOW_WATCHER = plan(every(       # only while it reads what stands still from then on
+    3.0, [weather(0, 0.3, [4], slow=100.0), cut(0.15, 1.5, [5])],
+    [weather(0, 0.3, [5], slow=100.0), cut(0.15, 1.5, [4])],
+), groups=AWAY, network=SHARP)
 CRASH_ONE_CUT_ANOTHER = plan(
     every(10.0, crash(0, 4.0, ["owner:g2"]), cut(1.4, 6.0, ["owner:g1"])), (0.5, 2.0), groups={"g1": "", "g2": ""},
 )

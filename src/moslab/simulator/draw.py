@@ -122,6 +122,7 @@ class _Scene:
         self.numbers = list(range(1, plan.nodes + 1))
         self.lease_s = float(plan.conf["lease"])
         self.wiped: set[Any] = set()
+        self.votes = self.ruined = False             # the voters change; most lose their disks: not both
 
     def victim(self) -> Any:
         """A node, often an owner."""
@@ -135,7 +136,8 @@ class _Scene:
     def may_forget(self) -> bool:
         """Whether another voter may lose its disk: most keep it, or all are needed to begin anew."""
         voters = self.plan.voters()
-        return len(self.wiped) < len(voters) - (len(voters) // 2 + 1)
+        most = len(voters) - (len(voters) // 2 + 1)
+        return len(self.wiped) < (min(1, most) if self.votes else most)
 
     def forgetful(self) -> int:
         """One node, of which it is remembered that it lost its disk."""
@@ -182,9 +184,9 @@ def _order(scene: _Scene) -> Fault:
 
 def _vote(scene: _Scene) -> Fault:
     """Another set of voters; the healed nodes must have a majority of it, whatever it is."""
-    if len(scene.plan.heal) < scene.plan.nodes:
+    if len(scene.plan.heal) < scene.plan.nodes or scene.ruined or len(scene.wiped) > 1:
         return _leave(scene)
-    draw = scene.draw
+    draw, scene.votes = scene.draw, True
     return {"do": "vote", "whom": [draw.pick(scene.numbers)], "node": draw.pick(scene.numbers)}
 
 
@@ -192,8 +194,9 @@ def _disaster(scene: _Scene) -> list[Fault]:
     """Most voters lose their disks; now and then some do not come back soon, and the operator gives them up."""
     draw, voters = scene.draw, scene.plan.voters()
     wiped = draw.some(voters, draw.integer(len(voters) // 2 + 1, len(voters)))
-    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes:
-        return [_crash(scene)]    # all voters would be needed, and most tables be lost
+    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes or scene.ruined or scene.votes:
+        return [_crash(scene)]    # all voters would be needed, most tables be lost, or every trace of an era
+    scene.ruined = True
     faults: list[Fault] = [{"do": "crash", "whom": wiped, "wipe": True, "for": scene.around_lease_s()}]
     gone = [voter for voter in voters if voter not in wiped][:1]
     if gone and draw.chance(0.7):
