@@ -256,6 +256,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "                self._ownership.fenced(now, self._flying.identities)\n                return self._flying\n",
         plan=plans.SHOTS_FAIL,
     ),
+    _one(
+        "ahead-without-token", "R8: what was tested ahead gets the token when it was won", "mosha/groups.py",
+        "local.leash.own({**self._environment, **self._token(name)})", "local.leash.own(self._environment)",
+        plan=plans.LEAVES,
+    ),
     # ---- guardians ------------------------------------------------------------------------------------------------
     _one(
         "leash-unarmed", "R7: the leash kills at its deadline", LEASH,

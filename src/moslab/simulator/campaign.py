@@ -27,6 +27,7 @@ EXPECTED: tuple[str, ...] = (
     "late completion", "step fails", "step fails and took effect", "step hangs", "torn write", "probe lost",
     "node rebooted between two steps", "task ran over its limit", "no fork", "process left behind", "signal ignored",
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
+    "group was tested ahead",
     "disk restored", "leash does not obey and is killed", "second guardian is spared", *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""

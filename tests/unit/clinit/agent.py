@@ -1,8 +1,8 @@
 """An agent with one leash, driven by lines of JSON: it can be stopped and killed as a whole process.
 
-In: ``["start", {group, lease_s, stop, lock_path}]``, ``["tell", level, cltab text]``, ``["extend", lease_s]``,
-``["kill"]``, ``["finish"]``, ``["close"]``, ``["deaf", seconds]``, ``["hold"]``. Out: each report as a JSON object, and
-``{"kind": "gone", "status": n}``.
+In: ``["start", {group, lease_s, stop, lock_path, ahead}]``, ``["own"]``, ``["tell", level, cltab text]``,
+``["extend", lease_s]``, ``["kill"]``, ``["finish"]``, ``["close"]``, ``["deaf", seconds]``, ``["hold"]``. Out: each
+report as a JSON object, and ``{"kind": "gone", "status": n}``.
 """
 
 from __future__ import annotations
@@ -51,11 +51,14 @@ def _obey(leash: Leash | None, word: str, *arguments: Any) -> Leash | None:
             linux.boottime() + options["lease_s"],
             close_fds=[0, 1],
             lock_path=options.get("lock_path", ""),
+            ahead=options["ahead"],
             policy=Policy(stop=tuple((delay, signo) for delay, signo in options["stop"]), kill_again_s=0.1),
         )
     assert leash is not None
     if word == "tell":
         leash.tell(arguments[0], cltab.parse(arguments[1]).entries)
+    elif word == "own":
+        leash.own({"TOKEN": "7"})
     elif word == "extend":
         leash.extend(linux.boottime() + arguments[0])
     elif word == "deaf":

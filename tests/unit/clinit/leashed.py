@@ -36,8 +36,8 @@ class Agent:
             env={**os.environ, **environment},
         )
 
-    def start(self, lease_s: float = 60.0, lock_path: str = "") -> Agent:
-        options = {"group": self.group, "lease_s": lease_s, "stop": STOP, "lock_path": lock_path}
+    def start(self, lease_s: float = 60.0, lock_path: str = "", ahead: bool = False) -> Agent:
+        options = {"group": self.group, "lease_s": lease_s, "stop": STOP, "lock_path": lock_path, "ahead": ahead}
         self.do("start", options)
         return self
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mosha.clinit.guardian import KILLED
 from tests.unit.clinit.leashed import Agent, lives, wait_until, written_pid
 
 DEAF = "trap '' INT TERM HUP; echo deaf; while :; do sleep 0.05; done"
@@ -256,6 +257,36 @@ def test_a_guardian_that_does_not_heed_a_kill_is_killed(agent: Agent) -> None:
     agent.do("kill_guardian")
     assert agent.wait("gone")["status"] == -signal.SIGKILL
     wait_until(lambda: not lives(pid))
+
+
+AHEAD = "t:test:test:echo ${TOKEN-none}", "r:start:wait:echo ${TOKEN-none} ${GIVEN-none}"
+
+
+def test_what_was_tested_ahead_gets_its_token_before_it_runs(agent: Agent) -> None:
+    agent.start(ahead=True).tell("test", *AHEAD)
+    assert agent.wait("log", tag="t")["text"] == "t: none"
+    agent.wait_state("test", "PASSED")
+    agent.do("own")
+    agent.tell("start", *AHEAD)
+    assert agent.wait("log", tag="r")["text"] == "r: 7 yes"
+    agent.wait_state("start", "DONE")
+
+
+def test_nothing_but_a_test_is_executed_without_a_token(agent: Agent, tmp_path: Path) -> None:
+    agent.start(ahead=True).tell("start", f"r:start:wait:touch {tmp_path}/there")
+    assert agent.wait("gone")["status"] == KILLED
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stop_with_finish_ends_the_leash_after_the_last_process(any_agent: Agent, tmp_path: Path) -> None:
+    lines = "r:start:respawn:sleep 600", f"s:stop:wait:sleep 0.2; touch {tmp_path}/there"
+    any_agent.start().tell("start", *lines)
+    any_agent.wait_state("start", "DONE")
+    any_agent.tell("stop", *lines)
+    any_agent.do("finish")
+    any_agent.wait_state("stop", "DONE")
+    assert any_agent.wait("gone")["status"] == 0
+    assert list(tmp_path.iterdir())
 
 
 def test_finish_waits_for_the_last_process(any_agent: Agent, tmp_path: Path) -> None:

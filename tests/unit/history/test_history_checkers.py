@@ -39,6 +39,12 @@ def test_a_whole_history_is_valid() -> None:
     assert judge(whole()) == (VALID, [])
 
 
+def test_a_test_ahead_of_the_token_is_no_run_of_the_group() -> None:
+    ahead = Interval("kv", 2, 20, "", 9.0, 9.5)
+    assert judge(replace(whole(), intervals=[FIRST, ahead, SECOND], levels={20: "test"})) == (VALID, [])
+    assert problems(replace(whole(), intervals=[FIRST, ahead, SECOND])) == {"overlap", "epochs"}
+
+
 BROKEN = {
     "overlap": [
         lambda h: replace(h, intervals=[FIRST._replace(end_s=10.6), SECOND], released=[], contacts={}),

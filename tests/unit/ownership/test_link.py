@@ -28,11 +28,12 @@ class Scene:
         self.files = {} if files is None else files
         self.files.setdefault(marker.NAME, marker.encode(WHOLE))
         self.useless: set[Any] = set()
+        self.dead: set[str] = set()
         self.now = 100.0
         self.link = self.make(A)
 
     def make(self, identity: str) -> Link:
-        return Link(9, identity, ERA, CONFIGURATION, VOTERS, LIMIT_S, lambda fact: fact not in self.useless)
+        return Link(9, identity, ERA, CONFIGURATION, VOTERS, LIMIT_S, lambda fact: fact not in self.useless, self.dead)
 
     def mark(self, **changes: Any) -> None:
         self.files[marker.NAME] = marker.encode(WHOLE._replace(**changes))
@@ -64,6 +65,24 @@ class Scene:
         content = slot.encode(Slot(identity or f"{node}.1.{node:032x}", counter, 0, 0, 0))
         step = ["pwrite", slot.file_name(ERA, slot.file_of(node)), slot.offset_of(node), content]
         carry_out(self.files, (tuple(each) for each in [step]))
+
+    def append(self, identity: str, entry: Entry) -> None:
+        """Another node appends to its journal, and its slot says so."""
+        name = journal.name(ERA, identity, 0)
+        self.files[name] = self.files.get(name, b"") + journal.encode(entry)
+        self.told(identity, len(self.files[name]))
+
+    def told(self, identity: str, size: int) -> None:
+        node = int(identity.partition(".")[0])
+        content = slot.encode(Slot(identity, size, size, 0, 0))
+        step = ["pwrite", slot.file_name(ERA, slot.file_of(node)), slot.offset_of(node), content]
+        carry_out(self.files, (tuple(each) for each in [step]))
+
+    def read_all(self) -> list[Entry]:
+        self.link.wants_all = True
+        reply = self.exchange()
+        assert reply is not None
+        return [entry for entry, _ in reply.entries]
 
     def entries(self, identity: str = A) -> list[list[Entry]]:
         """What a reader finds in each of the identity's journals here."""
@@ -444,3 +463,50 @@ def test_another_marker_begins_all_windows_anew(change: dict[str, Any]) -> None:
 )
 def test_expiry(windows: list[tuple[float, float] | None], seen: float, expected: bool) -> None:
     assert has_expired(windows, 2, 2.55, seen) is expected
+
+
+# ---- reading closely, and not at all ------------------------------------------------------------------------------
+
+
+def test_a_journal_is_closed_by_a_read_that_was_issued_when_its_writer_was_dead() -> None:
+    scene = Scene()
+    scene.append(B, Dead(C))
+    assert scene.read_all() == [Dead(C)]
+    scene.link.wants_all = True
+    request = scene.ask()
+    scene.dead.add(B)
+    assert scene.link.answered(scene.now, request, scene.do(request)) is not None
+    scene.append(B, Commit("kv", 1, B))
+    assert scene.read_all() == [Commit("kv", 1, B)], "it was not known to be dead when the read was issued"
+    scene.files[journal.name(ERA, B, 0)] += journal.encode(Commit("kv", 2, B))
+    assert scene.read_all() == []
+    scene.append(C, Commit("kv", 3, C))
+    assert scene.read_all() == [Commit("kv", 3, C)]
+
+
+def test_a_voter_that_forgot_has_no_closed_journals() -> None:
+    scene = Scene()
+    scene.dead.add(B)
+    scene.append(B, Dead(C))
+    for _ in range(3):
+        scene.read_all()
+    assert scene.link.request(scene.now, 0, [0]).closing == {journal.name(ERA, B, 0)}
+    scene.link.is_busy = False
+    scene.mark(life="another")
+    scene.link.wants_all = True
+    assert scene.exchange() is None
+    assert scene.read_all() == [Dead(C)]
+
+
+def test_a_close_look_does_not_wait_for_the_slot() -> None:
+    scene = Scene()
+    scene.append(B, Dead(C))
+    scene.read_all()
+    scene.files[journal.name(ERA, B, 0)] += journal.encode(Commit("kv", 1, B))
+    reply = scene.exchange()
+    assert reply is not None
+    assert not reply.entries
+    scene.link.look_closely(B)
+    reply = scene.exchange(beat=False)
+    assert reply is not None
+    assert reply.entries == [(Commit("kv", 1, B), B)]

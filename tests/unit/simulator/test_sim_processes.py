@@ -14,13 +14,15 @@ from moslab.simulator.guardian import SimLeash
 from moslab.simulator.node import Node
 
 CALLS_MAX = 100_000
+TOKEN = {"MOSHA_ERA": "7", "MOSHA_EPOCH": "3"}
 
 
 class Machine:
     """One node that is up, with one leash."""
 
-    def __init__(self, service: str, deadline_s: float = 5.0, pre: str = "run 0.1") -> None:
-        table = cltab.parse(f"kv:kv-pre:start:wait:{pre}\nkv:kv-run:start:respawn:{service}\n", "cltab")
+    def __init__(self, service: str, deadline_s: float = 5.0, pre: str = "run 0.1", ahead: bool = False) -> None:
+        text = f"kv:kv-fit:test:test:run 0.1\nkv:kv-pre:start:wait:{pre}\nkv:kv-run:start:respawn:{service}\n"
+        table = cltab.parse(text, "cltab")
         self.entries = table.group("kv")
         self.cluster = Cluster(FaultPlan(seed=1, nodes=1, cltab="", hactl="", clocks={
             "drift": 0.0, "restart": False, "wake_s": 0.001, "ipc_s": 0.0005,
@@ -28,9 +30,8 @@ class Machine:
         self.node: Node = self.cluster.nodes[1]
         self.node.up = True
         self.deadline = self.node.clock() + deadline_s
-        self.leash = SimLeash(
-            self.node, "kv", {"MOSHA_ERA": "7", "MOSHA_EPOCH": "3"}, self.deadline, lambda group: None
-        )
+        environment = {} if ahead else TOKEN
+        self.leash = SimLeash(self.node, "kv", environment, self.deadline, lambda group: None, ahead)
         self.reports: list[Any] = []
 
     def run(self, until_s: float) -> Machine:
@@ -65,6 +66,22 @@ def test_a_level_runs_its_entries_in_order_and_says_so() -> None:
     assert (first.group, first.node, first.epoch) == ("kv", 1, "7.3")
     assert first.end_s - first.begin_s == pytest.approx(0.1)
     assert len(machine.node.members) == 1
+
+
+def test_what_was_tested_ahead_gets_its_token_before_it_runs() -> None:
+    machine = Machine("live", ahead=True)
+    machine.leash.tell("test", machine.entries)
+    machine.run(0.5).leash.own(TOKEN)
+    assert machine.start().states()[-1] == "DONE"
+    machine.run(6.0)
+    assert [interval.epoch for interval in machine.lived()] == ["", "7.3", "7.3"]
+
+
+def test_nothing_but_a_test_is_executed_without_a_token() -> None:
+    machine = Machine("live", ahead=True).start()
+    assert machine.leash.gone
+    assert not machine.lived()
+    assert machine.counted("leash kills: told to start without a token") == 1
 
 
 def test_everything_is_dead_at_the_deadline() -> None:

@@ -59,6 +59,29 @@ def test_the_group_of_a_dead_node_is_taken_over_after_its_lease() -> None:
     assert 6.0 + 1.5 < second.begin_s < 6.0 + 5.0
 
 
+def test_a_group_that_is_to_be_given_up_is_tested_ahead_on_the_next_node() -> None:
+    leave = {"at": 6.0, "do": "leave", "whom": ["owner:kv"]}
+    result = run(calm(faults=[leave]), real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    ahead = [i for i in result.history.intervals if not i.epoch]
+    assert [result.history.levels[i.pid] for i in ahead] == ["test"]
+    first = max((i for i in result.history.services() if i.begin_s < 6.0), key=lambda i: i.end_s)
+    second = min((i for i in result.history.services() if i.begin_s > 6.0), key=lambda i: i.begin_s)
+    assert ahead[0].end_s < first.end_s < second.begin_s
+    assert second.node == ahead[0].node != first.node
+    assert not [i for i in result.history.intervals if first.end_s < i.begin_s < second.begin_s]
+
+
+def test_what_was_tested_ahead_is_tested_again_when_the_owner_did_not_give_up() -> None:
+    faults = [{"at": 6.0, "do": "leave", "whom": ["owner:kv"]}, {"at": 6.6, "do": "crash", "whom": ["owner:kv"]}]
+    result = run(calm(faults=faults), real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    second = min((i for i in result.history.services() if i.begin_s > 6.6), key=lambda i: i.begin_s)
+    tests = [i for i in result.history.intervals if i.node == second.node and result.history.levels[i.pid] == "test"]
+    assert [i.epoch for i in tests] == ["", second.epoch]
+    assert result.counters["leash kills: agent's order"] == 1
+
+
 def test_a_leash_that_does_not_look_at_its_deadline_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     pause = {"at": 5.0, "do": "pause", "what": "agent", "whom": ["owner:kv"], "for": 6.0}
     whole = run(calm(faults=[pause]), real_s_max=REAL_S_MAX)
