@@ -107,8 +107,8 @@ def voters(settings: Config, found: Found) -> None:
         )
     elif len(chosen) == 2:
         found.warnings.append(
-            f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off both "
-            "are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes)"
+            f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off "
+            "both are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes)"
         )
 
 
