@@ -418,7 +418,7 @@ class Agent:
         chosen = self.voter.electorate
         return {
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
-            "answer": self._answer,
+            "settled": self.voter.is_settled(), "answer": self._answer,
         }
 
     def _write(self, name: str, text: str) -> None:

@@ -59,6 +59,10 @@ def _show(settings: Config, options: argparse.Namespace) -> int:
           f"{len(chosen) // 2 + 1} of {len(chosen)} are needed")
     if page["electorate"]["before"]:
         print(f"the voters are becoming {_list(chosen)}; until then {_list(page['electorate']['before'])} count too")
+    elif not page["electorate"]["settled"]:
+        print("not settled yet: what was known before is being copied" + (
+            ", and until they have met neither of two goes on alone" if len(chosen) == 2 else ""
+        ))
     return 0
 
 

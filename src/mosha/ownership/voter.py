@@ -256,6 +256,11 @@ class Voter:
             return None
         return self._others()[0]
 
+    def is_settled(self) -> bool:
+        """Whether nothing is left of the electorate before, and, if two vote with this one, they have met."""
+        is_met = self.partner() is None or self.marker.met == self._boot
+        return is_met and self.is_at_rest
+
     def meet(self) -> None:
         """An operation was counted on both of two voters."""
         if self.partner() is not None and self.is_at_rest and self._boot and self.marker.met != self._boot:

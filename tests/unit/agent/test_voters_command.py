@@ -25,7 +25,8 @@ class Agent:
         return {
             "node": 1, "era": "7-00000007", "quorum": True,
             "voters": [{"id": one, "state": "full", "era": "7-00000007"} for one in self.chosen],
-            "electorate": {"number": 0, "voters": list(self.chosen), "before": [9], "answer": answer},
+            "electorate": {"number": 0, "voters": list(self.chosen), "before": [9], "answer": answer,
+                           "settled": False},
         }
 
     def take(self, _: object) -> None:
