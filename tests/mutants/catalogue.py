@@ -178,6 +178,10 @@ MUTANTS: tuple[Mutant, ...] = (
                 "seen is not None and seen.state == marker.FULL",
             ),
             Change(
+                f"{OWNERSHIP}/link.py", "seen.electorate.counts(self.electorate)",
+                "seen.electorate.voters == self.electorate.voters",
+            ),
+            Change(
                 f"{OWNERSHIP}/disk_paxos.py",
                 "if any(era != self.era and count >= self.quorum for era, count in eras.items()):", "if False:",
             ),

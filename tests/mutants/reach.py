@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "sim-coverage"
 PACKAGE = "mosha.ownership"
 PERCENT = 95.0
-SEEDS, DIRECTED_SEEDS = 240, 2
+SEEDS, DIRECTED_SEEDS = 200, 1
 SECONDS_MAX = 600.0
 
 
