@@ -212,6 +212,27 @@ MUTANTS: tuple[Mutant, ...] = (
         "if len(wanted ^ mine) != 1:", "if wanted == mine:",
         plan=plans.LEAP,
     ),
+    # ---- two voters -----------------------------------------------------------------------------------------------
+    _one(
+        "unmet-shoots", "R23: who has not met the other in this boot shoots nobody", f"{OWNERSHIP}/voter.py",
+        "is_met = self.is_at_rest and self.marker.state == FULL and bool(self._boot) and self.marker.met == self._boot",
+        "is_met = self.marker.state == FULL", plan=plans.PAIR_UNMET,
+    ),
+    _one(
+        "alone-without-answer", "R23: only a confirmed shot lets one go on alone", "mosha/partner.py",
+        "if success and self._voter.go_alone():", "if self._voter.go_alone():", plan=plans.PAIR_CUT,
+    ),
+    Mutant(
+        "open-while-shooting", "R23: nothing counts on a voter whose shot is under way", (
+            Change(f"{OWNERSHIP}/voter.py", "self._mark(self.marker._replace(state=CLOSED))", "pass"),
+            Change(
+                f"{OWNERSHIP}/voter.py", "if self.marker.state != CLOSED or other is None or", "if other is None or"
+            ),
+        ),
+        plan=plans.PAIR_LATE,
+        equivalent="only identities known before the call are freed: who is back by then has another, whose lease "
+        "is waited for",
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",

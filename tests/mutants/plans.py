@@ -213,6 +213,25 @@ SHOTS_SLOW = plan([
     *every(14.0, crash(0, 6.0, [4]), cut(3.0, 1.6, [5])),
 ], MIDDLE, AWAY, stomith="/sbin/off %n", network=SHARP,
     power={"shot_min_s": 0.05, "shot_max_s": 0.1, "on_after_s": 1.0, "slow": 0.2})
+
+
+def _pair(faults: Faults, **more: Any) -> dict[str, Any]:
+    """Two nodes that both vote, with STOMITH."""
+    return plan(faults, MIDDLE, nodes=2, voters="1 2", stomith="/sbin/off %n", network=SHARP, **more)
+
+
+# One goes on alone, and is off when the other comes back; then both are there.
+PAIR_UNMET = _pair([crash(8.0, 14.0, [1]), crash(18.0, 30.0, [2])], power={"on_after_s": 40.0})
+# They are cut from each other for long, and nobody is off.
+PAIR_CUT = _pair([
+    {"at": 2.0, "do": "stomith", "how": "fails", "whom": [1, 2], "for": SAFETY_S},
+    *every(20.0, cut(2.0, 12.0, [1], [2])),
+])
+# The victim is on again, and owns the group anew, before the answer of the shot comes.
+PAIR_LATE = _pair([
+    {"at": 2.0, "do": "stomith", "how": "slow", "whom": [1, 2], "for": SAFETY_S},
+    *every(18.0, crash(0.0, 3.5, ["owner:g1"])),
+], power={"shot_min_s": 0.05, "shot_max_s": 0.1, "on_after_s": 0.5, "slow": 0.3})
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
 AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
 
