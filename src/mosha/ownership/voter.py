@@ -17,6 +17,8 @@ Rules (R16 to R19):
    that the file names. It is used once.
 7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
    another is in :mod:`mosha.ownership.electorate`.
+8. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
+   majority is left for the later one, so it gives way.
 """
 
 from __future__ import annotations
@@ -176,12 +178,29 @@ class Voter:
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one)]
         self.learn(now, max(known, key=_key, default=self.electorate))
+        self._yield(now, seen)
         if self.marker.state == RECOVERING:
             self._recover(now, seen)
         elif self.marker.state != NONE:
             self._check(now, seen)
         if self.marker.state == FULL and not self.is_at_rest:
             self._follow(now, seen)
+
+    def _yield(self, now: float, seen: Mapping[int, Seen]) -> None:
+        """Rule 8: take over an earlier era in which a majority of the others is."""
+        shown = [seen[voter].marker for voter in self._others() if voter in seen]
+        full = Counter(
+            one.electorate._replace(before=()) for one in shown
+            if one is not None and one.state == FULL and one.configuration == self._configuration
+        )
+        for chosen, count in full.items():
+            if chosen.era < self.electorate.era and count >= self.electorate.quorum:
+                votes = self._me in chosen.voters
+                if votes:
+                    self._forget(now, "most voters are in an earlier era", self._nonce())
+                self._mark(self.marker._replace(
+                    state=RECOVERING if votes else NONE, electorate=chosen, settled=False, met="", absent=(),
+                ))
 
     def _teaches(self, other: Marker) -> bool:
         """Whether to believe its electorate. What a voter that counts has to learn of other eras is for _check()."""

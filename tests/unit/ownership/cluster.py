@@ -75,7 +75,8 @@ class Node:
         cluster = self._cluster
         self.voter = Voter(
             self.number, cluster.voters, configuration(cluster.timing), cluster.timing, self.disk,
-            f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce, lambda: WALL_S + cluster.now,
+            f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce,
+            lambda: cluster.wall_s + cluster.now,
         )
         self.partner = Partner(self.voter, cluster.timing, cluster.delay_s, self.now)
         self.begin()
@@ -283,6 +284,7 @@ class Cluster:
         seed: int = 1, rates: Iterable[float] = (), wants: Iterable[str] = ("kv",), can_shoot: bool = False,
     ) -> None:
         self.now, self.timing, self.can_shoot, self.shot_s = 0.0, timing or Timing(), can_shoot, 0.1
+        self.wall_s = WALL_S                         # the wall clock when the true one is 0
         self.switch_s, self.delay_s = 0.05, 1.0      # the power is off so long after the call; Partner's
         self.random = random.Random(seed)
         self.voters = frozenset(range(1, (voters or nodes) + 1))

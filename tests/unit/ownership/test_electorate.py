@@ -17,10 +17,10 @@ TIMING = Timing()
 W = TIMING.recovery_s
 
 
-def started(nodes: int, voters: int, **options: Any) -> tuple[Cluster, Node]:
+def started(nodes: int, voters: int, ends_s: float = 10.0, **options: Any) -> tuple[Cluster, Node]:
     cluster = Cluster(nodes, voters, **options)
     cluster.boot()
-    owner, _ = cluster.until_runs(10)
+    owner, _ = cluster.until_runs(ends_s)
     cluster.until(lambda: settled(cluster, *range(1, voters + 1)), 10)
     cluster.until(lambda: all(node.ownership.quorate(node.now) for node in cluster.nodes.values()), 10)
     return cluster, owner
@@ -227,6 +227,22 @@ def test_an_era_that_is_founded_keeps_the_voters_that_were_elected() -> None:
     cluster.until(lambda: cluster.runs[-1].era != cluster.runs[0].era, 60)
     cluster.until(lambda: settled(cluster, 2, 3, 4), 60)
     assert marker.number_of(cluster.nodes[4].voter.era) == cluster.nodes[4].voter.electorate.era
+
+
+def test_an_era_that_is_earlier_because_a_clock_went_back_is_joined() -> None:
+    """All voters lose their disks, and the founder's wall clock is behind that of the last one."""
+    cluster, _ = started(5, 3, founded=False, ends_s=60)
+    first = cluster.nodes[4].voter.electorate.era
+    for number in (1, 2, 3):
+        cluster.nodes[number].crash()
+        cluster.nodes[number].disk.files.clear()
+    cluster.wall_s -= 10_000
+    for number in (1, 2, 3):
+        cluster.nodes[number].boot()
+    cluster.until(lambda: all(node.ownership.quorate(node.now) for node in cluster.nodes.values()), 60)
+    assert {node.voter.electorate.era for node in cluster.nodes.values()} == {cluster.nodes[1].voter.electorate.era}
+    assert cluster.nodes[1].voter.electorate.era < first
+    cluster.until_runs(30)
 
 
 # ---- any order of faults ------------------------------------------------------------------------------------------
