@@ -27,9 +27,9 @@ from mosha.config import Config
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.ownership import identity as identities
-from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
+from mosha.ownership.disk_paxos import Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
-from mosha.ownership.marker import FULL
+from mosha.ownership.marker import FULL, configuration
 from mosha.ownership.slot import file_of
 from mosha.ownership.voter import Voter
 from mosha.partner import Partner
@@ -130,8 +130,8 @@ class Agent:
         self._boot = self._world.boot_id()
         guess = self.config.voters_of(nodes)
         self.voter = Voter(
-            me, guess, configuration(self.timing), self.timing, self._world.var, self._boot, self._number(), now,
-            self._world.nonce, self._world.wall,
+            me, guess, configuration(self.timing, self.config.protocol), self.timing, self._world.var, self._boot,
+            self._number(), now, self._world.nonce, self._world.wall,
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         self._answer: list[str] = []                         # name and outcome of the last order about voters

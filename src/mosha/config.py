@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mosha.ownership.marker import PROTOCOL
 from mosha.stomith import shooting
 from mosha.stomith.devices import Level, is_node, parse_level
 from mosha.tables.errors import TableError, TableErrors
@@ -45,6 +46,7 @@ class Config:
     root: str = "/"                  # where varpath lies on this node
     rundir: str = "/run/mosha"       # locks of this boot; must be empty after a boot
     timing: Timing = field(default_factory=Timing)
+    protocol: int = PROTOCOL         # not a setting: what this version of mosha writes
 
     @property
     def var(self) -> Path:

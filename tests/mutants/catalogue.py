@@ -212,6 +212,40 @@ MUTANTS: tuple[Mutant, ...] = (
         "if len(wanted ^ mine) != 1:", "if wanted == mine:",
         plan=plans.LEAP,
     ),
+    _one(
+        "joint-unwaited", "electorates 2: W passes before the voters before are closed", f"{OWNERSHIP}/voter.py",
+        "elif now >= self._joint_since + self._wait_s():", "else:",
+        plan=plans.VOTES,
+    ),
+    _one(
+        "closed-by-few", "electorates 2: a majority is joint before W begins", f"{OWNERSHIP}/voter.py",
+        "self._joint_since = now if joint + votes >= chosen.quorum else None", "self._joint_since = now",
+        plan=plans.VOTES,
+    ),
+    _one(
+        "settled-uncopied", "electorates 3: a voter settles with copies of a majority", f"{OWNERSHIP}/voter.py",
+        "if chosen.quorum == 1 or (is_copied and self._closed(seen)):", "if True:",
+        plan=plans.VOTES,
+    ),
+    _one(
+        "next-unsettled", "electorates 3: the next but one waits until a majority is settled",
+        f"{OWNERSHIP}/disk_paxos.py",
+        "        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):\n",
+        "        if False:\n",
+        plan=plans.VOTES,
+    ),
+    # ---- files ----------------------------------------------------------------------------------------------------
+    _one(
+        "held-unchecked", "R2: a held file that has no name any more is not read", "mosha/platform/files.py",
+        "if is_fresh or self._system.is_linked(handle):", "if True:",
+        plan=plans.EMPTIED,
+    ),
+    _one(
+        "written-unlinked", "R2: what was written into a file without a name does not count",
+        "mosha/platform/files.py",
+        "        if self._has_written:\n", "        if False:\n",
+        plan=plans.EMPTIED,
+    ),
     # ---- two voters -----------------------------------------------------------------------------------------------
     _one(
         "unmet-shoots", "R23: who has not met the other in this boot shoots nobody", f"{OWNERSHIP}/voter.py",
@@ -245,6 +279,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
         "forgot = counts and self._forgot()", "forgot = False",
         plan=plans.HOLES,
+    ),
+    _one(
+        "closed-alive", "link 6: only journals of the dead are closed", f"{OWNERSHIP}/link.py",
+        "closing = frozenset(name for name in self._known if journal.writer_of(name, self.era) in self._dead)",
+        "closing = frozenset(self._known)",
+        plan=plans.FLIPS,
+    ),
+    _one(
+        "closed-at-answer", "link 6: the writer was known to be dead when the exchange was issued",
+        f"{OWNERSHIP}/link.py",
+        "if name in request.closing and", "if journal.writer_of(name, self.era) in self._dead and",
+        plan=plans.FLIPS,
     ),
     Mutant(
         "read-cut-short", "link 5: a journal may be longer than one read (reads are made shorter)",

@@ -170,6 +170,12 @@ def _elect(first_s: float, last_s: float, voters: list[int]) -> Faults:
     ]
 
 
+# One voter after the other loses its directory while it runs: whoever holds its files open sees no reboot.
+EMPTIED = plan(every(
+    12.0, {"at": 0, "do": "kill", "what": "agent", "whom": [1], "wipe": True},
+    {"at": 3.0, "do": "kill", "what": "agent", "whom": [2], "wipe": True}, kill_agent(6.0, 5), cut(6.0, 3.0, [4], [3]),
+    {"at": 9.0, "do": "leave", "whom": ["owner:g1"]},
+), groups=AWAY, network=SHARP)
 # Twice the voters change while 3 hears nothing of it; then the two that were added go again.
 VOTES = plan(every(
     52.0, cut(0, 18.0, [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]), kill_agent(12.0, "owner:g1"),

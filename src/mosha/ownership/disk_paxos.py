@@ -14,7 +14,6 @@ all, with the reasons):
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple
@@ -33,7 +32,6 @@ from mosha.ownership.records import Records
 from mosha.ownership.voter import Seen, Voter
 from mosha.timing import Timing
 
-PROTOCOL = 1
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
 ALL_BEATS = 16                   # how often everything is read that no slot spoke of
 NEVER = float("inf")
@@ -52,12 +50,6 @@ class Call(NamedTuple):
     done: Take
 
 
-def configuration(timing: Timing) -> str:
-    """What two agents must agree on, besides the voters, to count each other's operations (R2, R20)."""
-    text = f"{PROTOCOL} {timing!r}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class DiskPaxos:
     """See the head of the module. ``uniform(low, high)`` is a random number; ``voter`` is this node's own."""
 
@@ -66,7 +58,7 @@ class DiskPaxos:
     ) -> None:
         self.identity, self.node, self.timing = identity, identities.node_of(identity), timing
         self.electorate = voter.electorate._replace(before=())
-        self.configuration = configuration(timing)
+        self.configuration = voter.configuration
         self.era = ""
         self.records = Records()
         self.revision = 0                            # of this node's own record

@@ -9,6 +9,7 @@ was whole.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
@@ -16,7 +17,10 @@ from typing import NamedTuple
 
 from mosha.ownership import electorate as electorates
 from mosha.ownership.electorate import Electorate
+from mosha.timing import Timing
 
+PROTOCOL = 1
+"""What is written into files and what it means: agents of two numbers do not count each other's operations."""
 NAME = "voter"
 BYTES_MAX = 4096
 FULL, RECOVERING, REJOINING = "full", "recovering", "rejoining"
@@ -42,6 +46,11 @@ class Marker(NamedTuple):
     settled: bool = True
     met: str = ""
     absent: tuple[int, ...] = ()
+
+
+def configuration(timing: Timing, protocol: int = PROTOCOL) -> str:
+    """What two agents must agree on, besides the voters, to count each other's operations (R2, R20)."""
+    return hashlib.sha256(f"{protocol} {timing!r}".encode()).hexdigest()[:16]
 
 
 def encode(marker: Marker) -> bytes:

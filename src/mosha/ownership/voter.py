@@ -75,7 +75,7 @@ class Voter:
         self, me: int, guess: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
         number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float],
     ) -> None:
-        self._me, self._configuration, self._timing = me, configuration, timing
+        self._me, self.configuration, self._timing = me, configuration, timing
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
@@ -99,13 +99,13 @@ class Voter:
         lease_s = self._timing.lease_s
         if found is None and marker.is_era(founded):
             new = Marker(
-                FULL, founded, self._nonce(), self._configuration, self._boot, (), lease_s,
+                FULL, founded, self._nonce(), self.configuration, self._boot, (), lease_s,
                 guess._replace(era=marker.number_of(founded)),
             )
             found = self._mark(new if self._me in guess.voters else new._replace(state=NONE))
         elif found is None:
             found = self._mark(self._anew(guess))
-        elif found.configuration != self._configuration or (found.electorate.era == 0 and found.electorate != guess):
+        elif found.configuration != self.configuration or (found.electorate.era == 0 and found.electorate != guess):
             known = found.electorate if found.electorate.era else guess
             longest_s = max(lease_s, found.lease_s)
             found = self._mark(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
@@ -123,7 +123,7 @@ class Voter:
             wait_s = self._timing.recovery_s
             self._log.append(f"no marker of this configuration: this voter counts again in {wait_s:.1f} s or more")
         return Marker(
-            state, "", self._nonce(), self._configuration, self._boot, (), self._timing.lease_s, chosen
+            state, "", self._nonce(), self.configuration, self._boot, (), self._timing.lease_s, chosen
         )
 
     # ---- what it wants to know --------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class Voter:
         shown = [seen[voter].marker for voter in self._others() if voter in seen]
         full = Counter(
             one.electorate._replace(before=()) for one in shown
-            if one is not None and one.state == FULL and one.configuration == self._configuration
+            if one is not None and one.state == FULL and one.configuration == self.configuration
         )
         for chosen, count in full.items():
             if chosen.era < self.electorate.era and count >= self.electorate.quorum:
@@ -331,7 +331,7 @@ class Voter:
     def _check(self, now: float, seen: Mapping[int, Seen]) -> None:
         mine = marker.number_of(self.era)
         others = [one.marker for one in seen.values() if one.marker is not None and one.marker.state == FULL]
-        if any(marker.number_of(other.era) > mine for other in others if other.configuration == self._configuration):
+        if any(marker.number_of(other.era) > mine for other in others if other.configuration == self.configuration):
             self._forget(now, "another era was founded without this voter", self.marker.life)
         elif self.marker.state == REJOINING:
             if not all(self._peeked.values()):
@@ -366,7 +366,7 @@ class Voter:
 
     def _agrees(self, other: Marker) -> bool:
         """Not one that may be full at any moment, nor one that may still serve others."""
-        is_mine = other.configuration == self._configuration and other.electorate.is_same(self.electorate)
+        is_mine = other.configuration == self.configuration and other.electorate.is_same(self.electorate)
         return is_mine and other.state in (FULL, RECOVERING)
 
     def _copies_needed(self) -> int:

@@ -1,4 +1,4 @@
-"""Carries plans (:mod:`mosha.platform.plans`) out with system calls, on directories of many nodes, in a worker.
+"""Carries plans (:mod:`mosha.platform.plans`) out on directories of many nodes, in a worker.
 
 Files are kept open: over MFS a path costs a request for each of its parts, a descriptor costs one. A held descriptor of
 a file that was removed or replaced reads on as before, so a read is good only if the file then has a link still;
@@ -11,87 +11,149 @@ from __future__ import annotations
 import errno
 import os
 from collections import OrderedDict
-from typing import Any, Callable
+from typing import Any, Callable, Protocol
 
-from mosha.platform.plans import Plan
+from mosha.platform.plans import Plan, Step
 
 HELD_MAX = 256
 
 
-class Files:
-    """``directory(node)`` is the path of that node's directory."""
+class System(Protocol):
+    """The system calls that steps are made of; a handle is whatever ``open`` returns. All raise OSError."""
+
+    def open(self, node: int, name: str, create: bool) -> Any:
+        """A handle of a file in the node's directory, for reading and writing."""
+
+    def close(self, handle: Any) -> None:
+        """The handle is not used again."""
+
+    def pread(self, handle: Any, length: int, offset: int) -> bytes:
+        """As pread(2)."""
+
+    def pwrite(self, handle: Any, content: bytes, offset: int) -> int:
+        """As pwrite(2)."""
+
+    def sync(self, handle: Any) -> None:
+        """As fsync(2)."""
+
+    def is_linked(self, handle: Any) -> bool:
+        """Whether its file has a name still."""
+
+    def list(self, node: int) -> list[str]:
+        """The names in the node's directory."""
+
+
+class Posix:
+    """The calls of this machine; ``directory(node)`` is the path of that node's directory."""
 
     def __init__(self, directory: Callable[[int], str]) -> None:
         self._directory = directory
-        self._held: OrderedDict[tuple[int, str], int] = OrderedDict()
+
+    def open(self, node: int, name: str, create: bool) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        return os.open(f"{self._directory(node)}/{name}", flags, 0o644)
+
+    def close(self, handle: int) -> None:
+        os.close(handle)
+
+    def pread(self, handle: int, length: int, offset: int) -> bytes:
+        return os.pread(handle, length, offset)
+
+    def pwrite(self, handle: int, content: bytes, offset: int) -> int:
+        return os.pwrite(handle, content, offset)
+
+    def sync(self, handle: int) -> None:
+        os.fsync(handle)
+
+    def is_linked(self, handle: int) -> bool:
+        return os.fstat(handle).st_nlink > 0
+
+    def list(self, node: int) -> list[str]:
+        return os.listdir(self._directory(node))
+
+
+class Files:
+    """What one worker holds open. One plan after the other: :meth:`carry_out`, or :meth:`begin`, its steps by
+    :meth:`step`, and :meth:`drop_all` if it ends with an error."""
+
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._held: OrderedDict[tuple[int, str], Any] = OrderedDict()
         self._has_written = False                    # the plan that is carried out
 
     def carry_out(self, node: int, plan: Plan) -> Any:
         """The plan's result; raises the OSError that it does not bear. Then nothing of that node is held any more."""
         result: Any = None
         error: OSError | None = None
-        self._has_written = False
+        self.begin()
         try:
             while True:
                 step = plan.throw(error) if error is not None else plan.send(result)
                 result = error = None
                 try:
-                    result = self._step(node, *step)
+                    result = self.step(node, step)
                 except OSError as raised:
                     error = raised
         except StopIteration as end:
             return end.value
         except OSError:
-            self._drop_all(node)
+            self.drop_all(node)
             raise
 
-    def _step(self, node: int, kind: str, name: str = "", *arguments: Any) -> Any:
-        if kind == "list":
-            return sorted(os.listdir(self._directory(node)))
+    def begin(self) -> None:
+        """The steps of another plan follow."""
+        self._has_written = False
+
+    def step(self, node: int, step: Step) -> Any:
+        """The result of one step; raises OSError, which the plan is to be told."""
+        kind = step[0]
         if kind == "pread":
-            return self._read(node, name, *arguments)
-        fd = self._open(node, name, os.O_RDWR | os.O_CREAT)
+            return self._read(node, *step[1:])
+        if kind == "list":
+            return sorted(self._system.list(node))
+        handle = self._open(node, step[1], True)
         if kind == "sync":
-            os.fsync(fd)
+            self._system.sync(handle)
             return None
-        offset, content = arguments
+        offset, content = step[2:]
         self._has_written = True
-        if os.pwrite(fd, content, offset) != len(content):
-            raise OSError(errno.EIO, f"short write of {name}")
+        if self._system.pwrite(handle, content, offset) != len(content):
+            raise OSError(errno.EIO, f"short write of {step[1]}")
         return None
+
+    def drop_all(self, node: int) -> None:
+        """Hold nothing of that node any more."""
+        for key in [key for key in self._held if key[0] == node]:
+            self._drop(*key)
 
     def _read(self, node: int, name: str, offset: int, length: int) -> bytes:
         is_fresh = (node, name) not in self._held
         try:
-            fd = self._open(node, name, os.O_RDWR)
-            content = os.pread(fd, length, offset)
-            if is_fresh or os.fstat(fd).st_nlink > 0:
+            handle = self._open(node, name, False)
+            content = self._system.pread(handle, length, offset)
+            if is_fresh or self._system.is_linked(handle):
                 return content
         except OSError as error:
             if is_fresh or error.errno != errno.ESTALE:
                 raise
-        self._drop_all(node)
+        self.drop_all(node)
         if self._has_written:
             raise OSError(errno.ESTALE, f"{name} was replaced")
-        return os.pread(self._open(node, name, os.O_RDWR), length, offset)
+        return self._system.pread(self._open(node, name, False), length, offset)
 
-    def _open(self, node: int, name: str, flags: int) -> int:
+    def _open(self, node: int, name: str, create: bool) -> Any:
         key = node, name
-        fd = self._held.get(key)
-        if fd is None:
-            fd = self._held[key] = os.open(f"{self._directory(node)}/{name}", flags | os.O_CLOEXEC, 0o644)
+        handle = self._held.get(key)
+        if handle is None:
+            handle = self._held[key] = self._system.open(node, name, create)
             if len(self._held) > HELD_MAX:
                 self._drop(*next(iter(self._held)))
         else:
             self._held.move_to_end(key)
-        return fd
-
-    def _drop_all(self, node: int) -> None:
-        for key in [key for key in self._held if key[0] == node]:
-            self._drop(*key)
+        return handle
 
     def _drop(self, node: int, name: str) -> None:
         try:
-            os.close(self._held.pop((node, name)))
+            self._system.close(self._held.pop((node, name)))
         except OSError:
             pass

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from mosha.config import Config
 from mosha.platform import plans
-from mosha.platform.files import Files
+from mosha.platform.files import Files, Posix
 from mosha.stomith import history, shooting
 
 STATUS_UP = 2               # the bit of nodes/N/status that says up; others may be set beside it
@@ -31,7 +31,7 @@ class OpenMosix:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._files = Files(config.directory)
+        self._files = Files(Posix(config.directory))
         self._statuses: dict[int, int] = {}
 
     def tasks(self) -> dict[str, Callable[..., Any]]:

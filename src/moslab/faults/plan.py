@@ -20,7 +20,8 @@ vote     ``mosha voters add`` or ``remove`` on the first of whom                
 order    ``mosha voters``: an operator's word                                   order: as in the file of that name
 freeze   the whole machine stands still
 pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
-kill     SIGKILL                                                                what: agent, leash, group
+kill     SIGKILL                                                                what: agent, leash, group; wipe: and
+                                                                                somebody empties its directory
 leave    SIGTERM to the agent
 cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
                                                                                 flap: seconds, cut on and off
@@ -30,7 +31,8 @@ stomith  its shots end so                                                       
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all
-config   the agent runs with another configuration                              conf: lines of mosha.conf
+config   the agent runs with another configuration, or is of another version    conf: lines of mosha.conf; protocol:
+                                                                                its number
 ======== ===================================================================== ==============================
 """
 
@@ -50,7 +52,7 @@ KINDS: dict[str, frozenset[str]] = {
     "vote": frozenset({"node"}),
     "freeze": frozenset(),
     "pause": frozenset({"what"}),
-    "kill": frozenset({"what"}),
+    "kill": frozenset({"what", "wipe"}),
     "leave": frozenset(),
     "cut": frozenset({"to", "both", "flap"}),
     "weather": frozenset({"slow", "error", "hang", "loss", "torn"}),
@@ -59,7 +61,7 @@ KINDS: dict[str, frozenset[str]] = {
     "jump": frozenset({"by"}),
     "slew": frozenset({"by"}),
     "edit": frozenset({"table", "bad"}),
-    "config": frozenset({"conf"}),
+    "config": frozenset({"conf", "protocol"}),
 }
 COMMON = frozenset({"at", "do", "whom", "for"})
 Fault = dict[str, Any]

@@ -27,7 +27,9 @@ EXPECTED: tuple[str, ...] = (
     "late completion", "step fails", "step fails and took effect", "step hangs", "torn write", "probe lost",
     "node rebooted between two steps", "task ran over its limit", "no fork", "process left behind", "signal ignored",
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
-    "disk restored", "leash does not obey and is killed", "second guardian is spared", "group was tested ahead", *NAMES,
+    "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
+    "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
+    "second guardian is spared", "group was tested ahead", *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""
 

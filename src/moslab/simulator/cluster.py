@@ -151,8 +151,11 @@ class Cluster:
         return sum(1 for other in self.numbers if self.edit_of(other, table) == number)
 
     def tables_settled(self, nodes: list[int]) -> bool:
-        """Whether these nodes all have the same."""
-        return all(len({self.edit_of(node, table) for node in nodes}) == 1 for table in TABLES)
+        """Whether these nodes all have them, and the same."""
+        disks = [self.nodes[node].disk.files for node in nodes]
+        return all(table in disk for disk in disks for table in TABLES) and all(
+            len({self.edit_of(node, table) for node in nodes}) == 1 for table in TABLES
+        )
 
 
 def conf_text(conf: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ Rules:
 2. A crash leaves of each name that was changed since the last sync the old content, the new one, or, if it was changed
    in place, the beginning of the new one before the end of the old. What was synced is never lost.
 3. A write in place may be half done for a moment: whoever reads meanwhile meets it torn.
+4. A name whose file was replaced or removed has another generation; the old content is kept for those who hold it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Callable
 from moslab.simulator.kernel import Stream
 
 BLOCK_BYTES = 512
+REPLACED_MAX = 256
 
 
 def error(number: int) -> OSError:
@@ -24,13 +26,20 @@ def error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
+def _over(content: bytes, offset: int, data: bytes) -> bytes:
+    """The data over what was there; a gap is filled with zeros."""
+    return content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
+
+
 class Disk:
     """``watch(name)`` is called when one of the ``watched`` names has a new content."""
 
-    __slots__ = ("_in_place", "_unfinished", "_unsynced", "files", "watch", "watched")
+    __slots__ = ("_in_place", "_unfinished", "_unsynced", "files", "generations", "replaced", "watch", "watched")
 
     def __init__(self, watched: frozenset[str], watch: Callable[[str], None]) -> None:
         self.files: dict[str, bytes] = {}
+        self.generations: dict[str, int] = {}                # of names that have had another file: rule 4
+        self.replaced: dict[tuple[str, int], bytes] = {}
         self.watched, self.watch = watched, watch
         self._unsynced: dict[str, bytes | None] = {}         # name -> what the disk has of it
         self._in_place: set[str] = set()
@@ -48,29 +57,27 @@ class Disk:
         old = self._settled(name)
         self._note(name)
         self._in_place.add(name)
-        if old is None:
-            new = bytes(offset) + data
-        elif offset == 0 and len(data) >= len(old):
-            new = data
-        else:
-            new = old[:offset].ljust(offset, b"\0") + data + old[offset + len(data) :]
-        self._put(name, new)
+        self._put(name, data if offset == 0 and len(data) >= len(old or b"") else _over(old or b"", offset, data))
+
+    def write_replaced(self, name: str, generation: int, offset: int, data: bytes) -> None:
+        """Into what an earlier file of that name has become."""
+        key = name, generation
+        self.replaced[key] = _over(self.replaced.get(key, b""), offset, data)
 
     def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
         """Like :meth:`write`, but only the first bytes are seen before :meth:`finish` or the next change."""
         before = self._settled(name) or b""
         self.write(name, offset, data)
         self._unfinished[name] = self.files[name]
-        part = before[:offset].ljust(offset, b"\0") + data[:bytes_done] + before[offset + bytes_done :]
-        self.files[name] = part
+        self.files[name] = _over(before, offset, data[:bytes_done])
 
     def finish(self, name: str) -> None:
         """The rest of a torn write is done, if nothing came in between."""
         self._settled(name)
 
     def replace(self, name: str, data: bytes, durable: bool) -> None:
-        """Whole or not at all."""
-        self._settled(name)
+        """Whole or not at all: another file gets the name."""
+        self._part(name)
         if durable:
             self._unsynced.pop(name, None)
         else:
@@ -88,7 +95,7 @@ class Disk:
 
     def remove(self, name: str) -> None:
         """No error if there is no such file."""
-        if self._settled(name) is not None:
+        if self._part(name) is not None:
             self._note(name)
             del self.files[name]
 
@@ -127,10 +134,23 @@ class Disk:
 
     def wipe(self) -> None:
         """All of it is lost."""
+        for name in list(self.files):
+            self._part(name)
         self.files.clear()
         self._unsynced.clear()
         self._in_place.clear()
         self._unfinished.clear()
+
+    def _part(self, name: str) -> bytes | None:
+        """The name from its file, whose whole content this is: rule 4."""
+        content = self._settled(name)
+        if content is not None:
+            generation = self.generations.get(name, 0)
+            self.generations[name] = generation + 1
+            self.replaced[name, generation] = content
+            if len(self.replaced) > REPLACED_MAX:
+                del self.replaced[next(iter(self.replaced))]
+        return content
 
     def _settled(self, name: str) -> bytes | None:
         """The whole content: a torn write is finished first."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from mosha.ownership.marker import PROTOCOL
 from mosha.timing import Timing
 from moslab.faults.plan import POWER, Fault, FaultPlan
 from moslab.simulator.kernel import Stream
@@ -218,6 +219,8 @@ def _pause(scene: _Scene) -> Fault:
 
 
 def _kill(scene: _Scene) -> Fault:
+    if scene.draw.chance(0.15) and scene.may_forget():
+        return {"do": "kill", "what": "agent", "whom": [scene.forgetful()], "wipe": True}
     return {"do": "kill", "what": scene.draw.pick(["agent", "agent", "leash", "group"]), "whom": [scene.victim()]}
 
 
@@ -300,10 +303,21 @@ def _config(scene: _Scene) -> Fault:
     }
 
 
+def _upgrade(scene: _Scene) -> list[Fault]:
+    """Node after node gets another version; now and then not all of them do, or the first goes back early."""
+    draw, step_s = scene.draw, round(scene.draw.uniform(0.5, 3.0) * scene.lease_s, 2)
+    numbers = draw.some(scene.numbers, draw.integer(1, len(scene.numbers)))
+    lasts_s = round(draw.uniform(1.0, len(numbers) + 4.0) * step_s, 2)
+    return [
+        {"do": "config", "protocol": PROTOCOL + 1, "whom": [number], "for": lasts_s, "at": round(turn * step_s, 2)}
+        for turn, number in enumerate(numbers)
+    ]
+
+
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
-    (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.7, _restore),
-    (0.3, _order), (0.3, _disaster), (1.5, _vote),
+    (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
+    (0.7, _restore), (0.3, _order), (0.3, _disaster), (1.5, _vote),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Callable
 
@@ -131,6 +132,9 @@ class Injector:
             if fault["what"] == "agent":
                 if node.world is not None:
                     node.world.end(-9)
+                if fault.get("wipe"):
+                    self._cluster.count("disk lost under a running node")
+                    node.disk.wipe()
             elif fault["what"] == "leash":
                 for guardian in list(node.guardians):
                     guardian.kill()
@@ -221,7 +225,10 @@ class Injector:
     def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
         base = self._cluster.base
         for node in nodes:
-            node.config = config({**self._cluster.plan.conf, **fault["conf"]})
+            changed = config({**self._cluster.plan.conf, **fault.get("conf", {})})
+            node.config = replace(changed, protocol=fault.get("protocol", changed.protocol))
+            if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:
+                self._cluster.count("two versions of the protocol")
             self._leave(node)
 
         def undo() -> None:

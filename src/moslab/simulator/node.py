@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 WALL_S = 1_800_000_000.0
 THAW_MAX_S = 0.004
+TEAR_MAX_S = 0.02
 BOOT_MIN_S, BOOT_MAX_S = 0.1, 0.5
 RESPAWN_MAX_S = 0.3
 TABLES = frozenset({"cltab", "hactl"})
@@ -181,6 +182,13 @@ class Node:
         """A step of a plan writes into a file of this node."""
         self.history.wrote(self.kernel.now, name, data)
         self.disk.write(name, offset, data)
+
+    def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
+        """Only so many bytes of a write are seen for a moment."""
+        self.count("torn write")
+        self.history.wrote(self.kernel.now, name, data)
+        self.disk.tear(name, offset, data, bytes_done)
+        self.kernel.at(self.kernel.now + self.disk_draw.uniform(0.0, TEAR_MAX_S), self.disk.finish, name)
 
     # ---- processes --------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ def run(
     verdict, problems = judge(cluster.result)
     return Result(
         plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - core_began,
-        cluster.kernel.calls, cluster.tasks.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
+        cluster.kernel.calls, cluster.tasks.handles.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
     )
 
 
@@ -154,9 +154,8 @@ def _wanted(cluster: Cluster, heal: list[int]) -> list[str]:
     """The groups that must run, as the tables on the healed nodes have it."""
     for number in heal:
         try:
-            text = cluster.nodes[number].disk.files.get("hactl", b"").decode()
-            levels = hactl.parse(text)
-        except TableErrors:
+            levels = hactl.parse(cluster.nodes[number].disk.files["hactl"].decode())
+        except (KeyError, TableErrors):              # it has lost its disk, or somebody broke the table
             continue
         return [group for group, level in levels.items() if level != hactl.STOP]
     return []

@@ -9,6 +9,7 @@ Rules:
 3. What comes to a frozen node waits for the thaw. What comes to a node without power is refused, or hangs.
 4. A probe is the kernel's own and needs no worker of the other node: three tries of 20 ms, then the node is down.
 5. A step that belongs to a worker which was given up, or whose agent died, takes effect alone: nothing follows.
+6. What a worker holds open is the agent's own code, over :mod:`moslab.simulator.handles`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mosha.platform.plans import TASKS, Plan
 from mosha.platform.workers import lane as lane_of
 from mosha.platform.world import Answer
 from moslab.simulator.disk import error
+from moslab.simulator.handles import Handles
 
 if TYPE_CHECKING:
     from moslab.simulator.cluster import Cluster
@@ -31,12 +33,9 @@ if TYPE_CHECKING:
 LOCAL_S = 0.0003
 PROBE_TRY_S, PROBE_TRIES = 0.02, 3       # of openMosix: an answer counts only within the try
 LATE_MAX_S = 8.0
-TEAR_MAX_S = 0.02
 QUEUE_MAX = 256
 REFUSALS = (errno.EHOSTUNREACH, errno.EIO, errno.ENETUNREACH, errno.ECONNREFUSED)
 ERRORS = (errno.EIO, errno.EAGAIN, errno.ENETUNREACH, errno.ESTALE)
-WRITES = frozenset({"pwrite"})
-
 
 
 class Job:
@@ -66,7 +65,7 @@ class Tasks:
         self._draw = cluster.stream("tasks")
         self._careful = cluster.plan.network["careful"]
         self._count = cluster.count
-        self.read_bytes = 0                          # by all plans, also of those that read from their own node
+        self.handles = Handles(cluster)
 
     def submit(
         self, world: SimWorld, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer
@@ -98,8 +97,10 @@ class Tasks:
         job.careful = (
             not (node.weather.fine() and target.weather.fine()) or self._draw.random() < self._careful
         )
-        if job.careful and not self._next_step(job, None, None):
-            return
+        if job.careful:
+            job.world.files[job.lane].begin()
+            if not self._next_step(job, None, None):
+                return
         self._send(job)
 
     def _send(self, job: Job) -> None:
@@ -136,23 +137,13 @@ class Tasks:
 
     def _do_all(self, job: Job) -> None:
         """The fast way of rule 2."""
-        plan, target = job.plan, job.target
-        assert plan is not None
-        result: Any = None
-        failed: OSError | None = None
+        assert job.plan is not None
         try:
-            step = next(plan)
-            while True:
-                try:
-                    result = self._apply(target, step)
-                    failed = None
-                except OSError as problem:
-                    failed = problem
-                step = plan.throw(failed) if failed is not None else plan.send(result)
-        except StopIteration as stop:
-            self._reply(job, self._finish, (job, stop.value, None))
+            result = job.world.files[job.lane].carry_out(job.target.number, job.plan)
         except OSError as problem:
             self._reply(job, self._finish, (job, None, problem))
+        else:
+            self._reply(job, self._finish, (job, result, None))
 
     def _do_step(self, job: Job) -> None:
         target, draw = job.target, self._draw
@@ -162,32 +153,29 @@ class Tasks:
         if draw.chance(max(theirs.hang, ours.hang)):
             self._hang(job)
             return
-        failed = None
         if target.boot != job.boot:
             self._count("node rebooted between two steps")
             job.boot = target.boot
-            failed = error(errno.ESTALE)
-        elif draw.chance(max(theirs.error, ours.error)):
+        if draw.chance(max(theirs.error, ours.error)):
             self._count("step fails")
-            failed = error(draw.pick(ERRORS))
             if draw.chance(0.5):
                 self._count("step fails and took effect")
-                self._apply_quietly(target, step)
-        if failed is not None:
-            self._reply(job, self._go_on, (job, None, failed))
+                self._apply_alone(target, step)
+            self._reply(job, self._go_on, (job, None, error(draw.pick(ERRORS))))
             return
         if step[0] == "pwrite" and draw.chance(max(theirs.torn, ours.torn)):
-            self._tear(target, step)
-            self._reply(job, self._go_on, (job, None, None))
-            return
+            self.handles.torn = draw.integer(0, len(step[3]))
         self._answer_step(job)
+        self.handles.torn = None
 
     def _answer_step(self, job: Job) -> None:
         assert job.step is not None
         try:
-            self._reply(job, self._go_on, (job, self._apply(job.target, job.step), None))
+            result = job.world.files[job.lane].step(job.target.number, job.step)
         except OSError as problem:
             self._reply(job, self._go_on, (job, None, problem))
+        else:
+            self._reply(job, self._go_on, (job, result, None))
 
     def _hang(self, job: Job) -> None:
         """The step comes late, or never; its worker waits for it until the limit."""
@@ -212,37 +200,18 @@ class Tasks:
             except (StopIteration, OSError):
                 return
         step, job.step = job.step, None
-        if step is not None and step[0] in WRITES and job.target.up and self._draw.random() < 0.7:
+        if step is not None and step[0] == "pwrite" and job.target.up and self._draw.random() < 0.7:
             self._count("late completion")
-            self._apply_quietly(job.target, step)
+            self._apply_alone(job.target, step)
         self._watch(job)
 
-    def _tear(self, target: Node, step: tuple[Any, ...]) -> None:
-        _, name, offset, data = step
-        self._count("torn write")
-        target.disk.tear(name, offset, data, self._draw.integer(0, len(data)))
-        self._kernel.at(self._kernel.now + self._draw.uniform(0.0, TEAR_MAX_S), target.disk.finish, name)
-
-    def _apply_quietly(self, target: Node, step: tuple[Any, ...]) -> None:
-        try:
-            self._apply(target, step)
-        except OSError:
-            pass
-
-    def _apply(self, target: Node, step: tuple[Any, ...]) -> Any:
-        """One step takes effect."""
-        kind, disk = step[0], target.disk
-        if kind == "pread":
-            data = disk.read(step[1])[step[2] : step[2] + step[3]]
-            self.read_bytes += len(data)
-            return data
-        if kind == "pwrite":
-            return target.wrote(step[1], step[2], step[3])
-        if kind == "sync":
-            return disk.sync()
-        if kind == "list":
-            return disk.names()
-        raise AssertionError(f"no such step: {step!r}")
+    @staticmethod
+    def _apply_alone(target: Node, step: tuple[Any, ...]) -> None:
+        """What is written without an answer."""
+        if step[0] == "pwrite":
+            target.wrote(*step[1:])
+        elif step[0] == "sync":
+            target.disk.sync()
 
     # ---- the way back -----------------------------------------------------------------------------------------
 
@@ -296,6 +265,7 @@ class Tasks:
     def _time_out(self, job: Job) -> None:
         if not job.done and job.world.alive:
             self._count("task ran over its limit")
+            job.world.new_worker(job.lane)
             self._finish((job, None, error(errno.ETIMEDOUT)))
 
     def _finish(self, end: tuple[Job, Any, OSError | None]) -> None:
@@ -307,6 +277,8 @@ class Tasks:
             world.node.waiting.append((self._finish, end))
             return
         job.done = True
+        if failed is not None:
+            world.files[job.lane].drop_all(job.target.number)
         queue: deque[Job] = world.lanes[job.lane]
         assert queue[0] is job, "a task was answered out of turn"
         queue.popleft()

@@ -16,7 +16,8 @@ from typing import Any, Callable, NamedTuple
 
 from mosha.fencing import Fencing, Shot
 from mosha.ownership import identity as identities
-from mosha.ownership.disk_paxos import Call, DiskPaxos, configuration
+from mosha.ownership.disk_paxos import Call, DiskPaxos
+from mosha.ownership.marker import configuration
 from mosha.ownership.voter import FOUNDED, Voter
 from mosha.partner import Partner
 from mosha.platform import plans

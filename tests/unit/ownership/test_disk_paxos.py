@@ -7,7 +7,6 @@ import random
 import pytest
 
 from mosha.ownership import electorate, journal, marker
-from mosha.ownership.disk_paxos import configuration
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Released
 from mosha.ownership.slot import file_name
 from mosha.timing import Timing
@@ -437,7 +436,7 @@ def test_an_agent_whose_voters_are_in_another_era_is_void() -> None:
     cluster = Cluster(4, 3)
     outsider = cluster.nodes[4]
     voters = electorate.first(cluster.voters, 1)
-    shown = marker.Marker(marker.FULL, ERA, "life", configuration(TIMING), "boot", electorate=voters)
+    shown = marker.Marker(marker.FULL, ERA, "life", marker.configuration(TIMING), "boot", electorate=voters)
     for voter in cluster.voters:                     # machines without agents
         cluster.nodes[voter].is_up = True
         cluster.nodes[voter].disk.files[marker.NAME] = marker.encode(shown)

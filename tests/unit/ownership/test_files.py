@@ -12,7 +12,7 @@ import pytest
 
 from mosha.ownership import marker
 from mosha.platform import files, plans
-from mosha.platform.files import Files
+from mosha.platform.files import Files, Posix
 
 ERA = "1-00000001"
 NODE = 3
@@ -22,7 +22,7 @@ class Scene:
     def __init__(self, base: Path) -> None:
         self.directory = base / str(NODE)
         self.directory.mkdir()
-        self.files = Files(lambda node: str(base / str(node)))
+        self.files = Files(Posix(lambda node: str(base / str(node))))
 
     def exchange(self, append: list[Any] | None = None, slots: list[Any] | None = None) -> Any:
         return self.files.carry_out(NODE, plans.exchange(append, slots, ["s"], None, ERA, []))
@@ -48,7 +48,7 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     scene = Scene(tmp_path)
     yield scene
-    scene.files._drop_all(NODE)
+    scene.files.drop_all(NODE)
     assert not scene.held()
 
 
