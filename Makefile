@@ -69,7 +69,7 @@ coverage: .venv/.dev ## all tests, counting subprocesses and the code in contain
 bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/up.json
 	@$(BIN)/moslab bench-up
 
-bench-failover: .venv/.dev ## cold start, failover, planned move; N = 3, 5, 8: out/bench/failover.json (about 25 minutes)
+bench-failover: .venv/.dev ## first boot, cold start, failover, planned move; N = 3, 5, 8: out/bench/failover.json (about 35 minutes)
 	@$(BIN)/moslab bench-failover
 
 bench-sim: .venv/.lab ## speed of the simulator, and what more nodes cost it: out/bench/sim.json (about 20 minutes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosha.tables import cltab, hactl
 from moslab import bench
-from moslab.bench_failover import LEASE, MOVE, SHOT, TABLES, TARGETS_S, growth, row
+from moslab.bench_failover import FIRST, LEASE, MOVE, SHOT, TABLES, TARGETS_S, growth, row, target_s
 
 
 def test_a_row_is_the_median_beside_its_target() -> None:
@@ -23,4 +23,5 @@ def test_growth_is_that_of_deaths_from_the_smallest_to_the_largest() -> None:
 
 def test_every_measurement_has_a_target_and_the_tables_are_good() -> None:
     assert len(TARGETS_S) == 8
+    assert target_s(FIRST, "default", 3) > target_s(FIRST, "fast", 3) > 1.0 + 1.5
     assert cltab.parse(TABLES["cltab"]).groups() == list(hactl.parse(TABLES["hactl"]))
