@@ -216,7 +216,10 @@ def bench_failover(
 
 def measure(on: Round) -> list[tuple[str, float]]:
     """One round, rule 2."""
-    return [(FIRST, on.first_boot()), (COLD, on.cold_start()), (SHOT, on.death(True)), (LEASE, on.death(False)), (MOVE, on.move())]
+    return [
+        (FIRST, on.first_boot()), (COLD, on.cold_start()), (SHOT, on.death(True)), (LEASE, on.death(False)),
+        (MOVE, on.move()),
+    ]
 
 
 def target_s(metric: str, profile: str, size: int) -> float:
@@ -231,8 +234,7 @@ def row(metric: str, profile: str, size: int, values: list[float]) -> dict[str, 
     """What was measured of one thing, for the table."""
     return {
         "metric": f"{metric}, {profile}, N={size}", "unit": "s", "n": len(values), "ours": round(median(values), 3),
-        "peer": None, "peer_name": None, "ratio": None,
-        "target": target_s(metric, profile, size),
+        "peer": None, "peer_name": None, "ratio": None, "target": target_s(metric, profile, size),
     }
 
 
