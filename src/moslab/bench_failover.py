@@ -125,7 +125,7 @@ class Round:
 
     def _moved(self, before: Life) -> float:
         """From the last sign of the old run to the first process of the next."""
-        self._wait_running(lambda life: life.begin_s > before.end_s and life.node != before.node, LOOK_EVERY_S)
+        self._wait_running(lambda life: life.begin_s > before.end_s, LOOK_EVERY_S)
         look = journals.read(self.cluster, whole=True)
         end_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
         return self._executed_after(end_s) - end_s
@@ -207,6 +207,7 @@ def bench_failover(
                             took[profile, metric, size].append(took_s)
             finally:
                 cluster.down()
+                _write(took)
     rows = [row(metric, profile, size, values) for (profile, metric, size), values in sorted(took.items())]
     rows += growth(took)
     bench.write("failover", rows)

@@ -158,19 +158,19 @@ class Contests:
         """For how long not to look for the sake of this group: for ever, unless it is about to move."""
         if not self._is_wanted(now, contest) or not self._lease.is_valid(now):
             return NEVER
+        turn_s, rank = self._timing.turn_s, contest.rank()
+        if contest.ballot is not None:
+            return turn_s                            # its own exchanges say how it goes
         register = self._records.registers.get(group)
-        eager_s = self._timing.eager_s
         is_settled = register is not None and not register.undecided and not self.is_free(now, register)
-        if contest.ballot is None and register is not None and is_settled:
+        if register is not None and is_settled:
             if register.is_decree:
                 return NEVER
             peer = self._peers.all.get(identities.node_of(register.owner))
             still_s = NEVER if peer is None else now - peer.changed_at
             if not self._timing.late_s <= still_s < 2 * self._timing.expiry_s:
-                if not self._is_leaving(now, register):
-                    return NEVER
-                eager_s = self._timing.turn_s        # who comes first looks closely, at one voter
-        return eager_s * (1 + contest.rank())
+                return turn_s if rank == 0 and self._is_leaving(now, register) else NEVER
+        return turn_s * rank or self._timing.eager_s     # who is not the first looks when it is its turn
 
     def _is_leaving(self, now: float, register: Register) -> bool:
         if not self.leaving or not register.owner or register.is_decree:
