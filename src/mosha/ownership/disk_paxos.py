@@ -69,6 +69,7 @@ class DiskPaxos:
         self._next_links: dict[int, Link] = {}       # to voters that only the next electorate has
         self._settled_since: float | None = None     # Q voters were seen to be settled
         self._links: dict[int, Link] = {}
+        self._generations: dict[int, int] = {}       # voters that were left -> the generation to begin with there
         self.peers = Peers(self.node, self.quorum, timing, self._links, self.records)
         self.contests = Contests(
             identity, self.quorum, timing, self._lease, self._links, self.records, self.peers, self._spread, uniform
@@ -440,7 +441,7 @@ class DiskPaxos:
     def _link(self, voter: int, electorate: Electorate) -> Link:
         return Link(
             voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful,
-            self.records.dead,
+            self.records.dead, self._generations.get(voter, 0),
         )
 
     def _why_void(self, now: float) -> str:
@@ -512,7 +513,7 @@ class DiskPaxos:
         self._links.update(self._next_links)
         self._next_links = {}
         for voter in [voter for voter in self._links if voter not in latest.voters]:
-            del self._links[voter]
+            self._generations[voter] = self._links.pop(voter).generation + 1
         for link in self._links.values():
             link.electorate, link.next = latest, None
         self.peers.quorum = latest.quorum

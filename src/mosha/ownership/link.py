@@ -85,7 +85,7 @@ class Link:
 
     def __init__(
         self, voter: int, identity: str, era: str, configuration: str, electorate: Electorate, limit_s: float,
-        is_useful: Callable[[Fact], bool], dead: Container[str] = (),
+        is_useful: Callable[[Fact], bool], dead: Container[str] = (), generation: int = 0,
     ) -> None:
         self.voter, self.era = voter, era
         self.electorate = electorate                 # under which its operations are to count
@@ -98,7 +98,7 @@ class Link:
         self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
         self._is_useful, self._dead = is_useful, dead
         self._waiting: deque[Pending] = deque()
-        self._generation = self._offset = self._counter = 0
+        self._generation, self._offset, self._counter = generation, 0, 0
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
         self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
@@ -110,6 +110,10 @@ class Link:
         self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
         self._since: dict[int, float] = {}           # node -> first counted read that saw its slot as it is
         self._read_at: dict[int, float] = {}         # slot file -> start of the latest counted read
+
+    @property
+    def generation(self) -> int:
+        return self._generation
 
     # ---- to be written ----------------------------------------------------------------------------------------
 
