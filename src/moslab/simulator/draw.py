@@ -183,12 +183,17 @@ def _order(scene: _Scene) -> Fault:
     return {"do": "order", "whom": voters, "order": order}
 
 
-def _vote(scene: _Scene) -> Fault:
-    """Another set of voters; the healed nodes must have a majority of it, whatever it is."""
+def _vote(scene: _Scene) -> list[Fault]:
+    """Another set of voters, now and then for a while only; the healed nodes must have a majority of it, whatever it
+    is."""
     if len(scene.plan.heal) < scene.plan.nodes or scene.ruined or len(scene.wiped) > 1:
-        return _leave(scene)
+        return [_leave(scene)]
     draw, scene.votes = scene.draw, True
-    return {"do": "vote", "whom": [draw.pick(scene.numbers)], "node": draw.pick(scene.numbers)}
+    fault: Fault = {"do": "vote", "whom": [draw.pick(scene.numbers)], "node": draw.pick(scene.numbers)}
+    if draw.chance(0.5):
+        return [fault]
+    recovery_s = Timing(float(scene.plan.conf["beat"]), scene.lease_s).recovery_s
+    return [fault, {**fault, "at": round(draw.uniform(2.0, 4.0) * recovery_s, 2)}]
 
 
 def _disaster(scene: _Scene) -> list[Fault]:
