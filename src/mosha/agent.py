@@ -34,7 +34,7 @@ from mosha.ownership.slot import file_of
 from mosha.ownership.voter import Voter
 from mosha.partner import Partner
 from mosha.place import Place
-from mosha.placement import rank
+from mosha.placement import first, rank
 from mosha.platform import record
 from mosha.platform.world import World
 from mosha.replication import Replica
@@ -150,7 +150,7 @@ class Agent:
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
         self._heard_count = 0
         self._new_identity(now)
-        self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank)
+        self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank, self._next)
 
     def _number(self) -> int:
         """Of the latest life that this disk remembers, 0 for none."""
@@ -248,6 +248,16 @@ class Agent:
     # ---- other nodes ------------------------------------------------------------------------------------------
 
     def _rank(self, group: str) -> int:
+        """How many living nodes should have it before this one."""
+        fit, load = self._others_for(group)
+        return rank(group, self.me, fit, load)
+
+    def _next(self, group: str) -> int | None:
+        """The living node that should have it when this one gives it up."""
+        return first(group, *self._others_for(group))
+
+    def _others_for(self, group: str) -> tuple[list[int], dict[int, int]]:
+        """The other living nodes that may have it, and how many groups each node has."""
         now, alive = self._world.now(), self.ownership.peers.alive
         fit = [node for node in self.nodes - {self.me} if alive(now, node) and self._is_fit(node, group)]
         load: dict[int, int] = {}
@@ -255,7 +265,7 @@ class Agent:
             owner = self.ownership.owner(now, name)
             if owner is not None:
                 load[owner] = load.get(owner, 0) + 1
-        return rank(group, self.me, fit, load)
+        return fit, load
 
     def _is_fit(self, node: int, group: str) -> bool:
         said = self._records.get(node, {})

@@ -52,11 +52,12 @@ class Groups:
 
     def __init__(
         self, ownership: DiskPaxos, timing: Timing, environment: dict[str, str], world: World,
-        rank: Callable[[str], int],
+        rank: Callable[[str], int], next_node: Callable[[str], int | None],
     ) -> None:
-        """``rank(group)``: how many living nodes should go first."""
+        """``rank(group)``: how many living nodes should go first; ``next_node(group)``: which does when this one
+        gives it up."""
         self.ownership = ownership                   # of the present identity
-        self._timing, self._rank = timing, rank
+        self._timing, self._rank, self._next = timing, rank, next_node
         self._environment, self._world = environment, world
         self._local: dict[str, _Local] = {}
 
@@ -158,7 +159,7 @@ class Groups:
         elif action is Action.RENOUNCE:
             if self.ownership.held(name):
                 log.info("%s: given up", name)
-            self.ownership.renounce(now, name)
+            self.ownership.renounce(now, name, self._next(name))
         elif action is Action.KILL:
             self._kill(now, name, local)
         elif action is Action.GIVE_UP:

@@ -13,6 +13,11 @@ def preference(group: str, node: int) -> bytes:
     return hashlib.sha256(f"{group}/{node}".encode()).digest()
 
 
+def first(group: str, nodes: Iterable[int], load: Mapping[int, int]) -> int | None:
+    """The one that comes before all others; None of none."""
+    return min(nodes, key=lambda node: (load.get(node, 0), preference(group, node)), default=None)
+
+
 def rank(group: str, me: int, others: Iterable[int], load: Mapping[int, int]) -> int:
     """How many of the others come before this node: those with fewer groups first, then by preference."""
     mine = load.get(me, 0), preference(group, me)

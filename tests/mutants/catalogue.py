@@ -135,6 +135,12 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.DUELS,
     ),
     _one(
+        "heir-by-anyone", "R12: only whom the owner named begins with phase 2", f"{OWNERSHIP}/contests.py",
+        "is_heir = not contest.tries and register.is_left_to(self._identity)",
+        "is_heir = not contest.tries and not register.undecided",
+        plan=plans.DUELS,
+    ),
+    _one(
         "phase-2-unread", "R12: what phase 2 reads may end the ballot", f"{OWNERSHIP}/ballot.py",
         "if self.is_beaten(register) or now >= self.ends:",
         "if (self.phase == 1 and self.is_beaten(register)) or now >= self.ends:",

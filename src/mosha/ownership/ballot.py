@@ -7,6 +7,8 @@ Rules (R12):
 2. The value is that of the highest ballot that anybody has accepted; if nobody has, it is the own proposal.
 3. Phase 2 writes the block with number and value, and reads again, with the same tests. Then it is decided, if the
    whole ballot took less than B.
+4. An owner that releases may name its heir. Of the next epoch the number ``[0, heir]`` is that identity's alone, and
+   no other is as low, so there is nothing that phase 1 could find: the heir begins with phase 2.
 """
 
 from __future__ import annotations
@@ -19,13 +21,12 @@ OVER = 3                         # the phase of a ballot that nothing more is to
 
 
 class Ballot:
-    """``value`` is what it writes in phase 2; ``proposal`` what it would like to."""
+    """``value`` is what it writes in phase 2; ``proposal`` what it would like to. A number of round 0 is an heir's."""
 
     def __init__(self, group: str, epoch: int, number: Number, proposal: str, began: float, ends: float) -> None:
         self.group, self.epoch, self.number, self.began, self.ends = group, epoch, number, began, ends
         self.proposal = proposal
-        self.phase = 1
-        self.value = ""
+        self.phase, self.value = (1, "") if number[0] else (2, proposal)
         self.done: set[int] = set()
 
     def block(self, register: Register, seq: int) -> Block:

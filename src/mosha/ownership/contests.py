@@ -25,6 +25,7 @@ from mosha.timing import Timing
 
 BACK_OFF_DOUBLINGS = 3
 WISH_BEATS = 2                   # a wish that is not repeated for so long is over
+HEIR_BEATS = 1.5                 # the others wait so long for the one that the owner named
 CLOSE_BEATS = 3                  # an owner that has not given up by then is not watched closely any more
 NEVER = float("inf")
 
@@ -169,8 +170,15 @@ class Contests:
             peer = self._peers.all.get(identities.node_of(register.owner))
             still_s = NEVER if peer is None else now - peer.changed_at
             if not self._timing.late_s <= still_s < 2 * self._timing.expiry_s:
-                return turn_s if rank == 0 and self._is_leaving(now, register) else NEVER
+                return NEVER
+        elif register is not None and self._is_left(register):
+            return NEVER                             # the heir knows, and the others hear of it with their beats
         return turn_s * rank or self._timing.eager_s     # who is not the first looks when it is its turn
+
+    @staticmethod
+    def _is_left(register: Register) -> bool:
+        """Whether the owner has named who comes next, and nothing more is known."""
+        return bool(register.heir) and register.is_left_to(register.heir)
 
     def _is_leaving(self, now: float, register: Register) -> bool:
         if not self.leaving or not register.owner or register.is_decree:
@@ -195,14 +203,19 @@ class Contests:
         assert contest.free_since is not None
         since = max(contest.free_since, register.changed_at) if register.undecided else contest.free_since
         begun = 1 if register.undecided and register.highest_promise()[1] != self._identity else 0
-        return max(contest.not_before, since + (contest.rank() + begun) * self._timing.turn_s)
+        if register.is_left_to(self._identity):
+            return max(contest.not_before, since)
+        heir_s = HEIR_BEATS * self._timing.beat_s if self._is_left(register) else 0.0
+        return max(contest.not_before, since + heir_s + (contest.rank() + begun) * self._timing.turn_s)
 
     def _begin(self, now: float, group: str, contest: _Contest, register: Register) -> None:
         epoch = register.epoch if register.undecided else register.epoch + 1
-        contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
+        is_heir = not contest.tries and register.is_left_to(self._identity)
+        if not is_heir:
+            contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
         if register.owner in self._records.dead:
             self._spread(now, Dead(register.owner))
-        number, ends = (contest.round, self._identity), now + self._timing.ballot_limit_s
+        number, ends = (0 if is_heir else contest.round, self._identity), now + self._timing.ballot_limit_s
         contest.ballot = Ballot(group, epoch, number, contest.proposal, now, ends)
         self._put_block(now, contest.ballot)
 

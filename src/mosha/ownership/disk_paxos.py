@@ -175,11 +175,13 @@ class DiskPaxos:
         self.contests.want(now, self.electorate.group, lambda: 0, electorates.value_of(voters))
         return ""
 
-    def renounce(self, now: float, group: str) -> None:
-        """Give the group up; every process of it is gone. It takes until Q voters know (R14)."""
+    def renounce(self, now: float, group: str, next_node: int | None = None) -> None:
+        """Give the group up; every process of it is gone. It takes until Q voters know (R14). ``next_node``: which
+        should have it next."""
         self.contests.drop(group)
         if self.held(group):
-            released = Released(group, self.epoch(group), self.identity)
+            heir = self.peers.all.get(next_node) if next_node is not None else None
+            released = Released(group, self.epoch(group), self.identity, heir.identity if heir is not None else "")
             self._releasing[group] = self._spread(now, released)
 
     def fenced(self, now: float, dead: Iterable[str]) -> None:

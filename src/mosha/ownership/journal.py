@@ -10,7 +10,8 @@ entry                                                 says
 ====================================================  ================================================================
 ``["block", group, epoch, mbal, bal, value, seq]``    the writer's block of Disk Paxos; the highest seq counts
 ``["commit", group, epoch, identity]``                that identity was decided for the epoch
-``["released", group, epoch, identity]``              it has stopped, and nothing of the group is left there
+``["released", group, epoch, identity, heir]``        it has stopped, and nothing of the group is left there;
+                                                      heir: the identity that should come next, or empty
 ``["dead", identity]``                                everything of that identity has ended, for ever
 ====================================================  ================================================================
 
@@ -60,6 +61,7 @@ class Released:
     group: str
     epoch: int
     identity: str
+    heir: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class Register:
     """What is known of one group. ``changed_at``: when something of it was last news here. ``is_decree``: it has no
     owner, but one value that is decided once and for all, as that of an electorate."""
 
-    __slots__ = ("blocks", "changed_at", "epoch", "is_decree", "owner", "owner_epoch", "released_epoch")
+    __slots__ = ("blocks", "changed_at", "epoch", "heir", "is_decree", "owner", "owner_epoch", "released_epoch")
 
     def __init__(self, is_decree: bool = False) -> None:
         self.is_decree = is_decree
@@ -22,6 +22,7 @@ class Register:
         self.owner = ""                             # the identity, or value, of the highest commit
         self.owner_epoch = 0
         self.released_epoch = 0
+        self.heir = ""                              # whom that owner named as the next
         self.changed_at = 0.0
 
     @property
@@ -32,6 +33,10 @@ class Register:
     @property
     def released(self) -> bool:
         return self.released_epoch >= self.owner_epoch
+
+    def is_left_to(self, identity: str) -> bool:
+        """Whether the next epoch, of which nothing is known, was left to this identity by the owner (R12)."""
+        return self.epoch == self.owner_epoch == self.released_epoch and self.heir == identity
 
     def is_held_by(self, identity: str) -> bool:
         """Whether it was decided for this whole identity, with no later epoch known, and was not released (R8)."""
@@ -110,5 +115,5 @@ class Records:
     def _released(register: Register, released: Released) -> bool:
         if released.epoch <= register.released_epoch:
             return False
-        register.released_epoch = released.epoch
+        register.released_epoch, register.heir = released.epoch, released.heir
         return True
