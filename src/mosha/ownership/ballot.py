@@ -28,6 +28,8 @@ class Ballot:
         self.proposal = proposal
         self.phase, self.value = (1, "") if number[0] else (2, proposal)
         self.done: set[int] = set()
+        self.asked: set[int] = set()                 # voters, at first
+        self.widens = ends                           # when the others are asked, too
 
     def block(self, register: Register, seq: int) -> Block:
         """What is to be written on every voter in the present phase."""

@@ -4,9 +4,10 @@ Rules:
 
 1. A new epoch is proposed only with a valid own lease and a stable fact: the owner released, is dead, has expired, or
    was an earlier life of this node (R11). An epoch that was begun and is undecided is decided first (R10).
-2. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
+2. A phase asks Q voters, those that are likely to answer soon, and the others only when that takes longer than a turn.
+3. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
    slower; one that failed waits for a random time (R21).
-3. While the owner of a group is leaving and this node comes first, it looks closely, for a bounded time (R21).
+4. While the owner of a group is leaving and this node comes first, it looks closely, for a bounded time (R21).
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ class Contests:
         due = NEVER
         for group, contest in self._all.items():
             if contest.ballot is not None:
-                due = min(due, contest.ballot.ends)
+                due = min(due, contest.ballot.ends, contest.ballot.widens)
             elif contest.free_since is not None:
                 due = min(due, self._turn_at(contest, self._records.register(group)))
         return due
@@ -220,9 +221,23 @@ class Contests:
         self._put_block(now, contest.ballot)
 
     def _put_block(self, now: float, ballot: Ballot) -> None:
-        for link in self._links.values():
+        """Rule 2."""
+        me = identities.node_of(self._identity)
+        soonest = sorted(
+            self._links.values(), key=lambda link: (link.is_busy, link.voter != me, -(link.counted_at or -NEVER))
+        )
+        ballot.asked = {link.voter for link in soonest[: self.quorum]}
+        ballot.widens = now + self._timing.turn_s
+        for link in soonest[: self.quorum]:
             link.put(self.due(ballot))
         self._records.merge(self.due(ballot).block, self._identity, now)
+
+    def _widen(self, ballot: Ballot) -> None:
+        """Ask those voters that were not asked at first."""
+        ballot.widens = NEVER
+        for voter, link in self._links.items():
+            if voter not in ballot.asked:
+                link.put(self.due(ballot))
 
     def _advance(self, now: float, group: str, contest: _Contest, ballot: Ballot) -> None:
         register = self._records.register(group)
@@ -231,6 +246,8 @@ class Contests:
         if outcome == GOES_ON:
             if ballot.phase != phase:
                 self._put_block(now, ballot)
+            elif now >= ballot.widens:
+                self._widen(ballot)
             return
         ballot.phase, contest.ballot = OVER, None
         if outcome == DECIDED:

@@ -3,7 +3,9 @@
 Files are kept open: over MFS a path costs a request for each of its parts, a descriptor costs one. A held descriptor of
 a file that was removed or replaced reads on as before, so a read is good only if the file then has a link still;
 otherwise, and when the owner has rebooted (ESTALE), nothing of that node is held any more and the file is opened anew,
-once. A plan that has written before fails then: what it wrote may be in a file that nobody can open.
+once. A plan that has written before fails then: what it wrote may be in a file that nobody can open. Journals are not
+asked for their link: what one said stays true, and where all files of a node have gone the marker, which is read after
+them, has no link either.
 """
 
 from __future__ import annotations
@@ -107,8 +109,8 @@ class Files:
     def step(self, node: int, step: Step) -> Any:
         """The result of one step; raises OSError, which the plan is to be told."""
         kind = step[0]
-        if kind == "pread":
-            return self._read(node, *step[1:])
+        if kind == "pread" or kind == "tail":
+            return self._read(node, kind == "tail", *step[1:])
         if kind == "list":
             return sorted(self._system.list(node))
         handle = self._open(node, step[1], True)
@@ -126,12 +128,12 @@ class Files:
         for key in [key for key in self._held if key[0] == node]:
             self._drop(*key)
 
-    def _read(self, node: int, name: str, offset: int, length: int) -> bytes:
+    def _read(self, node: int, may_be_removed: bool, name: str, offset: int, length: int) -> bytes:
         is_fresh = (node, name) not in self._held
         try:
             handle = self._open(node, name, False)
             content = self._system.pread(handle, length, offset)
-            if is_fresh or self._system.is_linked(handle):
+            if is_fresh or may_be_removed or self._system.is_linked(handle):
                 return content
         except OSError as error:
             if is_fresh or error.errno != errno.ESTALE:

@@ -7,6 +7,7 @@ both run the same code. Contents are bytes.
 step                                        result; OSError is thrown into the plan
 ==========================================  ===============================================================
 ``("pread", name, offset, length)``          what is there, short at the end of the file; ENOENT
+``("tail", name, offset, length)``           the same of a journal, which may have been removed since it was opened
 ``("pwrite", name, offset, data)``           None; creates the file; in place
 ``("sync", name)``                           None; what was written is on the disk
 ``("list",)``                                the sorted names of the directory
@@ -51,7 +52,7 @@ def exchange(
         wanted = {name: offset for name, offset in wanted.items() if offset != journal.SKIPPED}
     journals = []
     for name, offset in wanted.items():
-        journals.append([name, (yield from _read(name, offset, journal.READ_MAX))])
+        journals.append([name, (yield from _read(name, offset, journal.READ_MAX, "tail"))])
     chunks = []
     for name in names:
         chunks.append((yield from _read(name, 0, slot.FILE_BYTES)))
@@ -79,10 +80,10 @@ def copy(era: str) -> Plan:
     return [(yield from _read(marker.NAME, 0, marker.BYTES_MAX)), journals]
 
 
-def _read(name: str, offset: int, length: int) -> Plan:
+def _read(name: str, offset: int, length: int, kind: str = "pread") -> Plan:
     """A file that is not there reads as empty."""
     try:
-        return (yield ("pread", name, offset, length))
+        return (yield (kind, name, offset, length))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -343,7 +343,7 @@ def test_a_block_reads_all_journals_after_it_was_written() -> None:
     request = scene.ask()
     steps = []
     plan = plans.exchange(*request.arguments)
-    answers: dict[str, Any] = {"list": sorted(scene.files), "pread": ""}
+    answers: dict[str, Any] = {"list": sorted(scene.files), "pread": "", "tail": ""}
     step = next(plan)
     try:
         while True:
