@@ -17,7 +17,7 @@ from typing import Callable
 
 from mosha.ownership import identity as identities
 from mosha.ownership.ballot import DECIDED, GOES_ON, OVER, Ballot
-from mosha.ownership.journal import Commit, Dead, Fact
+from mosha.ownership.journal import Commit, Dead
 from mosha.ownership.lease import Lease
 from mosha.ownership.link import Due, Link
 from mosha.ownership.peers import Peers
@@ -48,11 +48,11 @@ class _Contest:
 
 
 class Contests:
-    """Of one identity. ``spread(now, fact)`` makes a fact known; ``uniform(low, high)`` is a random number."""
+    """Of one identity. ``spread(now, fact, at_once)`` makes a fact known; ``uniform(low, high)`` is a random number."""
 
     def __init__(
         self, identity: str, quorum: int, timing: Timing, lease: Lease, links: Mapping[int, Link], records: Records,
-        peers: Peers, spread: Callable[[float, Fact], object], uniform: Callable[[float, float], float],
+        peers: Peers, spread: Callable[..., object], uniform: Callable[[float, float], float],
     ) -> None:
         self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
         self.quorum = quorum
@@ -252,7 +252,8 @@ class Contests:
         ballot.phase, contest.ballot = OVER, None
         if outcome == DECIDED:
             contest.tries, contest.free_since = 0, None
-            self._spread(now, Commit(group, ballot.epoch, ballot.value))
+            at_once = None if ballot.number[0] else ()       # an heir has it started first
+            self._spread(now, Commit(group, ballot.epoch, ballot.value), at_once)
             return
         contest.round = max(contest.round, register.highest_promise()[0])
         contest.tries += 1

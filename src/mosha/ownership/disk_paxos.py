@@ -14,8 +14,8 @@ all, with the reasons):
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Collection, Iterable
 from typing import Any, Callable, NamedTuple
 
 from mosha.ownership import electorate as electorates
@@ -79,6 +79,7 @@ class DiskPaxos:
         self._asking: dict[tuple[str, int], float] = {}     # (task, voter) -> when it may be asked again
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
+        self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
         self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
         self._next_beat, self._beats = now, 0
         self._next_poll = self._next_look = NEVER    # at all voters, at one
@@ -182,7 +183,8 @@ class DiskPaxos:
         if self.held(group):
             heir = self.peers.all.get(next_node) if next_node is not None else None
             released = Released(group, self.epoch(group), self.identity, heir.identity if heir is not None else "")
-            self._releasing[group] = self._spread(now, released)
+            at_once = {next_node} if heir is not None and next_node in self._links else None
+            self._releasing[group] = self._spread(now, released, at_once)
 
     def fenced(self, now: float, dead: Iterable[str]) -> None:
         """STOMITH of the node that had these identities before the call has succeeded (R15)."""
@@ -224,6 +226,7 @@ class DiskPaxos:
             return
         if self.era and now >= self._next_beat:
             self._beat(now)
+        self._spread_later(now)
         if now >= self._next_poll:
             self._next_poll = NEVER
             for link in self._links.values():
@@ -242,7 +245,7 @@ class DiskPaxos:
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news."""
         due = min(self._next_beat if self.era else NEVER, self._next_poll, self._next_look)
-        due = min(due, *self._asking.values(), NEVER)
+        due = min(due, *self._asking.values(), self._later[0][0] if self._later else NEVER)
         if self._void:
             return NEVER
         if self._lease.end is not None:
@@ -395,17 +398,28 @@ class DiskPaxos:
         if is_earlier and identity not in self.records.dead:
             self._spread(now, Dead(identity))
 
-    def _spread(self, now: float, fact: Fact) -> Spread:
-        """Know it, and write it on every voter, unless that is done already."""
+    def _spread(self, now: float, fact: Fact, at_once: Collection[int] | None = None) -> Spread:
+        """Know it, and write it on every voter, unless that is done already: at once, or there at once and on the
+        others a turn later, when what is more urgent has been done."""
         self.records.merge(fact, self.identity, now)
         if isinstance(fact, Commit):
             self._committed(now, fact)
         spread = self._spreads.get(fact)
         if spread is None:
             spread = self._spreads[fact] = Spread(fact)
-            for link in (*self._links.values(), *self._next_links.values()):
-                link.put(spread)
+            if at_once is not None:
+                self._later.append((now + self.timing.turn_s, spread, at_once))
+            for voter, link in (*self._links.items(), *self._next_links.items()):
+                if at_once is None or voter in at_once:
+                    link.put(spread)
         return spread
+
+    def _spread_later(self, now: float) -> None:
+        while self._later and now >= self._later[0][0]:
+            _, spread, told = self._later.popleft()
+            for voter, link in (*self._links.items(), *self._next_links.items()):
+                if voter not in told:
+                    link.put(spread)
 
     def repeats(self, fact: Fact) -> bool:
         """Whether this identity's journal on its own voter has the fact; if not, it is put on its way there."""
