@@ -196,8 +196,8 @@ def test_what_a_killed_one_left_can_be_taken_away(node: Node, group: str | None)
 @pytest.mark.parametrize("cut", [False, True])
 def test_an_interpreter_without_ctypes_asks_umount(node: Node, cut: bool) -> None:
     end(node.hold(), signal.SIGKILL)
-    code = REMOVE.format(group="kv", rundir=node.rundir, cut=cut)
-    assert node.run(sys.executable, "-c", f"from mosha.platform import linux; linux._umount2 = None; {code}") == "True\n"
+    code = "from mosha.platform import linux; linux._umount2 = None; " + REMOVE
+    assert node.run(sys.executable, "-c", code.format(group="kv", rundir=node.rundir, cut=cut)) == "True\n"
     assert node.mounted() is None
 
 
