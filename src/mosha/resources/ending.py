@@ -4,7 +4,7 @@ Rules:
 
 1. With ``cut`` it is like a power cut: a file system that can be shut down (ext4, xfs, f2fs, btrfs) is, without writing
    its journal, which the next owner replays. Others are unmounted by force, so that requests to a dead server fail.
-   Without ``cut`` a mount is unmounted in order, or not at all.
+   Without ``cut`` everything is written first.
 2. A file system that is mounted elsewhere too is not shut down: others would be harmed.
 3. A mount that is in use is detached. It has then ended if its file system was shut down, or its device is free.
 4. Unmounting may block for ever: a process of its own does it, with the record locked. The caller waits for a limit,
@@ -29,7 +29,7 @@ from mosha.resources import records
 from mosha.resources.records import Busy, Content, Record
 
 SHUT_DOWN = 0x8004587D           # _IOR('X', 125, __u32): XFS_IOC_GOINGDOWN, and the same of others
-NO_LOG_FLUSH = 2
+FULL_SYNC, NO_LOG_FLUSH = 0, 2
 CAN_SHUT_DOWN = frozenset({"ext4", "ext3", "xfs", "f2fs", "btrfs"})
 LIMIT_MIN_S = 0.02
 KILL_LIMIT_S = 0.02
@@ -77,11 +77,13 @@ def _unmount(record: Record, cut: bool) -> bool:
     if mountinfo.top(mounts, mount.directory) != mount:
         return False                                 # somebody else's lies over it
     alone = mountinfo.is_alone(mounts, mount)
-    is_silent = cut and alone and _shut_down(mount)
-    lingers = mount.source if alone and not is_silent else ""
-    record.update(number=mount.number, lingers=lingers)
-    ways = (linux.MNT_FORCE, linux.MNT_DETACH) if cut else (0,)
-    return any(_umount(mount.directory, way) for way in ways) and _is_free(lingers)
+    record.update(number=mount.number, lingers=mount.source if alone else "")
+    if not cut and _umount(mount.directory, 0):
+        return _is_free(record.content.lingers)
+    if alone and _shut_down(mount, NO_LOG_FLUSH if cut else FULL_SYNC):
+        record.update(lingers="")
+    ways = (linux.MNT_FORCE, linux.MNT_DETACH) if cut else (linux.MNT_DETACH,)
+    return any(_umount(mount.directory, way) for way in ways) and _is_free(record.content.lingers)
 
 
 def _umount(directory: str, way: int) -> bool:
@@ -95,7 +97,7 @@ def _umount(directory: str, way: int) -> bool:
         return False
 
 
-def _shut_down(mount: Mount) -> bool:
+def _shut_down(mount: Mount, how: int) -> bool:
     """Rule 1; whether its file system writes nothing any more."""
     if mount.kind not in CAN_SHUT_DOWN:
         return False
@@ -104,7 +106,7 @@ def _shut_down(mount: Mount) -> bool:
         try:
             if _mount_of(fd) != mount.number:
                 return False                         # another one lies over the way to it
-            fcntl.ioctl(fd, SHUT_DOWN, struct.pack("I", NO_LOG_FLUSH))
+            fcntl.ioctl(fd, SHUT_DOWN, struct.pack("I", how))
         finally:
             os.close(fd)
     except OSError:

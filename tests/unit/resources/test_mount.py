@@ -209,8 +209,9 @@ def test_one_that_runs_by_hand_is_no_groups(node: Node) -> None:
     assert end(resource) == (0, "")
 
 
+@pytest.mark.parametrize("cut", [False, True])
 @pytest.mark.parametrize("user", ["process", "mount"])
-def test_one_that_is_in_use_is_detached(node: Node, user: str) -> None:
+def test_one_that_is_in_use_is_detached(node: Node, user: str, cut: bool) -> None:
     end(node.hold(), signal.SIGKILL)
     if user == "process":
         process = node.popen("sh", "-c", f"cd {node.directory}; echo in; exec sleep 60")
@@ -218,9 +219,7 @@ def test_one_that_is_in_use_is_detached(node: Node, user: str) -> None:
         assert process.stdout.readline() == "in\n"
     else:
         node.shell(f"mkdir {node.directory}/d; mount -t tmpfs inner {node.directory}/d")
-    assert not node.remove_left("kv", cut=False), "not in order"
-    assert node.mounted() is not None
-    assert node.remove_left("kv")
+    assert node.remove_left("kv", cut)
     assert node.mounted() is None
     assert node.records() == []
 
@@ -330,8 +329,9 @@ def test_a_stop_in_order_writes_everything(node: Node) -> None:
 
 @needs_root
 @pytest.mark.parametrize("in_use", [False, True])
-def test_a_kill_is_a_power_cut_of_the_file_system(node: Node, in_use: bool) -> None:
-    """What was synced is there, what was not is not, and nobody can write any more."""
+@pytest.mark.parametrize("cut", [False, True])
+def test_after_a_kill_the_file_system_writes_nothing(node: Node, cut: bool, in_use: bool) -> None:
+    """What was synced is there, what was not only if it was not cut; and nobody can write any more."""
     how = node.format()
     resource = node.hold(*how)
     node.shell(f"cd {node.directory}; echo synced > a; sync -f a; echo late > late")
@@ -341,14 +341,14 @@ def test_a_kill_is_a_power_cut_of_the_file_system(node: Node, in_use: bool) -> N
     assert user.stdout is not None
     assert user.stdout.readline() == "in\n"
     end(resource, signal.SIGKILL)
-    assert node.remove_left("kv")
+    assert node.remove_left("kv", cut)
     assert node.mounted() is None
     assert node.records() == []
     go.touch()
     assert ("cannot create more" in user.communicate(timeout=10)[1]) == in_use
     wait_until(lambda: str(node.image) not in node.run("losetup", "-a"))
     node.run("mount", *how)
-    assert node.shell(f"ls {node.directory}").split() == ["a", "lost+found"]
+    assert node.shell(f"ls {node.directory}").split() == ["a", *([] if cut else ["late"]), "lost+found"]
     assert node.shell(f"cat {node.directory}/a") == "synced\n"
 
 
@@ -378,6 +378,32 @@ def test_one_that_cannot_be_cut_and_is_in_use_has_not_ended(node: Node) -> None:
     user.kill()
     wait_until(lambda: node.remove_left("kv"))
     assert node.records() == []
+
+
+FUSE = """
+import ctypes, os, sys, time
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id=0,group_id=0".encode()
+assert ctypes.CDLL(None, use_errno=True).mount(b"dead", sys.argv[1].encode(), b"fuse", 0, options) == 0
+print("mounted", flush=True)
+time.sleep(60)
+"""
+
+
+@needs_root
+@pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="there is no /dev/fuse")
+def test_a_server_that_does_not_answer_is_not_waited_for(node: Node) -> None:
+    """Nor by a process that waits for it: it gets an error."""
+    records.write(node.rundir, Content("kv", str(node.directory), "dead")).close()
+    server = node.popen(sys.executable, "-c", FUSE, str(node.directory))
+    assert server.stdout is not None
+    assert server.stdout.readline() == "mounted\n"
+    waiting = node.popen("ls", str(node.directory))
+    began_s = time.monotonic()
+    assert node.remove_left("kv")
+    assert time.monotonic() < began_s + 2
+    assert node.mounted() is None
+    assert waiting.wait(10) != 0
 
 
 # ---- parts ----------------------------------------------------------------------------------------------------
