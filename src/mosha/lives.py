@@ -51,7 +51,11 @@ class Life:
             time.sleep(RETRY_S)
         if not procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic())):
             return False
-        return remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic()))
+        while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(RETRY_S)
+        return True
 
 
 def _open(path: Path) -> int:
