@@ -14,11 +14,13 @@ from typing import Callable
 from mosha import __version__, check, config, status, voters
 from mosha.lives import AlreadyRuns
 from mosha.platform import linux, machine, openmosix
-from mosha.resources import ip
+from mosha.resources import ip, mount
 from mosha.stomith import commands as stomith
 from mosha.tables.errors import TableErrors
 
 WATCH_S = 1.0
+RESOURCES: dict[str, Callable[[Sequence[str]], int]] = {"ip": ip.main, "mount": mount.main}
+"""Programs of groups: they need no configuration."""
 
 
 def run_main() -> None:
@@ -29,8 +31,8 @@ def run_main() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments[:1] == ["ip"]:
-        return ip.main(arguments[1:])
+    if arguments and arguments[0] in RESOURCES:
+        return RESOURCES[arguments[0]](arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         settings = config.load(options.config)
@@ -55,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mosha", description="High availability for an openMosix cluster: a cluster-wide init.",
-        epilog="Without a command: run the agent in the foreground. `mosha ip --help` tells of the address resource.",
+        epilog="Without a command: run the agent in the foreground. `mosha ip --help` and `mosha mount --help` tell of "
+        "resources.",
     )
     parser.add_argument("--version", action="version", version=f"mosha {__version__}")
     parser.add_argument("--config", default=config.DEFAULT_FILE, metavar="FILE", help="default: %(default)s")
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     stomith.add_to(commands)
     voters.add_to(commands)
     commands.add_parser("ip", help="hold a virtual IP address while it runs", add_help=False)
+    commands.add_parser("mount", help="hold a file system mounted while it runs", add_help=False)
     return parser
 
 

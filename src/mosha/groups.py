@@ -40,7 +40,7 @@ class _Local:
     deadline: float = 0.0
     ahead_since: float | None = None     # when the leash was started to test ahead; None: it has a token
     finishing: bool = False              # it was told to stop everything, and to end then
-    is_populated: bool = False           # a process was started, and its end is not known
+    is_populated: bool = False           # a process was started, and the end of all is not known
     failures: int = 0                    # in a row, on this node
     unfit_until: float = 0.0
     orphaned: bool = False               # the leash is gone, its processes perhaps not
@@ -119,8 +119,8 @@ class Groups:
                 local.level, local.state, local.since = report.level, report.state, report.time
             elif report.kind == "log":
                 log.info("%s: %s", name, report.text)
-            elif report.kind in ("started", "empty"):
-                local.is_populated = report.kind == "started"
+            elif report.kind in ("started", "empty", "left"):
+                local.is_populated = report.kind != "empty"
         if local.leash.gone:
             local.leash.close()
             local.leash, local.told, local.level, local.state = None, None, None, None

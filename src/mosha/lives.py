@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from mosha.platform import procscan
-from mosha.resources import ip
+from mosha.resources import remove_left
 
 RETRY_S = 0.01
 
@@ -28,6 +28,7 @@ class Life:
 
     def __init__(self, rundir: str) -> None:
         """Raises AlreadyRuns, OSError."""
+        self._rundir = rundir
         Path(rundir).mkdir(parents=True, exist_ok=True)
         self.agent_fd = _open(Path(rundir, "agent.lock"))
         if not _lock(self.agent_fd):
@@ -37,7 +38,7 @@ class Life:
         self.life_fd = _open(self._path)
 
     def end_earlier(self, limit_s: float) -> bool:
-        """Kill what is left of an earlier life, leashes first, and remove its addresses.
+        """Kill what is left of an earlier life, leashes first, and remove its addresses and mounts.
 
         Whether nothing was left within ``limit_s``; it blocks until then.
         """
@@ -50,7 +51,10 @@ class Life:
             time.sleep(RETRY_S)
         if not procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic())):
             return False
-        ip.remove_left(None)
+        while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic())):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(RETRY_S)
         return True
 
 

@@ -21,6 +21,9 @@ ENTRIES = {
     "tick": f"tick:tick-fit:test:test:test -d /san\ntick:tick-run:start:respawn:{TICK} /san/tick\n",
     "deaf": f"deaf:deaf-run:start:respawn:{TICK} /san/deaf deaf\n",
     "orphans": f"orphans:o-run:start:respawn:(setsid {TICK} /san/orphans &); {TICK} /san/orphans & wait\n",
+    "mounted": "mounted:m-on:start:respawn:mosha mount -t tmpfs none /mnt\n"
+               "mounted:m-in:start:wait:timeout 20 sh -c 'until mountpoint -q /mnt; do sleep 0.1; done'\n"
+               f"mounted:m-run:start:respawn:{TICK} /san/mounted\n",
 }
 
 

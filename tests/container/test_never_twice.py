@@ -35,7 +35,7 @@ LEASE = pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lea
 @pytest.fixture(scope="module", params=[STOMITH, LEASE])
 def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> Iterator[Arena]:
     lab = Lab(client, f"t-twice-{uuid.uuid4().hex[:6]}")
-    groups = ("tick", "orphans") if request.param else ("tick", "orphans", "deaf")
+    groups = ("tick", "orphans") if request.param else ("tick", "orphans", "deaf", "mounted")
     try:
         options = Options(stomith=request.param, tables=tables(*groups))
         lab.cluster.up(3 if request.param else 4, Progress(), options=options)
@@ -190,6 +190,31 @@ def test_a_service_that_ignores_the_signals_to_end(arena: Arena) -> None:
     arena.faults.cut(arena.around(before.node))
     arena.wait_elsewhere("deaf", before.node)
     arena.judge()
+
+
+@pytest.mark.parametrize("one_arena", [LEASE], indirect=True)
+@pytest.mark.parametrize("end_of", ["lease", "agent", "leash"])
+def test_a_mount_ends_where_the_group_does(arena: Arena, end_of: str) -> None:
+    """When it runs elsewhere the mount is gone; it is there once where it runs."""
+    before = arena.life("mounted")
+    assert len(mounted_at(arena, before.node)) == 1
+    if end_of == "lease":
+        arena.faults.cut(arena.around(before.node))
+        arena.wait_elsewhere("mounted", before.node)
+        assert not mounted_at(arena, before.node)
+    else:
+        arena.faults.signal(before.node, "agent" if end_of == "agent" else "leash mounted", SIGKILL)
+        after = arena.wait_again(before)
+        assert len(mounted_at(arena, after.node)) == 1
+        if after.node != before.node:
+            assert not mounted_at(arena, before.node)
+    arena.judge()
+
+
+def mounted_at(arena: Arena, node: int) -> list[str]:
+    """What is mounted there for the group."""
+    shown = run(arena.cluster.node(node), ["grep", " /mnt ", "/proc/self/mountinfo"])
+    return shown.stdout.splitlines()
 
 
 def test_a_compound_command_leaves_orphans(arena: Arena) -> None:

@@ -32,8 +32,9 @@ from mosha.clinit.family import TAG, Families
 from mosha.clinit.group import STRAYS, Action, Group, Policy, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
+from mosha.config import Config
 from mosha.platform import linux, procscan
-from mosha.resources import ip
+from mosha.resources import RUN_VARIABLE, remove_left
 from mosha.tables.cltab import TEST, Entry
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
@@ -41,6 +42,8 @@ FINISHED, KILLED, BROKEN = 0, 1, 3
 
 TURN_S = 1.0                     # poll(2) does not count the time that the machine slept: look at the clock again
 POLL_S = 0.05                    # looking for processes that nobody tells of
+DYING_S = 0.04                   # what lives at this pause while killing may wait for a mount
+MOUNTS_LIMIT_S = 1.0             # for ending mounts as a power cut would; the agent tries again
 KILL_POLL_S = 0.01               # first pause between two looks while killing; it doubles, up to TURN_S
 LOG_BACKLOG_BYTES_MAX = 64 * 1024
 REPORT_BACKLOG_BYTES_MAX = 1024 * 1024
@@ -89,6 +92,7 @@ class Guardian:
     def __init__(self, bond: Bond) -> None:
         self.reason = ""
         self._bond = bond
+        self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
         self._control = bond.control
         self._deadline_s = bond.deadline_s
         self._environment = bond.environment
@@ -135,7 +139,7 @@ class Guardian:
                 return FINISHED
 
     def kill_everything(self) -> None:
-        """SIGKILL to every process of the group until none lives, then take its addresses away."""
+        """SIGKILL to every process of the group until none lives, then take its addresses and mounts away."""
         for pid in self._mains:
             procscan.kill(-pid, signal.SIGKILL)
         pause_s = KILL_POLL_S
@@ -143,12 +147,23 @@ class Guardian:
             for family in self._families.living().values():
                 for process in family:
                     procscan.kill(process.pid, signal.SIGKILL)
+            if pause_s >= DYING_S:
+                remove_left(self._bond.group, self._rundir, DYING_S)     # by force: what waits for a dead server dies
             _wait(self._wake_fd, pause_s)
             pause_s = min(2 * pause_s, TURN_S)
             self._collect()
-        if self._used:
-            ip.remove_left(self._bond.group)
-        self._note_empty()
+        if self._used and not self._remove_left():
+            self._log("", "a mount is left that cannot be ended yet")
+            self._report("left")
+        else:
+            self._note_empty()
+
+    def _remove_left(self) -> bool:
+        """Addresses and mounts; in order, up to the deadline, if the group was stopped in order."""
+        in_order_s = self._deadline_s - linux.boottime()
+        if not self.reason and remove_left(self._bond.group, self._rundir, in_order_s, cut=False):
+            return True
+        return remove_left(self._bond.group, self._rundir, MOUNTS_LIMIT_S)
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 

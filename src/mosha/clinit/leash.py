@@ -33,6 +33,7 @@ class LeashReport:
     started   tag, pid: a process was started
     exited    tag, status: it ended (exit code, or minus the signal)
     empty     no process of the group lives any more
+    left      nor will one, but a mount is left that cannot be ended
     log       tag, text: a line that a process of the entry wrote, or about it
     ========  =======================================================================
     """

@@ -5,19 +5,23 @@ ctypes is a refinement that may be absent (a statically linked interpreter); wha
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 _prctl: Any = None
+_umount2: Any = None
 try:
     import ctypes
 
-    _prctl = ctypes.CDLL(None, use_errno=True).prctl
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _prctl, _umount2 = _libc.prctl, _libc.umount2
 except (ImportError, OSError, AttributeError, TypeError, NotImplementedError):
     pass
 
 PR_SET_PDEATHSIG = 1             # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
+MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8     # umount(2)
 
 
 def _find_clock(name: str, otherwise: int) -> int:
@@ -51,6 +55,11 @@ def set_subreaper() -> bool:
 def set_pdeathsig(signo: int) -> bool:
     """Get ``signo`` when the parent dies; whether that is possible. A parent dead before is not noticed: look after."""
     return _set(PR_SET_PDEATHSIG, signo)
+
+
+def unmount(directory: str, flags: int) -> bool | None:
+    """umount2(2), which may block for as long as it likes; whether it was done, None if it cannot be called."""
+    return None if _umount2 is None else bool(_umount2(os.fsencode(directory), flags | UMOUNT_NOFOLLOW) == 0)
 
 
 def _set(option: int, value: int) -> bool:

@@ -3,7 +3,7 @@
 Rules:
 
 1. Nothing in the loop blocks: what may is given to workers (:mod:`mosha.platform.workers`). The one exception is
-   :meth:`Machine.sweep`, for at most ``SWEEP_LIMIT_S``.
+   :meth:`Machine.sweep`, for at most twice ``SWEEP_LIMIT_S``.
 2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
 3. A leash inherits nothing of this process but the lock of its life.
 """
@@ -30,13 +30,13 @@ from mosha.platform import linux, openmosix, plans, procscan
 from mosha.platform.store import LocalStore
 from mosha.platform.workers import Workers
 from mosha.platform.world import Answer, Store
-from mosha.resources import ip
+from mosha.resources import RUN_VARIABLE, remove_left
 
 log = logging.getLogger(__name__)
 
 WORKERS = 8                      # so that each of up to seven voters has one, on the usual map
 END_EARLIER_S = 10.0
-SWEEP_LIMIT_S = 0.1              # for processes that outlived their leash; the agent tries again each round
+SWEEP_LIMIT_S = 0.1              # for processes that outlived their leash, and for mounts; tried again each round
 NONCE_BYTES = 16
 LOOKS_AT_CLOCKS = 3
 ONE_INSTANT_S = 0.0002
@@ -53,7 +53,8 @@ class Machine:
     def __init__(self, config: Config) -> None:
         """Raises AlreadyRuns, OSError."""
         openmosix.stay_home(config.procbase)
-        self.life = Life(config.rundir)
+        self._rundir = config.rundir
+        self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
         self._lock_path = f"{config.procbase}/self/lock"
         self._random = random.Random()
@@ -98,18 +99,14 @@ class Machine:
 
     def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""
-        leash = Leash.start(
-            group, {**os.environ, **environment}, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead
-        )
+        variables = {**os.environ, **environment, RUN_VARIABLE: self._rundir}
+        leash = Leash.start(group, variables, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead)
         self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
         return leash
 
     def sweep(self, group: str | None) -> bool:
-        """Kill what outlived its leash, and take its addresses away; whether nothing is left."""
-        if not procscan.kill_all(group, SWEEP_LIMIT_S):
-            return False
-        ip.remove_left(group)
-        return True
+        """Kill what outlived its leash, and take its addresses and mounts away; whether nothing is left."""
+        return procscan.kill_all(group, SWEEP_LIMIT_S) and remove_left(group, self._rundir, SWEEP_LIMIT_S)
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
@@ -171,6 +168,6 @@ def run(config: Config) -> int:
     os.umask(0o022)
     machine = Machine(config)
     if not machine.life.end_earlier(END_EARLIER_S):
-        log.error("processes of an earlier life do not end within %g s", END_EARLIER_S)
+        log.error("what is left of an earlier life does not end within %g s", END_EARLIER_S)
         return 1
     return machine.live(Agent(config, machine))

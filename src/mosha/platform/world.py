@@ -106,4 +106,7 @@ class World(Protocol):
         """
 
     def sweep(self, group: str | None) -> bool:
-        """Kill what outlived its leash (None: of every group), and take its addresses away; whether nothing is left."""
+        """Kill what outlived its leash (None: of every group), and take its addresses and mounts away.
+
+        Whether nothing is left.
+        """

@@ -21,8 +21,6 @@ import fcntl
 import hashlib
 import ipaddress
 import os
-import select
-import signal
 import socket
 import struct
 import subprocess
@@ -32,6 +30,8 @@ from contextlib import suppress
 
 from mosha.platform import linux
 from mosha.resources.arp import ArpSocket
+from mosha.resources.errors import CommandError, ResourceError
+from mosha.resources.signals import Signals
 
 VALID_S = 3
 EVERY_S = 1.0
@@ -46,14 +46,6 @@ HASH_CHARACTERS = 4
 SIOCGIFCONF = 0x8912             # of Linux: the label of every address, and the address
 LABELS_BYTES = 64 * 1024
 IFREQ_BYTES = 16 + (24 if struct.calcsize("P") == 8 else 16)
-
-
-class ResourceError(Exception):
-    """Why the address cannot be held; the text is for the user."""
-
-
-class CommandError(ResourceError):
-    """``ip`` could not do it this time."""
 
 
 class Address:
@@ -81,21 +73,6 @@ class Address:
     def remove(self) -> None:
         """Raises CommandError."""
         _ip(["addr", "del", self._prefix, "dev", self._device])
-
-
-class Signals:
-    """TERM and INT as something to wait for."""
-
-    def __init__(self) -> None:
-        self._wake_r, wake_w = os.pipe()
-        os.set_blocking(wake_w, False)
-        signal.set_wakeup_fd(wake_w)
-        for signo in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(signo, lambda _signo, _frame: None)
-
-    def wait(self, limit_s: float) -> bool:
-        """Whether one came, within the limit or before."""
-        return bool(select.select([self._wake_r], [], [], max(0.0, limit_s))[0])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

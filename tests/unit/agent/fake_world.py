@@ -118,7 +118,7 @@ class FakeLeash:
 
     def finish(self) -> None:
         self.told.append("finish")
-        self._ready([], gone=True)
+        self._ready([LeashReport("left", self._world.wall())] if self._world.left else [], gone=True)
 
     def receive(self) -> list[LeashReport]:
         reports, self._reports = self._reports, []
@@ -148,6 +148,7 @@ class FakeWorld:
         self.asked: list[tuple[float, int, str]] = []
         self.ended: int | None = None
         self.ahead_s: float | None = 0.0             # of the second clock
+        self.left = False                            # a mount is left that cannot be ended
         self._now, self._events, self._sequence = 1000.0, list[Any](), 0
         self.agent = Agent(config, self)
 
@@ -189,7 +190,7 @@ class FakeWorld:
         return self.leashes[-1]
 
     def sweep(self, group: str | None) -> bool:
-        return True
+        return not self.left
 
     def after(self, pause_s: float, event: Callable[[], None]) -> None:
         """Deliver an event later."""

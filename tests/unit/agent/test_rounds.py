@@ -98,6 +98,19 @@ def test_leaving_stops_the_groups_first() -> None:
     assert (world.ended, leash.told, leash.gone) == (0, ["test", "start", "stop", "finish"], True)
 
 
+def test_a_group_of_which_a_mount_is_left_is_not_released() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.left = True
+    world.agent.leave("SIGTERM")
+    world.until(lambda: leash.gone, 3)
+    world.pass_time(5)
+    assert world.agent.ownership.held("web")
+    world.left = False
+    world.until(lambda: world.ended is not None, 3)
+    assert (world.ended, leash.told[-1]) == (0, "finish")
+
+
 def test_a_node_that_joins_the_map_ends_nothing() -> None:
     world = world_of([1])
     leash = running(world)

@@ -1,4 +1,4 @@
-"""Two network namespaces with one Ethernet between them: ``here`` and ``there``."""
+"""Namespaces; and two of the network with one Ethernet between them: ``here`` and ``there``."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x806)) as s:
 
 
 class Namespace:
-    """A namespace that lives as long as the process that holds it."""
+    """A namespace, of the network or of mounts, that lives as long as the process that holds it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: str = "net") -> None:
         self._processes: list[subprocess.Popen[str]] = []
         root = os.geteuid() == 0
-        unshare = ["unshare", "--net"] if root else ["unshare", "--net", "--map-root-user"]
+        unshare = ["unshare", f"--{kind}", *([] if root else ["--map-root-user"])]
         self._holder = subprocess.Popen([*unshare, "sleep", "600"])
-        self.enter = ["nsenter", "-t", str(self._holder.pid), "-n"]
+        self.enter = ["nsenter", "-t", str(self._holder.pid), f"--{kind}"]
         if not root:
             self.enter += ["-U", "--preserve-credentials"]
-        own = os.readlink("/proc/self/ns/net")
-        wait_until(lambda: os.readlink(f"/proc/{self._holder.pid}/ns/net") != own)
+        name = {"net": "net", "mount": "mnt"}[kind]
+        own = os.readlink(f"/proc/self/ns/{name}")
+        wait_until(lambda: os.readlink(f"/proc/{self._holder.pid}/ns/{name}") != own)
 
     @property
     def pid(self) -> int:
