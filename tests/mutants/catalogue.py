@@ -276,6 +276,11 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.ERRORS,
     ),
     _one(
+        "readded-from-zero", "R3: a voter that comes back gets another generation of a journal",
+        f"{OWNERSHIP}/disk_paxos.py", "self.records.dead, self._generations.get(voter, 0),", "self.records.dead, 0,",
+        plan=plans.READDED,
+    ),
+    _one(
         "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
         "forgot = counts and self._forgot()", "forgot = False",
         plan=plans.HOLES,

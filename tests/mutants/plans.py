@@ -182,6 +182,12 @@ VOTES = plan(every(
     *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
     kill_agent(46.0, "owner:g1"),
 ), groups={"g1": ""}, network=SHARP)
+# Voter 3 is left and comes back while the same identities live on. Then it gives all its groups up; 1 and 2, which do
+# not hear each other, each have 3 for a majority: what the one wrote on it must be there for the other.
+READDED = plan([
+    *_elect(4, 5, [1, 2]), *_elect(8, 9, [1, 2, 3]), cut(18.0, 4.0, [1], [2]),
+    {"at": 18.2, "do": "leave", "whom": [3]},
+], groups={f"g{number}": "" for number in range(1, 10)}, nodes=3, network=SHARP, safety_s=24.0)
 # An operator asks for a majority of others, and those that know of it are cut from the old ones.
 LEAP = plan([
     {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6], "name": "leap"}},
