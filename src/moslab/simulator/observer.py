@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
-from moslab.history.record import Gone, History, Life, Released
+from moslab.history.record import Gone, History, Life, Overwritten, Released
 from moslab.simulator.facts import Facts, released
 
 if TYPE_CHECKING:
+    from moslab.simulator.node import Node
     from moslab.simulator.process import Member
 
 JOURNAL = ".j."                  # in the name of a file
@@ -32,10 +33,13 @@ class Observer:
         """A process that was killed is gone only now."""
         self.history.gone.append(Gone(member.group, member.node.number, member.epoch, member.stopped_s, time_s))
 
-    def wrote(self, time_s: float, name: str, data: bytes) -> None:
-        """An agent's write takes effect on a voter."""
+    def wrote(self, time_s: float, voter: Node, name: str, offset: int, data: bytes) -> None:
+        """An agent's write is about to take effect on a voter."""
         if JOURNAL not in name:
             return
+        held = voter.disk.files.get(name, b"")[offset : offset + len(data)]
+        if held and not data.startswith(held):
+            self.history.overwritten.append(Overwritten(time_s, voter.number, name))
         for group, epoch, node in released(name, data):
             self.released(time_s, group, epoch, node)
         begun = self.facts.appends(name, data)
