@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
@@ -71,9 +72,15 @@ class Observer:
         elif pair in self._since:
             self.history.contacts.setdefault(pair, []).append((self._since.pop(pair), time_s))
 
+    def so_far(self) -> History:
+        """The history with the contacts that go on; what runs is not in it."""
+        contacts = {pair: [*spans] for pair, spans in self.history.contacts.items()}
+        for pair, since_s in self._since.items():
+            contacts.setdefault(pair, []).append((since_s, float("inf")))
+        return replace(self.history, contacts=contacts)
+
     def close(self, time_s: float) -> None:
         """The run is over."""
-        for pair, since_s in self._since.items():
-            self.history.contacts.setdefault(pair, []).append((since_s, float("inf")))
+        self.history.contacts = self.so_far().contacts
         self._since.clear()
         self.history.end_s = time_s
