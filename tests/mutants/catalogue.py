@@ -220,19 +220,19 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "closed-by-few", "electorates 2: a majority is joint before W begins", f"{OWNERSHIP}/voter.py",
         "self._joint_since = now if joint + votes >= chosen.quorum else None", "self._joint_since = now",
-        plan=plans.VOTES,
+        plan=plans.NEVER_JOINT,
     ),
     _one(
         "settled-uncopied", "electorates 3: a voter settles with copies of a majority", f"{OWNERSHIP}/voter.py",
         "if chosen.quorum == 1 or (is_copied and self._closed(seen)):", "if True:",
-        plan=plans.VOTES,
+        plan=plans.UNCOPIED,
     ),
     _one(
         "next-unsettled", "electorates 3: the next but one waits until a majority is settled",
         f"{OWNERSHIP}/disk_paxos.py",
         "        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):\n",
         "        if False:\n",
-        plan=plans.VOTES,
+        plan=plans.UNSETTLED,
     ),
     # ---- files ----------------------------------------------------------------------------------------------------
     _one(
