@@ -215,7 +215,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "joint-unwaited", "electorates 2: W passes before the voters before are closed", f"{OWNERSHIP}/voter.py",
         "elif now >= self._joint_since + self._wait_s():", "else:",
-        plan=plans.VOTES,
+        plan=plans.LATE_AND_GONE,
     ),
     _one(
         "closed-by-few", "electorates 2: a majority is joint before W begins", f"{OWNERSHIP}/voter.py",

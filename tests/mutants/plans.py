@@ -211,6 +211,12 @@ NEVER_JOINT = plan(
     [crash(3.0, 100.0, [2]), *_elect(4.0, 5.0, [1, 2], [1])], voters="1", nodes=2, network=SHARP, safety_s=8.0,
     heal=[1], bound_s=8.0,
 )
+# 4 hears of its vote 1.2 s late, and 3 has gone for good by then: 4 has to copy from 1 and 2, a majority of those
+# before, which 1 and 2 do not close until W after they knew, at 6.0 s.
+LATE_AND_GONE = plan(
+    [cut(3.9, 1.5, [4], [1, 2, 3]), *_elect(4.0, 5.0, [1, 2, 3, 4], [1]), crash(5.0, 100.0, [3])],
+    nodes=4, network=SHARP, safety_s=6.0, heal=[1, 2, 4], bound_s=8.0,
+)
 # An operator asks for a majority of others, and those that know of it are cut from the old ones.
 LEAP = plan([
     {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6], "name": "leap"}},
