@@ -221,24 +221,24 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "joint-unwaited", "electorates 2: W passes before the voters before are closed", f"{OWNERSHIP}/voter.py",
         "elif now >= self._joint_since + self._wait_s():", "else:",
-        plan=plans.VOTES,
+        plan=plans.LATE_AND_GONE,
     ),
     _one(
         "closed-by-few", "electorates 2: a majority is joint before W begins", f"{OWNERSHIP}/voter.py",
         "self._joint_since = now if joint + votes >= chosen.quorum else None", "self._joint_since = now",
-        plan=plans.VOTES,
+        plan=plans.NEVER_JOINT,
     ),
     _one(
         "settled-uncopied", "electorates 3: a voter settles with copies of a majority", f"{OWNERSHIP}/voter.py",
         "if chosen.quorum == 1 or (is_copied and self._closed(seen)):", "if True:",
-        plan=plans.VOTES,
+        plan=plans.UNCOPIED,
     ),
     _one(
         "next-unsettled", "electorates 3: the next but one waits until a majority is settled",
         f"{OWNERSHIP}/disk_paxos.py",
         "        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):\n",
         "        if False:\n",
-        plan=plans.VOTES,
+        plan=plans.UNSETTLED,
     ),
     # ---- files ----------------------------------------------------------------------------------------------------
     _one(
@@ -280,6 +280,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "                self._generation, self._offset = self._generation + 1, 0\n",
         "            if request.appended or forgot:\n",
         plan=plans.ERRORS,
+    ),
+    _one(
+        "readded-from-zero", "R3: a voter that comes back gets another generation of a journal",
+        f"{OWNERSHIP}/disk_paxos.py", "self.records.dead, self._generations.get(voter, 0),", "self.records.dead, 0,",
+        plan=plans.READDED,
     ),
     _one(
         "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",

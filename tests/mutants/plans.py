@@ -2,7 +2,8 @@
 
 Rules:
 
-1. All are valid for the protocol as it is: what is broken at the end of the safety phase is healed, on all nodes.
+1. All are valid for the protocol as it is: what is broken at the end of the safety phase is healed, on all nodes but
+   those that the plan says never come back.
 2. A plan repeats its faults; between two repetitions two nodes change their parts, if it matters who owns the group.
 3. Times are tied to beat and lease: who changes one looks at the comment of the plan.
 """
@@ -10,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 Fault = dict[str, Any]
@@ -162,11 +164,13 @@ HOLES = plan(every(12.0, _hole(4, 5), _hole(5, 4)), groups={"g1": "1,2,3", "g2":
 
 
 
-def _elect(first_s: float, last_s: float, voters: list[int]) -> Faults:
+def _elect(
+    first_s: float, last_s: float, voters: list[int], whom: Sequence[int] = (1, 2), every_s: float = 2.0,
+) -> Faults:
     """An operator who asks again and again."""
     return [
-        {"at": at, "do": "order", "whom": [1, 2], "order": {"do": "elect", "voters": voters, "name": f"{at}"}}
-        for at in range(int(first_s), int(last_s), 2)
+        {"at": at, "do": "order", "whom": [*whom], "order": {"do": "elect", "voters": voters, "name": f"{at}"}}
+        for at in (round(first_s + turn * every_s, 3) for turn in range(ceil((last_s - first_s) / every_s)))
     ]
 
 
@@ -182,6 +186,37 @@ VOTES = plan(every(
     *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
     kill_agent(46.0, "owner:g1"),
 ), groups={"g1": ""}, network=SHARP)
+# Voter 3 is left and comes back while the same identities live on. Then it gives all its groups up; 1 and 2, which do
+# not hear each other, each have 3 for a majority: what the one wrote on it must be there for the other.
+READDED = plan([
+    *_elect(4, 5, [1, 2]), *_elect(8, 9, [1, 2, 3]), cut(18.0, 4.0, [1], [2]),
+    {"at": 18.2, "do": "leave", "whom": [3]},
+], groups={f"g{number}": "" for number in range(1, 10)}, nodes=3, network=SHARP, safety_s=24.0)
+# In these three 1 is the only voter, and 2 is added: at 6.2 s, after W, it has copied what 1 holds, and counts.
+# 3 hears nothing of 2, and goes on under the voters before, which 1 counts as long as its agent stands still; 4 hears
+# nothing of 1, and has a majority as soon as 2 is the only voter.
+UNSETTLED = plan([
+    cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(6.3, 16.0, [4], [1]), pause(6.5, 5.0, "agent", 1),
+    *_elect(6.6, 11.0, [2], [2], 0.3),
+], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
+# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over before 1 closes the
+# voters before, at 8.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have settled 2 is the only voter.
+UNCOPIED = plan([
+    cut(0.0, 2.5, [3], [1, 2, 4]), {"at": 0.5, "do": "config", "whom": [1, 2], "conf": {"arbitrator": "yes"}},
+    cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(6.3, 30.0, [4], [1]),
+    *_elect(9.0, 14.0, [2], [2], 0.3),
+], voters="1", nodes=4, network=SHARP, safety_s=15.0)
+# 2 does not come back: 1 has to go on alone, as the only one of the voters before.
+NEVER_JOINT = plan(
+    [crash(3.0, 100.0, [2]), *_elect(4.0, 5.0, [1, 2], [1])], voters="1", nodes=2, network=SHARP, safety_s=8.0,
+    heal=[1], bound_s=8.0,
+)
+# 4 hears of its vote 1.2 s late, and 3 has gone for good by then: 4 has to copy from 1 and 2, a majority of those
+# before, which 1 and 2 do not close until W after they knew, at 6.0 s.
+LATE_AND_GONE = plan(
+    [cut(3.9, 1.5, [4], [1, 2, 3]), *_elect(4.0, 5.0, [1, 2, 3, 4], [1]), crash(5.0, 100.0, [3])],
+    nodes=4, network=SHARP, safety_s=6.0, heal=[1, 2, 4], bound_s=8.0,
+)
 # An operator asks for a majority of others, and those that know of it are cut from the old ones.
 LEAP = plan([
     {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6], "name": "leap"}},

@@ -16,6 +16,7 @@ Rules:
 8. **crash**: no agent ends by an error of its own.
 9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
    ahead of a move belongs to no life.
+10. **journals**: what was once written into a journal is never overwritten by something else.
 """
 
 from __future__ import annotations
@@ -198,9 +199,17 @@ def check_lives(history: History) -> list[str]:
     return problems
 
 
+def check_journals(history: History) -> list[str]:
+    """Rule 10."""
+    return [
+        f"journals: {found.name} on voter {found.voter} is overwritten at {found.time_s:.4f}"
+        for found in history.overwritten
+    ]
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives,
+    check_lives, check_journals,
 )
 
 

@@ -43,6 +43,14 @@ class Life(NamedTuple):
     node: int
 
 
+class Overwritten(NamedTuple):
+    """What a journal on a voter held was replaced by something else."""
+
+    time_s: float
+    voter: int
+    name: str
+
+
 class Gone(NamedTuple):
     """A process that executed nothing any more was really gone at that time only."""
 
@@ -74,6 +82,7 @@ class History:
     final: dict[str, list[int]] = field(default_factory=dict)              # table -> edit on each node; 0: none
     released: list[Released] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
+    overwritten: list[Overwritten] = field(default_factory=list)
     healed_s: float | None = None
     bound_s: float = 0.0
     wanted: list[str] = field(default_factory=list)                        # groups that must run at the end

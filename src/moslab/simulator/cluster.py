@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from typing import Callable
 
 from mosha import config as mosha_config
@@ -44,7 +45,7 @@ class Cluster:
         )
         self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)
-        self._electors = sorted({*self.voters, *(fault["node"] for fault in plan.faults if fault["do"] == "vote")})
+        self._electors = sorted({*self.voters, *_wished(plan)} & set(self.numbers))
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
@@ -156,6 +157,15 @@ class Cluster:
         return all(table in disk for disk in disks for table in TABLES) and all(
             len({self.edit_of(node, table) for node in nodes}) == 1 for table in TABLES
         )
+
+
+def _wished(plan: FaultPlan) -> Iterator[int]:
+    """The nodes that may become voters."""
+    for fault in plan.faults:
+        if fault["do"] == "vote":
+            yield fault["node"]
+        elif fault["do"] == "order":
+            yield from fault["order"].get("voters", ())
 
 
 def conf_text(conf: dict[str, str]) -> str:

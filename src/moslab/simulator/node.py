@@ -180,13 +180,13 @@ class Node:
 
     def wrote(self, name: str, offset: int, data: bytes) -> None:
         """A step of a plan writes into a file of this node."""
-        self.history.wrote(self.kernel.now, name, data)
+        self.history.wrote(self.kernel.now, self, name, offset, data)
         self.disk.write(name, offset, data)
 
     def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
         """Only so many bytes of a write are seen for a moment."""
         self.count("torn write")
-        self.history.wrote(self.kernel.now, name, data)
+        self.history.wrote(self.kernel.now, self, name, offset, data)
         self.disk.tear(name, offset, data, bytes_done)
         self.kernel.at(self.kernel.now + self.disk_draw.uniform(0.0, TEAR_MAX_S), self.disk.finish, name)
 

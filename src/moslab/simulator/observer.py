@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
-from moslab.history.record import Gone, History, Life, Released
+from moslab.history.record import Gone, History, Life, Overwritten, Released
 from moslab.simulator.facts import Facts, released
 
 if TYPE_CHECKING:
+    from moslab.simulator.node import Node
     from moslab.simulator.process import Member
 
 JOURNAL = ".j."                  # in the name of a file
@@ -32,10 +34,13 @@ class Observer:
         """A process that was killed is gone only now."""
         self.history.gone.append(Gone(member.group, member.node.number, member.epoch, member.stopped_s, time_s))
 
-    def wrote(self, time_s: float, name: str, data: bytes) -> None:
-        """An agent's write takes effect on a voter."""
+    def wrote(self, time_s: float, voter: Node, name: str, offset: int, data: bytes) -> None:
+        """An agent's write is about to take effect on a voter."""
         if JOURNAL not in name:
             return
+        held = voter.disk.files.get(name, b"")[offset : offset + len(data)]
+        if held and not data.startswith(held):
+            self.history.overwritten.append(Overwritten(time_s, voter.number, name))
         for group, epoch, node in released(name, data):
             self.released(time_s, group, epoch, node)
         begun = self.facts.appends(name, data)
@@ -67,9 +72,15 @@ class Observer:
         elif pair in self._since:
             self.history.contacts.setdefault(pair, []).append((self._since.pop(pair), time_s))
 
+    def so_far(self) -> History:
+        """The history with the contacts that go on; what runs is not in it."""
+        contacts = {pair: [*spans] for pair, spans in self.history.contacts.items()}
+        for pair, since_s in self._since.items():
+            contacts.setdefault(pair, []).append((since_s, float("inf")))
+        return replace(self.history, contacts=contacts)
+
     def close(self, time_s: float) -> None:
         """The run is over."""
-        for pair, since_s in self._since.items():
-            self.history.contacts.setdefault(pair, []).append((since_s, float("inf")))
+        self.history.contacts = self.so_far().contacts
         self._since.clear()
         self.history.end_s = time_s

@@ -100,7 +100,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     plan, history = cluster.plan, cluster.result
     injector = Injector(cluster)
     injector.schedule()
-    if not _advance(cluster, plan.safety_s, stop_at) or (hasty and judge(history)[0] == INVALID):
+    if not _advance(cluster, plan.safety_s, stop_at) or (hasty and judge(cluster.history.so_far())[0] == INVALID):
         _close(cluster)
         return 0.0
     heal = plan.heal or cluster.numbers

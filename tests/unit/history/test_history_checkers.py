@@ -8,7 +8,7 @@ import pytest
 
 from moslab.history.checkers import INVALID, KILL_S, THAW_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import Edit, Gone, Held, History, Life, Released
+from moslab.history.record import Edit, Gone, Held, History, Life, Overwritten, Released
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
@@ -77,6 +77,7 @@ BROKEN = {
         lambda h: replace(h, intervals=[FIRST, SECOND._replace(begin_s=25.1)]),
         lambda h: replace(h, levels={22: "test"}),
     ],
+    "journals": [lambda h: replace(h, overwritten=[Overwritten(3.0, 2, "1-aa.j.1.1.aa.0")])],
     "leak": [lambda h: replace(h, files={1: 10, 2: 21})],
     "lives": [
         lambda h: replace(h, lives=[Life(9.99, 1)], released=[]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mosha.ownership import electorate, marker
+from mosha.ownership import electorate, journal, marker
 from mosha.ownership.electorate import VOTERS_MAX, Electorate
 from mosha.ownership.marker import FULL, NONE
 from mosha.timing import Timing
@@ -135,6 +135,21 @@ def test_a_voter_that_is_gone_for_good_is_replaced() -> None:
     cluster.pass_time(10)
     assert cluster.nodes[3].voter.marker.state == NONE
     assert cluster.nodes[3].ownership.voters == {1, 2, 4}
+
+
+def test_a_voter_that_comes_back_keeps_what_the_same_identities_wrote_on_it() -> None:
+    cluster, _ = started(3, 3)
+    identities = {node.ownership.identity for node in cluster.nodes.values()}
+    elect(cluster, 1, 1, 2)
+    cluster.pass_time(2 * W)
+    disk = cluster.nodes[3].disk
+    before = {name: content for name, content in disk.files.items() if ".j." in name}
+    assert before
+    elect(cluster, 1, 1, 2, 3)
+    assert identities == {node.ownership.identity for node in cluster.nodes.values()}
+    assert all(disk.files[name].startswith(content) for name, content in before.items())
+    written = {journal.writer_of(name, cluster.nodes[3].voter.era) for name in disk.files.keys() - before.keys()}
+    assert written & identities
 
 
 def test_what_was_decided_before_is_known_to_voters_that_came_later() -> None:

@@ -73,6 +73,13 @@ def test_a_group_that_is_to_be_given_up_is_tested_ahead_on_the_next_node() -> No
     assert not [i for i in result.history.intervals if first.end_s < i.begin_s < second.begin_s]
 
 
+def test_a_run_in_haste_goes_to_its_end_if_nothing_is_wrong() -> None:
+    faults = [{"at": 6.0, "do": "crash", "whom": ["owner:kv"], "for": 2.0}]
+    hasty, whole = (run(calm(faults=faults), real_s_max=REAL_S_MAX, hasty=one) for one in (True, False))
+    assert hasty.history.wanted == ["kv"]
+    assert (hasty.virtual_s, hasty.recovered_s) == (whole.virtual_s, whole.recovered_s)
+
+
 def test_what_was_tested_ahead_is_tested_again_when_the_owner_did_not_give_up() -> None:
     faults = [{"at": 6.0, "do": "leave", "whom": ["owner:kv"]}, {"at": 6.6, "do": "crash", "whom": ["owner:kv"]}]
     result = run(calm(faults=faults), real_s_max=REAL_S_MAX)
