@@ -112,7 +112,7 @@ class Timing:
 
     @property
     def eager_s(self) -> float:
-        """How often the node whose turn it is looks at the voters while a move is pending (E)."""
+        """How often the node whose turn it is looks at the voters while an owner is late (E)."""
         return max(EAGER_MIN_S, self.beat_s / 25)
 
     @property

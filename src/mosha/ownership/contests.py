@@ -113,7 +113,7 @@ class Contests:
         return due
 
     def poll_at(self, now: float) -> float:
-        """When to look again between beats: soon while a move is pending that this node may make."""
+        """When to look again between beats: soon while an owner is late whose group may come here."""
         dues = [now + self._pause_s(now, group, contest) for group, contest in self._all.items()]
         return min(dues, default=NEVER)
 
