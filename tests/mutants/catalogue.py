@@ -298,10 +298,10 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.FLIPS,
     ),
     _one(
-        "closed-at-answer", "link 6: the writer was known to be dead when the exchange was issued",
-        f"{OWNERSHIP}/link.py",
-        "if name in request.closing and", "if journal.writer_of(name, self.era) in self._dead and",
-        plan=plans.FLIPS,
+        "closed-unread", "link 6: a journal is read once more when its writer is known to be dead",
+        f"{OWNERSHIP}/link.py", "journal.SKIPPED if name in self._closed else size",
+        "journal.SKIPPED if journal.writer_of(name, self.era) in self._dead else size",
+        plan=plans.UNREAD,
     ),
     Mutant(
         "read-cut-short", "link 5: a journal may be longer than one read (reads are made shorter)",

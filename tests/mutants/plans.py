@@ -57,6 +57,11 @@ def weather(at_s: float, for_s: float, whom: Sequence[int], **more: float) -> Fa
     return {"at": at_s, "do": "weather", "whom": list(whom), "for": for_s, **more}
 
 
+def _arbitrators(at_s: float, whom: Sequence[int], for_s: float = 100.0) -> Fault:
+    """They end, and run nothing after that."""
+    return {"at": at_s, "do": "config", "whom": list(whom), "conf": {"arbitrator": "yes"}, "for": for_s}
+
+
 def plan(
     faults: Faults, times: tuple[float, float] = QUICK, groups: dict[str, str] | None = None,
     voters: str = "1 2 3", stomith: str | None = None, nodes: int = 5, network: dict[str, float] | None = None,
@@ -113,6 +118,14 @@ STUCK = plan(every(
 FLIPS = plan(
     every(3.0, kill_agent(0, 5)), groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"},
 )
+# 1 hears nothing of 2 and 3, but keeps its lease, while 3 gives g1 up and 4 gets it. 4 begins another life, of which
+# 1 hears on its own disk. It meets 2 again before anybody has cleaned up there (its agent stands still), and nobody but
+# 1 wants g1. By h, which only 4 can run, 1 knows of 4's journal on 2 before.
+UNREAD = plan([
+    _arbitrators(0.5, [2]), _arbitrators(0.5, [1, 4], 3.0), cut(6.0, 1.75, [1], [2]), cut(6.0, 20.0, [1], [3]),
+    cut(6.0, 1.15, [4], [1]), _arbitrators(6.2, [3]), pause(6.9, 3.0, "agent", 2), _arbitrators(7.1, [4]),
+    kill_agent(7.12, 4),
+], (0.1, 4.0), {"g1": "", "h": "1,2,3"}, nodes=4, network=SHARP, safety_s=13.0)
 ERRORS = plan(
     [weather(3.0, SAFETY_S, [1], error=0.05), *every(3.0, kill_agent(0, 5))],
     groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"}, voters="1",
@@ -202,7 +215,7 @@ UNSETTLED = plan([
 # 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over before 1 closes the
 # voters before, at 8.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have settled 2 is the only voter.
 UNCOPIED = plan([
-    cut(0.0, 2.5, [3], [1, 2, 4]), {"at": 0.5, "do": "config", "whom": [1, 2], "conf": {"arbitrator": "yes"}},
+    cut(0.0, 2.5, [3], [1, 2, 4]), _arbitrators(0.5, [1, 2]),
     cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(6.3, 30.0, [4], [1]),
     *_elect(9.0, 14.0, [2], [2], 0.3),
 ], voters="1", nodes=4, network=SHARP, safety_s=15.0)
