@@ -15,8 +15,8 @@ K         time kept back from the lease for killing what runs              L / 1
 W         how long a voter that forgot counts for nobody                   F max(L, B) + D
 S         a slot that stood still this long, with failed probes: suspect   1.8 H
 T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
-E         eager poll, while an owner is late                                  H / 25, at least 0.01 s
-C         close look at one voter, while the owner of a group is leaving   E / 5, at least 0.003 s
+E         eager poll, while an owner is late                                  H / 25, at least 0.02 s
+C         close look at one voter, while the owner of a group is leaving   E / 5
 A         a leaving owner says so this long before it stops its groups     H + 0.15 s
 ========= ================================================================ ==========================
 
@@ -34,8 +34,7 @@ OP_LIMIT_S = 1.5
 LEASE_PER_BEAT_MIN = 4
 BEAT_MIN_S = 0.05
 TURN_MIN_S = 0.04
-EAGER_MIN_S = 0.01
-CLOSE_MIN_S = 0.003
+EAGER_MIN_S = 0.02
 TEST_AHEAD_S = 0.15              # for the record to be read, the leash to be started, and the group's test
 
 
@@ -118,7 +117,7 @@ class Timing:
     @property
     def close_s(self) -> float:
         """How often the node that comes next looks at one voter, while the owner is leaving (C)."""
-        return max(CLOSE_MIN_S, self.eager_s / 5)
+        return self.eager_s / 5
 
     @property
     def announce_s(self) -> float:

@@ -19,7 +19,7 @@ from mosha.ownership import identity as identities
 from mosha.ownership.ballot import DECIDED, GOES_ON, OVER, Ballot
 from mosha.ownership.journal import Commit, Dead
 from mosha.ownership.lease import Lease
-from mosha.ownership.link import Due, Link
+from mosha.ownership.link import Due, Link, soonest
 from mosha.ownership.peers import Peers
 from mosha.ownership.records import Records, Register
 from mosha.timing import Timing
@@ -160,9 +160,8 @@ class Contests:
         """For how long not to look for the sake of this group: for ever, unless it is about to move."""
         if not self._is_wanted(now, contest) or not self._lease.is_valid(now):
             return NEVER
-        turn_s, rank = self._timing.turn_s, contest.rank()
         if contest.ballot is not None:
-            return turn_s                            # its own exchanges say how it goes
+            return self._timing.turn_s               # its own exchanges say how it goes
         register = self._records.registers.get(group)
         is_settled = register is not None and not register.undecided and not self.is_free(now, register)
         if register is not None and is_settled:
@@ -174,7 +173,7 @@ class Contests:
                 return NEVER
         elif register is not None and self._is_left(register):
             return NEVER                             # the heir knows, and the others hear of it with their beats
-        return turn_s * rank or self._timing.eager_s     # who is not the first looks when it is its turn
+        return NEVER if contest.rank() else self._timing.eager_s     # beats are enough for who is not the first
 
     @staticmethod
     def _is_left(register: Register) -> bool:
@@ -222,13 +221,10 @@ class Contests:
 
     def _put_block(self, now: float, ballot: Ballot) -> None:
         """Rule 2."""
-        me = identities.node_of(self._identity)
-        soonest = sorted(
-            self._links.values(), key=lambda link: (link.is_busy, link.voter != me, -(link.counted_at or -NEVER))
-        )
-        ballot.asked = {link.voter for link in soonest[: self.quorum]}
+        chosen = soonest(self._links.values(), identities.node_of(self._identity), self.quorum)
+        ballot.asked = {link.voter for link in chosen}
         ballot.widens = now + self._timing.turn_s
-        for link in soonest[: self.quorum]:
+        for link in chosen:
             link.put(self.due(ballot))
         self._records.merge(self.due(ballot).block, self._identity, now)
 

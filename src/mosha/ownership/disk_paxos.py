@@ -25,7 +25,7 @@ from mosha.ownership.contests import Contests
 from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import Commit, Dead, Fact, Released
 from mosha.ownership.lease import Lease
-from mosha.ownership.link import Due, Link, Reply, Request, Spread
+from mosha.ownership.link import Due, Link, Reply, Request, Spread, soonest
 from mosha.ownership.marker import Marker
 from mosha.ownership.peers import Peers
 from mosha.ownership.records import Records
@@ -229,7 +229,7 @@ class DiskPaxos:
         self._spread_later(now)
         if now >= self._next_poll:
             self._next_poll = NEVER
-            for link in self._links.values():
+            for link in soonest(self._links.values(), self.node, self.quorum):
                 link.wants_poll = True
         if now >= self._next_look:
             self._next_look = NEVER
@@ -239,6 +239,8 @@ class DiskPaxos:
         self._owners_seen = self.owners(now)
         self.peers.note_late(now, self._owners_seen)
         self._next_poll = min(self._next_poll, self.contests.poll_at(now))
+        for link in self._links.values():
+            link.is_eager = self._next_poll < NEVER
         if self.contests.close_owners(now):
             self._next_look = min(self._next_look, now + self.timing.close_s)
 

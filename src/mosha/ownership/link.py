@@ -95,6 +95,7 @@ class Link:
         self.wants_all = True                        # the first exchange learns everything
         self.counted_at: float | None = None         # when the latest counted exchange was issued
         self.is_busy = False
+        self.is_eager = False                        # what others have appended is read at once, not with the next beat
         self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
         self._is_useful, self._dead = is_useful, dead
         self._waiting: deque[Pending] = deque()
@@ -136,7 +137,8 @@ class Link:
             return False
         if self.wants_beat:
             return True
-        return not self._is_doubtful and bool(self._waiting or self._tails or self.wants_poll or self.wants_all)
+        news = self.is_eager and self._tails
+        return not self._is_doubtful and bool(self._waiting or news or self.wants_poll or self.wants_all)
 
     def request(self, now: float, revision: int, chunks: Iterable[int]) -> Request:
         """The next exchange; ``revision`` is of this node's own record."""
@@ -291,6 +293,11 @@ class Link:
         """(C, S) of the node's slot on this voter; None while there is none."""
         since, read_at = self._since.get(node), self._read_at.get(slot.file_of(node))
         return None if since is None or read_at is None or read_at < since else (since, read_at)
+
+
+def soonest(links: Iterable[Link], me: int, count: int) -> list[Link]:
+    """So many of them that are likely to answer before the others: the own voter, and those that count and are idle."""
+    return sorted(links, key=lambda link: (link.is_busy, link.voter != me, -(link.counted_at or -NEVER)))[:count]
 
 
 def has_expired(windows: Iterable[tuple[float, float] | None], quorum: int, expiry_s: float, seen: float) -> bool:

@@ -112,7 +112,7 @@ def test_a_release_moves_the_group(size: int) -> None:
     owner.release("kv")
     heir, took = cluster.until_runs(5)
     assert heir is not owner
-    assert took < TIMING.beat_s
+    assert took < 2 * TIMING.beat_s
     assert cluster.runs[-1].epoch == 2
     cluster.until(lambda: not owner.ownership.claims("kv"), 2)
     owner.wants.add("kv")
@@ -362,6 +362,8 @@ def test_a_block_of_a_later_epoch_is_enough_to_stop() -> None:
 def test_who_is_told_to_be_dead_ends() -> None:
     cluster, owner = started()
     teller = cluster.nodes[owner.number % 3 + 1]
+    for node in cluster.nodes.values():              # it lives, so nobody else may start
+        node.wants.clear()
     teller.ownership.fenced(teller.now, [owner.ownership.identity])
     cluster.until(lambda: bool(owner.voids), 2)
     assert owner.voids == ["it was fenced"]

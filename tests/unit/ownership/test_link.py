@@ -291,6 +291,8 @@ def test_a_slot_tells_of_a_tail_which_is_read_once() -> None:
     assert reply is not None
     assert [node for node, _ in reply.slots] == [2]
     assert not reply.entries
+    assert not scene.link.wants(), "a tail comes with the next beat"
+    scene.link.is_eager = True
     assert scene.link.wants(), "there is a tail"
     reply = scene.exchange(beat=False)
     assert reply is not None
