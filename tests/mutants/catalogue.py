@@ -251,6 +251,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "mosha/platform/files.py",
         "        if self._has_written:\n", "        if False:\n",
         plan=plans.EMPTIED,
+        equivalent="a voter that was emptied shows another life, so what wrote there does not count (link 4); who knew "
+        "no earlier life opens a new journal, and a slot that is missing on a voter is in no Q that shows an expiry",
     ),
     # ---- two voters -----------------------------------------------------------------------------------------------
     _one(
