@@ -125,9 +125,9 @@ class Cluster:
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
-    def edit_of(self, node: int, table: str) -> int:
+    def edit_of(self, node: int, file: str) -> int:
         """The number of the edit that lies on its disk; 0: none."""
-        found = _EDIT.findall(self.nodes[node].disk.files.get(table, b""))
+        found = _EDIT.findall(self.nodes[node].disk.files.get(file, b""))
         return int(found[-1]) if found else 0
 
     def edited(self, node: int, table: str, number: int) -> None:
@@ -139,17 +139,14 @@ class Cluster:
         if name == marker.NAME:
             self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
         else:
-            self._table_changed(node, name)
+            self._in_force(node, name)
 
-    def _table_changed(self, node: int, table: str) -> None:
-        """Has a majority this edit?"""
-        number = self.edit_of(node, table)
-        if number and self._holders(table, number) > len(self.numbers) // 2:
-            self.result.held.append(Held(self.kernel.now, table, number))
+    def _in_force(self, node: int, good: str) -> None:
+        """Has a majority taken this edit in?"""
+        number = self.edit_of(node, good)
+        if number and sum(1 for other in self.numbers if self.edit_of(other, good) == number) > len(self.numbers) // 2:
+            self.result.held.append(Held(self.kernel.now, good.partition(".")[0], number))
             self.count("edit replicated")
-
-    def _holders(self, table: str, number: int) -> int:
-        return sum(1 for other in self.numbers if self.edit_of(other, table) == number)
 
     def tables_settled(self, nodes: list[int]) -> bool:
         """Whether these nodes all have them, and the same."""
