@@ -213,7 +213,7 @@ class Agent:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
-        self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s)
+        self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
         skew = self._world.skew()
         if skew is not None:
             if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:

@@ -33,6 +33,7 @@ from mosha.ownership.voter import Seen, Voter
 from mosha.timing import Timing
 
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
+WITNESSES_MAX = 8
 ALL_BEATS = 16                   # how often everything is read that no slot spoke of
 NEVER = float("inf")
 
@@ -84,6 +85,7 @@ class DiskPaxos:
         self._next_beat, self._beats = now, 0
         self._next_poll = self._next_look = NEVER    # at all voters, at one
         self._owners_seen: set[int] = set()
+        self._heard: set[int] = set()                # witnesses that have answered
         self._void = ""
         self.watch(())
 
@@ -191,8 +193,12 @@ class DiskPaxos:
         for one in dead:
             self._spread(now, Dead(one))
 
-    def watch(self, nodes: Iterable[int], files: Iterable[int] = (), unseen_s: float = 0.0) -> None:
-        """Read the slots of voters and of these from now on, and these slot files; others are not seen for so long."""
+    def watch(
+        self, nodes: Iterable[int], files: Iterable[int] = (), unseen_s: float = 0.0, on_map: Iterable[int] = ()
+    ) -> None:
+        """Read the slots of voters and of these from now on, and these slot files; others are not seen for so long.
+        ``on_map``: all nodes there are."""
+        self._map = frozenset(on_map)
         self._slot_files = sorted({*files, *(slot.file_of(node) for node in {self.node, *self.voters, *nodes})})
         self.peers.unseen_s = unseen_s
 
@@ -271,6 +277,8 @@ class DiskPaxos:
         if not self.era or not own.is_at_rest:
             for voter in sorted(self.markers().keys() - {self.node}):
                 self._ask(found, now, "mark", voter, [], self._marked(voter, now))
+        for node in self._witnesses() if own.marker.state == marker.RECOVERING else ():
+            self._ask(found, now, "mark", node, [], self._witnessed(node))
         for voter in own.wants_peeks():
             self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
         era, voters = own.wants_copies(now, self._seen)
@@ -301,6 +309,19 @@ class DiskPaxos:
         def take(_: float, result: bytes) -> bool:
             news = self._see(voter, Seen(marker.decode(result), began))
             return news or not self.era or not self._voter.is_at_rest
+
+        return take
+
+    def _witnesses(self) -> list[int]:
+        """Nodes without a vote that have not been asked which era they know."""
+        there = sorted(self._map - self.markers().keys() - {self.node})[:WITNESSES_MAX]
+        return [node for node in there if node not in self._heard]
+
+    def _witnessed(self, node: int) -> Take:
+        def take(_: float, result: bytes) -> bool:
+            self._heard.add(node)
+            self._voter.witnessed(marker.decode(result))
+            return False
 
         return take
 

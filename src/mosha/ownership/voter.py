@@ -84,6 +84,7 @@ class Voter:
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.wish: Wish | None = None                # to be carried out by the agent
+        self._known_era = 0                          # the latest that nodes without a vote know
         self._log: list[str] = []
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
@@ -167,6 +168,11 @@ class Voter:
         found = slot.decode(content)
         known = found is None or found.identity in self.mine
         self._peeked[voter] = known or (found is not None and identities.number_of(found.identity) <= self._number)
+
+    def witnessed(self, said: Marker | None) -> None:
+        """The marker of a node without a vote: an era that is founded is a later one."""
+        if said is not None:
+            self._known_era = max(self._known_era, marker.number_of(said.era), said.electorate.era)
 
     def copied(self, voter: int, era: str, journals: list[Any], said: Marker | None) -> None:
         """The journals of another voter, and its marker as read after them."""
@@ -439,7 +445,7 @@ class Voter:
         return closed if len(closed) + 1 >= self.electorate.quorum else []
 
     def _found(self, all_markers: list[Marker]) -> None:
-        highest = max(marker.number_of(one.era) for one in all_markers)
+        highest = max(self._known_era, *(max(marker.number_of(one.era), one.electorate.era) for one in all_markers))
         era = marker.make_era(max(highest + 1, int(self._wall())), self._nonce())
         chosen = self.electorate._replace(era=marker.number_of(era), before=())
         self._become_full(era, FOUNDS, chosen, tuple(one.life for one in all_markers))

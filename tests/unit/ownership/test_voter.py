@@ -242,6 +242,17 @@ def test_nothing_is_founded_beside_one_that_may_count_at_any_moment(state: str, 
     assert scene.step() == RECOVERING
 
 
+def test_an_era_is_later_than_what_nodes_without_a_vote_know() -> None:
+    scene = Scene()
+    scene.step(W)
+    scene.voter.witnessed(None)
+    scene.voter.witnessed(Marker(NONE, "", "x", CONFIGURATION, "boot", electorate=electorate.first([1, 2, 3], 4000)))
+    scene.see(2, RECOVERING, "")
+    scene.see(3, RECOVERING, "")
+    assert scene.step() == FULL
+    assert marker.number_of(scene.voter.era) == 4001
+
+
 def test_not_the_lowest_waits_to_be_invited() -> None:
     scene = Scene(voters=3)
     scene.voter = Voter(
