@@ -9,7 +9,7 @@ import pytest
 from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership import voter as voters
 from mosha.ownership.journal import Dead, Entry
-from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
+from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import FOUNDED, Seen, Voter
 from mosha.timing import OP_LIMIT_S, F, Timing
