@@ -230,7 +230,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "settled-uncopied", "electorates 3: a voter settles with copies of a majority", f"{OWNERSHIP}/voter.py",
-        "if chosen.quorum == 1 or (is_copied and self._closed(seen)):", "if True:",
+        "if is_copied or chosen.quorum == 1:", "if True:",
         plan=plans.UNCOPIED,
     ),
     _one(

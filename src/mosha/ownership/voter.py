@@ -424,9 +424,11 @@ class Voter:
         """Close the electorate before, and settle: rules 2 and 3 of electorates."""
         chosen, votes = self.electorate, self._me in self.electorate.voters
         if not chosen.before:
-            is_copied = self._copied_for[:2] == (self.era, chosen) and len(self._copied) + 1 >= chosen.quorum
-            if chosen.quorum == 1 or (is_copied and self._closed(seen)):
+            has_all = self._copied_for[:2] == (self.era, chosen) and len(self._copied) + 1 >= chosen.quorum
+            is_copied = has_all and bool(self._closed(seen))
+            if is_copied:
                 self._keep_copies()
+            if is_copied or chosen.quorum == 1:
                 self._mark(self.marker._replace(settled=True))
         elif self._joint_since is None:
             joint = sum(1 for one in self._full(seen, -NEVER).values() if one.era == self.era)

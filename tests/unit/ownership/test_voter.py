@@ -242,6 +242,14 @@ def test_nothing_is_founded_beside_one_that_may_count_at_any_moment(state: str, 
     assert scene.step() == RECOVERING
 
 
+def test_the_only_voter_settles_after_a_restart_in_the_middle() -> None:
+    alone = electorate.Electorate(7, 1, (1,))
+    left = Marker(FULL, ERA, "x", CONFIGURATION, "boot", electorate=alone, settled=False)
+    scene = Scene(files={marker.NAME: marker.encode(left)})
+    scene.step()
+    assert scene.voter.marker.settled
+
+
 def test_an_era_is_later_than_what_nodes_without_a_vote_know() -> None:
     scene = Scene()
     scene.step(W)
