@@ -4,8 +4,8 @@ Rules:
 
 1. All times are of the engine's machine, which its nodes share. A group has stopped when its ticker wrote last (every
    10 ms), and runs when the first process of its level was executed, which writes down the time before anything else.
-2. One cluster for each number of nodes and profile; each round is a first boot, a cold start and a death without STOMITH,
-   a death and a planned move with it, and between two of them all nodes are up again.
+2. One cluster for each number of nodes and profile; each round is a first boot, a cold start and a death without
+   STOMITH, a death and a planned move with it, and between two of them all nodes are up again.
 3. Cold start: all nodes lost power and got it back; it counts from when a majority of the agents had been started.
    First boot: the same, but the tables are all that is on their disks, as where nobody has founded the cluster. Both
    without STOMITH: here the power of all is not cut at one instant, and the last would shoot the first.
