@@ -137,7 +137,7 @@ class Timing:
         """
         shot = [] if shot_limit_s is None else [
             Bound("shot", "X", shot_limit_s, "a shot has ended, all levels, devices and retries included"),
-            Bound("failover, STOMITH", "H + S + 2 T", self.detection_s + 2 * self.turn_s,
+            Bound("failover, STOMITH", "H + S + E + 2 T", self.detection_s + 2 * self.turn_s,
                   "and what the shot takes, at most X: from a node's death to the start elsewhere"),
         ]
         return [
