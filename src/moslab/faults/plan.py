@@ -64,6 +64,15 @@ KINDS: dict[str, frozenset[str]] = {
     "config": frozenset({"conf", "protocol"}),
 }
 COMMON = frozenset({"at", "do", "whom", "for"})
+NEEDED: dict[str, str] = {
+    "cut": "to", "pause": "what", "kill": "what", "vote": "node", "order": "order", "stomith": "how", "jump": "by",
+    "slew": "by", "edit": "table",
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "what": ("agent", "leash", "group"), "how": ("works", "fails", "lies", "slow", "cut"), "table": ("cltab", "hactl"),
+}
+LISTS = frozenset({"whom", "to"})
+NUMBERS = frozenset({"at", "for", "by", "flap", "slow", "error", "hang", "loss", "torn"})
 Fault = dict[str, Any]
 
 
@@ -134,8 +143,14 @@ def from_json(text: str) -> FaultPlan:
 
 def checked(plan: FaultPlan) -> FaultPlan:
     """The plan, if it can be run; raises PlanError that names the fault."""
-    if plan.nodes < 1 or len(plan.faults) > FAULTS_MAX:
-        raise PlanError(f"at least one node and at most {FAULTS_MAX} faults")
+    if type(plan.nodes) is not int or plan.nodes < 1 or not isinstance(plan.faults, list):
+        raise PlanError("nodes is a number from 1 on, faults is a list")
+    if len(plan.faults) > FAULTS_MAX:
+        raise PlanError(f"at most {FAULTS_MAX} faults")
+    if not all(isinstance(text, str) for text in (plan.cltab, plan.hactl, *plan.conf, *plan.conf.values())):
+        raise PlanError("cltab and hactl are texts, conf has texts by name")
+    if not isinstance(plan.heal, list) or any(node not in range(1, plan.nodes + 1) for node in plan.heal):
+        raise PlanError(f"heal is a list of nodes from 1 to {plan.nodes}")
     for place, fault in enumerate(plan.faults):
         problem = _problem(fault, plan.nodes)
         if problem:
@@ -143,15 +158,23 @@ def checked(plan: FaultPlan) -> FaultPlan:
     return plan
 
 
-def _problem(fault: Fault, nodes: int) -> str:
-    kind = fault.get("do")
+def _problem(fault: Any, nodes: int) -> str:
+    kind = fault.get("do") if isinstance(fault, dict) else None
     if kind not in KINDS:
         return f"do is one of {', '.join(sorted(KINDS))}"
     unknown = sorted(set(fault) - COMMON - KINDS[kind])
     if unknown:
         return f"unknown: {', '.join(unknown)}"
-    if not isinstance(fault.get("at"), (int, float)) or fault["at"] < 0:
-        return "at is a time in seconds"
+    needed = {"at", NEEDED.get(kind, "at")} - set(fault)
+    if needed:
+        return f"{', '.join(sorted(needed))} is missing"
+    for name, value in fault.items():
+        if name in NUMBERS and (type(value) not in (int, float) or (value < 0 and name != "by")):
+            return f"{name} is a number, not {value!r}"
+        if name in LISTS and not isinstance(value, list):
+            return f"{name} is a list, not {value!r}"
+        if name in CHOICES and value not in CHOICES[name]:
+            return f"{name} is one of {', '.join(CHOICES[name])}"
     for one in [*fault.get("whom", []), *fault.get("to", []), *([fault.get("node")] if kind == "vote" else [])]:
         if isinstance(one, str) and one.startswith("owner:"):
             continue

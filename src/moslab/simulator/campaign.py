@@ -19,6 +19,7 @@ AHEAD = 4                        # runs that wait for each process
 EXPECTED: tuple[str, ...] = (
     *(f"fault {kind}" for kind in KINDS if kind not in ("pause", "kill")),
     *(f"fault {kind}/{what}" for kind in ("pause", "kill") for what in ("agent", "leash", "group")),
+    "cut one way", "cut both ways", "cut while another lasts", "cut that leaves a bridge",
     "fault aimed at an owner", "flap", "disk lost", "crash", "crash of a frozen node",
     "crash loses what was not synced",
     "STOMITH works", "STOMITH fails", "STOMITH lies", "STOMITH slow", "STOMITH cut",

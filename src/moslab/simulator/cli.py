@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan, PlanError, from_json
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
@@ -32,12 +33,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--seeds", metavar="A..B", type=_seeds, help="all of these")
     what.add_argument("--seed", metavar="N", type=int, help="this one")
     what.add_argument("--plan", metavar="FILE", type=Path, help="a fault plan in JSON")
-    parser.add_argument("-j", "--jobs", type=int, default=1, help="processes (default 1)")
-    parser.add_argument("--nodes", metavar="N", type=int, help="the size of the clusters, instead of drawing it")
+    parser.add_argument("-j", "--jobs", type=_positive, default=1, help="processes (default 1)")
+    parser.add_argument("--nodes", metavar="N", type=_positive, help="the size of the clusters, instead of drawing it")
     parser.add_argument("--trace", action="store_true", help="one line for each event")
     parser.add_argument("--show", action="store_true", help="print the plan and run nothing")
     parser.add_argument("--no-shrink", action="store_true", help="leave a failing plan as long as it is")
-    parser.add_argument("--failures", metavar="N", type=int, default=FAILURES_MAX, help="stop after so many that fail")
+    parser.add_argument(
+        "--failures", metavar="N", type=_positive, default=FAILURES_MAX, help="stop after so many that fail",
+    )
     parser.add_argument("--out", metavar="DIR", type=Path, help="write the shrunk plan of a failing run there")
     parser.add_argument(
         "--sometimes", action="store_true",
@@ -52,7 +55,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         if arguments.seeds is not None:
             return _many(arguments)
         return _one(arguments)
-    except (PlanError, OSError) as error:
+    except (PlanError, TableErrors, OSError, UnicodeDecodeError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -62,6 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Clusters under virtual time, from a seed.")
     add_arguments(parser)
     return simulate(parser.parse_args(argv))
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 on")
+    return int(text)
 
 
 def _seeds(text: str) -> range:
@@ -89,9 +98,17 @@ def _one(arguments: argparse.Namespace) -> int:
     print(_line(result))
     for problem in result.problems[:PROBLEMS_SHOWN]:
         print(f"  {problem}")
-    if result.verdict == INVALID and not arguments.no_shrink and arguments.plan is None:
+    if result.verdict != VALID:
+        print(f"  replay: {_again(arguments)}")
+    if result.verdict == INVALID and not arguments.no_shrink:
         _shrunk(result, arguments.out)
     return EXIT[result.verdict]
+
+
+def _again(arguments: argparse.Namespace) -> str:
+    """The command that runs the same once more, with a trace."""
+    what = f"--plan {arguments.plan}" if arguments.plan is not None else f"--seed {arguments.seed}"
+    return f"{PROGRAM} {what}{f' --nodes {arguments.nodes}' if arguments.nodes else ''} --trace"
 
 
 def _many(arguments: argparse.Namespace) -> int:

@@ -155,6 +155,7 @@ class Injector:
         one = frozenset(node.number for node in nodes)
         other = frozenset(node.number for node in self._nodes(fault["to"])) - one
         cuts = [Cut(one, other)] + ([Cut(other, one)] if fault.get("both") else [])
+        self._count_shape(cuts, one | other)
         for cut in cuts:
             self._cluster.network.cut(cut)
         over = [False]
@@ -167,6 +168,14 @@ class Injector:
                 self._cluster.network.end(cut)
 
         return undo
+
+    def _count_shape(self, cuts: list[Cut], all_cut: frozenset[int]) -> None:
+        count = self._cluster.count
+        count("cut both ways" if len(cuts) == 2 else "cut one way")
+        if self._cluster.network.cuts:
+            count("cut while another lasts")
+        if len(cuts) == 2 and all_cut < set(self._cluster.numbers):
+            count("cut that leaves a bridge")
 
     def _flap(self, state: tuple[list[Cut], float, list[bool], int]) -> None:
         cuts, every_s, over, left = state

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Callable
 
+from moslab.faults.plan import CHOICES
 from moslab.simulator.disk import error
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from moslab.simulator.tasks import Job
 
 WORKS, FAILS, LIES, SLOW, CUT = "works", "fails", "lies", "slow", "cut"
-MODES = (WORKS, FAILS, LIES, SLOW, CUT)
+MODES = CHOICES["how"]
 
 
 class Power:

@@ -34,12 +34,21 @@ def test_a_fault_is_one_line_of_the_file() -> None:
     [
         ({"format": 2}, "format"),
         ({"speed": 1}, "unknown: speed"),
-        ({"nodes": 0}, "at least one node"),
+        ({"nodes": 0}, "nodes is a number from 1 on"),
+        ({"nodes": "3"}, "nodes is a number from 1 on"),
+        ({"heal": [9]}, "heal is a list of nodes from 1 to 3"),
+        ({"conf": {"beat": 1}}, "conf has texts by name"),
+        ({"faults": [7]}, "fault 0 7: do is one of"),
+        ({"faults": [{"at": 1, "do": "crash", "whom": 1}]}, "whom is a list, not 1"),
+        ({"faults": [{"at": 1, "do": "cut", "whom": [1]}]}, "to is missing"),
+        ({"faults": [{"at": 1, "do": "pause", "whom": [1], "what": "clinit"}]}, "what is one of agent, leash, group"),
+        ({"faults": [{"at": 1, "do": "stomith", "whom": [1], "how": "explodes"}]}, "how is one of works, fails"),
+        ({"faults": [{"do": "crash", "whom": [1]}]}, "at is missing"),
         ({"faults": [{"at": 1, "do": "explode", "whom": [1]}]}, "fault 0 .*: do is one of"),
         ({"faults": [{"at": 1, "do": "crash", "whom": [9]}]}, "9 is neither a node from 1 to 3"),
         ({"faults": [{"at": 1, "do": "crash", "whom": []}]}, "whom is a list that is not empty"),
         ({"faults": [{"at": 1, "do": "crash", "whom": [1], "flap": 1}]}, "unknown: flap"),
-        ({"faults": [{"at": -1, "do": "crash", "whom": [1]}]}, "at is a time"),
+        ({"faults": [{"at": -1, "do": "crash", "whom": [1]}]}, "at is a number, not -1"),
     ],
 )
 def test_a_bad_plan_is_refused_with_its_reason(change: dict[str, Any], said: str) -> None:
