@@ -49,6 +49,11 @@ def idle_groups(hactl: str, status: str) -> dict[str, str]:
     return idle
 
 
+def unheard(status: str) -> list[int]:
+    """The nodes that the one that was asked does not see as up: it looks once a beat."""
+    return [node["id"] for node in json.loads(status).get("nodes", []) if node["state"] != "up"]
+
+
 def watch_nodes(count: int, deadline_s: float) -> str:
     """Wait until no node lacks anything; returns what the last one lacked if that was not in time."""
     waiting = list(range(1, count + 1))
@@ -64,7 +69,7 @@ def watch_nodes(count: int, deadline_s: float) -> str:
 
 
 def watch_groups(deadline_s: float) -> str:
-    """Wait until all groups run; returns how the others stood if that was not in time."""
+    """Wait until all groups run and all nodes are heard; returns how the others stood if that was not in time."""
     with open("/var/mosix-ha/hactl", encoding="utf-8") as table:
         hactl = table.read(65536)
     shown = ""
@@ -86,7 +91,8 @@ def _groups_state(hactl: str) -> str:
         return f"mosha status: not within {STATUS_LIMIT_S:g} s"
     if done.returncode:
         return f"mosha status: {done.stderr.strip()}"
-    return "; ".join(f"group {name} {how}" for name, how in idle_groups(hactl, done.stdout).items())
+    groups = [f"group {name} {how}" for name, how in idle_groups(hactl, done.stdout).items()]
+    return "; ".join(groups + [f"node {node} has not been heard" for node in unheard(done.stdout)])
 
 
 def main() -> int:

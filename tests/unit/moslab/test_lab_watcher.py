@@ -46,6 +46,11 @@ def test_it_says_at_the_end_of_its_time_what_is_missing(monkeypatch: pytest.Monk
     assert watcher.watch_nodes(3, time.monotonic() - 1) == "node 2 has no agent"
 
 
+def test_a_node_that_is_not_seen_as_up_is_waited_for() -> None:
+    nodes = [{"id": 1, "state": "up"}, {"id": 2, "state": "down"}]
+    assert watcher.unheard(json.dumps({"groups": [], "nodes": nodes})) == [2]
+
+
 @pytest.mark.parametrize(("group", "idle"), [
     ({"owner": 2, "level": "start", "state": "DONE"}, {}),
     ({"owner": 2, "level": "start", "state": "PASSED"}, {}),
