@@ -15,10 +15,15 @@ def preference(group: str, node: int) -> bytes:
 
 def first(group: str, nodes: Iterable[int], load: Mapping[int, int]) -> int | None:
     """The one that comes before all others; None of none."""
-    return min(nodes, key=lambda node: (load.get(node, 0), preference(group, node)), default=None)
+    return min(nodes, key=lambda node: _place(group, node, load), default=None)
 
 
 def rank(group: str, me: int, others: Iterable[int], load: Mapping[int, int]) -> int:
     """How many of the others come before this node: those with fewer groups first, then by preference."""
-    mine = load.get(me, 0), preference(group, me)
-    return sum(1 for node in others if (load.get(node, 0), preference(group, node)) < mine)
+    mine = _place(group, me, load)
+    return sum(1 for node in others if _place(group, node, load) < mine)
+
+
+def _place(group: str, node: int, load: Mapping[int, int]) -> tuple[int, bytes]:
+    """The order: the smallest comes first."""
+    return load.get(node, 0), preference(group, node)

@@ -15,7 +15,7 @@ K         time kept back from the lease for killing what runs              L / 1
 W         how long a voter that forgot counts for nobody                   F max(L, B) + D
 S         a slot that stood still this long, with failed probes: suspect   1.8 H
 T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
-E         eager poll, while an owner is late                                  H / 25, at least 0.02 s
+E         eager poll, while an owner is late                               H / 25, at least 0.02 s
 C         close look at one voter, while the owner of a group is leaving   E / 5
 A         a leaving owner says so this long before it stops its groups     H + 0.15 s
 ========= ================================================================ ==========================

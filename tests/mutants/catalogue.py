@@ -279,7 +279,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
         "            if request.appended or forgot:\n"
-        "                self._generation, self._offset = self._generation + 1, 0\n",
+        "                self.generation, self._offset = self.generation + 1, 0\n",
         "            if request.appended or forgot:\n",
         plan=plans.ERRORS,
     ),

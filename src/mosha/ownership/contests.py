@@ -163,17 +163,19 @@ class Contests:
         if contest.ballot is not None:
             return self._timing.turn_s               # its own exchanges say how it goes
         register = self._records.registers.get(group)
-        is_settled = register is not None and not register.undecided and not self.is_free(now, register)
-        if register is not None and is_settled:
-            if register.is_decree:
+        if register is not None and not register.undecided:
+            if self.is_free(now, register):
+                is_quiet = self._is_left(register)   # the heir knows, and the others hear of it with their beats
+            else:
+                is_quiet = register.is_decree or not self._stands_still(now, register)
+            if is_quiet:
                 return NEVER
-            peer = self._peers.all.get(identities.node_of(register.owner))
-            still_s = NEVER if peer is None else now - peer.changed_at
-            if not self._timing.late_s <= still_s < 2 * self._timing.expiry_s:
-                return NEVER
-        elif register is not None and self._is_left(register):
-            return NEVER                             # the heir knows, and the others hear of it with their beats
         return NEVER if contest.rank() else self._timing.eager_s     # beats are enough for who is not the first
+
+    def _stands_still(self, now: float, register: Register) -> bool:
+        """Whether its owner is late, and has not been for so long that nothing is to be seen any more."""
+        peer = self._peers.all.get(identities.node_of(register.owner))
+        return peer is not None and self._timing.late_s <= now - peer.changed_at < 2 * self._timing.expiry_s
 
     @staticmethod
     def _is_left(register: Register) -> bool:

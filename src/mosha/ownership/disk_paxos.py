@@ -266,7 +266,7 @@ class DiskPaxos:
     def calls(self, now: float) -> list[Call]:
         """What is to be asked of the voters now; each is asked one thing at a time in each of its files."""
         found = []
-        for voter, link in (*self._links.items(), *self._next_links.items()):
+        for voter, link in self._all_links().items():
             if link.wants() and not self._void:
                 request = link.request(now, self.revision, self._slot_files)
                 if request.wrote_slot:
@@ -432,17 +432,18 @@ class DiskPaxos:
             spread = self._spreads[fact] = Spread(fact)
             if at_once is not None:
                 self._later.append((now + self.timing.turn_s, spread, at_once))
-            for voter, link in (*self._links.items(), *self._next_links.items()):
-                if at_once is None or voter in at_once:
-                    link.put(spread)
+            self._put(spread, self._all_links().keys() if at_once is None else at_once)
         return spread
 
     def _spread_later(self, now: float) -> None:
         while self._later and now >= self._later[0][0]:
             _, spread, told = self._later.popleft()
-            for voter, link in (*self._links.items(), *self._next_links.items()):
-                if voter not in told:
-                    link.put(spread)
+            self._put(spread, self._all_links().keys() - told)
+
+    def _put(self, spread: Spread, voters: Collection[int]) -> None:
+        for voter, link in self._all_links().items():
+            if voter in voters:
+                link.put(spread)
 
     def repeats(self, fact: Fact) -> bool:
         """Whether this identity's journal on its own voter has the fact; if not, it is put on its way there."""
@@ -489,8 +490,7 @@ class DiskPaxos:
         if self._lease.is_void(now):
             return "its lease has ended"
         if self.era and self._markers_changed:
-            full = [self._seen[voter].marker for voter in self.voters if voter in self._seen]
-            eras = Counter(one.era for one in full if one and one.state == marker.FULL)
+            eras = Counter(one.era for one in self._shown(self.voters) if one.state == marker.FULL)
             if any(era != self.era and count >= self.quorum for era, count in eras.items()):
                 return "the voters are in another era"
         return ""
@@ -498,9 +498,8 @@ class DiskPaxos:
     def _full(self) -> Counter[str]:
         """How many voters were last seen to be full and to count this electorate, by era."""
         return Counter(
-            one.marker.era for voter, one in self._seen.items() if voter in self.voters
-            and one.marker and one.marker.state == marker.FULL and one.marker.configuration == self.configuration
-            and one.marker.electorate.counts(self.electorate)
+            one.era for one in self._shown(self.voters) if one.state == marker.FULL
+            and one.configuration == self.configuration and one.electorate.counts(self.electorate)
         )
 
     # ---- electorates ------------------------------------------------------------------------------------------
@@ -542,8 +541,7 @@ class DiskPaxos:
             return False
         if not self._lease.is_valid(now):
             return False                             # what has lapsed stays so
-        seen = [self._seen[voter].marker for voter in latest.voters if voter in self._seen]
-        ready = [one for one in seen if one and one.state == marker.FULL and one.era == self.era]
+        ready = [one for one in self._shown(latest.voters) if one.state == marker.FULL and one.era == self.era]
         return sum(1 for one in ready if one.electorate.is_same(latest)) >= latest.quorum
 
     def _change(self, latest: Electorate) -> None:
@@ -572,19 +570,27 @@ class DiskPaxos:
 
     def _is_counted(self, link: Link) -> bool:
         """Whether the exchange that this link just had counts for the electorate that this identity counts with."""
-        is_voter = link.voter in self._links and link.marker is not None
-        return is_voter and link.marker is not None and link.counts_under(link.marker) == self.electorate
+        seen = link.marker if link.voter in self._links else None
+        return seen is not None and link.counts_under(seen) == self.electorate
 
     def _count_settled(self) -> int:
-        seen = [self._seen[voter].marker for voter in self.voters if voter in self._seen]
-        return sum(1 for one in seen if one and one.settled and one.electorate == self.electorate)
+        return sum(1 for one in self._shown(self.voters) if one.settled and one.electorate == self.electorate)
 
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
         self._beats += 1
-        for link in (*self._links.values(), *self._next_links.values()):
+        for link in self._all_links().values():
             link.wants_beat = True
             link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
+
+    def _all_links(self) -> dict[int, Link]:
+        """To the voters, and to those that only the next electorate has."""
+        return {**self._links, **self._next_links}
+
+    def _shown(self, voters: Iterable[int]) -> list[Marker]:
+        """What these voters last said of themselves."""
+        seen = [self._seen[voter].marker for voter in voters if voter in self._seen]
+        return [one for one in seen if one is not None]
 
     def _nearest(self) -> Link:
         """The voter that is looked at closely: this node's own, else the one that counted last."""

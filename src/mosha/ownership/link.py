@@ -99,7 +99,8 @@ class Link:
         self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
         self._is_useful, self._dead = is_useful, dead
         self._waiting: deque[Pending] = deque()
-        self._generation, self._offset, self._counter = generation, 0, 0
+        self.generation = generation                 # of the journal that is written here
+        self._offset = self._counter = 0
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
         self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
@@ -111,10 +112,6 @@ class Link:
         self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
         self._since: dict[int, float] = {}           # node -> first counted read that saw its slot as it is
         self._read_at: dict[int, float] = {}         # slot file -> start of the latest counted read
-
-    @property
-    def generation(self) -> int:
-        return self._generation
 
     # ---- to be written ----------------------------------------------------------------------------------------
 
@@ -145,15 +142,15 @@ class Link:
         appended, data = ((), b"") if self._is_doubtful else self._take()
         writes = self.wants_beat or bool(appended)
         if appended and self._offset > JOURNAL_BYTES_MAX:
-            self._generation, self._offset = self._generation + 1, 0
+            self.generation, self._offset = self.generation + 1, 0
         append = slots = None
         if appended:
-            append = [journal.name(self.era, self._identity, self._generation), self._offset, data]
+            append = [journal.name(self.era, self._identity, self.generation), self._offset, data]
         if writes:
             self._counter += 1
             node = int(self._identity.partition(".")[0])
             content = slot.encode(
-                Slot(self._identity, self._counter, self._offset + len(data), self._generation, revision)
+                Slot(self._identity, self._counter, self._offset + len(data), self.generation, revision)
             )
             slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
@@ -197,7 +194,7 @@ class Link:
         forgot = counts and self._forgot()
         if not counts or forgot or reply is None:
             if request.appended or forgot:
-                self._generation, self._offset = self._generation + 1, 0
+                self.generation, self._offset = self.generation + 1, 0
                 self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
             self.wants_all = self.wants_all or forgot or request.reads_all
             self._is_doubtful = True

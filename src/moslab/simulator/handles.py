@@ -71,7 +71,7 @@ class Handles:
             node.count("write into a replaced file")
             node.disk.write_replaced(handle.name, handle.generation, offset, content)
         elif self.torn is not None:
-            node.tear(handle.name, offset, content, self.torn)
+            node.wrote_torn(handle.name, offset, content, self.torn)
         else:
             node.wrote(handle.name, offset, content)
         return len(content)

@@ -183,12 +183,16 @@ class Node:
         self.history.wrote(self.kernel.now, self, name, offset, data)
         self.disk.write(name, offset, data)
 
-    def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
-        """Only so many bytes of a write are seen for a moment."""
-        self.count("torn write")
+    def wrote_torn(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
+        """The same, but only so many bytes of it are seen for a moment."""
         self.history.wrote(self.kernel.now, self, name, offset, data)
-        self.disk.tear(name, offset, data, bytes_done)
-        self.kernel.at(self.kernel.now + self.disk_draw.uniform(0.0, TEAR_MAX_S), self.disk.finish, name)
+        self.tear(self.disk, name, offset, data, bytes_done, TEAR_MAX_S)
+
+    def tear(self, disk: Disk, name: str, offset: int, data: bytes, bytes_done: int, within_s: float) -> None:
+        """A write on one of its disks is half done for so long at most."""
+        self.count("torn write")
+        disk.tear(name, offset, data, bytes_done)
+        self.kernel.at(self.kernel.now + self.disk_draw.uniform(0.0, within_s), disk.finish, name)
 
     # ---- processes --------------------------------------------------------------------------------------------
 

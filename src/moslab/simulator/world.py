@@ -54,10 +54,7 @@ class SimStore:
         """In place; who reads at that moment may meet it torn."""
         node = self._node
         if node.disk_draw.random() < node.cluster.plan.network["torn"]:
-            node.count("torn write")
-            self._disk.tear(name, 0, content, node.disk_draw.integer(0, len(content)))
-            at = node.kernel.now + node.disk_draw.uniform(0.0, TEAR_MAX_S)
-            node.kernel.at(at, self._disk.finish, name)
+            node.tear(self._disk, name, 0, content, node.disk_draw.integer(0, len(content)), TEAR_MAX_S)
         else:
             self._disk.write(name, 0, content)
 
