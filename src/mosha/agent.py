@@ -40,20 +40,16 @@ from mosha.platform.world import World
 from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
-from mosha.timing import RHO
+from mosha.timing import CLOCKS_APART_S, MAP_BEATS, RHO, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
 
 MAP_LIMIT_S = 10.0
-MAP_CHECK_BEATS = 8
 CLEAN_BEATS = 20
 SHOW_BEATS = 2               # the page is written anew this often without news; status.STALE_BEATS is longer
 SHOW_AFTER_S = 0.1           # and this long after news
 SHOW_LATE_BEATS = 1.0        # while a group is about to come here there is no time for it, but for so long at most
-CLOCKS_APART_S = 0.001       # a look at two clocks is not one instant
 FETCH_LIMIT_S = 10.0
-STOP_LIMIT_S = 40.0          # for the groups to stop in order when the agent is told to end
-PROBE_LIMIT_S = 5.0
 RECORDS_AT_A_TIME = 8
 PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
 STATE = "state"              # the number of the latest life on this disk
@@ -178,7 +174,7 @@ class Agent:
             self.partner.late(now)
         beat_due = now >= self._next_beat
         if beat_due:
-            self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
+            self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
             self._beats += 1
             self._watch(now)
             self._look_at_tables(now)
@@ -186,7 +182,7 @@ class Agent:
             self._elect(now)
             if self._beats % CLEAN_BEATS == 0 and self.voter.marker.state == FULL and self.ownership.quorate(now):
                 clean(self.ownership, self._world.var)
-            if self._beats % MAP_CHECK_BEATS == 0:
+            if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
         self.ownership.step(now)
         runs_nothing = now >= self._stop_from or self.config.arbitrator
@@ -311,7 +307,7 @@ class Agent:
 
     def _fence(self, now: float) -> None:
         for node in self.fencing.step(now):
-            self._world.submit(PROBES, "probe", [node], PROBE_LIMIT_S, partial(self._probed, node))
+            self._world.submit(PROBES, "probe", [node], self.timing.probe_limit_s, partial(self._probed, node))
         shot = self.fencing.due(now)
         if shot is not None:
             log.warning("STOMITH node %d", shot.node)
@@ -323,7 +319,7 @@ class Agent:
     def _shoot_partner(self, now: float) -> None:
         node = self.partner.step(now, self.ownership)
         if node is not None:
-            self._world.submit(PROBES, "probe", [node], PROBE_LIMIT_S, self._partner_probed)
+            self._world.submit(PROBES, "probe", [node], self.timing.probe_limit_s, self._partner_probed)
         shot = self.partner.due(now, self.ownership)
         if shot is not None:
             log.warning("STOMITH node %d, the other one of two voters", shot.node)

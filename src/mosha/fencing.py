@@ -19,7 +19,6 @@ from functools import partial
 from mosha.ownership.disk_paxos import FENCE, DiskPaxos
 
 FAILED_PROBES = 3
-RETRY_MAX_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ class Fencing:
         if success:
             self._ownership.fenced(now, shot.identities)
         else:
-            watch.next_try = now + min(RETRY_MAX_S, self._timing.lease_s * 2 ** min(watch.attempts, 8))
+            watch.next_try = now + self._timing.shot_pause_s(watch.attempts)
         self._ownership.renounce(now, f"{FENCE}{shot.node}")
 
     def _end(self, now: float, node: int) -> None:

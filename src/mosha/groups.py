@@ -17,14 +17,11 @@ from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Cltab, Entry
-from mosha.timing import Timing
+from mosha.timing import AHEAD_S, Timing
 
 log = logging.getLogger(__name__)
 
-UNFIT_MAX_S = 60.0
 RETRY_S = 0.01                   # between two attempts to kill what a leash has not
-EXTEND_PER_BEAT = 4              # a leash is told of a later deadline at most this often
-AHEAD_S = 10.0                   # a group that was tested ahead longer ago is tested anew
 
 
 @dataclass
@@ -181,7 +178,7 @@ class Groups:
 
     def _is_unfit(self, now: float, name: str, local: _Local, why: str) -> None:
         local.failures += 1
-        pause_s = min(UNFIT_MAX_S, self._timing.lease_s * 2 ** min(local.failures - 1, 16))
+        pause_s = self._timing.unfit_s(local.failures)
         local.unfit_until = now + pause_s
         log.warning("%s: %s, not tried again for %g s", name, why, pause_s)
 
@@ -249,7 +246,7 @@ class Groups:
     def _kill_by(self, local: _Local) -> float:
         """When the leash must have killed everything that it was told to kill, or has no lease for."""
         asked = local.deadline if local.killed_at is None else min(local.deadline, local.killed_at)
-        return asked + self._timing.kill_margin_s / 2
+        return asked + self._timing.second_s
 
     def _extend(self, now: float, name: str, local: _Local) -> None:
         ahead = local.ahead_since is not None
@@ -257,7 +254,7 @@ class Groups:
         if local.leash is None or lease_end is None:
             return
         deadline = lease_end - self._timing.kill_margin_s
-        if now < local.deadline and deadline >= local.deadline + self._timing.beat_s / EXTEND_PER_BEAT:
+        if now < local.deadline and deadline >= local.deadline + self._timing.extend_s:
             local.deadline = deadline
             local.leash.extend(deadline)
 

@@ -17,7 +17,7 @@ Rules:
 
 from __future__ import annotations
 
-from mosha.fencing import FAILED_PROBES, RETRY_MAX_S, Shot
+from mosha.fencing import FAILED_PROBES, Shot
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.ownership.marker import CLOSED
 from mosha.ownership.voter import Voter
@@ -93,7 +93,7 @@ class Partner:
             return True
         self._voter.reopen()
         self._attempts += 1
-        self._next_try = now + min(RETRY_MAX_S, self._timing.lease_s * 2 ** min(self._attempts, 8))
+        self._next_try = now + self._timing.shot_pause_s(self._attempts)
         return False
 
     def returns(self, now: float, ownership: DiskPaxos) -> frozenset[int] | None:

@@ -9,7 +9,7 @@ H         beat: a node writes its slot on every voter this often           given
 L         lease: a write that a majority of voters counted is worth this   given, at least 4 H
 rho       rate error of one clock against real time                        1 %
 F         factor between two such clocks                                   (1 + rho) / (1 - rho)
-D         limit of one operation on a voter                                1.5 s
+D         limit of one operation on a voter                                0.6 L, from 0.5 s to 1.5 s
 B         limit of one ballot                                              L
 K         time kept back from the lease for killing what runs              L / 10, at most 0.25 s
 W         how long a voter that forgot counts for nobody                   F max(L, B) + D
@@ -18,7 +18,29 @@ T         turn: the next node waits this long for the one before it        H / 4
 E         eager poll, while an owner is late                               H / 25, at least 0.02 s
 C         close look at one voter, while the owner of a group is leaving   E / 5
 A         a leaving owner says so this long before it stops its groups     H + 0.15 s
+G         a guardian that can run looks at the clock, and has killed       0.05 s
+late      a slot that stood still this long: look closer, and probe        1.3 H
+probe     limit of one probe                                               2 L
+heir      the others leave the one that the owner named this long          1.5 H
+wish      a wish for a group that is not repeated for so long is over      2 H
+watch     a leaving owner is looked at closely for so long                 3 H
+gap       two beats are this far apart at least, after a late one too      H / 2
+extend    a leash is told of a deadline that is this much later            H / 4
+second    the agent kills a leash that has not killed so long after        K / 2
+handover  what the lease must have left, for other voters to carry it      L / 2
+back-off  a beaten ballot waits at random, at most                         T, doubled thrice at most
+pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
+unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
+ahead     a test ahead is good for this long                               10 s
+stop      for the groups to stop in order, when the agent is to end        40 s
+elect     for an operator's wish for other voters                          20 s
+map       the map is looked at, and all that no slot spoke of is read      every 8, every 16 beats
 ========= ================================================================ ==========================
+
+On each of these depends who owns what, who is shot, or how long a group is away. What only tries again, cleans up or
+is shown to people stays where it is used: limits of openMosix's own commands, the pause between two attempts to kill
+one process, how often pages are written. What a group's own commands may take (stop, ahead), and people (elect), does
+not follow from beat and lease.
 
 What follows for those who wait for a service is in :meth:`Timing.bounds`.
 """
@@ -30,12 +52,21 @@ from typing import NamedTuple
 
 RHO = 0.01
 F = (1 + RHO) / (1 - RHO)
-OP_LIMIT_S = 1.5
 LEASE_PER_BEAT_MIN = 4
 BEAT_MIN_S = 0.05
+OP_LIMIT_MIN_S, OP_LIMIT_MAX_S = 0.5, 1.5
 TURN_MIN_S = 0.04
 EAGER_MIN_S = 0.02
 TEST_AHEAD_S = 0.15              # for the record to be read, the leash to be started, and the group's test
+THAW_S = 0.05                    # G: a promise of ours, which tests hold real nodes and modelled ones to
+PAUSE_MAX_S = 60.0
+BACK_OFF_DOUBLINGS = 3
+CLOCKS_APART_S = 0.001           # a look at two clocks is not one instant
+AHEAD_S = 10.0
+STOP_LIMIT_S = 40.0
+ELECT_LIMIT_S = 20.0
+MAP_BEATS = 8
+ALL_BEATS = 16
 
 
 class Bound(NamedTuple):
@@ -73,7 +104,11 @@ class Timing:
     @property
     def op_limit_s(self) -> float:
         """An operation on a voter that took longer does not count (D)."""
-        return OP_LIMIT_S
+        return self._op_limit_of(self.lease_s)
+
+    @staticmethod
+    def _op_limit_of(lease_s: float) -> float:
+        return min(OP_LIMIT_MAX_S, max(OP_LIMIT_MIN_S, 0.6 * lease_s))
 
     @property
     def ballot_limit_s(self) -> float:
@@ -87,7 +122,7 @@ class Timing:
 
     def recovery_of(self, lease_s: float) -> float:
         """W, where leases of that length may still be in force."""
-        return F * max(lease_s, self.ballot_limit_s) + self.op_limit_s
+        return F * max(lease_s, self.ballot_limit_s) + self._op_limit_of(max(lease_s, self.lease_s))
 
     @property
     def kill_margin_s(self) -> float:
@@ -123,6 +158,58 @@ class Timing:
     def announce_s(self) -> float:
         """A leaving owner says so this long before it stops its groups: others look once a beat, then test (A)."""
         return self.beat_s + TEST_AHEAD_S
+
+    @property
+    def probe_limit_s(self) -> float:
+        """A probe that has not ended by then has failed."""
+        return 2 * self.lease_s
+
+    @property
+    def heir_s(self) -> float:
+        """The others leave a group this long to the node that its owner named."""
+        return 1.5 * self.beat_s
+
+    @property
+    def wish_s(self) -> float:
+        """A wish for a group that is not repeated for so long is over."""
+        return 2 * self.beat_s
+
+    @property
+    def watch_s(self) -> float:
+        """An owner that has not given up so long after it said that it would is not watched closely any more."""
+        return 3 * self.beat_s
+
+    @property
+    def beat_gap_s(self) -> float:
+        """Two beats are at least this far apart, also after one that came late."""
+        return self.beat_s / 2
+
+    @property
+    def extend_s(self) -> float:
+        """A leash is told of a deadline when it is this much later than the one before."""
+        return self.beat_s / 4
+
+    @property
+    def second_s(self) -> float:
+        """The agent kills a leash that has not killed everything so long after it should."""
+        return self.kill_margin_s / 2
+
+    @property
+    def handover_s(self) -> float:
+        """What a lease must have left, as other voters count it, before it rests on these."""
+        return self.lease_s / 2
+
+    def back_off_s(self, tries: int) -> float:
+        """A ballot that was beaten so many times waits for a random time, at most this."""
+        return self.turn_s * 2 ** min(tries - 1, BACK_OFF_DOUBLINGS)
+
+    def shot_pause_s(self, failures: int) -> float:
+        """From a shot that failed to the next, after so many in a row."""
+        return min(PAUSE_MAX_S, self.lease_s * 2 ** min(failures, 16))
+
+    def unfit_s(self, failures: int) -> float:
+        """A node that failed a group so many times in a row does not try it again for so long."""
+        return min(PAUSE_MAX_S, self.lease_s * 2 ** min(failures - 1, 16))
 
     @property
     def detection_s(self) -> float:

@@ -14,9 +14,10 @@ from typing import Any
 
 from mosha import status
 from mosha.config import Config
-from mosha.ownership.voter import ORDER, WISH_LIMIT_S
+from mosha.ownership.voter import ORDER
 from mosha.platform import linux, openmosix
 from mosha.platform.store import LocalStore
+from mosha.timing import ELECT_LIMIT_S
 
 TAKEN_LIMIT_S = 10.0
 LOOK_EVERY_S = 0.1
@@ -82,7 +83,7 @@ def _elect(settings: Config, options: argparse.Namespace) -> int:
         name = f"{time.time_ns()}"
         if _order(settings, {"do": "elect", "voters": wanted, "name": name}, quiet=True):
             return 1
-        deadline = time.monotonic() + WISH_LIMIT_S + TAKEN_LIMIT_S
+        deadline = time.monotonic() + ELECT_LIMIT_S + TAKEN_LIMIT_S
         while time.monotonic() < deadline:
             answer = status.read(settings.var, linux.boottime(), openmosix.boot_id())["electorate"]["answer"]
             if answer[:1] == [name]:

@@ -196,7 +196,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "no-recovery-wait", "R16: a voter that forgot waits W", "mosha/timing.py",
-        "return F * max(lease_s, self.ballot_limit_s) + self.op_limit_s", "return 0.0",
+        "return F * max(lease_s, self.ballot_limit_s) + self._op_limit_of(max(lease_s, self.lease_s))", "return 0.0",
         plan=plans.NEW_ERA,
     ),
     _one(

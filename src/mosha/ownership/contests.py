@@ -24,10 +24,6 @@ from mosha.ownership.peers import Peers
 from mosha.ownership.records import Records, Register
 from mosha.timing import Timing
 
-BACK_OFF_DOUBLINGS = 3
-WISH_BEATS = 2                   # a wish that is not repeated for so long is over
-HEIR_BEATS = 1.5                 # the others wait so long for the one that the owner named
-CLOSE_BEATS = 3                  # an owner that has not given up by then is not watched closely any more
 NEVER = float("inf")
 
 
@@ -119,10 +115,9 @@ class Contests:
 
     def close_owners(self, now: float) -> list[str]:
         """The identities that are about to give up what comes here then: their journals are to be watched closely."""
-        limit_s = CLOSE_BEATS * self._timing.beat_s
         return [
             self._records.register(group).owner for group, contest in self._all.items()
-            if contest.awaited_since is not None and now < contest.awaited_since + limit_s
+            if contest.awaited_since is not None and now < contest.awaited_since + self._timing.watch_s
         ]
 
     def hurries(self, now: float) -> bool:
@@ -154,7 +149,7 @@ class Contests:
     # ---- inside -----------------------------------------------------------------------------------------------
 
     def _is_wanted(self, now: float, contest: _Contest) -> bool:
-        return contest.wanted_at >= now - WISH_BEATS * self._timing.beat_s
+        return contest.wanted_at >= now - self._timing.wish_s
 
     def _pause_s(self, now: float, group: str, contest: _Contest) -> float:
         """For how long not to look for the sake of this group: for ever, unless it is about to move."""
@@ -207,7 +202,7 @@ class Contests:
         begun = 1 if register.undecided and register.highest_promise()[1] != self._identity else 0
         if register.is_left_to(self._identity):
             return max(contest.not_before, since)
-        heir_s = HEIR_BEATS * self._timing.beat_s if self._is_left(register) else 0.0
+        heir_s = self._timing.heir_s if self._is_left(register) else 0.0
         return max(contest.not_before, since + heir_s + (contest.rank() + begun) * self._timing.turn_s)
 
     def _begin(self, now: float, group: str, contest: _Contest, register: Register) -> None:
@@ -255,5 +250,4 @@ class Contests:
             return
         contest.round = max(contest.round, register.highest_promise()[0])
         contest.tries += 1
-        wait_s = self._uniform(0, self._timing.turn_s * 2 ** min(contest.tries - 1, BACK_OFF_DOUBLINGS))
-        contest.not_before = now + wait_s
+        contest.not_before = now + self._uniform(0, self._timing.back_off_s(contest.tries))

@@ -30,11 +30,10 @@ from mosha.ownership.marker import Marker
 from mosha.ownership.peers import Peers
 from mosha.ownership.records import Records
 from mosha.ownership.voter import Seen, Voter
-from mosha.timing import Timing
+from mosha.timing import ALL_BEATS, Timing
 
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
 WITNESSES_MAX = 8
-ALL_BEATS = 16                   # how often everything is read that no slot spoke of
 NEVER = float("inf")
 
 
@@ -537,7 +536,7 @@ class DiskPaxos:
     def _is_ready(self, now: float, latest: Electorate) -> bool:
         """Whether Q of these voters count operations under it, and the lease goes on without a gap."""
         end = self._next_lease.end
-        if end is None or end < now + self.timing.lease_s / 2 or not self._next_lease.is_valid(now):
+        if end is None or end < now + self.timing.handover_s or not self._next_lease.is_valid(now):
             return False
         if not self._lease.is_valid(now):
             return False                             # what has lapsed stays so
@@ -577,7 +576,7 @@ class DiskPaxos:
         return sum(1 for one in self._shown(self.voters) if one.settled and one.electorate == self.electorate)
 
     def _beat(self, now: float) -> None:
-        self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_s / 2)
+        self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
         self._beats += 1
         for link in self._all_links().values():
             link.wants_beat = True

@@ -35,13 +35,12 @@ from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import NOBODY, Block, Commit, Entry
 from mosha.ownership.marker import CLOSED, FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.platform.world import Store
-from mosha.timing import Timing
+from mosha.timing import ELECT_LIMIT_S, Timing
 
 FOUNDED = "founded"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 64
-WISH_LIMIT_S = 20.0
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 COPY_BYTES_MAX = 65536
@@ -254,7 +253,7 @@ class Voter:
             elif order["do"] == "found":
                 self._set_gone(frozenset(map(int, order["without"])))
             elif order["do"] == "elect":
-                self.wish = Wish(frozenset(map(int, order["voters"])), str(order["name"]), now + WISH_LIMIT_S)
+                self.wish = Wish(frozenset(map(int, order["voters"])), str(order["name"]), now + ELECT_LIMIT_S)
         except (ValueError, TypeError, KeyError):
             self._log.append(f"not an order: {content[:80]!r}")
 

@@ -6,9 +6,8 @@ from typing import Callable
 
 import pytest
 
-from mosha.fencing import RETRY_MAX_S
 from mosha.ownership.disk_paxos import FENCE
-from mosha.timing import Timing
+from mosha.timing import PAUSE_MAX_S, Timing
 from tests.unit.ownership.cluster import Cluster, Node
 
 TIMING = Timing()
@@ -177,7 +176,7 @@ def test_the_intervals_of_a_shooter_grow_to_a_limit() -> None:
         waits.append(fencing._watches[owner.number].next_try - node.now)
     assert waits == sorted(waits)
     assert waits[0] >= 2 * TIMING.lease_s
-    assert waits[-1] == pytest.approx(RETRY_MAX_S)
+    assert waits[-1] == pytest.approx(PAUSE_MAX_S)
     assert not ownership.held(f"{FENCE}{owner.number}")
 
 

@@ -12,7 +12,7 @@ from mosha.ownership.journal import Dead, Entry
 from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import FOUNDED, Seen, Voter
-from mosha.timing import OP_LIMIT_S, F, Timing
+from mosha.timing import OP_LIMIT_MAX_S, F, Timing
 from tests.unit.agent.fake_world import MemoryStore
 
 ERA, TIMING = "5-00000005", Timing()
@@ -385,7 +385,7 @@ def test_a_voter_whose_lease_was_longer_waits_for_the_longer_one(restarts: int) 
         scene.start(configuration="d")
     for voter in (2, 3):
         scene.see(voter, RECOVERING, configuration="d")
-    longer_s = F * 20.0 + OP_LIMIT_S
+    longer_s = F * 20.0 + OP_LIMIT_MAX_S
     assert scene.step(longer_s - 0.1) == RECOVERING
     scene.step(0.11)
     for voter in (2, 3):
