@@ -128,7 +128,7 @@ def levels(settings: Config) -> list[str]:
 def bounds(settings: Config) -> list[str]:
     """One line for each time."""
     found = settings.timing.bounds(settings.shot_limit_s if settings.stomith else None)
-    return [f"{b.name:<22}  {b.formula:<15}  {b.seconds:>7.3f} s  {b.meaning}" for b in found]
+    return [f"{b.name:<22}  {b.formula:<27}  {b.seconds:>7.3f} s  {b.meaning}" for b in found]
 
 
 def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from mosha.ownership.disk_paxos import FENCE, DiskPaxos
+from mosha.timing import FAILED_PROBES
 
-FAILED_PROBES = 3
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ Rules:
 
 from __future__ import annotations
 
-from mosha.fencing import FAILED_PROBES, Shot
+from mosha.fencing import Shot
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.ownership.marker import CLOSED
 from mosha.ownership.voter import Voter
-from mosha.timing import Timing
+from mosha.timing import FAILED_PROBES, Timing
 
 
 class Partner:

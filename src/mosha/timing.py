@@ -19,8 +19,9 @@ E         eager poll, while an owner is late                               H / 2
 C         close look at one voter, while the owner of a group is leaving   E / 5
 A         a leaving owner says so this long before it stops its groups     H + 0.15 s
 G         a guardian that can run looks at the clock, and has killed       0.05 s
+P         openMosix finds a node down, in three tries of 20 ms             0.06 s
 late      a slot that stood still this long: look closer, and probe        1.3 H
-probe     limit of one probe                                               2 L
+probe     limit of one probe, whatever hangs                               2 L
 heir      the others leave the one that the owner named this long          1.5 H
 wish      a wish for a group that is not repeated for so long is over      2 H
 watch     a leaving owner is looked at closely for so long                 3 H
@@ -59,6 +60,8 @@ TURN_MIN_S = 0.04
 EAGER_MIN_S = 0.02
 TEST_AHEAD_S = 0.15              # for the record to be read, the leash to be started, and the group's test
 THAW_S = 0.05                    # G: a promise of ours, which tests hold real nodes and modelled ones to
+PROBE_S = 0.06
+FAILED_PROBES = 3
 PAUSE_MAX_S = 60.0
 BACK_OFF_DOUBLINGS = 3
 CLOCKS_APART_S = 0.001           # a look at two clocks is not one instant
@@ -214,17 +217,17 @@ class Timing:
     @property
     def detection_s(self) -> float:
         """A node that has died is suspect after this: others see its last slot up to a beat later."""
-        return self.beat_s + self.suspect_s + self.eager_s
+        return self.beat_s + max(self.suspect_s, self.late_s + FAILED_PROBES * PROBE_S) + self.eager_s
 
     def bounds(self, shot_limit_s: float | None) -> list[Bound]:
         """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH.
 
-        While a majority of voters can reach each other and answers within E, and the first node in turn is fit; what a
-        group's own test and start take comes on top.
+        While a majority of voters can reach each other and answers within E, the first node in turn is fit, and nothing
+        else breaks; what a group's own test and start take comes on top. Seconds are those of a node's clock.
         """
         shot = [] if shot_limit_s is None else [
             Bound("shot", "X", shot_limit_s, "a shot has ended, all levels, devices and retries included"),
-            Bound("failover, STOMITH", "H + S + E + 2 T", self.detection_s + 2 * self.turn_s,
+            Bound("failover, STOMITH", "detection + 2 T", self.detection_s + 2 * self.turn_s,
                   "and what the shot takes, at most X: from a node's death to the start elsewhere"),
         ]
         return [
@@ -232,17 +235,20 @@ class Timing:
             Bound("lease", "L", self.lease_s, "what a majority's answer is worth"),
             Bound("operation", "D", self.op_limit_s, "what takes longer on a voter does not count"),
             Bound("kill margin", "K", self.kill_margin_s, "killing begins this long before a lease ends"),
-            Bound("detection", "H + S + E", self.detection_s, "a node that has died is suspect"),
+            Bound("detection", "H + max(S, 1.3 H + 3 P) + E", self.detection_s, "a node that has died is suspect"),
             *shot,
             Bound("failover, no STOMITH", "H + F L + T", self.beat_s + self.expiry_s + self.turn_s,
                   "from a node's death to the start elsewhere"),
-            Bound("cold start", "H + 2 T", self.beat_s + 2 * self.turn_s,
-                  "from a majority's start to the start of groups, disks kept"),
+            Bound("planned move", "C + 2 E", self.close_s + 2 * self.eager_s,
+                  "from the end of the last process to the start on the next node, which tested ahead"),
+            Bound("cold start", "2 H + 2 T", 2 * (self.beat_s + self.turn_s),
+                  "from the start of a majority and of the last owners to that of groups, disks kept"),
             Bound("recovery wait", "W = F max(L, B) + D", self.recovery_s, "a voter that forgot counts for nobody"),
             Bound("first start", "W + H + 2 T", self.recovery_s + self.beat_s + 2 * self.turn_s,
                   "the same for a cluster that nobody founded; all voters must be there"),
             Bound("overlap", "0", 0.0, "two nodes run one group: no kill, hang or cut of any process, link or node"),
-            Bound("overlap, thawed node", "K", self.kill_margin_s,
+            Bound("overlap, thawed node", "G", THAW_S,
                   "a whole node frozen beyond its lease that thaws, without STOMITH"),
-            Bound("overlap, stopped clock", "L", self.lease_s, "the same, if its clock stood still as well"),
+            Bound("overlap, stopped clock", "2 H + 2 E + G", 2 * (self.beat_s + self.eager_s) + THAW_S,
+                  "the same, if its clocks stood still as well (a paused virtual machine)"),
         ]

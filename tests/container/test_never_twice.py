@@ -13,6 +13,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 import docker
 import pytest
 
+from mosha.timing import THAW_S
 from moslab.errors import LabError
 from moslab.faults.links import Link, apart, between
 from moslab.layout import Options, lease_s
@@ -24,8 +25,6 @@ from tests.container.conftest import Lab
 
 VOTERS_LIMIT_S = 60.0
 LEASES_S = 2 * lease_s(3)
-THAW_S = 0.05
-"""How long a whole node that was frozen may run on after its thaw, where nobody shoots it."""
 
 
 STOMITH = pytest.param(True, id="stomith", marks=pytest.mark.xdist_group("twice-stomith"))

@@ -93,6 +93,19 @@ MUTANTS: tuple[Mutant, ...] = (
         "return self.owner == identity and",
         'return self.owner.partition(".")[0] == identity.partition(".")[0] and',
     ),
+    _one(
+        "dead-unread", "R6: who reads that it is dead ends", f"{OWNERSHIP}/disk_paxos.py",
+        "if self.identity in self.records.dead:", "if False:",
+        plan=plans.SPARED,
+    ),
+    _one(
+        "later-epoch-unread", "R6: an owner that reads of a later epoch ends", f"{OWNERSHIP}/disk_paxos.py",
+        "            owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(self.identity)\n",
+        "            owned = not isinstance(entry, Dead) and self.records.register(entry.group).is_owned_by(self.identity)\n"
+        "            if owned and writer != self.identity:\n"
+        "                continue\n",
+        plan=plans.CLOCK_STOPPED,
+    ),
     # ---- expiry ---------------------------------------------------------------------------------------------------
     _one(
         "expiry-quorum", "R13: a slot stood still on Q voters", f"{OWNERSHIP}/link.py",

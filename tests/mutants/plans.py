@@ -286,6 +286,21 @@ PAIR_LATE = _pair([
     {"at": 2.0, "do": "stomith", "how": "slow", "whom": [1, 2], "for": SAFETY_S},
     *every(18.0, crash(0.0, 3.5, ["owner:g1"])),
 ], power={"shot_min_s": 0.05, "shot_max_s": 0.1, "on_after_s": 0.5, "slow": 0.3})
+# The owner's virtual machine is paused, its clocks with it: its lease looks good, and would be renewed for ever.
+CLOCK_STOPPED = plan(every(6.0, {"at": 0, "do": "freeze", "whom": ["owner:g1"], "for": 2.0, "clock": "stops"}),
+                     network=SHARP)
+
+
+def _spared(owner: int, other: int) -> Faults:
+    """The switch says off and does nothing, so the owner, which is cut off for less than a lease, is dead to all others
+    while it runs. There is no other node that may run the group until ``other`` is back."""
+    return [crash(0, 12.0, [other]), cut(7.0, 2.0, [owner])]
+
+
+SPARED = plan([
+    _arbitrators(0.5, [1, 2, 3]), {"at": 2.0, "do": "stomith", "how": "spares", "whom": ALL, "for": SAFETY_S},
+    *every(20.0, _spared(4, 5), _spared(5, 4)),
+], SLOW, stomith="/sbin/off %n", network=SHARP)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
 AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
 

@@ -400,9 +400,9 @@ class DiskPaxos:
         for writer in sorted({writer for _, writer in reply.entries}):
             self._end_earlier_life(now, writer)
         for entry, writer in reply.entries:
-            held = isinstance(entry, Commit) and self.records.register(entry.group).is_held_by(self.identity)
+            owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(self.identity)
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
-                if held and entry.identity != self.identity:
+                if owned and entry.identity != self.identity:
                     self._void = self._void or f"{entry.group} has another owner"
                 self._committed(now, entry)
 

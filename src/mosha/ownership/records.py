@@ -40,7 +40,11 @@ class Register:
 
     def is_held_by(self, identity: str) -> bool:
         """Whether it was decided for this whole identity, with no later epoch known, and was not released (R8)."""
-        return self.owner == identity and self.epoch == self.owner_epoch and not self.released
+        return self.is_owned_by(identity) and self.epoch == self.owner_epoch
+
+    def is_owned_by(self, identity: str) -> bool:
+        """The same, whatever was begun since (R6)."""
+        return self.owner == identity and not self.released
 
     def highest_promise(self) -> Number:
         return max((block.mbal for block in self.blocks.values()), default=NOBODY)

@@ -18,7 +18,8 @@ crash    the power fails, and comes back after ``for``                          
 backup   somebody saves the agent's directory
 vote     ``mosha voters add`` or ``remove`` on the first of whom                node: gets or loses its vote
 order    ``mosha voters``: an operator's word                                   order: as in the file of that name
-freeze   the whole machine stands still
+freeze   the whole machine stands still                                        clock: "stops": its clocks do too, as of
+                                                                                a paused virtual machine
 pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
 kill     SIGKILL                                                                what: agent, leash, group; wipe: and
                                                                                 somebody empties its directory
@@ -50,7 +51,7 @@ KINDS: dict[str, frozenset[str]] = {
     "backup": frozenset(),
     "order": frozenset({"order"}),
     "vote": frozenset({"node"}),
-    "freeze": frozenset(),
+    "freeze": frozenset({"clock"}),
     "pause": frozenset({"what"}),
     "kill": frozenset({"what", "wipe"}),
     "leave": frozenset(),
@@ -69,7 +70,8 @@ NEEDED: dict[str, str] = {
     "slew": "by", "edit": "table",
 }
 CHOICES: dict[str, tuple[str, ...]] = {
-    "what": ("agent", "leash", "group"), "how": ("works", "fails", "lies", "slow", "cut"), "table": ("cltab", "hactl"),
+    "what": ("agent", "leash", "group"), "how": ("works", "fails", "lies", "slow", "cut", "spares"),
+    "table": ("cltab", "hactl"), "clock": ("stops",),
 }
 LISTS = frozenset({"whom", "to"})
 NUMBERS = frozenset({"at", "for", "by", "flap", "slow", "error", "hang", "loss", "torn"})

@@ -4,7 +4,8 @@ Rules:
 
 1. **overlap**: no two nodes run processes of one group at once, tests ahead of the token aside. After the thaw of a
    whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
-   ``THAW_S`` is wrong.
+   ``THAW_S`` is wrong. Where its clocks had stood still nothing on that node tells that its lease is over: it has ended
+   at the latest one lease after the last voter that knows better has counted something once (2 and 3 bear that too).
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
    voters, counted for each voter by itself. Where the voters change, a majority of any of these sets will do.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
@@ -25,10 +26,10 @@ import re
 from collections.abc import Sequence
 from typing import Callable
 
+from mosha.timing import THAW_S
 from moslab.history.intervals import EPSILON_S, Interval, merged, overlaps
 from moslab.history.record import History
 
-THAW_S = 0.05
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
 PROBLEMS_MAX = 20
 
@@ -42,14 +43,28 @@ def token(epoch: str) -> tuple[int, ...]:
 
 def thaw_overlap_s(history: History) -> float:
     """The longest overlap that the thaw of a frozen node has caused."""
-    return max((o.duration_s for o in overlaps(history.owned()) if _by_thaw(history, o.begin_s, o.first, o.second)),
-               default=0.0)
+    return max(
+        (o.duration_s for o in overlaps(history.owned()) if _by_thaw(history, o.begin_s, o.end_s, o.first, o.second)),
+        default=0.0,
+    )
 
 
-def _by_thaw(history: History, begin_s: float, *intervals: Interval) -> bool:
+def _by_thaw(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
+    return _is_within(history.thaws, THAW_S, begin_s, end_s, *intervals)
+
+
+def _by_stop(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
+    voters = max(map(len, history.electorates), default=0)
+    lasts_s = (voters + 1) * history.lease_s / (1 - history.drift) + THAW_S
+    return _is_within(history.stops, lasts_s, begin_s, end_s, *intervals)
+
+
+def _is_within(
+    thaws: Sequence[tuple[float, int]], lasts_s: float, begin_s: float, end_s: float, *intervals: Interval
+) -> bool:
     return any(
-        node == interval.node and 0 <= begin_s - time_s <= THAW_S
-        for interval in intervals for time_s, node in history.thaws
+        node == interval.node and time_s <= begin_s and end_s <= time_s + lasts_s
+        for interval in intervals for time_s, node in thaws
     )
 
 
@@ -57,7 +72,7 @@ def check_overlap(history: History) -> list[str]:
     """Rule 1."""
     return [
         f"overlap: {found}" for found in overlaps(history.owned())
-        if found.duration_s > THAW_S or not _by_thaw(history, found.begin_s, found.first, found.second)
+        if not any(by(history, found.begin_s, found.end_s, found.first, found.second) for by in (_by_thaw, _by_stop))
     ]
 
 
@@ -76,7 +91,8 @@ def check_quorum(history: History) -> list[str]:
         for moment in [*begins, min(interval.end_s, history.end_s)]:
             lasts = {voter: _last_contact(found, moment) for voter, found in voters.items()}
             last = max(_last_majority(lasts, electorate) for electorate in history.electorates)
-            if moment - last > patience_s and not _by_thaw(history, moment, interval):
+            is_forgiven = any(by(history, moment, moment, interval) for by in (_by_thaw, _by_stop))
+            if moment - last > patience_s and not is_forgiven:
                 problems.append(
                     f"quorum: {interval.group} runs on node {interval.node} at {moment:.4f}, which has had no majority "
                     f"since {last:.4f}"
@@ -109,6 +125,8 @@ def check_epochs(history: History) -> list[str]:
             continue
         before = highest.setdefault(interval.group, interval)
         old, new = token(before.epoch), token(interval.epoch)
+        if new < old and _by_stop(history, interval.begin_s, interval.begin_s, interval):
+            continue
         if new < old:
             problems.append(
                 f"epochs: {interval.group} started on node {interval.node} with {interval.epoch} at "

@@ -73,6 +73,7 @@ class History:
     intervals: list[Interval] = field(default_factory=list)
     levels: dict[int, str] = field(default_factory=dict)                   # pid -> level that it was started for
     thaws: list[tuple[float, int]] = field(default_factory=list)
+    stops: list[tuple[float, int]] = field(default_factory=list)           # of nodes whose clocks had stood still
     shots: list[tuple[float, int]] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     contacts: dict[tuple[int, int], list[tuple[float, float]]] = field(default_factory=dict)  # (node, voter) -> spans

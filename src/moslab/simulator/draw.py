@@ -124,6 +124,11 @@ class _Scene:
         self.lease_s = float(plan.conf["lease"])
         self.wiped: set[Any] = set()
         self.votes = self.ruined = False             # the voters change; most lose their disks: not both
+        self.stops = self.renews = False             # clocks stand still; voters get another configuration: not both
+
+    def forgets(self) -> bool:
+        """Whether some voter forgets something: what begins then rests on clocks, so none stands still (A1)."""
+        return bool(self.wiped) or self.votes or self.ruined or self.renews
 
     def victim(self) -> Any:
         """A node, often an owner."""
@@ -137,7 +142,7 @@ class _Scene:
     def may_forget(self) -> bool:
         """Whether another voter may lose its disk: most keep it, or all are needed to begin anew."""
         voters = self.plan.voters()
-        most = len(voters) - (len(voters) // 2 + 1)
+        most = len(voters) - (len(voters) // 2 + 1) if not self.stops else 0
         return len(self.wiped) < (min(1, most) if self.votes else most)
 
     def forgetful(self) -> int:
@@ -186,7 +191,7 @@ def _order(scene: _Scene) -> Fault:
 def _vote(scene: _Scene) -> list[Fault]:
     """Another set of voters, now and then for a while only; the healed nodes must have a majority of it, whatever it
     is."""
-    if len(scene.plan.heal) < scene.plan.nodes or scene.ruined or len(scene.wiped) > 1:
+    if len(scene.plan.heal) < scene.plan.nodes or scene.ruined or len(scene.wiped) > 1 or scene.stops:
         return [_leave(scene)]
     draw, scene.votes = scene.draw, True
     fault: Fault = {"do": "vote", "whom": [draw.pick(scene.numbers)], "node": draw.pick(scene.numbers)}
@@ -200,7 +205,8 @@ def _disaster(scene: _Scene) -> list[Fault]:
     """Most voters lose their disks; now and then some do not come back soon, and the operator gives them up."""
     draw, voters = scene.draw, scene.plan.voters()
     wiped = draw.some(voters, draw.integer(len(voters) // 2 + 1, len(voters)))
-    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes or scene.ruined or scene.votes:
+    is_rare = scene.ruined or scene.votes or scene.stops
+    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes or is_rare:
         return [_crash(scene)]    # all voters would be needed, most tables be lost, or every trace of an era
     scene.ruined = True
     faults: list[Fault] = [{"do": "crash", "whom": wiped, "wipe": True, "for": scene.around_lease_s()}]
@@ -215,7 +221,12 @@ def _disaster(scene: _Scene) -> list[Fault]:
 
 
 def _freeze(scene: _Scene) -> Fault:
-    return {"do": "freeze", "whom": [scene.victim()], "for": scene.around_lease_s()}
+    """Now and then the clocks stand still as well."""
+    fault = {"do": "freeze", "whom": [scene.victim()], "for": scene.around_lease_s()}
+    if scene.draw.chance(0.3) and not scene.forgets():
+        scene.stops = True
+        fault["clock"] = "stops"
+    return fault
 
 
 def _pause(scene: _Scene) -> Fault:
@@ -299,6 +310,9 @@ def _edit(scene: _Scene) -> Fault:
 
 
 def _config(scene: _Scene) -> Fault:
+    if scene.stops:
+        return _leave(scene)
+    scene.renews = True
     longer = {"lease": f"{scene.lease_s * 1.5:g}"}
     shorter = {"beat": "0.05", "lease": "0.25"}
     voters = scene.plan.voters()
@@ -310,6 +324,9 @@ def _config(scene: _Scene) -> Fault:
 
 def _upgrade(scene: _Scene) -> list[Fault]:
     """Node after node gets another version; now and then not all of them do, or the first goes back early."""
+    if scene.stops:
+        return [_leave(scene)]
+    scene.renews = True
     draw, step_s = scene.draw, round(scene.draw.uniform(0.5, 3.0) * scene.lease_s, 2)
     numbers = draw.some(scene.numbers, draw.integer(1, len(scene.numbers)))
     lasts_s = round(draw.uniform(1.0, len(numbers) + 4.0) * step_s, 2)

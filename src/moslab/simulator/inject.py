@@ -113,9 +113,9 @@ class Injector:
         for node in nodes:
             node.disk.replace(ORDER, json.dumps(fault["order"]).encode(), durable=True)
 
-    def _do_freeze(self, nodes: list[Node], _fault: Fault) -> Undo:
+    def _do_freeze(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:
-            node.freeze()
+            node.freeze(stops_clocks=fault.get("clock") == "stops")
         return partial(_all, [node.thaw for node in nodes])
 
     def _do_pause(self, nodes: list[Node], fault: Fault) -> Undo:

@@ -6,7 +6,8 @@ Rules:
    says. The wall clock is another, and may jump.
 2. Without power nothing lives, and of the disk is left what :meth:`Disk.crash` leaves. The run directory is empty
    after.
-3. A frozen machine does nothing; its clock goes on. After the thaw everything that waited happens, in any order.
+3. A frozen machine does nothing; its clocks go on, or stand still as those of a guest whose virtual machine is paused.
+   After the thaw everything that waited happens, in any order.
 4. Init starts the agent after a boot and after each of its ends.
 """
 
@@ -57,6 +58,7 @@ class Node:
         self.run_disk = Disk(frozenset(), lambda _name: None)
         self.weather = Weather()
         self.up = self.frozen = self.configured = False
+        self._stopped: tuple[float, float, float] | None = None      # when, and what clock and skew were then
         self.boot, self.boot_id, self.lives = 0, "", 0
         self.members: dict[int, Member] = {}
         self.guardians: list[Guardian] = []
@@ -145,13 +147,17 @@ class Node:
         if self.disk.crash(self.disk_draw):
             self.count("crash loses what was not synced")
         self.up = self.frozen = self.configured = False
+        self._stopped = None
         self.trouble_until_s = 0.0
         self.cluster.reach_changed()
 
-    def freeze(self) -> None:
+    def freeze(self, stops_clocks: bool = False) -> None:
         """The whole machine stands still."""
         if self.up and not self.frozen:
             self.trace("is frozen")
+            if stops_clocks:
+                self.count("clock stood still")
+                self._stopped = self.kernel.now, self.clock(), self.skew_s()
             for member in self.members.values():
                 member.node_froze()
             self.frozen = True
@@ -163,7 +169,8 @@ class Node:
             return
         self.trace("thaws")
         self.frozen = False
-        self.history.thawed(self.kernel.now, self.number)
+        self.history.thawed(self.kernel.now, self.number, self._stopped is not None)
+        self._go_on_from_stop()
         for member in self.members.values():
             member.node_thawed()
         waiting, self.waiting = self.waiting, []
@@ -174,6 +181,18 @@ class Node:
         for call, argument in waiting:
             self._soon(call, argument)
         self.cluster.reach_changed()
+
+    def _go_on_from_stop(self) -> None:
+        """As if no time had passed, if the clocks stood still. What waits for a time looks at the clock first."""
+        if self._stopped is None:
+            return
+        now, (since_s, clock, skew_s) = self.kernel.now, self._stopped
+        self._stopped = None
+        self._clock_at_zero = clock - now * self.rate
+        self._wall_off_s -= (now - since_s) * self.rate
+        self._skew_s, self._slewed_at_s = skew_s, now
+        if self.world is not None:
+            self.cluster.tasks.put_off(self.world, now - since_s)
 
     def _soon(self, call: Callable[[Any], None], argument: Any) -> None:
         self.kernel.at(self.kernel.now + self._draw.uniform(0.0, THAW_MAX_S), call, argument)

@@ -54,8 +54,9 @@ class Observer:
             self._said.add(said)
             self.history.released.append(Released(time_s, group, epoch, node))
 
-    def thawed(self, time_s: float, node: int) -> None:
-        self.history.thaws.append((time_s, node))
+    def thawed(self, time_s: float, node: int, stood_still: bool) -> None:
+        """A whole node goes on; ``stood_still``: its clocks did, and do not show for how long."""
+        (self.history.stops if stood_still else self.history.thaws).append((time_s, node))
 
     def shot(self, time_s: float, node: int) -> None:
         self.history.shots.append((time_s, node))

@@ -1,6 +1,8 @@
 """The power switch: STOMITH that works, fails, lies about its failure, is slow, or cannot be reached.
 
-The answer of a slow one is never early; it may come when the node is back, or after the limit.
+The answer of a slow one is never early; it may come when the node is back, or after the limit. One that *spares* says
+off and does nothing: with it nothing is promised (assumption A4), so it is never drawn; directed plans have it, to see
+what ends then.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ if TYPE_CHECKING:
     from moslab.simulator.cluster import Cluster
     from moslab.simulator.tasks import Job
 
-WORKS, FAILS, LIES, SLOW, CUT = "works", "fails", "lies", "slow", "cut"
-MODES = CHOICES["how"]
+WORKS, FAILS, LIES, SLOW, CUT, SPARES = CHOICES["how"]
+MODES = (WORKS, FAILS, LIES, SLOW, CUT)
 
 
 class Power:
@@ -41,7 +43,7 @@ class Power:
         if mode == SLOW:
             after_s += job.limit_s * settings["slow"] * self._draw.uniform(0.2, 1.0)
         at = self._kernel.now + after_s
-        if mode != FAILS:
+        if mode not in (FAILS, SPARES):
             off_s = after_s * self._draw.random() if mode == SLOW else after_s
             self._kernel.at(self._kernel.now + off_s, self._off, job.target.number)
         if mode != SLOW:

@@ -233,7 +233,9 @@ class Tasks:
         job, result, failed = back
         if job.done or not job.world.alive:
             return
-        if self._next_step(job, result, failed):
+        if job.world.node.frozen:
+            job.world.node.waiting.append((self._go_on, back))
+        elif self._next_step(job, result, failed):
             self._send(job)
 
     def _next_step(self, job: Job, result: Any, failed: OSError | None) -> bool:
@@ -262,8 +264,20 @@ class Tasks:
             job.watched = True
             self._kernel.at(job.deadline, self._time_out, job)
 
+    def put_off(self, world: SimWorld, by_s: float) -> None:
+        """The clocks of this world's node stood still for so long: its tasks have that time left."""
+        for job in (job for queue in world.lanes for job in queue):
+            job.deadline += by_s
+
     def _time_out(self, job: Job) -> None:
-        if not job.done and job.world.alive:
+        node = job.world.node
+        if job.done or not job.world.alive:
+            return
+        if node.frozen:
+            node.waiting.append((self._time_out, job))
+        elif self._kernel.now < job.deadline:
+            self._kernel.at(job.deadline, self._time_out, job)
+        else:
             self._count("task ran over its limit")
             job.world.new_worker(job.lane)
             self._finish((job, None, error(errno.ETIMEDOUT)))

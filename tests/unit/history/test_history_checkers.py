@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from moslab.history.checkers import INVALID, KILL_S, THAW_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
+from mosha.timing import THAW_S
+from moslab.history.checkers import INVALID, KILL_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
 from moslab.history.record import Edit, Gone, Held, History, Life, Overwritten, Released
 

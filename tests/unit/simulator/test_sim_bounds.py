@@ -1,0 +1,182 @@
+"""What `mosha check` promises (Timing.bounds), against what single faults cost whole clusters under virtual time.
+
+Rules:
+
+1. One fault at a time, answers within E, a majority that is there: under these the bounds are given.
+2. Nothing that is measured is over its bound, in seconds of the slowest clock that is allowed. A bound of which never
+   a third was needed would say nothing: the worst of all runs is at least that.
+3. A group's own commands are as short as can be, since what they take comes on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Callable
+
+import pytest
+
+from mosha.agent import Agent
+from mosha.fencing import Fencing
+from mosha.timing import RHO, THAW_S, Timing
+from moslab.faults.plan import FaultPlan
+from moslab.history.checkers import VALID
+from moslab.history.intervals import overlaps
+from moslab.simulator.run import Result, run
+from moslab.simulator.world import SimWorld
+
+NODES = 3
+RUN_S = 0.001                    # the test of the group
+AT_S = 6.0                       # of the fault
+REAL_S_MAX = 120.0
+SEEDS = range(6)
+TIMINGS = [Timing(0.5, 2.5), Timing(0.1, 0.5), Timing(0.25, 1.0)]
+SHOT_S = 0.1
+CLTAB = f"kv:kv-fit:test:test:run {RUN_S}\nkv:kv-run:start:respawn:live\n"
+
+
+@dataclass
+class Seen:
+    """What the history has not, in true seconds: when agents began to work, and when a node was first suspect."""
+
+    begun: dict[int, float] = field(default_factory=dict)          # node -> its latest
+    suspect: dict[int, float] = field(default_factory=dict)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    found = Seen()
+    begin, step = Agent._begin, Fencing.step
+
+    def noted_begin(self: Agent, now: float, me: int, nodes: frozenset[int]) -> None:
+        assert isinstance(self._world, SimWorld)
+        found.begun[me] = self._world.node.kernel.now
+        begin(self, now, me, nodes)
+
+    def noted_step(self: Fencing, now: float) -> list[int]:
+        probes = step(self, now)
+        for node in self.suspects():
+            found.suspect.setdefault(node, self._ownership._voter._store._node.kernel.now)  # type: ignore[attr-defined]
+        return probes
+
+    monkeypatch.setattr(Agent, "_begin", noted_begin)
+    monkeypatch.setattr(Fencing, "step", noted_step)
+    return found
+
+
+def measure(timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = False, **more: Any) -> Result:
+    """A run of three nodes with quick answers; clocks at their limits."""
+    conf = {"beat": f"{timing.beat_s:g}", "lease": f"{timing.lease_s:g}"}
+    plan = FaultPlan(
+        seed=seed, nodes=NODES, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 5 * timing.lease_s + 4,
+        conf={**conf, "stomith": "/sbin/off %n"} if stomith else conf, faults=list(faults), **more,
+    )
+    answer_s = timing.eager_s / 2                     # there and back
+    plan.network.update(latency_min_s=0.1 * answer_s, latency_max_s=0.9 * answer_s, tail=0.0, careful=0.0, torn=0.0)
+    plan.power.update(shot_min_s=SHOT_S, shot_max_s=SHOT_S)
+    result = run(plan, real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    return result
+
+
+def gap_s(result: Result) -> float:
+    """From the end of what ran at the time of the fault to the first process that its next owner executes."""
+    owned = sorted(result.history.owned(), key=lambda i: i.begin_s)
+    first = next(i for i in owned if i.begin_s < AT_S <= i.end_s)
+    second = next(i for i in owned if i.node != first.node and i.begin_s > AT_S)
+    return second.begin_s - first.end_s
+
+
+def gap_from_fault_s(result: Result) -> float:
+    """The same, from the fault on: what is cut off or frozen runs on for a while."""
+    owned = sorted(result.history.owned(), key=lambda i: i.begin_s)
+    first = next(i for i in owned if i.begin_s < AT_S <= i.end_s)
+    return next(i.begin_s for i in owned if i.node != first.node and i.begin_s > AT_S) - AT_S
+
+
+def overlap_s(result: Result) -> float:
+    return max((one.duration_s for one in overlaps(result.history.owned())), default=0.0)
+
+
+OWNER = ["owner:kv"]
+
+
+def crash(**more: Any) -> dict[str, Any]:
+    return {"at": AT_S, "do": "crash", "whom": OWNER, **more}
+
+
+def lease_death(timing: Timing, seed: int, _: Seen) -> float:
+    return gap_s(measure(timing, seed, crash()))
+
+
+def lease_cut(timing: Timing, seed: int, _: Seen) -> float:
+    cut = {"at": AT_S, "do": "cut", "whom": OWNER, "to": [1, 2, 3], "both": True}
+    return gap_from_fault_s(measure(timing, seed, cut))
+
+
+def shot_death(timing: Timing, seed: int, _: Seen) -> float:
+    return gap_s(measure(timing, seed, crash(), stomith=True)) - SHOT_S
+
+
+def detection(timing: Timing, seed: int, seen: Seen) -> float:
+    seen.suspect.clear()
+    result = measure(timing, seed, crash(), stomith=True)
+    victim = next(i.node for i in result.history.owned() if i.begin_s < AT_S == i.end_s)
+    return seen.suspect[victim] - AT_S
+
+
+def move(timing: Timing, seed: int, _: Seen) -> float:
+    return gap_s(measure(timing, seed, {"at": AT_S, "do": "leave", "whom": OWNER}))
+
+
+def cold_start(timing: Timing, seed: int, seen: Seen) -> float:
+    result = measure(timing, seed, {"at": AT_S, "do": "crash", "whom": [1, 2, 3], "for": 1.0})
+    owner = next(i.node for i in result.history.owned() if i.end_s == AT_S)
+    begun = sorted(seen.begun.values())
+    again = min(i.begin_s for i in result.history.owned() if i.begin_s > AT_S)
+    return again - max(begun[NODES // 2], seen.begun[owner])
+
+
+def first_boot(timing: Timing, seed: int, seen: Seen) -> float:
+    result = measure(timing, seed, founded=False)
+    return min(i.begin_s for i in result.history.owned()) - max(seen.begun.values())
+
+
+def thaw(timing: Timing, seed: int, _: Seen) -> float:
+    return overlap_s(measure(timing, seed, {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s}))
+
+
+def stopped_clock(timing: Timing, seed: int, _: Seen) -> float:
+    freeze = {"at": AT_S + seed / 7 * timing.beat_s, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s}
+    return overlap_s(measure(timing, seed, {**freeze, "clock": "stops"}))
+
+
+def no_overlap(timing: Timing, seed: int, _: Seen) -> float:
+    """A shot owner that stood still with its clocks never comes back with them."""
+    freeze = {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s, "clock": "stops"}
+    return overlap_s(measure(timing, seed, freeze, stomith=True))
+
+
+MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
+    ("failover, no STOMITH", lease_death), ("failover, no STOMITH", lease_cut), ("failover, STOMITH", shot_death),
+    ("detection", detection), ("planned move", move), ("cold start", cold_start), ("first start", first_boot),
+    ("overlap, thawed node", thaw), ("overlap, stopped clock", stopped_clock), ("overlap", no_overlap),
+]
+MEANT_TO_BE_LARGE = {"overlap", "overlap, thawed node"}
+"""The one is 0; the other is about machines that are busy, which no model shows."""
+
+
+def name_of(timing: Timing) -> str:
+    return f"{timing.beat_s:g}-{timing.lease_s:g}"
+
+
+@pytest.mark.parametrize("timing", TIMINGS, ids=name_of)
+@pytest.mark.parametrize(("name", "taken"), MEASURES, ids=[f"{taken.__name__}" for _, taken in MEASURES])
+def test_a_bound_is_kept_and_is_not_idle(
+    name: str, taken: Callable[[Timing, int, Seen], float], timing: Timing, seen: Seen
+) -> None:
+    bound_s = next(bound.seconds for bound in timing.bounds(SHOT_S) if bound.name == name)
+    values = [taken(timing, seed, seen) for seed in SEEDS]
+    print(f"{name} {name_of(timing)}: {bound_s:.3f} s, measured {' '.join(f'{value:.3f}' for value in sorted(values))}")
+    assert max(values) * (1 - RHO) <= bound_s
+    assert max(values) > bound_s / 3 or name in MEANT_TO_BE_LARGE
