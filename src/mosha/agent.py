@@ -73,7 +73,7 @@ class Agent:
     def __init__(self, config: Config, world: World) -> None:
         self.config, self.timing = config, config.timing
         self._world = world
-        self._place: Place | None = Place(world)
+        self._place: Place | None = Place(config, world)
         self._news = True                            # something was delivered since the last round
         self._due = world.now()
         self._leaving: str | None = None
@@ -185,8 +185,7 @@ class Agent:
             if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
         self.ownership.step(now)
-        runs_nothing = now >= self._stop_from or self.config.arbitrator
-        self.groups.step(now, {} if runs_nothing else self.hactl.table, self.cltab.table)
+        self.groups.step(now, self._wanted(now), self.cltab.table)
         self._fence(now)
         self._publish(now)
         for call in self.ownership.calls(now):
@@ -204,6 +203,14 @@ class Agent:
         if self.config.stomith:
             dues.append(self.partner.next_due(now))
         self._due = min(self._next_beat, stop_from, self._show_at + hurry_s, *dues)
+
+    def _wanted(self, now: float) -> dict[str, str]:
+        """The levels of the groups that may run here. One that is leaving gets nothing new."""
+        if now >= self._stop_from or self.config.arbitrator:
+            return {}
+        if self._leaving:
+            return {name: level for name, level in self.hactl.table.items() if self.ownership.held(name)}
+        return self.hactl.table
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -297,7 +304,7 @@ class Agent:
     def _map_seen(self, nodes: Any, error: OSError | None) -> None:
         if error is None and frozenset(nodes) != self.nodes:
             if self.me not in nodes:
-                self.leave("the map has changed")
+                self.leave(f"node {self.me} is not on the map {sorted(nodes)} any more")
             self._take_map(frozenset(nodes))
             self._news = True
 
@@ -405,8 +412,7 @@ class Agent:
         if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
             self._look_around(now)
-        stamp = json.dumps({"boottime": round(now, 3), "boot": self._boot})
-        self._write(status.TWIN, f"{self._page[:-1]}, {stamp[1:]}\n")
+        self._write(status.TWIN, status.stamped(self._page, now, self._boot))
 
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""

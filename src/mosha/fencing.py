@@ -20,7 +20,6 @@ from mosha.ownership.disk_paxos import FENCE, DiskPaxos
 from mosha.timing import FAILED_PROBES
 
 
-
 @dataclass(frozen=True)
 class Shot:
     """One call of the STOMITH command: the node, and its identities known before the call."""

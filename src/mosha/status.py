@@ -90,8 +90,14 @@ def hastat_text(now: float, ownership: DiskPaxos, records: Mapping[int, Record])
     return hastat.render(groups)
 
 
+def stamped(page: str, boottime: float, boot: str) -> str:
+    """A page in JSON, with the time at which it is written."""
+    stamp = json.dumps({"boottime": round(boottime, 3), "boot": boot})
+    return f"{page[:-1]}, {stamp[1:]}\n"
+
+
 class NotRunning(Exception):
-    """No agent on this node writes its page."""
+    """No agent on this node writes its page, or it waits for its place."""
 
 
 def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
@@ -108,6 +114,8 @@ def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
     age_s = boottime - found.pop("boottime", 0.0)
     if not 0 <= age_s <= STALE_BEATS * found["beat"] + 1:
         raise NotRunning(f"the agent on this node does not run: {file} is {age_s:.1f} s old")
+    if "waits" in found:
+        raise NotRunning(f"the agent waits, and nothing runs here: {found['waits']}")
     assert isinstance(found, dict)
     return found
 

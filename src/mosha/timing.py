@@ -204,15 +204,15 @@ class Timing:
 
     def back_off_s(self, tries: int) -> float:
         """A ballot that was beaten so many times waits for a random time, at most this."""
-        return self.turn_s * 2 ** min(tries - 1, BACK_OFF_DOUBLINGS)
+        return self.turn_s * float(2 ** min(tries - 1, BACK_OFF_DOUBLINGS))
 
     def shot_pause_s(self, failures: int) -> float:
         """From a shot that failed to the next, after so many in a row."""
-        return min(PAUSE_MAX_S, self.lease_s * 2 ** min(failures, 16))
+        return min(PAUSE_MAX_S, self.lease_s * float(2 ** min(failures, 16)))
 
     def unfit_s(self, failures: int) -> float:
         """A node that failed a group so many times in a row does not try it again for so long."""
-        return min(PAUSE_MAX_S, self.lease_s * 2 ** min(failures - 1, 16))
+        return min(PAUSE_MAX_S, self.lease_s * float(2 ** min(failures - 1, 16)))
 
     @property
     def detection_s(self) -> float:
@@ -237,11 +237,12 @@ class Timing:
             Bound("kill margin", "K", self.kill_margin_s, "killing begins this long before a lease ends"),
             Bound("detection", "H + max(S, 1.3 H + 3 P) + E", self.detection_s, "a node that has died is suspect"),
             *shot,
-            Bound("failover, no STOMITH", "H + F L + T", self.beat_s + self.expiry_s + self.turn_s,
+            Bound("failover, no STOMITH", "H + F L + T + 2 E",
+                  self.beat_s + self.expiry_s + self.turn_s + 2 * self.eager_s,
                   "from a node's death to the start elsewhere"),
             Bound("planned move", "C + 2 E", self.close_s + 2 * self.eager_s,
                   "from the end of the last process to the start on the next node, which tested ahead"),
-            Bound("cold start", "2 H + 2 T", 2 * (self.beat_s + self.turn_s),
+            Bound("cold start", "2 H + 2 T + 4 E", 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,
                   "from the start of a majority and of the last owners to that of groups, disks kept"),
             Bound("recovery wait", "W = F max(L, B) + D", self.recovery_s, "a voter that forgot counts for nobody"),
             Bound("first start", "W + H + 2 T", self.recovery_s + self.beat_s + 2 * self.turn_s,

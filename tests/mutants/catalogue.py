@@ -100,10 +100,11 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "later-epoch-unread", "R6: an owner that reads of a later epoch ends", f"{OWNERSHIP}/disk_paxos.py",
-        "            owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(self.identity)\n",
-        "            owned = not isinstance(entry, Dead) and self.records.register(entry.group).is_owned_by(self.identity)\n"
-        "            if owned and writer != self.identity:\n"
-        "                continue\n",
+        "            if self.records.merge(entry, writer, now) and isinstance(entry, Commit):\n",
+        "            about = None if isinstance(entry, Dead) else self.records.register(entry.group)\n"
+        "            if about is not None and about.is_owned_by(self.identity) and writer != self.identity:\n"
+        "                continue\n"
+        "            if self.records.merge(entry, writer, now) and isinstance(entry, Commit):\n",
         plan=plans.CLOCK_STOPPED,
     ),
     # ---- expiry ---------------------------------------------------------------------------------------------------
@@ -225,6 +226,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "rolled-back", "R19: a later life that others saw shows that a disk is older", f"{OWNERSHIP}/voter.py",
         "            if not all(self._peeked.values()):", "            if False:",
         plan=plans.ROLLED_BACK,
+    ),
+    _one(
+        "rolled-back-within", "R19: so do more writes of one life than the disk remembers", f"{OWNERSHIP}/voter.py",
+        "found.identity != mine.identity or found.counter > mine.counter", "found.identity != mine.identity",
+        plan=plans.ROLLED_BACK_WITHIN,
     ),
     _one(
         "voters-in-a-leap", "R20: the voters change one at a time", f"{OWNERSHIP}/electorate.py",

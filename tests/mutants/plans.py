@@ -164,6 +164,10 @@ ROLLED_BACK = plan(every(14.0, *_split(       # nobody says so, but the node has
     {"at": 0, "do": "backup", "whom": [1]}, kill_agent(0.1, 1), cut(2.0, 4.0, [3]), kill_agent(2.1, "owner:g1"),
     crash(4.0, 0.2, [1], restore="whole"), at_s=6.0, for_s=5.0,
 )), MIDDLE, AWAY, network=SHARP)
+ROLLED_BACK_WITHIN = plan(every(27.0, *_split(      # the same within one life, which has written a lot since
+    {"at": 0, "do": "backup", "whom": [1]}, cut(16.0, 4.0, [3]), kill_agent(16.1, "owner:g1"),
+    crash(18.0, 0.2, [1], restore="whole"), at_s=20.0, for_s=5.0,
+)), (0.1, 2.0), AWAY, network=SHARP)
 
 
 def _hole(one: int, other: int) -> Faults:

@@ -80,6 +80,7 @@ class DiskPaxos:
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
         self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
+        self._counted = 0                            # what the own disk remembers is not below any counter (R19)
         self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
         self._next_beat, self._beats = now, 0
         self._next_poll = self._next_look = NEVER    # at all voters, at one
@@ -280,6 +281,8 @@ class DiskPaxos:
             self._ask(found, now, "mark", node, [], self._witnessed(node))
         for voter in own.wants_peeks():
             self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
+        if self.node in self._links:
+            self._count_ahead(found, now)
         era, voters = own.wants_copies(now, self._seen)
         for voter in voters:
             self._ask(found, now, "copy", voter, [era], self._copied(own, voter, era))
@@ -331,6 +334,20 @@ class DiskPaxos:
             return True
 
         return take
+
+    def _count_ahead(self, found: list[Call], now: float) -> None:
+        """Have the own disk remember a counter that is not reached yet, before it is."""
+        reached = max(link.counter for link in self._all_links().values())
+        if reached + slot.COUNTED_AHEAD // 2 < self._counted:
+            return
+        ahead = reached + slot.COUNTED_AHEAD
+
+        def take(_: float, __: bool) -> bool:
+            self._counted = ahead
+            return False
+
+        content = slot.encode(slot.Slot(self.identity, ahead, 0, 0, 0))
+        self._ask(found, now, "count", self.node, [content], take)
 
     @staticmethod
     def _copied(own: Voter, voter: int, era: str) -> Take:

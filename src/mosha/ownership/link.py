@@ -100,7 +100,7 @@ class Link:
         self._is_useful, self._dead = is_useful, dead
         self._waiting: deque[Pending] = deque()
         self.generation = generation                 # of the journal that is written here
-        self._offset = self._counter = 0
+        self._offset = self.counter = 0           # bytes of that journal; writes of the slot
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
         self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
@@ -147,10 +147,10 @@ class Link:
         if appended:
             append = [journal.name(self.era, self._identity, self.generation), self._offset, data]
         if writes:
-            self._counter += 1
+            self.counter += 1
             node = int(self._identity.partition(".")[0])
             content = slot.encode(
-                Slot(self._identity, self._counter, self._offset + len(data), self.generation, revision)
+                Slot(self._identity, self.counter, self._offset + len(data), self.generation, revision)
             )
             slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)

@@ -4,6 +4,9 @@ The slots of the nodes ``32 k .. 32 k + 31`` lie in one file. A slot has one wri
 counter that grows with each write, how long the writer's journal on this voter is (so that a reader knows without
 looking that there is news), and the revision of the writer's own record. A late older slot may lie over a newer one
 for a beat: nothing safe depends on the order of slots, only on whether one *changed*.
+
+A voter's own disk also has a slot in the file ``counted``, synced, with a counter that this identity has not reached
+on any voter: one that shows more, or another identity of that number, shows that the disk was rolled back (R19).
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from mosha.ownership import identity as identities
 
 PER_FILE = 32
 BYTES = 64
+COUNTED = "counted"
+COUNTED_AHEAD = 128              # it is written anew when half of this is left
 FILE_BYTES = PER_FILE * BYTES
 _MAGIC = b"MS"
 _FIELDS = struct.Struct(">2sHI16sQIHI")     # magic, node, number, nonce, counter, journal bytes, generation, revision

@@ -10,7 +10,8 @@ Rules (R16 to R19):
    recovers: it founds an era, and invites all lives. Else it looks again.
 3. A full voter that sees another full in a later era recovers too: it was left out.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
-   a later life than its own disk remembers (the disk was not rolled back, as far as that can tell).
+   a later life than its own disk remembers, or more writes of one life than that disk has counted ahead (the disk was
+   not rolled back, as far as that can tell).
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
@@ -34,6 +35,7 @@ from mosha.ownership import journal, marker, slot
 from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import NOBODY, Block, Commit, Entry
 from mosha.ownership.marker import CLOSED, FULL, NONE, RECOVERING, REJOINING, Marker
+from mosha.ownership.slot import Slot
 from mosha.platform.world import Store
 from mosha.timing import ELECT_LIMIT_S, Timing
 
@@ -84,6 +86,7 @@ class Voter:
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.wish: Wish | None = None                # to be carried out by the agent
         self._known_era = 0                          # the latest that nodes without a vote know
+        self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._log: list[str] = []
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
@@ -165,8 +168,14 @@ class Voter:
     def peeked(self, voter: int, content: bytes) -> None:
         """Another voter's slot of this node."""
         found = slot.decode(content)
-        known = found is None or found.identity in self.mine
-        self._peeked[voter] = known or (found is not None and identities.number_of(found.identity) <= self._number)
+        self._peeked[voter] = found is None or found.identity in self.mine or not self._is_unknown(found)
+
+    def _is_unknown(self, found: Slot) -> bool:
+        """Whether this disk has forgotten that it wrote this."""
+        mine, number = self._counted, identities.number_of(found.identity)
+        if mine is not None and number == identities.number_of(mine.identity):
+            return found.identity != mine.identity or found.counter > mine.counter
+        return number > self._number
 
     def witnessed(self, said: Marker | None) -> None:
         """The marker of a node without a vote: an era that is founded is a later one."""

@@ -71,6 +71,13 @@ def peek(era: str, node: int) -> Plan:
     return (yield from _read(name, slot.offset_of(node), slot.BYTES))
 
 
+def count(content: bytes) -> Plan:
+    """On the own disk: how far the counters of the own slots may have come (R19)."""
+    yield ("pwrite", slot.COUNTED, 0, content)
+    yield ("sync", slot.COUNTED)
+    return True
+
+
 def copy(era: str) -> Plan:
     """All journals of an era, whole: [marker, [[journal, data], …]]."""
     journals = []
@@ -113,5 +120,5 @@ def fetch(name: str) -> Plan:
 
 
 TASKS: dict[str, Callable[..., Plan]] = {
-    "exchange": exchange, "mark": mark, "peek": peek, "copy": copy, "said": said, "fetch": fetch,
+    "exchange": exchange, "mark": mark, "peek": peek, "count": count, "copy": copy, "said": said, "fetch": fetch,
 }

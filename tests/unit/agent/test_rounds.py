@@ -74,10 +74,12 @@ def test_an_agent_waits_for_openmosix_and_asks_ever_more_rarely() -> None:
     asked = [at for at, _, task in world.asked if task == "whois"]
     assert 10 <= len(asked) <= 16
     assert 0.9 < asked[-1] - asked[-2] < 1.1
-    assert not world.disk.used
+    assert set(world.disk.files) == {"cltab", "hactl", "founded", "hastat.json"}, "nothing but the page"
+    assert page(world)["waits"].startswith("openMosix is not configured yet")
     world.tasks["whois"] = lambda: 2
     world.pass_time(3)
-    assert not world.leashes, "the map does not have node 2"
+    assert not world.leashes
+    assert page(world)["waits"] == "node 2 is not on the map [1]"
     world.tasks["whois"] = lambda: 1
     running(world)
 
@@ -261,12 +263,46 @@ def test_a_node_without_a_vote_that_joins_moves_nothing() -> None:
     assert [node["id"] for node in page(world)["nodes"]] == [1, 2, 9]
 
 
-def test_a_node_that_leaves_the_map_ends_its_life() -> None:
+def test_a_node_that_leaves_the_map_ends_its_life_and_the_next_one_waits() -> None:
     world = world_of([1, 2], config=Config(voters=frozenset({1})))
-    running(world)
+    leash = running(world)
     world.tasks["nodes"] = lambda: [2]
     world.until(lambda: False, 20)
-    assert world.ended == 0
+    assert (world.ended, leash.told[-2:]) == (0, ["stop", "finish"])
+    again = world_of([2], None, Config(voters=frozenset({1})), **world.disk.files)
+    kept = {name: text for name, text in again.disk.files.items() if name != "hastat.json"}
+    again.pass_time(60)
+    assert page(again)["waits"] == "node 1 is not on the map [2]"
+    assert {task for _, _, task in again.asked} == {"whois", "nodes"}, "it contends for nothing"
+    assert {name: text for name, text in again.disk.files.items() if name != "hastat.json"} == kept
+    again.tasks["nodes"] = lambda: [1, 2]
+    running(again)
+    assert "waits" not in page(again)
+
+
+def test_configured_voters_that_are_not_on_the_map_keep_it_from_running() -> None:
+    config = Config(voters=frozenset({1, 9}))
+    world = world_of([1, 2], config=config)
+    world.pass_time(60)
+    assert page(world)["waits"] == "the configuration names voters [9], which are not on the map [1, 2]"
+    assert not world.leashes
+    assert "voter" not in world.disk.files
+    known = world_of([1], config=Config(voters=frozenset({1})))
+    running(known)
+    later = world_of([1, 2], None, config, **{**known.disk.files, "founded": b""})
+    running(later)                                   # its disk knows better: the voters were changed since
+
+
+def test_one_that_is_leaving_takes_nothing_new() -> None:
+    world = world_of([1], cltab=CLTAB + b"db:db-run:start:respawn:sleep 1d\n")
+    leash = running(world)
+    world.agent.leave("SIGTERM")
+    world.agent._stop_from = world.now() + 5.0       # as where another node is to come next
+    world.disk.files["hactl"] = b"web start\ndb start\n"
+    world.pass_time(4)
+    assert world.agent.hactl.table == {"web": "start", "db": "start"}
+    assert (world.leashes, leash.told) == ([leash], ["test", "start"])
+    assert not world.agent.ownership.claims("db")
 
 
 def show(world: FakeWorld, node: int, counter: int) -> None:

@@ -36,6 +36,7 @@ def test_a_fresh_page_is_read_without_its_stamps(tmp_path: Path) -> None:
         ({}, 104.0, "4.0 s old"),
         ({}, 99.0, "-1.0 s old"),
         ({"boot": "another"}, 100.5, "since this node's boot"),
+        ({"waits": "node 3 is not on the map [1, 2]"}, 100.5, r"waits, and nothing runs here: node 3 is not on"),
     ],
 )
 def test_an_old_page_is_not_taken_for_an_agent(

@@ -351,6 +351,37 @@ def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
     assert scene.voter.marker.life != "life 1"
 
 
+@pytest.mark.parametrize(
+    ("counted", "seen", "state"),
+    [
+        (("1.3.", "b", 200), ("1.3.", "b", 200), FULL),
+        (("1.3.", "b", 200), ("1.3.", "b", 201), RECOVERING),        # it wrote more than this disk remembers
+        (("1.3.", "b", 200), ("1.3.", "c", 1), RECOVERING),          # another life with that number
+        (("1.2.", "b", 200), ("1.3.", "c", 900), FULL),              # it had not counted yet
+        (("1.2.", "b", 200), ("1.2.", "b", 900), RECOVERING),
+        (("1.3.", "b", 200), ("1.2.", "c", 900), FULL),              # an old one, on a voter that was away
+        (("1.3.", "b", 200), ("1.4.", "c", 1), RECOVERING),
+    ],
+)
+def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
+    counted: tuple[str, str, int], seen: tuple[str, str, int], state: str
+) -> None:
+    def content(life: str, nonce: str, counter: int) -> bytes:
+        return slot.encode(Slot(life + nonce * 32, counter, 0, 0, 0))
+
+    scene = full(**{slot.COUNTED: content(*counted)})
+    scene.start("next", number=3)
+    scene.voter.peeked(2, content(*seen))
+    assert scene.step() == state
+
+
+def test_what_is_counted_ahead_may_be_torn() -> None:
+    scene = full(**{slot.COUNTED: slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0))[:40]})
+    scene.start("next", number=3)
+    scene.voter.peeked(2, slot.encode(Slot("1.3." + "b" * 32, 900, 0, 0, 0)))
+    assert scene.step() == FULL
+
+
 def test_a_late_look_meets_the_slot_of_this_very_agent() -> None:
     scene = full()
     scene.start("next", number=3)

@@ -10,7 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
@@ -18,7 +17,7 @@ import pytest
 
 from mosha.agent import Agent
 from mosha.fencing import Fencing
-from mosha.timing import RHO, THAW_S, Timing
+from mosha.timing import RHO, Timing
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import VALID
 from moslab.history.intervals import overlaps
