@@ -21,6 +21,7 @@ A         a leaving owner says so this long before it stops its groups     H + 0
 G         a guardian that can run looks at the clock, and has killed       0.05 s
 P         openMosix finds a node down, in three tries of 20 ms             0.06 s
 late      a slot that stood still this long: look closer, and probe        1.3 H
+lost      a late owner is not looked at between beats any more             2 F L
 probe     limit of one probe, whatever hangs                               2 L
 heir      the others leave the one that the owner named this long          1.5 H
 wish      a wish for a group that is not repeated for so long is over      2 H
@@ -161,6 +162,11 @@ class Timing:
     def announce_s(self) -> float:
         """A leaving owner says so this long before it stops its groups: others look once a beat, then test (A)."""
         return self.beat_s + TEST_AHEAD_S
+
+    @property
+    def lost_s(self) -> float:
+        """An owner that was late for so long is not looked at between beats any more."""
+        return 2 * self.expiry_s
 
     @property
     def probe_limit_s(self) -> float:

@@ -170,7 +170,7 @@ class Contests:
     def _stands_still(self, now: float, register: Register) -> bool:
         """Whether its owner is late, and has not been for so long that nothing is to be seen any more."""
         peer = self._peers.all.get(identities.node_of(register.owner))
-        return peer is not None and self._timing.late_s <= now - peer.changed_at < 2 * self._timing.expiry_s
+        return peer is not None and self._timing.late_s <= now - peer.changed_at < self._timing.lost_s
 
     @staticmethod
     def _is_left(register: Register) -> bool:

@@ -48,13 +48,11 @@ SEEN: tuple[str, ...] = (
     "takeover: expired", "voter: rejoined",
 )
 RARE: tuple[str, ...] = (
-    "void: another era", "voter: rolled back", "voters: changed without this one",
+    "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
+    "void: another owner",
 )
 """Of that only directed plans can be sure."""
-UNLIKELY: tuple[str, ...] = ("void: fenced", "void: another owner")
-"""Not asked for: the first cannot be as long as no STOMITH lies about success; the second takes an answer with the news
-in it that waits for an agent which stood still over the end of its lease."""
-NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in (*RARE, *UNLIKELY))
+NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)
 
 
 def said(text: str) -> str | None:

@@ -100,6 +100,19 @@ def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
     assert thaw_overlap_s(history) == pytest.approx(THAW_S / 2)
 
 
+def test_where_clocks_stood_still_a_lease_that_looks_good_is_borne_for_a_while() -> None:
+    again = FIRST._replace(pid=12, begin_s=11.0, end_s=12.0)         # started anew, with the old token
+    history = replace(whole(), intervals=[FIRST, SECOND, again], contacts={}, released=[])
+    assert problems(history) == {"overlap", "epochs"}
+    assert problems(replace(history, thaws=[(10.5, 1)])) == {"overlap", "epochs"}
+    assert problems(replace(history, stops=[(10.5, 1)])) == set()
+    assert problems(replace(history, stops=[(10.5, 3)])) == {"overlap", "epochs"}, "of another node"
+    late_s = 10.5 + 4 * 2.5 / 0.99 + THAW_S
+    for end_s, wrong in ((late_s - 0.01, set()), (late_s + 0.01, {"overlap"})):
+        went_on = FIRST._replace(begin_s=10.5, end_s=end_s)
+        assert problems(replace(history, intervals=[FIRST, SECOND, went_on], stops=[(10.5, 1)], lives=[])) == wrong
+
+
 def test_where_the_voters_change_a_majority_of_any_of_them_will_do() -> None:
     lost = BROKEN["quorum"][0](whole())
     kept = {**lost.contacts, (1, 1): [(0.0, float("inf"))]}

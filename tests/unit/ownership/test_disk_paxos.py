@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from mosha.ownership import electorate, journal, marker
+from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Released
 from mosha.ownership.slot import file_name
 from mosha.timing import Timing
@@ -337,12 +337,15 @@ def test_contenders_agree_and_soon(seed: int) -> None:
     assert len({(run.node, run.epoch) for run in cluster.runs}) == 1
 
 
-def test_a_later_epoch_of_what_is_held_ends_the_identity() -> None:
+@pytest.mark.parametrize("has_block", [False, True])
+def test_a_later_epoch_of_what_is_held_ends_the_identity(has_block: bool) -> None:
     cluster, owner = started()
     other = f"9.1.{'d' * 32}"
     name = journal.name(ERA, other, 0)
+    number = (1, other)
+    block = journal.encode(Block("kv", 2, number, number, other, 1)) if has_block else b""
     for voter in (1, 2, 3):
-        cluster.nodes[voter].disk.files[name] = journal.encode(Commit("kv", 2, other))
+        cluster.nodes[voter].disk.files[name] = block + journal.encode(Commit("kv", 2, other))
     cluster.until(lambda: bool(owner.voids), 10)
     assert owner.voids == ["kv has another owner"]
 
@@ -367,6 +370,19 @@ def test_who_is_told_to_be_dead_ends() -> None:
     teller.ownership.fenced(teller.now, [owner.ownership.identity])
     cluster.until(lambda: bool(owner.voids), 2)
     assert owner.voids == ["it was fenced"]
+
+
+def test_the_own_disk_is_ahead_of_every_counter() -> None:
+    cluster, _ = started()
+    for _ in range(40):
+        cluster.pass_time(5)
+        for node in cluster.nodes.values():
+            ahead = slot.decode(node.disk.files[slot.COUNTED])
+            reached = max(link.counter for link in node.ownership._links.values())
+            assert ahead is not None
+            assert ahead.identity == node.ownership.identity
+            assert reached <= ahead.counter <= reached + slot.COUNTED_AHEAD
+    assert reached > 2 * slot.COUNTED_AHEAD
 
 
 def test_a_distrusted_identity_ends() -> None:

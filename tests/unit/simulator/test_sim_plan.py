@@ -43,6 +43,7 @@ def test_a_fault_is_one_line_of_the_file() -> None:
         ({"faults": [{"at": 1, "do": "cut", "whom": [1]}]}, "to is missing"),
         ({"faults": [{"at": 1, "do": "pause", "whom": [1], "what": "clinit"}]}, "what is one of agent, leash, group"),
         ({"faults": [{"at": 1, "do": "stomith", "whom": [1], "how": "explodes"}]}, "how is one of works, fails"),
+        ({"faults": [{"at": 1, "do": "freeze", "whom": [1], "clock": "runs"}]}, "clock is one of stops"),
         ({"faults": [{"do": "crash", "whom": [1]}]}, "at is missing"),
         ({"faults": [{"at": 1, "do": "explode", "whom": [1]}]}, "fault 0 .*: do is one of"),
         ({"faults": [{"at": 1, "do": "crash", "whom": [9]}]}, "9 is neither a node from 1 to 3"),

@@ -178,6 +178,22 @@ def test_a_frozen_node_executes_nothing_and_its_guardian_kills_at_the_thaw() -> 
     assert machine.cluster.result.thaws == [(20.0, 1)]
 
 
+def test_a_machine_whose_clocks_stood_still_has_the_time_left_that_it_had() -> None:
+    machine = Machine("live").start()                # its deadline is at 5.0
+    machine.node.slew(1.1)
+    machine.run(1.5)
+    before = machine.node.clock(), machine.node.wall(), machine.node.skew_s()
+    machine.node.freeze(stops_clocks=True)
+    machine.run(20.0)
+    machine.node.thaw()
+    assert (machine.node.clock(), machine.node.wall(), machine.node.skew_s()) == pytest.approx(before)
+    machine.run(30.0)
+    left_s = (5.0 - 1.0 - 0.5 * 1.1) / 1.1
+    assert machine.lived()[-1].begin_s == 20.0
+    assert machine.lived()[-1].end_s == pytest.approx(20.0 + left_s, abs=0.01)
+    assert (machine.cluster.result.thaws, machine.cluster.result.stops) == ([], [(20.0, 1)])
+
+
 def test_without_power_nothing_lives_and_nobody_is_told() -> None:
     machine = Machine("live").start()
     machine.node.power_off()

@@ -13,7 +13,7 @@ from moslab.simulator import tasks
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.network import Cut
 from moslab.simulator.node import Node
-from moslab.simulator.power import CUT, FAILS, LIES, SLOW
+from moslab.simulator.power import CUT, FAILS, LIES, SLOW, SPARES
 from moslab.simulator.world import SimWorld
 
 CALLS_MAX = 100_000
@@ -194,7 +194,8 @@ def test_the_answers_of_openmosix() -> None:
 
 @pytest.mark.parametrize(
     ("mode", "off", "result"),
-    [("", True, "off"), (FAILS, False, errno.EIO), (LIES, True, errno.EIO), (CUT, False, errno.ETIMEDOUT)],
+    [("", True, "off"), (FAILS, False, errno.EIO), (LIES, True, errno.EIO), (CUT, False, errno.ETIMEDOUT),
+     (SPARES, False, "off")],
 )
 def test_stomith(mode: str, off: bool, result: object) -> None:
     pair = Pair()
