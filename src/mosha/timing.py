@@ -257,5 +257,5 @@ class Timing:
             Bound("overlap, thawed node", "G", THAW_S,
                   "a whole node frozen beyond its lease that thaws, without STOMITH"),
             Bound("overlap, stopped clock", "2 H + 2 E + G", 2 * (self.beat_s + self.eager_s) + THAW_S,
-                  "the same, if its clocks stood still as well (a paused virtual machine)"),
+                  "the same, if its clocks stood still as well (a paused virtual machine); voters answer it"),
         ]

@@ -31,6 +31,8 @@ def missing_of(node: int, mfs: str = "/mfs") -> str:
         return f"is not seen through MFS ({error.strerror})"
     except ValueError:
         return "has an agent that just begins"
+    if "waits" in seen:
+        return f"waits: {seen['waits']}"
     return "" if seen.get("quorum") else "has no quorum"
 
 

@@ -28,7 +28,8 @@ cut      no messages from ``whom`` to ``to``                                    
                                                                                 flap: seconds, cut on and off
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
 stuck    killed processes stay in state D
-stomith  its shots end so                                                       how: fails, lies, slow, cut
+stomith  its shots end so                                                       how: fails, lies, slow, cut, spares
+                                                                                (says off, and does nothing: A4)
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all

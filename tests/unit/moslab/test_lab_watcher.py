@@ -18,10 +18,10 @@ def node(mfs: Path, number: int, view: str) -> None:
 
 
 def test_a_node_is_ready_when_its_agent_has_seen_a_majority(tmp_path: Path) -> None:
-    for number, view in enumerate(('{"quorum": true}', '{"quorum": false}', "", '{"quo'), 1):
+    for number, view in enumerate(('{"quorum": true}', '{"quorum": false}', "", '{"quo', '{"waits": "why"}'), 1):
         node(tmp_path, number, view)
-    assert [watcher.missing_of(number, str(tmp_path)) for number in range(1, 6)] == [
-        "", "has no quorum", "has no agent", "has an agent that just begins", "is not seen through MFS"
+    assert [watcher.missing_of(number, str(tmp_path)) for number in range(1, 7)] == [
+        "", "has no quorum", "has no agent", "has an agent that just begins", "waits: why", "is not seen through MFS"
     ]
 
 

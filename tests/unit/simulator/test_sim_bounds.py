@@ -78,19 +78,16 @@ def measure(timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = 
     return result
 
 
+def next_start_s(result: Result) -> tuple[float, float]:
+    """When the run ended that there was at the time of the fault, and its next owner executed the first process."""
+    owned = sorted(result.history.owned(), key=lambda i: i.begin_s)
+    first = next(i for i in owned if i.begin_s < AT_S <= i.end_s)
+    return first.end_s, next(i.begin_s for i in owned if i.node != first.node and i.begin_s > AT_S)
+
+
 def gap_s(result: Result) -> float:
-    """From the end of what ran at the time of the fault to the first process that its next owner executes."""
-    owned = sorted(result.history.owned(), key=lambda i: i.begin_s)
-    first = next(i for i in owned if i.begin_s < AT_S <= i.end_s)
-    second = next(i for i in owned if i.node != first.node and i.begin_s > AT_S)
-    return second.begin_s - first.end_s
-
-
-def gap_from_fault_s(result: Result) -> float:
-    """The same, from the fault on: what is cut off or frozen runs on for a while."""
-    owned = sorted(result.history.owned(), key=lambda i: i.begin_s)
-    first = next(i for i in owned if i.begin_s < AT_S <= i.end_s)
-    return next(i.begin_s for i in owned if i.node != first.node and i.begin_s > AT_S) - AT_S
+    end_s, begin_s = next_start_s(result)
+    return begin_s - end_s
 
 
 def overlap_s(result: Result) -> float:
@@ -110,7 +107,7 @@ def lease_death(timing: Timing, seed: int, _: Seen) -> float:
 
 def lease_cut(timing: Timing, seed: int, _: Seen) -> float:
     cut = {"at": AT_S, "do": "cut", "whom": OWNER, "to": [1, 2, 3], "both": True}
-    return gap_from_fault_s(measure(timing, seed, cut))
+    return next_start_s(measure(timing, seed, cut))[1] - AT_S
 
 
 def shot_death(timing: Timing, seed: int, _: Seen) -> float:
@@ -153,7 +150,9 @@ def stopped_clock(timing: Timing, seed: int, _: Seen) -> float:
 def no_overlap(timing: Timing, seed: int, _: Seen) -> float:
     """A shot owner that stood still with its clocks never comes back with them."""
     freeze = {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s, "clock": "stops"}
-    return overlap_s(measure(timing, seed, freeze, stomith=True))
+    result = measure(timing, seed, freeze, stomith=True)
+    assert result.history.shots
+    return overlap_s(result)
 
 
 MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
@@ -161,21 +160,20 @@ MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
     ("detection", detection), ("planned move", move), ("cold start", cold_start), ("first start", first_boot),
     ("overlap, thawed node", thaw), ("overlap, stopped clock", stopped_clock), ("overlap", no_overlap),
 ]
-MEANT_TO_BE_LARGE = {"overlap", "overlap, thawed node"}
-"""The one is 0; the other is about machines that are busy, which no model shows."""
+LARGE = "overlap, thawed node"
+"""It is about machines that are busy, which no model shows."""
 
 
-def name_of(timing: Timing) -> str:
-    return f"{timing.beat_s:g}-{timing.lease_s:g}"
-
-
-@pytest.mark.parametrize("timing", TIMINGS, ids=name_of)
 @pytest.mark.parametrize(("name", "taken"), MEASURES, ids=[f"{taken.__name__}" for _, taken in MEASURES])
 def test_a_bound_is_kept_and_is_not_idle(
-    name: str, taken: Callable[[Timing, int, Seen], float], timing: Timing, seen: Seen
+    name: str, taken: Callable[[Timing, int, Seen], float], seen: Seen
 ) -> None:
-    bound_s = next(bound.seconds for bound in timing.bounds(SHOT_S) if bound.name == name)
-    values = [taken(timing, seed, seen) for seed in SEEDS]
-    print(f"{name} {name_of(timing)}: {bound_s:.3f} s, measured {' '.join(f'{value:.3f}' for value in sorted(values))}")
-    assert max(values) * (1 - RHO) <= bound_s
-    assert max(values) > bound_s / 3 or name in MEANT_TO_BE_LARGE
+    shares = []
+    for timing in TIMINGS:
+        bound_s = next(bound.seconds for bound in timing.bounds(SHOT_S) if bound.name == name)
+        values = [taken(timing, seed, seen) for seed in SEEDS]
+        said = " ".join(f"{value:.3f}" for value in sorted(values))
+        print(f"{name}, H {timing.beat_s:g} s, L {timing.lease_s:g} s: {bound_s:.3f} s, measured {said}")
+        assert max(values) * (1 - RHO) <= bound_s
+        shares.append(max(values) / bound_s if bound_s else 1.0)
+    assert max(shares) > (0 if name == LARGE else 1 / 3)
