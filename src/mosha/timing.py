@@ -233,7 +233,8 @@ class Timing:
         """
         shot = [] if shot_limit_s is None else [
             Bound("shot", "X", shot_limit_s, "a shot has ended, all levels, devices and retries included"),
-            Bound("failover, STOMITH", "detection + 2 T", self.detection_s + 2 * self.turn_s,
+            Bound("failover, STOMITH", "detection + 2 T + 4 E",
+                  self.detection_s + 2 * self.turn_s + 4 * self.eager_s,
                   "and what the shot takes, at most X: from a node's death to the start elsewhere"),
         ]
         return [
@@ -243,15 +244,16 @@ class Timing:
             Bound("kill margin", "K", self.kill_margin_s, "killing begins this long before a lease ends"),
             Bound("detection", "H + max(S, 1.3 H + 3 P) + E", self.detection_s, "a node that has died is suspect"),
             *shot,
-            Bound("failover, no STOMITH", "H + F L + T + 2 E",
-                  self.beat_s + self.expiry_s + self.turn_s + 2 * self.eager_s,
+            Bound("failover, no STOMITH", "H + F L + T + 4 E",
+                  self.beat_s + self.expiry_s + self.turn_s + 4 * self.eager_s,
                   "from a node's death to the start elsewhere"),
-            Bound("planned move", "C + 2 E", self.close_s + 2 * self.eager_s,
+            Bound("planned move", "C + 4 E", self.close_s + 4 * self.eager_s,
                   "from the end of the last process to the start on the next node, which tested ahead"),
             Bound("cold start", "2 H + 2 T + 4 E", 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,
                   "from the start of a majority and of the last owners to that of groups, disks kept"),
             Bound("recovery wait", "W = F max(L, B) + D", self.recovery_s, "a voter that forgot counts for nobody"),
-            Bound("first start", "W + H + 2 T", self.recovery_s + self.beat_s + 2 * self.turn_s,
+            Bound("first start", "W + H + 2 T + 4 E",
+                  self.recovery_s + self.beat_s + 2 * self.turn_s + 4 * self.eager_s,
                   "the same for a cluster that nobody founded; all voters must be there"),
             Bound("overlap", "0", 0.0, "two nodes run one group: no kill, hang or cut of any process, link or node"),
             Bound("overlap, thawed node", "G", THAW_S,

@@ -26,7 +26,7 @@ from moslab.simulator.world import SimWorld
 
 NODES = 3
 RUN_S = 0.001                    # the test of the group
-AT_S = 6.0                       # of the fault
+AT_S = 5.0                       # of the fault
 REAL_S_MAX = 120.0
 SEEDS = range(4)
 TIMINGS = [Timing(0.5, 2.5), Timing(0.1, 0.5), Timing(0.25, 1.0)]
@@ -67,7 +67,7 @@ def measure(timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = 
     """A run of three nodes with quick answers; clocks at their limits."""
     conf = {"beat": f"{timing.beat_s:g}", "lease": f"{timing.lease_s:g}"}
     plan = FaultPlan(
-        seed=seed, nodes=NODES, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 5 * timing.lease_s + 4,
+        seed=seed, nodes=NODES, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 2.4 * timing.lease_s + 1,
         conf={**conf, "stomith": "/sbin/off %n"} if stomith else conf, faults=list(faults), **more,
     )
     answer_s = timing.eager_s / 2                     # there and back
@@ -139,17 +139,17 @@ def first_boot(timing: Timing, seed: int, seen: Seen) -> float:
 
 
 def thaw(timing: Timing, seed: int, _: Seen) -> float:
-    return overlap_s(measure(timing, seed, {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s}))
+    return overlap_s(measure(timing, seed, {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 1.6 * timing.lease_s}))
 
 
 def stopped_clock(timing: Timing, seed: int, _: Seen) -> float:
-    freeze = {"at": AT_S + seed / 7 * timing.beat_s, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s}
+    freeze = {"at": AT_S + seed / 7 * timing.beat_s, "do": "freeze", "whom": OWNER, "for": 1.6 * timing.lease_s}
     return overlap_s(measure(timing, seed, {**freeze, "clock": "stops"}))
 
 
 def no_overlap(timing: Timing, seed: int, _: Seen) -> float:
     """A shot owner that stood still with its clocks never comes back with them."""
-    freeze = {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 2.5 * timing.lease_s, "clock": "stops"}
+    freeze = {"at": AT_S, "do": "freeze", "whom": OWNER, "for": 1.6 * timing.lease_s, "clock": "stops"}
     result = measure(timing, seed, freeze, stomith=True)
     assert result.history.shots
     return overlap_s(result)

@@ -146,8 +146,8 @@ def test_check_prints_the_times(node: Node, strip: Strip) -> None:
     assert times["overlap"][:3] == ["0", "0.000", "s"]
     bounds = {bound["name"]: bound["s"] for bound in node.check()["bounds"]}
     assert set(bounds) == set(times)
-    assert bounds["failover, STOMITH"] == 1.67
-    assert bounds["failover, no STOMITH"] == pytest.approx(0.5 + 2.5 * 1.01 / 0.99 + 0.125 + 0.04, abs=0.001)
+    assert bounds["failover, STOMITH"] == 1.75
+    assert bounds["failover, no STOMITH"] == pytest.approx(0.5 + 2.5 * 1.01 / 0.99 + 0.125 + 0.08, abs=0.001)
     assert bounds["shot"] > 10
 
 
