@@ -364,8 +364,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "late-order-obeyed", "R7: what a leash is told after its deadline is not even read", CUSTODY,
         "        if not self._holds(now_s):\n            return []\n        if \"deadline\" in order:\n",
         "        if \"deadline\" in order:\n",
-        equivalent="an extension names the end of a lease that was counted, which is true whenever it is read; one that "
-        "has passed too kills at the next look, and nothing is started before",
+        equivalent="an extension names the end of a lease that was counted, which is true whenever it is read; after "
+        "that end the next look kills, and nothing is started before",
     ),
     _one(
         "deadline-goes-back", "R7: the deadline only moves forward", CUSTODY,

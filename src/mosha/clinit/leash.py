@@ -152,7 +152,7 @@ class Leash:
             self._send(custody.KILL)
 
     def kill_guardian(self) -> None:
-        """SIGKILL, frozen or not. What it held is left to :func:`mosha.platform.procscan.kill_all` then."""
+        """SIGKILL, frozen or not. What it held is left to :meth:`mosha.platform.world.World.sweep`."""
         if not self.gone:
             os.kill(self.pid, signal.SIGKILL)
 
