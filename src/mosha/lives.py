@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 from mosha.platform import procscan
@@ -38,18 +39,19 @@ class Life:
         self.life_fd = _open(self._path)
 
     def end_earlier(self, limit_s: float) -> bool:
-        """Kill what is left of an earlier life, leashes first, and remove its addresses and mounts.
+        """Kill what is left of an earlier life, and remove its addresses and mounts.
 
+        A leash is killed when nothing below it lives: what had come from it could not be told from others after that.
         Whether nothing was left within ``limit_s``; it blocks until then.
         """
         deadline = time.monotonic() + limit_s
         while not _lock(self.life_fd):
             for pid in _holders(self._path):
-                _kill(pid)
+                _kill_from_below(pid)
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
-        if not procscan.kill_all(None, max(RETRY_S, deadline - time.monotonic())):
+        if not procscan.kill_all(partial(procscan.marked, None), max(RETRY_S, deadline - time.monotonic())):
             return False
         while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic())):
             if time.monotonic() >= deadline:
@@ -85,8 +87,11 @@ def _holders(path: Path) -> list[int]:
     return found
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+def _kill_from_below(pid: int) -> None:
+    for _ in range(procscan.LOOKS_EMPTY):
+        below = procscan.living(procscan.descendants(procscan.processes(), pid))
+        for other in below:
+            procscan.kill(other, signal.SIGKILL)
+        if below:
+            return
+    procscan.kill(pid, signal.SIGKILL)

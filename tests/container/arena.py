@@ -21,6 +21,8 @@ ENTRIES = {
     "tick": f"tick:tick-fit:test:test:test -d /san\ntick:tick-run:start:respawn:{TICK} /san/tick\n",
     "deaf": f"deaf:deaf-run:start:respawn:{TICK} /san/deaf deaf\n",
     "orphans": f"orphans:o-run:start:respawn:(setsid {TICK} /san/orphans &); {TICK} /san/orphans & wait\n",
+    "hidden": "hidden:h-run:start:respawn:(setsid env -i MOSHA_NODE=$MOSHA_NODE MOSHA_EPOCH=$MOSHA_EPOCH"
+              f" {TICK} /san/hidden &); exec {TICK} /san/hidden\n",
     "mounted": "mounted:m-on:start:respawn:mosha mount -t tmpfs none /mnt\n"
                "mounted:m-in:start:wait:timeout 20 sh -c 'until mountpoint -q /mnt; do sleep 0.1; done'\n"
                f"mounted:m-run:start:respawn:{TICK} /san/mounted\n",
@@ -44,6 +46,10 @@ class Arena:
     def life(self, group: str = "tick") -> Life:
         """One of the runs of a group, which must be running on one node."""
         return self._wait(group, lambda look: look.owner(group) is not None, "runs").running(group)[0]
+
+    def lives(self, group: str, count: int) -> tuple[Life, ...]:
+        """The runs of a group, which must come to so many."""
+        return self._wait(group, lambda look: len(look.running(group)) == count, f"has {count} runs").running(group)
 
     def wait_elsewhere(self, group: str, node: int) -> Life:
         """The run on another node than this one."""

@@ -14,6 +14,7 @@ import docker
 import pytest
 
 from mosha.timing import THAW_S
+from moslab import journals
 from moslab.errors import LabError
 from moslab.faults.links import Link, apart, between
 from moslab.layout import Options, lease_s
@@ -34,7 +35,7 @@ LEASE = pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lea
 @pytest.fixture(scope="module", params=[STOMITH, LEASE])
 def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> Iterator[Arena]:
     lab = Lab(client, f"t-twice-{uuid.uuid4().hex[:6]}")
-    groups = ("tick", "orphans") if request.param else ("tick", "orphans", "deaf", "mounted")
+    groups = ("tick", "orphans", "hidden", *(() if request.param else ("deaf", "mounted")))
     try:
         options = Options(stomith=request.param, tables=tables(*groups))
         lab.cluster.up(3 if request.param else 4, Progress(), options=options)
@@ -144,6 +145,22 @@ def test_the_leash_is_killed(arena: Arena) -> None:
     before = arena.life()
     arena.faults.signal(before.node, "leash tick", SIGKILL)
     arena.wait_again(before)
+    arena.judge()
+
+
+def test_the_leash_of_a_daemon_that_hides_is_killed(arena: Arena) -> None:
+    """One of two tickers forked twice, has a session of its own, and no mark in its environment."""
+    before = arena.lives("hidden", 2)
+    node, known = before[0].node, {life[:5] for life in before}
+    marked = arena.faults.pids(node, "group hidden")
+    assert len({life.pid for life in before} - set(marked)) == 1
+    arena.faults.signal(node, "leash hidden", SIGKILL)
+    for life in before:
+        arena.wait_again(life)
+    seen = [life for life in journals.read(arena.cluster, whole=True).lives if life.group == "hidden"]
+    ended_s = max(life.end_s for life in seen if life[:5] in known)
+    began_s = min(life.begin_s for life in seen if life.begin_s > max(life.begin_s for life in before))
+    assert ended_s < began_s, "nothing of the group began before all of it had ended"
     arena.judge()
 
 

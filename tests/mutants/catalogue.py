@@ -3,7 +3,7 @@
 Rules:
 
 1. A replacement applies exactly once, or the mutant has rotted, and that is a failure.
-2. A mutant changes protocol or leash, never the laboratory that judges; of the simulator only its leash is changed.
+2. A mutant changes what is shipped (``src/mosha``), never the laboratory that judges.
 3. ``plan`` changes what is drawn from each seed (objects are merged, and None takes a name away; all else is replaced)
    where ordinary seeds would need too long: :mod:`tests.mutants.plans`. The protocol as it is must pass.
 4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
@@ -18,7 +18,7 @@ from typing import Any
 from tests.mutants import plans
 
 OWNERSHIP = "mosha/ownership"
-LEASH = "moslab/simulator/guardian.py"
+CUSTODY = "mosha/clinit/custody.py"
 
 
 @dataclass(frozen=True)
@@ -371,9 +371,57 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     # ---- guardians ------------------------------------------------------------------------------------------------
     _one(
-        "leash-unarmed", "R7: the leash kills at its deadline", LEASH,
-        "self._environment, self._deadline, self._told = environment, deadline, told",
-        "self._environment, self._deadline, self._told = environment, deadline + 3600, told",
+        "leash-unarmed", "R7: the leash kills at its deadline", CUSTODY,
+        "        self.deadline_s = deadline_s\n", "        self.deadline_s = deadline_s + 3600.0\n",
+    ),
+    _one(
+        "extended-too-far", "R7: an extension is the lease's end, and no more", CUSTODY,
+        "max(self.deadline_s, order[\"deadline\"])", "max(self.deadline_s, order[\"deadline\"] + 1.0)",
+        plan=plans.AGENT_STOPPED,
+    ),
+    _one(
+        "late-order-obeyed", "R7: what a leash is told after its deadline is not even read", CUSTODY,
+        "        if not self._holds(now_s):\n            return []\n        if \"deadline\" in order:\n",
+        "        if \"deadline\" in order:\n",
+        equivalent="an extension names the end of a lease that was counted, which is true whenever it is read; after "
+        "that end the next look kills, and nothing is started before",
+    ),
+    _one(
+        "deadline-goes-back", "R7: the deadline only moves forward", CUSTODY,
+        "max(self.deadline_s, order[\"deadline\"])", "order[\"deadline\"]",
+        equivalent="the agent sends later ones only, and in order; an earlier one would kill earlier",
+    ),
+    _one(
+        "late-start", "R7: a leash looks at its deadline before every start", CUSTODY,
+        "        if not self._holds(now_s):\n            return False\n        if self._is_ahead",
+        "        if self._is_ahead",
+        equivalent="what leads to a start has just looked, and the new process looks once more before it is executed",
+    ),
+    Mutant(
+        "ahead-unheld", "R26: a leash without a token starts nothing but tests (here the agent tells it more)",
+        (
+            Change(CUSTODY, "            self.kill(NO_TOKEN)\n", "            pass\n"),
+            Change(
+                "mosha/groups.py",
+                "self._start_ahead(now, name, local)\n            self._tell(local, TEST, cltab.group(name))",
+                "self._start_ahead(now, name, local)\n            self._tell(local, wanted[name], cltab.group(name))",
+            ),
+        ),
+        plan=plans.LEAVES,
+    ),
+    Mutant(
+        "ended-with-processes", "R7, R14: a leash ends after the last process (here the agent takes its word for it)",
+        (
+            Change(
+                CUSTODY, "is_empty and (bool(self.reason) or (self._finishing and self._group.rests))",
+                "self._finishing or (is_empty and bool(self.reason))",
+            ),
+            Change(
+                "mosha/groups.py", "local.orphaned = local.is_populated or not local.finishing",
+                "local.orphaned = not local.finishing",
+            ),
+        ),
+        plan=plans.LEAVES,
     ),
     _one(
         "leash-from-now", "R7: the leash's deadline is the lease's end", "mosha/groups.py",

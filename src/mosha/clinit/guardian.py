@@ -1,16 +1,15 @@
 """The process on the other end of a leash: the parent of all processes of one group.
 
-Rules:
+What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this process:
 
-1. It kills everything (SIGKILL, until nothing lives) and ends when its deadline passes, when the agent closes the
-   control socket or dies, when it is told to, and when anything goes wrong in itself. Killing waits for nobody.
-2. The deadline is absolute, on the clock of :func:`mosha.platform.linux.boottime`. It is looked at before anything
-   else in each turn, so an extension that comes after it is not even read. It only ever moves forward.
+1. It kills everything (SIGKILL, until nothing lives) and ends when custody has a reason, the control socket is closed
+   or the agent has died, and when anything goes wrong in itself. Killing waits for nobody.
+2. Its clock is :func:`mosha.platform.linux.boottime`; custody is told the time before anything else in each turn, and
+   a process that was started looks once more before it is executed.
 3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
    lines are dropped, and counted, while the agent does not keep up.
-4. One that was started ahead of its epoch executes nothing but tests, until it is told the token.
-5. It ends by itself only when told to finish and no process lives: with a child subreaper that is exact, as then
-   every descendant is a child and ``waitpid`` says ECHILD. Without, two looks at /proc must find nothing.
+4. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
+   ECHILD. Without, two looks at /proc must find nothing.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
+from mosha.clinit.custody import AGENT_GONE, Custody
 from mosha.clinit.family import TAG, Families
-from mosha.clinit.group import STRAYS, Action, Group, Policy, Signal, Start, StateChanged, ending
+from mosha.clinit.group import STRAYS, Action, Policy, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
 from mosha.resources import RUN_VARIABLE, remove_left
-from mosha.tables.cltab import TEST, Entry
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
@@ -78,29 +77,24 @@ def serve(bond: Bond, log: Callable[[str], None], close_fds: Iterable[int]) -> N
         try:
             status = guardian.run()
         except Exception as error:       # noqa: BLE001  (whatever it is, nothing may live on)
-            guardian.reason = f"{type(error).__name__}: {error}"
+            guardian.custody.kill(f"{type(error).__name__}: {error}")
         guardian.kill_everything()
-        if guardian.reason:
-            log(f"{bond.group}: {guardian.reason}: killed everything")
+        if guardian.custody.reason:
+            log(f"{bond.group}: killed everything: {guardian.custody.reason}")
     finally:
         os._exit(status)
 
 
 class Guardian:
-    """See the rules of the module. ``reason`` says why everything was killed, if it was."""
+    """See the rules of the module."""
 
     def __init__(self, bond: Bond) -> None:
-        self.reason = ""
+        self.custody = Custody(bond.group, bond.environment, bond.deadline_s, bond.ahead, bond.policy)
         self._bond = bond
         self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
         self._control = bond.control
-        self._deadline_s = bond.deadline_s
-        self._environment = bond.environment
-        self._is_ahead = bond.ahead
-        self._group = Group(bond.group, bond.policy)
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
-        self._finishing = False
         self._childless = True
         self._empty = True
         self._used = False
@@ -123,19 +117,18 @@ class Guardian:
         while True:
             events = self._selector.select(self._timeout_s())
             _drain(self._wake_fd)        # before any look at what it tells of, or a signal in between is lost
-            if linux.boottime() >= self._deadline_s:
-                self._kill("the deadline has passed")
-            elif os.getppid() != self._bond.agent:
-                self._kill("the agent has died")
+            self._do(self.custody.look(linux.boottime()))
+            if os.getppid() != self._bond.agent:
+                self.custody.kill(AGENT_GONE)
             for key, mask in events:
-                if not self.reason:
+                if not self.custody.reason:
                     key.data(mask)
-            if self.reason:
-                self._do(self._group.halt())
+            if not self.custody.reason:
+                self._reap()
+            if self.custody.reason:
+                self._do(self.custody.halt())
                 return KILLED
-            self._reap()
-            self._do(self._group.tick(linux.boottime()))
-            if self._empty and self._finishing and self._group.rests:
+            if self.custody.has_ended(self._empty):
                 return FINISHED
 
     def kill_everything(self) -> None:
@@ -143,7 +136,7 @@ class Guardian:
         for pid in self._mains:
             procscan.kill(-pid, signal.SIGKILL)
         pause_s = KILL_POLL_S
-        while not self._is_empty():
+        while not self.custody.has_ended(self._is_empty()):
             for family in self._families.living().values():
                 for process in family:
                     procscan.kill(process.pid, signal.SIGKILL)
@@ -160,22 +153,16 @@ class Guardian:
 
     def _remove_left(self) -> bool:
         """Addresses and mounts; in order, up to the deadline, if the group was stopped in order."""
-        in_order_s = self._deadline_s - linux.boottime()
-        if not self.reason and remove_left(self._bond.group, self._rundir, in_order_s, cut=False):
+        in_order_s = self.custody.deadline_s - linux.boottime()
+        if not self.custody.reason and remove_left(self._bond.group, self._rundir, in_order_s, cut=False):
             return True
         return remove_left(self._bond.group, self._rundir, MOUNTS_LIMIT_S)
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def _timeout_s(self) -> float:
-        dues = [self._deadline_s]
-        if self._group.next_due is not None:
-            dues.append(self._group.next_due)
         turn_s = TURN_S if self._subreaper or self._empty else POLL_S
-        return max(0.0, min(min(dues) - linux.boottime(), turn_s))
-
-    def _kill(self, reason: str) -> None:
-        self.reason = self.reason or reason
+        return max(0.0, min(self.custody.next_due - linux.boottime(), turn_s))
 
     def _collect(self) -> list[tuple[int, int]]:
         """(pid, status) of each child that has ended."""
@@ -192,25 +179,24 @@ class Guardian:
         return ended
 
     def _is_empty(self) -> bool:
-        """Rule 5."""
+        """Rule 4."""
         if not self._childless:
             return False
         return self._subreaper or not any(self._families.living() for _ in range(procscan.LOOKS_EMPTY))
 
     def _reap(self) -> None:
-        """Collect what has ended, and tell the group."""
+        """Collect what has ended, and tell custody."""
         ended = self._collect()
         exits = [(self._mains.pop(pid), status) for pid, status in ended if pid in self._mains]
         if exits:
             families = self._families.living()
             for tag, status in exits:
                 self._say_exit(tag, status)
-                self._do(self._group.exited(linux.boottime(), tag, status, len(families.get(tag, ()))))
-        if self._group.remains() and (ended or not self._subreaper):
+                self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ())), status))
+        if self.custody.remains() and (ended or not self._subreaper):
             families = self._families.living()
-            for tag in self._group.remains():
-                if tag not in families:
-                    self._do(self._group.emptied(linux.boottime(), tag))
+            for tag in self.custody.remains():
+                self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ()))))
         if self._childless and not self._mains and self._is_empty():
             self._note_empty()
 
@@ -234,19 +220,18 @@ class Guardian:
 
     def _start(self, action: Start) -> list[Action]:
         entry = action.entry
-        if self._is_ahead and action.level != TEST:
-            self._kill(f"told to start {entry.tag} at {action.level} without a token")
+        if not self.custody.may_start(linux.boottime(), action):
             return []
         environment = {
             procscan.MARK: self._bond.group,
-            **self._environment,
+            **self.custody.environment,
             "MOSHA_LEVEL": action.level,
             TAG: entry.tag,
         }
         try:
             output_r, output_w = os.pipe()
             try:
-                pid = spawn(entry.command, environment, output_w, self._deadline_s, self._bond.lock_path)
+                pid = spawn(entry.command, environment, output_w, self.custody.deadline_s, self._bond.lock_path)
             except OSError:
                 os.close(output_r)
                 raise
@@ -254,7 +239,7 @@ class Guardian:
                 os.close(output_w)
         except OSError as error:
             self._log(entry.tag, f"cannot be started: {error}")
-            return self._group.exited(linux.boottime(), entry.tag, EXIT_CANNOT_EXECUTE)
+            return self.custody.ended(linux.boottime(), entry.tag, 0, EXIT_CANNOT_EXECUTE)
         self._mains[pid] = entry.tag
         self._empty = self._childless = False
         self._used = True
@@ -294,27 +279,15 @@ class Guardian:
         except ConnectionError:
             data = b""
         if not data:
-            self._kill("the agent has gone")
+            self.custody.kill(AGENT_GONE)
             return
         *lines, rest = bytes(self._orders + data).split(b"\n")
         self._orders[:] = rest
         for line in lines:
-            self._obey(json.loads(line))
+            self._do(self.custody.obey(linux.boottime(), json.loads(line), self._has_strays))
 
-    def _obey(self, order: dict[str, Any]) -> None:
-        if "own" in order:
-            self._environment, self._is_ahead = order["own"], False
-        elif "deadline" in order:
-            self._deadline_s = max(self._deadline_s, order["deadline"])
-        elif "kill" in order:
-            self._kill("the agent wants it")
-        elif "finish" in order:
-            self._finishing = True
-        else:
-            self._environment = order["environment"] or self._environment
-            entries = [Entry(*fields) for fields in order["entries"]]
-            strays = not self._empty and STRAYS in self._families.living()
-            self._do(self._group.tell(linux.boottime(), order["level"], entries, strays))
+    def _has_strays(self) -> bool:
+        return not self._empty and STRAYS in self._families.living()
 
     def _say_state(self, change: StateChanged) -> None:
         self._report("state", level=change.level, state=change.state, text=change.reason)
@@ -341,7 +314,7 @@ class Guardian:
         self._reports += json.dumps({"kind": kind, "time": time.time(), **fields}).encode() + b"\n"
         self._flush()
         if len(self._reports) > REPORT_BACKLOG_BYTES_MAX:
-            self._kill(f"the agent left more than {REPORT_BACKLOG_BYTES_MAX} bytes of reports unread")
+            self.custody.kill(f"the agent left more than {REPORT_BACKLOG_BYTES_MAX} bytes of reports unread")
 
     def _flush(self) -> None:
         try:

@@ -12,8 +12,10 @@ import signal
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
+from mosha.clinit import custody
+from mosha.clinit.custody import Order
 from mosha.clinit.group import DEFAULT_POLICY, Policy
 from mosha.clinit.guardian import BROKEN, Bond, serve
 from mosha.tables.cltab import Entry
@@ -129,12 +131,11 @@ class Leash:
 
     def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
         """Have the group go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
-        fields = [[e.group, e.tag, e.levels, e.mode, e.command, e.line] for e in entries]
-        self._send({"level": level, "entries": fields, "environment": dict(environment) if environment else None})
+        self._send(custody.tell(level, entries, environment))
 
     def own(self, environment: Mapping[str, str]) -> None:
         """The group was won: from now on commands of every level may be executed, with these variables as well."""
-        self._send({"own": {**self._environment, **environment}})
+        self._send(custody.own({**self._environment, **environment}))
 
     def extend(self, deadline: float) -> None:
         """Move the deadline forward (never back). Refused, in that everything is killed, once the old one has passed.
@@ -142,28 +143,28 @@ class Leash:
         Not sent while the guardian has older orders unread: the next beat says it anew.
         """
         if not self._orders:
-            self._send({"deadline": deadline})
+            self._send(custody.extend(deadline))
 
     def kill(self) -> None:
         """Have everything killed at once. A guardian that is frozen does not; see :meth:`kill_guardian`."""
         if not self._asked_to_kill:
             self._asked_to_kill = True
-            self._send({"kill": True})
+            self._send(custody.KILL)
 
     def kill_guardian(self) -> None:
-        """SIGKILL, frozen or not. What it held is left to :func:`mosha.platform.procscan.kill_all` then."""
+        """SIGKILL, frozen or not. What it held is left to :meth:`mosha.platform.world.World.sweep`."""
         if not self.gone:
             os.kill(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
-        self._send({"finish": True})
+        self._send(custody.FINISH)
 
     def close(self) -> None:
         """Let go: a guardian that has not gone kills everything, and the caller waits for its pid."""
         self._control.close()
 
-    def _send(self, order: dict[str, Any]) -> None:
+    def _send(self, order: Order) -> None:
         self._orders += json.dumps(order).encode() + b"\n"
         self._flush()
         if len(self._orders) > ORDERS_UNREAD_BYTES_MAX:

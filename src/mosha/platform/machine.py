@@ -6,6 +6,9 @@ Rules:
    :meth:`Machine.sweep`, for at most twice ``SWEEP_LIMIT_S``.
 2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
 3. A leash inherits nothing of this process but the lock of its life.
+4. What a leash leaves when it is killed becomes a child of this process (Linux 3.4), whatever it did to hide: all that
+   is below this process, and below no leash and no worker, is killed by every sweep, and collected when it has ended.
+   On an older kernel only what carries the group's mark in its environment is found.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mosha.agent import Agent, Ended
@@ -53,6 +57,8 @@ class Machine:
     def __init__(self, config: Config) -> None:
         """Raises AlreadyRuns, OSError."""
         openmosix.stay_home(config.procbase)
+        self._adopts = linux.set_subreaper()
+        self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
         self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
@@ -102,11 +108,24 @@ class Machine:
         variables = {**os.environ, **environment, RUN_VARIABLE: self._rundir}
         leash = Leash.start(group, variables, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead)
         self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
+        self._leashes[group] = leash
         return leash
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash, and take its addresses and mounts away; whether nothing is left."""
-        return procscan.kill_all(group, SWEEP_LIMIT_S) and remove_left(group, self._rundir, SWEEP_LIMIT_S)
+        left = partial(self._left, group)
+        return procscan.kill_all(left, SWEEP_LIMIT_S) and remove_left(group, self._rundir, SWEEP_LIMIT_S)
+
+    def _left(self, group: str | None) -> set[int]:
+        """What is below the leash of the group, which was killed; all orphans (rule 4); and what carries its mark."""
+        table = procscan.processes()
+        found = procscan.descendants(table, os.getpid(), self._own_children())
+        if group in self._leashes:
+            found += procscan.descendants(table, self._leashes[group].pid)
+        return {*procscan.living(found), *procscan.marked(group)}
+
+    def _own_children(self) -> set[int]:
+        return {*self._workers.pids(), *(leash.pid for leash in self._leashes.values())}
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
@@ -129,12 +148,25 @@ class Machine:
             if key.fileobj in self._selector.get_map():      # an earlier callback may have unregistered it
                 key.data()
         self._workers.tick()
+        self._collect_orphans()
+
+    def _collect_orphans(self) -> None:
+        """Those that have ended. Leashes and workers are waited for by who has them."""
+        try:
+            while self._adopts:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+                if ended is None or ended.si_pid in self._own_children():
+                    return
+                os.waitpid(ended.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
 
     def _leash_readable(self, group: str, leash: Leash) -> None:
         fd = leash.fileno()
         self._agent.leash_ready(group)
         if leash.gone:
             self._selector.unregister(fd)
+            del self._leashes[group]
 
     def _own_fds(self) -> list[int]:
         """What a leash must not inherit: all of this process but the lock of its life."""

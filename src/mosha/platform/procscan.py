@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
+from typing import Callable, NamedTuple
 
 MARK = "MOSHA_GROUP"
 """The variable that marks every process of a group in its environment."""
@@ -47,11 +48,15 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(words[1]), int(words[2]), int(words[3]), int(words[19]), words[0].decode())
 
 
-def descendants(table: dict[int, Process], root: int) -> list[Process]:
-    """All processes of ``table`` that come from ``root``, parents before their children."""
+def descendants(table: dict[int, Process], root: int, spared: Collection[int] = ()) -> list[Process]:
+    """All processes of ``table`` that come from ``root``, parents before their children.
+
+    Of ``spared`` ones none is found, nor what comes from them.
+    """
     children: dict[int, list[Process]] = {}
     for one in table.values():
-        children.setdefault(one.parent, []).append(one)
+        if one.pid not in spared:
+            children.setdefault(one.parent, []).append(one)
     found = list(children.get(root, ()))
     for one in found:
         found.extend(children.get(one.pid, ()))
@@ -67,22 +72,31 @@ def variable(pid: int, name: str) -> str | None:
     return None
 
 
+def living(processes: Iterable[Process]) -> list[int]:
+    """The pids of those that are no zombies."""
+    return [process.pid for process in processes if process.state != ZOMBIE]
+
+
 def find(marker: bytes) -> list[int]:
     """The processes with the variable ``marker`` (``NAME=value``; ``NAME=`` for any value), but not the caller."""
     me = os.getpid()
     return [pid for pid in _pids() if pid != me and any(_is_marked(item, marker) for item in _environ(pid))]
 
 
-def kill_all(group: str | None, limit_s: float) -> bool:
-    """SIGKILL every process marked with ``group`` (``None``: with any), again until none is left.
+def marked(group: str | None) -> list[int]:
+    """The processes that carry the mark of ``group`` (``None``: of any)."""
+    return find(f"{MARK}={group or ''}".encode())
+
+
+def kill_all(look: Callable[[], Collection[int]], limit_s: float) -> bool:
+    """SIGKILL every process that ``look`` finds, again until none is left.
 
     False if some live on after ``limit_s``. It blocks until then.
     """
-    marker = f"{MARK}={group or ''}".encode()
     deadline = time.monotonic() + limit_s
     empty = 0
     while True:
-        pids = find(marker)
+        pids = look()
         empty = 0 if pids else empty + 1
         if empty == LOOKS_EMPTY:
             return True

@@ -94,6 +94,10 @@ class Workers:
         if worker.deadline is None:
             self._send(worker)
 
+    def pids(self) -> list[int]:
+        """All of them; those too that were killed, and are not gone yet."""
+        return [*(worker.pid for worker in self._workers if worker is not None), *self._dying]
+
     def next_due(self) -> float | None:
         """When :meth:`tick` is to be called: the earliest deadline of a task, or at once for what has failed."""
         if self._failed:

@@ -106,7 +106,7 @@ class World(Protocol):
         """
 
     def sweep(self, group: str | None) -> bool:
-        """Kill what outlived its leash (None: of every group), and take its addresses and mounts away.
+        """Kill what outlived its leash, and take the addresses and mounts of the group (None: of every one) away.
 
         Whether nothing is left.
         """

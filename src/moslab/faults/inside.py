@@ -1,8 +1,8 @@
 """Runs inside a node, as ``python3 -IS -c <this text> ROLE [SIGNAL]``; the laboratory reads its line.
 
 It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``leash GROUP``,
-the parent of the group's first processes; ``group GROUP``, all processes that carry the group's mark, and what descends
-from these. Exit code 1 if there is none.
+the parent of the group's first processes (not the agent, to which comes what a killed leash held); ``group GROUP``, all
+processes that carry the group's mark, and what descends from these. Exit code 1 if there is none.
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ def members(group: str, parent: dict[int, int]) -> list[int]:
 def find(role: str, group: str) -> list[int]:
     """The process ids of a role."""
     parent = parents()
+    # its workers and leashes are forks of it, with the same command line
+    agents = {pid for pid in parent if parent[pid] == 1 and AGENT.search(read(f"/proc/{pid}/cmdline"))}
     if role == "agent":
-        # its workers and leashes are forks of it, with the same command line
-        agents = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
-        return sorted(pid for pid in agents if parent[pid] == 1)
+        return sorted(agents)
     found = members(group, parent)
     if role == "group":
         return found
-    return sorted({parent[pid] for pid in found} - set(found) - {1})
+    return sorted({parent[pid] for pid in found} - set(found) - agents - {1})
 
 
 def main() -> int:

@@ -1,12 +1,10 @@
-"""A modelled guardian: :mod:`mosha.clinit.guardian` on modelled processes, with the real state machine of a group.
+"""A modelled guardian: the real decisions (:mod:`mosha.clinit.custody`) about modelled processes.
 
-Rules (those of the original, whose numbers are meant):
+Rules:
 
-1. It kills everything and ends when its deadline passes, when the agent dies, closes its end or wants it (1).
-2. The deadline is looked at before anything else, with every order, and before every start (2).
-3. It executes nothing but tests before it is told the token (4).
-4. It ends by itself only when told to finish and no process lives (5).
-5. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not.
+1. Custody is told the time with everything that comes, and when something is due, a moment late.
+2. What it wants killed is killed at once.
+3. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not.
 """
 
 from __future__ import annotations
@@ -15,23 +13,23 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from mosha.clinit.group import STRAYS, Action, Group, Signal, Start
+from mosha.clinit import custody
+from mosha.clinit.custody import Custody, Order
+from mosha.clinit.group import STRAYS, Action, Signal, Start
 from mosha.clinit.leash import LeashReport
-from mosha.tables.cltab import TEST, Entry
+from mosha.tables.cltab import Entry
 from moslab.simulator.process import Member, Process
 
 if TYPE_CHECKING:
     from moslab.simulator.node import Node
 
 LATE_MAX_S = 0.002               # between the time at which it shall wake up and its first look
-Order = Callable[[], None]
 
 
 class Guardian(Process):
     """The process on the other end of a :class:`SimLeash`. ``told(report)`` passes a report on; None: it has ended."""
 
-    __slots__ = ("_deadline", "_draw", "_environment", "_finishing", "_group", "_is_ahead", "_next_look", "_ordered",
-                 "_orders", "_told", "group", "killing", "members")
+    __slots__ = ("_custody", "_draw", "_next_look", "_ordered", "_orders", "_told", "group", "killing", "members")
 
     def __init__(
         self, node: Node, group: str, environment: Mapping[str, str], deadline: float,
@@ -41,17 +39,16 @@ class Guardian(Process):
         self.group = group
         self.members: dict[int, Member] = {}
         self.killing = False
+        self._custody = Custody(group, environment, deadline, ahead)
         self._draw = node.process_draw
-        self._environment, self._deadline, self._told = environment, deadline, told
-        self._group = Group(group)
-        self._is_ahead = ahead
-        self._finishing = self._ordered = False
+        self._told = told
+        self._ordered = False
         self._orders: deque[Order] = deque()
         self._next_look = float("inf")
         node.guardians.append(self)
-        self._look_by(deadline)
+        self._settle()
 
-    # ---- what the agent orders --------------------------------------------------------------------------------
+    # ---- what comes -------------------------------------------------------------------------------------------
 
     def order(self, order: Order) -> None:
         """An order arrives, after a moment."""
@@ -62,57 +59,16 @@ class Guardian(Process):
 
     def _obey(self, _: None) -> None:
         self._ordered = False
-        while self._orders and self.alive and not self.killing:
-            order = self._orders.popleft()
-            if not self._overdue():
-                order()
+        while self._orders and not self._custody.reason:
+            self._do(self._custody.obey(self.node.clock(), self._orders.popleft(), self._has_strays))
         self._settle()
 
-    def tell(self, level: str, entries: tuple[Entry, ...], environment: Mapping[str, str] | None) -> None:
-        self._environment = environment or self._environment
-        strays = any(member.tag == STRAYS for member in self.members.values())
-        self._do(self._group.tell(self.node.clock(), level, entries, strays))
-
-    def own(self, environment: Mapping[str, str]) -> None:
-        self._environment, self._is_ahead = environment, False
-        self.node.count("group was tested ahead")
-
-    def extend(self, deadline: float) -> None:
-        self._deadline = max(self._deadline, deadline)
-
-    def finish(self) -> None:
-        self._finishing = True
-
-    def kill_everything(self, why: str) -> None:
-        """Rule 1."""
-        if self.killing or not self.alive:
-            return
-        self.killing = True
-        self.node.count(f"leash kills: {why}")
-        self.node.trace(f"leash {self.group} kills: {why}")
-        self._do(self._group.halt())
-        for member in list(self.members.values()):
-            member.kill()
-        self._settle()
+    def _has_strays(self) -> bool:
+        return any(member.tag == STRAYS for member in self.members.values())
 
     def agent_died(self, _: None) -> None:
         """SIGHUP, or the end of the control socket."""
-        self.kill_everything("agent gone")
-
-    # ---- time -------------------------------------------------------------------------------------------------
-
-    def _look_by(self, clock_s: float) -> None:
-        if clock_s < self._next_look:
-            self._next_look = clock_s
-            late_s = LATE_MAX_S * self._draw.random()
-            self.at(self.node.true_time(clock_s) + late_s, self._look, clock_s)
-
-    def _look(self, due: float) -> None:
-        if due != self._next_look:
-            return                                   # an earlier look was asked for meanwhile, and set this anew
-        self._next_look = float("inf")
-        if not self.killing and not self._overdue():
-            self._do(self._group.tick(self.node.clock()))
+        self._custody.kill(custody.AGENT_GONE)
         self._settle()
 
     def clock_changed(self, _: None) -> None:
@@ -120,49 +76,61 @@ class Guardian(Process):
         self._next_look = float("inf")
         self._settle()
 
-    def _overdue(self) -> bool:
-        if self.node.clock() >= self._deadline:
-            self.kill_everything("deadline")
-            return True
-        return False
+    def _look(self, due: float) -> None:
+        if due != self._next_look:
+            return                                   # an earlier look was asked for meanwhile, and set this anew
+        self._next_look = float("inf")
+        self._do(self._custody.look(self.node.clock()))
+        self._settle()
+
+    # ---- what follows -----------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
-        """After everything: end if it is time to, else look again when something is due."""
+        """After everything: rule 2, end if it is time to, else look again when something is due."""
         if not self.alive:
             return
-        if not self.members and (self.killing or (self._finishing and self._group.rests)):
+        if self._custody.reason and not self.killing:
+            self._kill_everything(self._custody.reason)
+        if self._custody.has_ended(not self.members):
             self._end()
         elif not self.killing:
-            due = self._group.next_due
-            self._look_by(self._deadline if due is None else min(due, self._deadline))
+            self._look_by(self._custody.next_due)
+
+    def _look_by(self, clock_s: float) -> None:
+        if clock_s < self._next_look:
+            self._next_look = clock_s
+            late_s = LATE_MAX_S * self._draw.random()
+            self.at(self.node.true_time(clock_s) + late_s, self._look, clock_s)
+
+    def _kill_everything(self, why: str) -> None:
+        self.killing = True
+        self.node.count(f"leash kills: {why}")
+        self.node.trace(f"leash {self.group} kills: {why}")
+        self._do(self._custody.halt())
+        for member in list(self.members.values()):
+            member.kill()
 
     # ---- processes --------------------------------------------------------------------------------------------
 
     def _do(self, actions: Iterable[Action]) -> None:
-        queue = deque(actions)
-        while queue:
-            action = queue.popleft()
+        for action in actions:
             if isinstance(action, Start):
-                queue.extend(self._start(action))
+                self._start(action)
             elif isinstance(action, Signal):
                 for member in [m for m in self.members.values() if m.tag == action.tag]:
                     member.signal(action.signo)
             else:
                 self._report("state", level=action.level, state=action.state, text=action.reason)
 
-    def _start(self, action: Start) -> list[Action]:
-        if self._overdue():
-            return []
-        entry, node = action.entry, self.node
-        if self._is_ahead and action.level != TEST:
-            self.kill_everything("told to start without a token")
-            return []
-        epoch = ".".join(self._environment[name] for name in ("MOSHA_ERA", "MOSHA_EPOCH") if name in self._environment)
+    def _start(self, action: Start) -> None:
+        if not self._custody.may_start(self.node.clock(), action):
+            return
+        entry, node, environment = action.entry, self.node, self._custody.environment
+        epoch = ".".join(environment[name] for name in ("MOSHA_ERA", "MOSHA_EPOCH") if name in environment)
         member = Member(self, entry.tag, action.level, epoch, entry.command)
         self.members[member.pid] = member
         node.trace(f"{self.group}/{entry.tag} starts at {action.level}, epoch {epoch}")
         self._report("started", tag=entry.tag, pid=member.pid)
-        return []
 
     def ended(self, member: Member, status: int) -> None:
         """A process of the group is gone; this process learns of it when it can."""
@@ -176,14 +144,12 @@ class Guardian(Process):
     def _reap(self, end: tuple[Member, int]) -> None:
         member, status = end
         self.members.pop(member.pid, None)
-        if not self.killing and not self._overdue():
-            now = self.node.clock()
-            left = sum(1 for other in self.members.values() if other.tag == member.tag)
+        if not self.killing:
             if member.main:
                 self._report("exited", tag=member.tag, status=status)
-                self._do(self._group.exited(now, member.tag, status, left))
-            elif not left and member.tag in self._group.remains():
-                self._do(self._group.emptied(now, member.tag))
+            left = sum(1 for other in self.members.values() if other.tag == member.tag)
+            main = status if member.main else None
+            self._do(self._custody.ended(self.node.clock(), member.tag, left, main))
         if not self.members:
             self._report("empty")
         self._settle()
@@ -196,7 +162,7 @@ class Guardian(Process):
         self._told(None)
 
     def kill(self) -> None:
-        """SIGKILL to the guardian itself: rule 4."""
+        """SIGKILL to the guardian itself: rule 3."""
         if self.alive:
             self.node.trace(f"leash {self.group} is killed")
             for member in list(self.members.values()):
@@ -219,32 +185,28 @@ class SimLeash:
         self.gone = False
         self._ready = ready
         self._reports: list[LeashReport] = []
-        self._ended = self._closed = False
-        self._asked_to_kill = False
+        self._ended = self._asked_to_kill = False
         self._environment = environment
         self._guardian = Guardian(node, group, environment, deadline, self._told, ahead)
 
     def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
         """Have the group go to ``level``."""
-        guardian, all_entries = self._guardian, tuple(entries)
-        guardian.order(lambda: guardian.tell(level, all_entries, environment))
+        self._guardian.order(custody.tell(level, entries, environment))
 
     def own(self, environment: Mapping[str, str]) -> None:
         """The group was won: commands of every level may be executed, with these variables as well."""
-        guardian, whole = self._guardian, {**self._environment, **environment}
-        guardian.order(lambda: guardian.own(whole))
+        self._guardian.node.count("group was tested ahead")
+        self._guardian.order(custody.own({**self._environment, **environment}))
 
     def extend(self, deadline: float) -> None:
         """Move the deadline forward."""
-        guardian = self._guardian
-        guardian.order(lambda: guardian.extend(deadline))
+        self._guardian.order(custody.extend(deadline))
 
     def kill(self) -> None:
         """An order, once."""
-        guardian = self._guardian
         if not self._asked_to_kill:
             self._asked_to_kill = True
-            guardian.order(lambda: guardian.kill_everything("agent's order"))
+            self._guardian.order(custody.KILL)
 
     def kill_guardian(self) -> None:
         """SIGKILL to the guardian itself."""
@@ -254,7 +216,7 @@ class SimLeash:
 
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
-        self._guardian.order(self._guardian.finish)
+        self._guardian.order(custody.FINISH)
 
     def receive(self) -> list[LeashReport]:
         """What was reported since; sets ``gone`` after the last report."""
@@ -263,15 +225,12 @@ class SimLeash:
         return reports
 
     def close(self) -> None:
-        """Let go."""
-        self._closed = True
-        if self._guardian.alive:
-            self._guardian.order(lambda: self._guardian.agent_died(None))
+        """Let go: it has ended."""
+        assert self.gone, f"{self.group}: the leash was let go while it lives"
 
     def _told(self, report: LeashReport | None) -> None:
         if report is None:
             self._ended = True
         else:
             self._reports.append(report)
-        if not self._closed:
-            self._ready(self.group)
+        self._ready(self.group)

@@ -137,11 +137,8 @@ class SimWorld(Process):
         return SimLeash(self.node, group, environment, deadline, self._leash_ready, ahead)
 
     def sweep(self, group: str | None) -> bool:
-        """Kill what outlived its leash; whether nothing is left."""
-        members = [
-            member for member in self.node.members.values()
-            if (member.group == group if group is not None else not member.guardian.alive)
-        ]
+        """Kill what outlived its leash, of any group, and what that of the group holds; whether nothing is left."""
+        members = [m for m in self.node.members.values() if m.group == group or not m.guardian.alive]
         for member in members:
             member.kill()
         return not any(member.stays() for member in members)

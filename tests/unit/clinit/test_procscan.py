@@ -6,6 +6,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -25,7 +26,7 @@ def crowd(group: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sh", "-c", command], env={**os.environ, "MOSHA_GROUP": group}) as shell:
         wait_until(lambda: len(procscan.find(f"MOSHA_GROUP={group}".encode())) >= 2)
         yield shell
-        procscan.kill_all(group, 5)
+        procscan.kill_all(partial(procscan.marked, group), 5)
 
 
 def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.Popen[bytes]) -> None:
@@ -38,21 +39,19 @@ def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.
 
 def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> None:
     pids = procscan.find(f"MOSHA_GROUP={group}".encode())
-    assert procscan.kill_all(group, 5)
+    assert procscan.kill_all(partial(procscan.marked, group), 5)
     assert not any(lives(pid) for pid in pids)
 
 
-def test_kill_all_gives_up_at_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(procscan, "find", lambda _marker: [2**30])
+def test_kill_all_gives_up_at_its_limit() -> None:
     begin = time.monotonic()
-    assert not procscan.kill_all("nobody", 0.05)
+    assert not procscan.kill_all(lambda: [2**30], 0.05)
     assert 0.05 <= time.monotonic() - begin < 2
 
 
-def test_one_empty_look_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_empty_look_proves_nothing() -> None:
     looks: list[list[int]] = [[], [2**30], [], []]
-    monkeypatch.setattr(procscan, "find", lambda _marker: looks.pop(0))
-    assert procscan.kill_all("nobody", 5)
+    assert procscan.kill_all(lambda: looks.pop(0), 5)
     assert looks == []
 
 

@@ -1,0 +1,125 @@
+"""What the guardian of one group decides: what is started, when everything is killed and why, and when it has ended.
+
+It has no clock, starts no process and kills none: it is told the time and what was seen, and says what to do. Around it
+are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simulator. Rules:
+
+1. Everything is killed when the deadline passes, when the agent is gone or wants it, and when anything goes wrong.
+   ``reason`` says why, and stays. After that nothing is obeyed and nothing is started.
+2. The deadline is absolute. Whatever is told comes with the time, which is held against it before anything else: so an
+   order that comes after it is not even read, and nothing is started. It only ever moves forward.
+3. One that was begun ahead of its epoch starts nothing but tests, until it is told the token.
+4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Callable
+
+from mosha.clinit.group import DEFAULT_POLICY, Action, Group, Policy, Start
+from mosha.tables.cltab import TEST, Entry
+
+Order = Mapping[str, Any]
+"""What the agent tells a guardian; values that JSON knows."""
+
+KILL: Order = {"kill": True}
+FINISH: Order = {"finish": True}
+
+OVERDUE, AGENT_GONE, ORDERED, NO_TOKEN = "deadline", "agent gone", "agent's order", "told to start without a token"
+
+
+def tell(level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> Order:
+    """Go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
+    fields = [[e.group, e.tag, e.levels, e.mode, e.command, e.line] for e in entries]
+    return {"level": level, "entries": fields, "environment": dict(environment) if environment else None}
+
+
+def own(environment: Mapping[str, str]) -> Order:
+    """The group was won: whatever is told may be started, with these variables."""
+    return {"own": dict(environment)}
+
+
+def extend(deadline_s: float) -> Order:
+    """The lease goes on until then."""
+    return {"deadline": deadline_s}
+
+
+class Custody:
+    """See the rules of the module; times in seconds, of one clock."""
+
+    def __init__(
+        self, group: str, environment: Mapping[str, str], deadline_s: float, ahead: bool,
+        policy: Policy = DEFAULT_POLICY,
+    ) -> None:
+        self.reason = ""
+        self.deadline_s = deadline_s
+        self.environment = environment
+        self._is_ahead = ahead
+        self._finishing = False
+        self._group = Group(group, policy)
+
+    @property
+    def next_due(self) -> float:
+        """When :meth:`look` is to be called at the latest."""
+        due = self._group.next_due
+        return self.deadline_s if due is None else min(due, self.deadline_s)
+
+    def remains(self) -> list[str]:
+        """The tags whose main process ended, and whose other processes are not known to have ended."""
+        return self._group.remains()
+
+    def kill(self, reason: str) -> None:
+        """Rule 1; the first reason counts."""
+        self.reason = self.reason or reason
+
+    def look(self, now_s: float) -> list[Action]:
+        """Time went by."""
+        return self._group.tick(now_s) if self._holds(now_s) else []
+
+    def obey(self, now_s: float, order: Order, has_strays: Callable[[], bool]) -> list[Action]:
+        """The agent tells something; ``has_strays()``: whether processes live that belong to no entry."""
+        if not self._holds(now_s):
+            return []
+        if "deadline" in order:
+            self.deadline_s = max(self.deadline_s, order["deadline"])
+        elif "own" in order:
+            self.environment, self._is_ahead = order["own"], False
+        elif "kill" in order:
+            self.kill(ORDERED)
+        elif "finish" in order:
+            self._finishing = True
+        else:
+            self.environment = order["environment"] or self.environment
+            entries = [Entry(*fields) for fields in order["entries"]]
+            return self._group.tell(now_s, order["level"], entries, has_strays())
+        return []
+
+    def may_start(self, now_s: float, start: Start) -> bool:
+        """Asked before every start, which takes ``environment``."""
+        if not self._holds(now_s):
+            return False
+        if self._is_ahead and start.level != TEST:
+            self.kill(NO_TOKEN)
+        return not self.reason
+
+    def ended(self, now_s: float, tag: str, left: int, status: int | None = None) -> list[Action]:
+        """A process of ``tag`` is gone and ``left`` of that tag live; ``status`` is that of a main process."""
+        if not self._holds(now_s):
+            return []
+        if status is not None:
+            return self._group.exited(now_s, tag, status, left)
+        return self._group.emptied(now_s, tag) if not left and tag in self._group.remains() else []
+
+    def halt(self) -> list[Action]:
+        """Once, when everything is about to be killed."""
+        return self._group.halt()
+
+    def has_ended(self, is_empty: bool) -> bool:
+        """Rule 4; ``is_empty``: no process of the group lives."""
+        return is_empty and (bool(self.reason) or (self._finishing and self._group.rests))
+
+    def _holds(self, now_s: float) -> bool:
+        """Rules 1 and 2."""
+        if now_s >= self.deadline_s:
+            self.kill(OVERDUE)
+        return not self.reason

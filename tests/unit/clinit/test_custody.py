@@ -1,0 +1,167 @@
+"""What a guardian decides, without a process and without a clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+import pytest
+
+from mosha.clinit import custody
+from mosha.clinit.custody import AGENT_GONE, NO_TOKEN, ORDERED, OVERDUE, Custody, Order
+from mosha.clinit.group import Action, Signal, Start, StateChanged
+from mosha.tables import cltab
+
+ENTRIES = cltab.parse("kv:fit:test:test:true\nkv:run:start:respawn:serve\n").entries
+TOKEN = {"MOSHA_EPOCH": "7"}
+DEADLINE_S = 10.0
+AT_LAST_S = 9.999
+
+
+def make(ahead: bool = False) -> Custody:
+    return Custody("kv", {"GIVEN": "yes"}, DEADLINE_S, ahead)
+
+
+def obey(one: Custody, now_s: float, order: Order, strays: bool = False) -> list[Action]:
+    """As it comes through a socket."""
+    return one.obey(now_s, json.loads(json.dumps(order)), lambda: strays)
+
+
+def starts(actions: Iterable[Action]) -> list[tuple[str, str]]:
+    return [(action.entry.tag, action.level) for action in actions if isinstance(action, Start)]
+
+
+def states(actions: Iterable[Action]) -> list[str]:
+    return [action.state for action in actions if isinstance(action, StateChanged)]
+
+
+def run(one: Custody, now_s: float = 0.0) -> list[Action]:
+    return obey(one, now_s, custody.tell("start", ENTRIES))
+
+
+def test_a_level_starts_its_entries() -> None:
+    one = make()
+    actions = run(one)
+    assert (starts(actions), states(actions)[-1]) == ([("run", "start")], "DONE")
+    start = next(action for action in actions if isinstance(action, Start))
+    assert one.may_start(AT_LAST_S, start)
+    assert (one.environment, one.reason) == ({"GIVEN": "yes"}, "")
+
+
+def test_everything_is_killed_at_the_deadline() -> None:
+    one = make()
+    run(one)
+    assert one.look(AT_LAST_S) == []
+    assert (one.reason, one.next_due) == ("", DEADLINE_S)
+    assert one.look(DEADLINE_S) == []
+    assert one.reason == OVERDUE
+    assert states(one.halt()) == ["HALTING"]
+
+
+def test_nothing_comes_through_once_the_deadline_has_passed() -> None:
+    """Each of these looks at the time by itself: whoever is the first, it is too late."""
+    start = Start(ENTRIES[1], "start")
+    late = DEADLINE_S
+
+    def begun() -> Custody:
+        one = make()
+        run(one)
+        return one
+
+    for tried in (
+        lambda one: obey(one, late, custody.extend(99.0)),
+        lambda one: obey(one, late, custody.own(TOKEN)),
+        lambda one: obey(one, late, custody.FINISH),
+        lambda one: obey(one, late, custody.tell("stop", ENTRIES)),
+        lambda one: one.may_start(late, start),
+        lambda one: one.ended(late, "run", 0, 1),
+        lambda one: one.ended(late, "run", 0),
+        lambda one: one.look(late),
+    ):
+        one = begun()
+        assert not tried(one)
+        assert (one.reason, one.deadline_s, one.environment) == (OVERDUE, DEADLINE_S, {"GIVEN": "yes"})
+
+
+def test_the_deadline_only_moves_forward() -> None:
+    one = make()
+    for asked, kept in ((12.0, 12.0), (11.0, 12.0), (13.0, 13.0)):
+        obey(one, 1.0, custody.extend(asked))
+        assert one.deadline_s == one.next_due == kept
+    one.look(12.5)
+    assert not one.reason
+
+
+def test_after_a_kill_nothing_is_obeyed_and_the_first_reason_stays() -> None:
+    one = make()
+    run(one)
+    obey(one, 1.0, custody.KILL)
+    assert one.reason == ORDERED
+    assert obey(one, 1.0, custody.extend(99.0)) == obey(one, 1.0, custody.tell("stop", ENTRIES)) == []
+    one.kill(AGENT_GONE)
+    one.look(DEADLINE_S)
+    assert (one.reason, one.deadline_s) == (ORDERED, DEADLINE_S)
+
+
+def test_what_is_ahead_starts_nothing_but_tests_before_it_is_told_the_token() -> None:
+    one = make(ahead=True)
+    (test,) = [a for a in obey(one, 0.0, custody.tell("test", ENTRIES)) if isinstance(a, Start)]
+    assert one.may_start(0.0, test)
+    one.ended(0.1, "fit", 0, 0)
+    obey(one, 0.2, custody.own(TOKEN))
+    (start,) = [a for a in run(one, 0.3) if isinstance(a, Start)]
+    assert one.may_start(0.3, start)
+    assert one.environment == TOKEN
+
+
+def test_what_is_ahead_and_told_to_start_more_kills() -> None:
+    one = make(ahead=True)
+    (start,) = [a for a in run(one) if isinstance(a, Start)]
+    assert not one.may_start(0.0, start)
+    assert one.reason == NO_TOKEN
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_it_has_not_ended_while_a_process_lives(killed: bool) -> None:
+    one = make()
+    run(one)
+    assert not one.has_ended(is_empty=True), "nobody wants that"
+    if killed:
+        one.kill(AGENT_GONE)
+    else:
+        obey(one, 1.0, custody.tell("stop", ENTRIES))
+        obey(one, 1.0, custody.FINISH)
+        assert not one.has_ended(is_empty=True), "it is on its way to stop"
+        one.ended(1.1, "run", 0, -2)
+    assert (one.has_ended(is_empty=False), one.has_ended(is_empty=True)) == (False, True)
+
+
+def test_a_stop_goes_on_when_it_is_due() -> None:
+    one = make()
+    run(one)
+    assert [a.tag for a in obey(one, 1.0, custody.tell("stop", ENTRIES)) if isinstance(a, Signal)] == ["run"]
+    assert 1.0 < one.next_due < DEADLINE_S
+    assert one.look(one.next_due) != []
+
+
+def test_what_a_main_process_left_is_waited_for() -> None:
+    one = make()
+    run(one)
+    assert starts(one.ended(2.0, "run", 1, 1)) == []
+    assert one.remains() == ["run"]
+    assert one.ended(2.1, "run", 1) == []
+    assert starts(one.ended(2.2, "run", 0)) == [("run", "start")]
+    assert one.ended(2.3, "run", 0) == [], "it runs: another process of it is no news"
+
+
+def test_processes_of_no_entry_are_asked_for_with_a_new_level_only() -> None:
+    one = make()
+
+    def nobody_asks() -> bool:
+        raise AssertionError
+
+    for order in (custody.extend(11.0), custody.own(TOKEN), custody.FINISH):
+        one.obey(1.0, order, nobody_asks)
+    obey(one, 1.0, custody.tell("start", ENTRIES))
+    assert [a.tag for a in obey(one, 2.0, custody.tell("stop", ENTRIES), strays=True) if isinstance(a, Signal)] == \
+        ["run", ""]

@@ -1,0 +1,31 @@
+"""Which processes of a node have which role."""
+
+from __future__ import annotations
+
+import pytest
+
+from moslab.faults import inside
+
+AGENT = b"/usr/bin/python3\0/usr/bin/mosha\0"
+PARENT = {10: 1, 11: 10, 20: 10, 30: 20, 31: 30, 40: 10}
+FILES = {
+    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 20)},       # the agent, a worker, a leash
+    **{f"/proc/{pid}/environ": b"A=b\0MOSHA_GROUP=kv\0" for pid in (30, 40)},
+}
+
+
+@pytest.fixture(autouse=True)
+def _node(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inside, "parents", lambda: PARENT)
+    monkeypatch.setattr(inside, "read", lambda path: FILES.get(path, b""))
+
+
+@pytest.mark.parametrize(("role", "group", "pids"), [
+    ("agent", "", [10]),
+    ("leash", "kv", [20]),           # not the agent, whose child is what another leash left
+    ("group", "kv", [30, 31, 40]),
+    ("group", "none", []),
+    ("leash", "none", []),
+])
+def test_roles(role: str, group: str, pids: list[int]) -> None:
+    assert inside.find(role, group) == pids
