@@ -5,7 +5,8 @@ Rules:
 1. It kills everything (SIGKILL, until nothing lives) and ends when its deadline passes, when the agent closes the
    control socket or dies, when it is told to, and when anything goes wrong in itself. Killing waits for nobody.
 2. The deadline is absolute, on the clock of :func:`mosha.platform.linux.boottime`. It is looked at before anything
-   else in each turn, so an extension that comes after it is not even read. It only ever moves forward.
+   else in each turn, so an extension that comes after it is not even read. It only ever moves forward. The group's
+   commands can read it: :mod:`mosha.resources.deadline`.
 3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
    lines are dropped, and counted, while the agent does not keep up.
 4. One that was started ahead of its epoch executes nothing but tests, until it is told the token.
@@ -34,7 +35,8 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
-from mosha.resources import RUN_VARIABLE, remove_left
+from mosha.resources import deadline, remove_left
+from mosha.resources.records import RUN_VARIABLE
 from mosha.tables.cltab import TEST, Entry
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
@@ -93,6 +95,7 @@ class Guardian:
         self.reason = ""
         self._bond = bond
         self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
+        self._deadline_file = deadline.place(self._rundir, bond.group)
         self._control = bond.control
         self._deadline_s = bond.deadline_s
         self._environment = bond.environment
@@ -117,6 +120,7 @@ class Guardian:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: None)
+        self._show_deadline()
 
     def run(self) -> int:
         """Serve until the end; the exit status."""
@@ -153,7 +157,7 @@ class Guardian:
             pause_s = min(2 * pause_s, TURN_S)
             self._collect()
         if self._used and not self._remove_left():
-            self._log("", "a mount is left that cannot be ended yet")
+            self._log("", "an address or a mount is left that cannot be ended yet")
             self._report("left")
         else:
             self._note_empty()
@@ -219,6 +223,12 @@ class Guardian:
             self._empty = True
             self._report("empty")
 
+    def _show_deadline(self) -> None:
+        try:
+            deadline.put(self._deadline_file, self._deadline_s)
+        except OSError as error:
+            self._log("", f"the deadline is not shown to commands: {error}")
+
     # ---- actions ----------------------------------------------------------------------------------------------
 
     def _do(self, actions: Iterable[Action]) -> None:
@@ -242,6 +252,7 @@ class Guardian:
             **self._environment,
             "MOSHA_LEVEL": action.level,
             TAG: entry.tag,
+            deadline.VARIABLE: self._deadline_file,
         }
         try:
             output_r, output_w = os.pipe()
@@ -306,6 +317,7 @@ class Guardian:
             self._environment, self._is_ahead = order["own"], False
         elif "deadline" in order:
             self._deadline_s = max(self._deadline_s, order["deadline"])
+            self._show_deadline()
         elif "kill" in order:
             self._kill("the agent wants it")
         elif "finish" in order:
