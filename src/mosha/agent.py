@@ -40,6 +40,7 @@ from mosha.platform.world import World
 from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
+from mosha.tables.hactl import Hactl
 from mosha.timing import RHO
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class Agent:
         self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
-        self.hactl: Replica[dict[str, str]] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
+        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
@@ -188,9 +189,10 @@ class Agent:
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_CHECK_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
+        self.ownership.contests.unexpiring = hactl.fenced(self.hactl.table)
         self.ownership.step(now)
         runs_nothing = now >= self._stop_from or self.config.arbitrator
-        self.groups.step(now, {} if runs_nothing else self.hactl.table, self.cltab.table)
+        self.groups.step(now, {} if runs_nothing else hactl.levels(self.hactl.table), self.cltab.table)
         self._fence(now)
         self._publish(now)
         for call in self.ownership.calls(now):
@@ -415,7 +417,8 @@ class Agent:
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
+        wanted = hactl.levels(self.hactl.table)
+        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, wanted)
         page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)

@@ -154,7 +154,7 @@ def _wanted(cluster: Cluster, heal: list[int]) -> list[str]:
     """The groups that must run, as the tables on the healed nodes have it."""
     for number in heal:
         try:
-            levels = hactl.parse(cluster.nodes[number].disk.files["hactl"].decode())
+            levels = hactl.levels(hactl.parse(cluster.nodes[number].disk.files["hactl"].decode()))
         except (KeyError, TableErrors):              # it has lost its disk, or somebody broke the table
             continue
         return [group for group, level in levels.items() if level != hactl.STOP]
