@@ -84,7 +84,8 @@ class Leash:
         ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL, MOSHA_TAG and MOSHA_DEADLINE.
         ``close_fds`` are descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian
         when it has killed everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each
-        process before its command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises OSError.
+        process before its command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises
+        OSError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         agent = os.getpid()
