@@ -1,4 +1,4 @@
-"""Runs beside a node, in its network alone, as ``python3 -IS -c <this text> NODE ADDRESS``: no fault of the node stops it.
+"""Runs beside a node, in its network alone, as ``python3 -IS -c <this text> NODE ADDRESS``; no fault stops it.
 
 While the node has the address this writes into a journal as the demo's ``tick`` does, in ``/san/ADDRESS``: a file for
 each time that the address comes. A socket can be bound to it if, and only if, it is there.

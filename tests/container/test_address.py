@@ -39,10 +39,11 @@ def one_arena(client: docker.DockerClient) -> Iterator[Arena]:
     try:
         lab.cluster.up(NODES, Progress(), options=Options(stomith=False, tables=tables("addressed")))
         arena = Arena(lab.cluster, ("addressed",), False)
+        command = ["/usr/bin/python3", "-IS", "-c", WATCH.read_text(encoding="utf-8")]
         for number, container in lab.cluster.nodes().items():
             client.containers.run(
-                container.attrs["Image"], entrypoint=["/usr/bin/python3", "-IS", "-c", WATCH.read_text(encoding="utf-8")],
-                command=[str(number), address_of(arena)], network_mode=f"container:{container.id}", detach=True,
+                container.attrs["Image"], entrypoint=command, command=[str(number), address_of(arena)],
+                network_mode=f"container:{container.id}", detach=True,
                 labels=lab.cluster.names.labels("client"), name=f"{container.name}-watch",
                 mounts=[Mount("/san", lab.cluster.names.san, type="volume")],
             )
@@ -88,6 +89,9 @@ def judge(arena: Arena, tolerance_s: float = 0.0) -> None:
     found = arena.judge(tolerance_s)
     doubled = [overlap for overlap in found if overlap.first.group == address_of(arena)]
     assert not doubled, "\n".join(map(str, doubled))
+    seen = sorted(journals.read(arena.cluster, whole=True).intervals(), key=lambda interval: interval.begin_s)
+    one, two = [interval for interval in seen if interval.group == address_of(arena)][-2:]
+    print(f"the address: node {one.node}, then node {two.node} after {two.begin_s - one.end_s:.3f} s")
     wait_for_address(arena, arena.life("addressed").node)
 
 

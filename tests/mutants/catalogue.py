@@ -331,7 +331,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "fenced-expires", "R25: that its owner has expired does not free a fenced group", f"{OWNERSHIP}/contests.py",
         "return group not in self.unexpiring and self._has_expired(now, register)",
         "return self._has_expired(now, register)",
-        plan=plans.FENCED_CUT,
+        plan=plans.FENCED,
     ),
     _one(
         "failed-shot-frees", "R15: a failed STOMITH frees nothing", "mosha/fencing.py",
