@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, SIGSTOP
+from typing import Callable
 
 import docker
 import pytest
@@ -95,48 +96,43 @@ def judge(arena: Arena, tolerance_s: float = 0.0) -> None:
     wait_for_address(arena, arena.life("addressed").node)
 
 
-@pytest.mark.parametrize("way", ["both ways", "from it"])
-def test_the_owner_is_cut_off(arena: Arena, way: str) -> None:
+def cut_off(arena: Arena, node: int) -> None:
+    arena.faults.cut(arena.around(node))
+
+
+def cut_one_way(arena: Arena, node: int) -> None:
+    arena.faults.cut(between([node], arena.others(node), one_way=True))
+
+
+def stop_the_agent(arena: Arena, node: int) -> None:
+    arena.faults.signal(node, "agent", SIGSTOP)
+
+
+def kill_both_guardians(arena: Arena, node: int) -> None:
+    """The next life of the agent takes away what the records name, or the kernel does."""
+    cut_off(arena, node)
+    arena.faults.signal(node, "leash addressed", SIGKILL)
+    arena.faults.signal(node, "agent", SIGKILL)
+
+
+def freeze(arena: Arena, node: int) -> None:
+    """Nothing of the node runs: the kernel alone ends the address, when its lifetime does."""
+    arena.faults.pause(node)
+
+
+@pytest.mark.parametrize("fault", [cut_off, cut_one_way, stop_the_agent, kill_both_guardians, freeze])
+def test_it_goes_with_the_group(arena: Arena, fault: Callable[[Arena, int], None]) -> None:
     before = held(arena)
-    arena.faults.cut(between([before.node], arena.others(before.node), one_way=way == "from it"))
+    fault(arena, before.node)
     after = arena.wait_elsewhere("addressed", before.node)
     wait_for_address(arena, after.node)
-    judge(arena)
+    judge(arena, THAW_S if fault is freeze else 0.0)
 
 
 @pytest.mark.parametrize("whom", ["agent", "leash addressed", "group addressed"])
-def test_a_process_is_killed(arena: Arena, whom: str) -> None:
+def test_it_comes_again_after_a_kill(arena: Arena, whom: str) -> None:
     before = held(arena)
     arena.faults.signal(before.node, whom, SIGKILL)
     after = arena.wait_again(before)
     wait_for_address(arena, after.node)
     judge(arena)
-
-
-def test_both_guardians_end_at_once_and_the_node_is_cut_off(arena: Arena) -> None:
-    """The next life of the agent takes away what the records name, or the kernel does."""
-    before = held(arena)
-    arena.faults.cut(arena.around(before.node))
-    arena.faults.signal(before.node, "leash addressed", SIGKILL)
-    arena.faults.signal(before.node, "agent", SIGKILL)
-    after = arena.wait_elsewhere("addressed", before.node)
-    wait_for_address(arena, after.node)
-    judge(arena)
-
-
-def test_the_agent_stands_still(arena: Arena) -> None:
-    before = held(arena)
-    arena.faults.signal(before.node, "agent", SIGSTOP)
-    after = arena.wait_elsewhere("addressed", before.node)
-    wait_for_address(arena, after.node)
-    judge(arena)
-
-
-def test_the_node_is_frozen(arena: Arena) -> None:
-    """Nothing of it runs: the kernel alone ends the address, when its lifetime does."""
-    before = held(arena)
-    arena.faults.pause(before.node)
-    after = arena.wait_elsewhere("addressed", before.node)
-    wait_for_address(arena, after.node)
-    arena.faults.resume(before.node)
-    judge(arena, THAW_S)

@@ -30,7 +30,7 @@ EXPECTED: tuple[str, ...] = (
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
-    "second guardian is spared", "group was tested ahead", "fenced group", "fenced group waits at the end", *NAMES,
+    "second guardian is spared", "group was tested ahead", "fenced group", *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""
 
