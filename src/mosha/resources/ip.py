@@ -39,7 +39,7 @@ ANSWER_LIMIT_S = 0.2
 CONFLICT_LIMIT_S = 10.0
 ANNOUNCE_AT_START_S = (0.0, 0.1, 0.4, 1.0, 2.0)
 ANNOUNCE_EVERY_S = 30.0
-LOOKS_PER_LIFE = 4               # at the deadline, in what is left up to it
+LOOKS_PER_LIFE = 8               # at the deadline, in what is left up to it
 LOOK_MIN_S = 0.02
 
 Deadline = Callable[[float], float]

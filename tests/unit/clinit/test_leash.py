@@ -11,6 +11,7 @@ import pytest
 
 from mosha.clinit.guardian import KILLED
 from mosha.platform import linux
+from mosha.resources.records import RUN_VARIABLE
 from tests.unit.clinit.leashed import Agent, lives, wait_until, written_pid
 
 DEAF = "trap '' INT TERM HUP; echo deaf; while :; do sleep 0.05; done"
@@ -204,6 +205,16 @@ def test_commands_can_read_the_deadline_and_see_it_move(agent: Agent) -> None:
     agent.do("tell", "start", f"{agent.group}:e:start:wait:true\n")
     agent.wait("exited", tag="e")
     assert float(Path(agent.rundir, "deadlines", agent.group).read_text()) >= begin_s + 600, "it never moves back"
+
+
+def test_a_run_directory_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    agent = Agent(**{RUN_VARIABLE: str(tmp_path / "none")})
+    try:
+        agent.start().tell("start", "r:start:respawn:sleep 600")
+        assert "the deadline is not shown to commands: " in agent.wait("log")["text"]
+        agent.wait_state("start", "DONE")
+    finally:
+        agent.end()
 
 
 def test_an_extension_that_comes_late_is_refused(agent: Agent) -> None:
