@@ -40,6 +40,7 @@ from mosha.platform.world import World
 from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
+from mosha.tables.hactl import Hactl
 from mosha.timing import CLOCKS_APART_S, MAP_BEATS, RHO, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ class Agent:
         self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
-        self.hactl: Replica[dict[str, str]] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
+        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
@@ -184,6 +185,7 @@ class Agent:
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
+        self.ownership.contests.unexpiring = hactl.fenced(self.hactl.table)
         self.ownership.step(now)
         self.groups.step(now, self._wanted(now), self.cltab.table)
         self._fence(now)
@@ -208,9 +210,10 @@ class Agent:
         """The levels of the groups that may run here. One that is leaving gets nothing new."""
         if now >= self._stop_from or self.config.arbitrator:
             return {}
+        levels = hactl.levels(self.hactl.table)
         if self._leaving:
-            return {name: level for name, level in self.hactl.table.items() if self.ownership.held(name)}
-        return self.hactl.table
+            return {name: level for name, level in levels.items() if self.ownership.held(name)}
+        return levels
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -417,7 +420,8 @@ class Agent:
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
+        wanted = hactl.levels(self.hactl.table)
+        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, wanted)
         page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)

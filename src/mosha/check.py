@@ -46,6 +46,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     if not options.files:
         stomith(settings, options.config, found)
         voters(settings, found)
+        fenced(settings, found)
     if options.json:
         print(json.dumps(page(settings, files, found)))
     else:
@@ -109,6 +110,19 @@ def voters(settings: Config, found: Found) -> None:
         found.warnings.append(
             f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off "
             "both are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes)"
+        )
+
+
+def fenced(settings: Config, found: Found) -> None:
+    """Groups that nothing here could free."""
+    try:
+        table = hactl.parse((settings.var / "hactl").read_text(encoding="utf-8", errors="surrogateescape"))
+    except (TableErrors, OSError):
+        return                                       # said already
+    if not settings.stomith:
+        found.warnings.extend(
+            f"group {group} is fenced and there is no STOMITH: after a death it waits until that node is back"
+            for group in sorted(hactl.fenced(table))
         )
 
 

@@ -56,7 +56,8 @@ def _names(now: float, ownership: DiskPaxos, records: Mapping[int, Record], want
 def _group(
     now: float, ownership: DiskPaxos, name: str, records: Mapping[int, Record], wanted: Mapping[str, str]
 ) -> dict[str, Any]:
-    owner = ownership.owner(now, name)
+    waits_for = ownership.contests.waits_for(now, name)
+    owner = ownership.owner(now, name) if waits_for is None else None
     told = _groups(records.get(owner, {})).get(name, {}) if owner is not None else {}
     return {
         "name": name,
@@ -65,6 +66,7 @@ def _group(
         "state": told.get("state") or ("STOPPED" if wanted.get(name, STOP) == STOP else "WAITING"),
         "since": told.get("since"),
         "epoch": ownership.records.register(name).owner_epoch or None,
+        "waits_for": waits_for,
     }
 
 
@@ -136,6 +138,11 @@ def table(found: dict[str, Any]) -> str:
     states = [f"{n['id']} {n['state']}" for n in nodes]
     quorum = "quorum" if found["quorum"] else "NO QUORUM"
     foot = [f"seen from node {found['node']} ({quorum}): " + ", ".join(states)]
+    foot += [
+        f"{g['name']} waits: it is fenced, and that node {g['waits_for']}, which had it, is dead must be confirmed, by "
+        "STOMITH or by itself when it is back"
+        for g in found["groups"] if g.get("waits_for") is not None
+    ]
     foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
     return "\n".join([*lines, "", *foot])
 

@@ -42,7 +42,7 @@ def idle_groups(hactl: str, status: str) -> dict[str, str]:
     idle = {}
     for line in hactl.splitlines():
         words = line.partition("#")[0].split()
-        if len(words) != 2 or words[1] == "stop":
+        if len(words) < 2 or words[1] == "stop":
             continue
         group = groups.get(words[0], {})
         shown = (group.get("owner"), group.get("level"), group.get("state"))

@@ -17,7 +17,10 @@ from moslab.wait import eventually
 RUN_LIMIT_S = 45.0
 UP_LIMIT_S = 60.0
 TICK = "/usr/lib/mosha/demo/tick"
+OWN_NET = r"ip -4 -o addr show dev eth0 primary | sed -n 's|.* inet \([0-9.]*\)\.[0-9]*/\([0-9]*\) .*|\1.250/\2|p'"
 ENTRIES = {
+    "addressed": f"addressed:a-on:start:respawn:exec mosha ip $({OWN_NET})\n"
+                 f"addressed:a-run:start:respawn:{TICK} /san/addressed\n",
     "tick": f"tick:tick-fit:test:test:test -d /san\ntick:tick-run:start:respawn:{TICK} /san/tick\n",
     "deaf": f"deaf:deaf-run:start:respawn:{TICK} /san/deaf deaf\n",
     "orphans": f"orphans:o-run:start:respawn:(setsid {TICK} /san/orphans &); {TICK} /san/orphans & wait\n",

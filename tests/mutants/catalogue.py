@@ -347,6 +347,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "        elif action is Action.RUN_STOP:\n            self.ownership.renounce(now, name)\n",
     ),
     _one(
+        "fenced-expires", "R25: that its owner has expired does not free a fenced group", f"{OWNERSHIP}/contests.py",
+        "return group not in self.unexpiring and self._has_expired(now, register)",
+        "return self._has_expired(now, register)",
+        plan=plans.FENCED,
+    ),
+    _one(
         "failed-shot-frees", "R15: a failed STOMITH frees nothing", "mosha/fencing.py",
         "        if success:\n            self._ownership.fenced",
         "        if True:\n            self._ownership.fenced",

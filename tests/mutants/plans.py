@@ -270,6 +270,10 @@ SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, cut(0, 5.0, ["owner:g1"])),
 ], SLOW, stomith="/sbin/off %n")
+# A frozen owner has expired, and is neither dead nor in its next life.
+FENCED = plan(
+    every(8.0, {"at": 0, "do": "freeze", "whom": ["owner:g1"], "for": 5.0}), SLOW, hactl="g1 start fenced\n",
+)
 LEAVES = plan(every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}))
 # The power is off and on again, and the group is owned anew, before the answer comes.
 SHOTS_SLOW = plan([

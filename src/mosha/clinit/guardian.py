@@ -5,7 +5,8 @@ What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this proces
 1. It kills everything (SIGKILL, until nothing lives) and ends when custody has a reason, the control socket is closed
    or the agent has died, and when anything goes wrong in itself. Killing waits for nobody.
 2. Its clock is :func:`mosha.platform.linux.boottime`; custody is told the time before anything else in each turn, and
-   a process that was started looks once more before it is executed.
+   a process that was started looks once more before it is executed. The group's commands can read the deadline:
+   :mod:`mosha.resources.deadline`.
 3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
    lines are dropped, and counted, while the agent does not keep up.
 4. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
@@ -34,7 +35,8 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
-from mosha.resources import RUN_VARIABLE, remove_left
+from mosha.resources import deadline, remove_left
+from mosha.resources.records import RUN_VARIABLE
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
@@ -92,6 +94,7 @@ class Guardian:
         self.custody = Custody(bond.group, bond.environment, bond.deadline_s, bond.ahead, bond.policy)
         self._bond = bond
         self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
+        self._deadline_file = deadline.place(self._rundir, bond.group)
         self._control = bond.control
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
@@ -111,6 +114,7 @@ class Guardian:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: None)
+        self._show_deadline()
 
     def run(self) -> int:
         """Serve until the end; the exit status."""
@@ -146,7 +150,7 @@ class Guardian:
             pause_s = min(2 * pause_s, TURN_S)
             self._collect()
         if self._used and not self._remove_left():
-            self._log("", "a mount is left that cannot be ended yet")
+            self._log("", "an address or a mount is left that cannot be ended yet")
             self._report("left")
         else:
             self._note_empty()
@@ -205,6 +209,12 @@ class Guardian:
             self._empty = True
             self._report("empty")
 
+    def _show_deadline(self) -> None:
+        try:
+            deadline.put(self._deadline_file, self.custody.deadline_s)
+        except OSError as error:
+            self._log("", f"the deadline is not shown to commands: {error}")
+
     # ---- actions ----------------------------------------------------------------------------------------------
 
     def _do(self, actions: Iterable[Action]) -> None:
@@ -227,6 +237,7 @@ class Guardian:
             **self.custody.environment,
             "MOSHA_LEVEL": action.level,
             TAG: entry.tag,
+            deadline.VARIABLE: self._deadline_file,
         }
         try:
             output_r, output_w = os.pipe()
@@ -284,7 +295,10 @@ class Guardian:
         *lines, rest = bytes(self._orders + data).split(b"\n")
         self._orders[:] = rest
         for line in lines:
-            self._do(self.custody.obey(linux.boottime(), json.loads(line), self._has_strays))
+            order = json.loads(line)
+            self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
+            if "deadline" in order:
+                self._show_deadline()
 
     def _has_strays(self) -> bool:
         return not self._empty and STRAYS in self._families.living()

@@ -35,7 +35,7 @@ class LeashReport:
     started   tag, pid: a process was started
     exited    tag, status: it ended (exit code, or minus the signal)
     empty     no process of the group lives any more
-    left      nor will one, but a mount is left that cannot be ended
+    left      nor will one, but an address or a mount is left that cannot be ended
     log       tag, text: a line that a process of the entry wrote, or about it
     ========  =======================================================================
     """
@@ -83,10 +83,11 @@ class Leash:
     ) -> Leash:
         """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``).
 
-        ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL and MOSHA_TAG. ``close_fds`` are
-        descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian when it has killed
-        everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each process before its
-        command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises OSError.
+        ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL, MOSHA_TAG and MOSHA_DEADLINE.
+        ``close_fds`` are descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian
+        when it has killed everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each
+        process before its command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises
+        OSError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         agent = os.getpid()

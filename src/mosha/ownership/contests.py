@@ -3,7 +3,8 @@
 Rules:
 
 1. A new epoch is proposed only with a valid own lease and a stable fact: the owner released, is dead, has expired, or
-   was an earlier life of this node (R11). An epoch that was begun and is undecided is decided first (R10).
+   was an earlier life of this node (R11). That it has expired is not enough for a group that is fenced (R25). An epoch
+   that was begun and is undecided is decided first (R10).
 2. A phase asks Q voters, those that are likely to answer soon, and the others only when that takes longer than a turn.
 3. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
    slower; one that failed waits for a random time (R21).
@@ -51,6 +52,7 @@ class Contests:
         peers: Peers, spread: Callable[..., object], uniform: Callable[[float, float], float],
     ) -> None:
         self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
+        self.unexpiring: Collection[str] = ()        # groups that are fenced
         self.quorum = quorum
         self._identity, self._timing, self._lease = identity, timing, lease
         self._links, self._records, self._peers = links, records, peers
@@ -130,16 +132,21 @@ class Contests:
         if contest is None or register is None or not self._is_leaving(now, register):
             return False
         may = self._is_wanted(now, contest) and self._lease.is_valid(now)
-        return may and not self.is_free(now, register) and contest.rank() == 0
+        return may and not self.is_free(now, group, register) and contest.rank() == 0
 
-    def is_free(self, now: float, register: Register) -> bool:
+    def is_free(self, now: float, group: str, register: Register) -> bool:
         """Whether the next epoch may be proposed (R11)."""
         owner = register.owner
         if not owner or register.released or owner in self._records.dead:
             return True
-        if owner == self._identity or register.is_decree:
-            return False
-        return self._peers.expired(now, identities.node_of(owner), owner)
+        return group not in self.unexpiring and self._has_expired(now, register)
+
+    def waits_for(self, now: float, group: str) -> int | None:
+        """The node whose death must be confirmed before this group, which is fenced, is free; None if there is none."""
+        register = self._records.registers.get(group)
+        if register is None or register.undecided or self.is_free(now, group, register):
+            return None
+        return identities.node_of(register.owner) if self._has_expired(now, register) else None
 
     def due(self, ballot: Ballot) -> Due:
         """The block that this ballot's present phase writes, with a number of its own."""
@@ -147,6 +154,12 @@ class Contests:
         return Due(ballot, ballot.phase, ballot.block(self._records.register(ballot.group), self._seq))
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _has_expired(self, now: float, register: Register) -> bool:
+        """R13, for the owner of a group."""
+        if register.owner == self._identity or register.is_decree:
+            return False
+        return self._peers.expired(now, identities.node_of(register.owner), register.owner)
 
     def _is_wanted(self, now: float, contest: _Contest) -> bool:
         return contest.wanted_at >= now - self._timing.wish_s
@@ -159,7 +172,7 @@ class Contests:
             return self._timing.turn_s               # its own exchanges say how it goes
         register = self._records.registers.get(group)
         if register is not None and not register.undecided:
-            if self.is_free(now, register):
+            if self.is_free(now, group, register):
                 is_quiet = self._is_left(register)   # the heir knows, and the others hear of it with their beats
             else:
                 is_quiet = register.is_decree or not self._stands_still(now, register)
@@ -188,7 +201,7 @@ class Contests:
         if contest.ballot is not None:
             return
         may = self._lease.is_valid(now) and not register.is_held_by(self._identity)
-        if not may or not (register.undecided or self.is_free(now, register)):
+        if not may or not (register.undecided or self.is_free(now, group, register)):
             contest.free_since = None
             return
         if contest.free_since is None:

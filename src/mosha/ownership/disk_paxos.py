@@ -132,7 +132,7 @@ class DiskPaxos:
         register = self.records.registers.get(group)
         if register is None or register.is_decree or not register.owner or register.undecided:
             return None
-        if self.contests.is_free(now, register):
+        if self.contests.is_free(now, group, register):
             return None
         return identities.node_of(register.owner)
 

@@ -34,7 +34,8 @@ from mosha.platform import linux, openmosix, plans, procscan
 from mosha.platform.store import LocalStore
 from mosha.platform.workers import Workers
 from mosha.platform.world import Answer, Store
-from mosha.resources import RUN_VARIABLE, remove_left
+from mosha.resources import remove_left
+from mosha.resources.records import RUN_VARIABLE
 
 log = logging.getLogger(__name__)
 

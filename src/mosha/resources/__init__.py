@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from mosha.resources import ending, ip
-
-RUN_VARIABLE = "MOSHA_RUN"
-"""Tells a group's commands where the run directory of the agent is."""
+from mosha.resources import addresses, ending
 
 
 def remove_left(group: str | None, rundir: str, limit_s: float, cut: bool = True) -> bool:
     """Take away what processes of ``group`` (``None``: of any) left, addresses and mounts; whether nothing is left.
 
-    An address counts as gone: its lifetime ends it. Mounts, ``limit_s`` and ``cut``: :mod:`mosha.resources.ending`.
+    Mounts, ``limit_s`` and ``cut``: :mod:`mosha.resources.ending`.
     """
-    ip.remove_left(group)
-    return ending.remove_left(group, rundir, limit_s, cut)
+    is_free = addresses.remove_left(group, rundir)
+    return ending.remove_left(group, rundir, limit_s, cut) and is_free

@@ -6,7 +6,8 @@ Rules:
    its journal, which the next owner replays. Others are unmounted by force, so that requests to a dead server fail.
    Without ``cut`` everything is written first.
 2. A file system that is mounted elsewhere too is not shut down: others would be harmed.
-3. A mount that is in use is detached. It has then ended if its file system was shut down, or its device is free.
+3. A mount that is in use is detached. It has then ended if its file system was shut down, or its device is free: its
+   record names the device until then.
 4. Unmounting may block for ever: a process of its own does it, with the record locked. The caller waits for a limit,
    and has it killed then. Who finds the record locked knows that the mount has not ended.
 """
@@ -21,7 +22,9 @@ import signal
 import stat
 import struct
 import subprocess
-from typing import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Callable, ClassVar
 
 from mosha.platform import linux, mountinfo
 from mosha.platform.mountinfo import Mount
@@ -36,17 +39,41 @@ KILL_LIMIT_S = 0.02
 _MOUNT_OF_FD = re.compile(r"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
+@dataclass(frozen=True)
+class HeldMount(Content):
+    """What the record of a mount says. ``number`` is None until the mount was seen; ``lingers``: rule 3."""
+
+    KIND: ClassVar[str] = "mounts"
+
+    directory: str
+    source: str
+    number: int | None = None
+    lingers: str = ""
+
+    @property
+    def what(self) -> str:
+        return self.directory
+
+    def find(self, mounts: Sequence[Mount]) -> Mount | None:
+        """The mount of this record, if it is there."""
+        if self.number is None:
+            return mountinfo.top(mounts, self.directory)     # there was none before the record
+        return next((m for m in mounts if (m.number, m.directory) == (self.number, self.directory)), None)
+
+
 def remove_left(group: str | None, rundir: str, limit_s: float, cut: bool) -> bool:
     """End the mounts that processes of ``group`` (``None``: of any) left; whether nothing is left of them.
 
     It blocks for ``limit_s``, or little more with several mounts.
     """
     deadline_s = linux.boottime() + limit_s
-    ended = [_end(rundir, content, deadline_s, cut) for content in records.contents(rundir, group)]
+    left = records.contents(rundir, HeldMount, group)
+    left.sort(key=lambda one: one.directory.count("/"), reverse=True)        # those that lie in others come first
+    ended = [_end(rundir, content, deadline_s, cut) for content in left]
     return all(ended)
 
 
-def _end(rundir: str, content: Content, deadline_s: float, cut: bool) -> bool:
+def _end(rundir: str, content: HeldMount, deadline_s: float, cut: bool) -> bool:
     try:
         record = records.lock(rundir, content)
         if record is None:
@@ -59,7 +86,7 @@ def _end(rundir: str, content: Content, deadline_s: float, cut: bool) -> bool:
         record.close()
 
 
-def _finish(record: Record, cut: bool) -> bool:
+def _finish(record: Record[HeldMount], cut: bool) -> bool:
     """In a process of its own, which keeps nothing of its parent but the lock."""
     _close_all_but(record.fd)
     ended = _unmount(record, cut)
@@ -68,7 +95,7 @@ def _finish(record: Record, cut: bool) -> bool:
     return ended
 
 
-def _unmount(record: Record, cut: bool) -> bool:
+def _unmount(record: Record[HeldMount], cut: bool) -> bool:
     """Whether nothing of the mount is left."""
     mounts = mountinfo.read()
     mount = record.content.find(mounts)

@@ -21,14 +21,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mosha import config
 from mosha.platform import mountinfo, procscan
 from mosha.platform.mountinfo import Mount
-from mosha.resources import RUN_VARIABLE, records
+from mosha.resources import records
+from mosha.resources.ending import HeldMount
 from mosha.resources.errors import CommandError, ResourceError
-from mosha.resources.records import Busy, Content, Record
+from mosha.resources.records import Busy, Record
 from mosha.resources.signals import Signals
-from mosha.tables.errors import TableErrors
 
 COMMAND_LIMIT_S = 60.0
 KILL_LIMIT_S = 1.0
@@ -50,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     signals = Signals()
     directory = os.path.realpath(options.directory)
     try:
-        record = _record(Content(os.environ.get(procscan.MARK, ""), directory, options.source))
+        record = _record(HeldMount(os.environ.get(procscan.MARK, ""), directory, options.source))
         try:
             _mount(options, directory, signals)
             _hold(record, signals)
@@ -72,22 +71,15 @@ def _fail(reason: str) -> int:
     return 1
 
 
-def _record(content: Content) -> Record:
+def _record(content: HeldMount) -> Record[HeldMount]:
     """Rules 2 and 3. Raises Busy, ResourceError, OSError."""
-    rundir = _rundir()
+    rundir = records.run_directory()
     earlier = records.lock(rundir, content)
     if earlier is not None:
         _let_go(earlier, EARLIER_LIMIT_S)
     if mountinfo.top(mountinfo.read(), content.directory) is not None:
         raise ResourceError(f"something is mounted on {content.directory} already")
     return records.write(rundir, content)
-
-
-def _rundir() -> str:
-    try:
-        return os.environ.get(RUN_VARIABLE) or config.load().rundir
-    except TableErrors as errors:
-        raise ResourceError(errors.errors[0]) from None
 
 
 def _mount(options: argparse.Namespace, directory: str, signals: Signals) -> None:
@@ -97,7 +89,7 @@ def _mount(options: argparse.Namespace, directory: str, signals: Signals) -> Non
     _run(["mount", *kind, *how, "--", options.source, directory], signals)
 
 
-def _hold(record: Record, signals: Signals) -> None:
+def _hold(record: Record[HeldMount], signals: Signals) -> None:
     """Until a signal comes. Raises ResourceError when somebody else has unmounted it."""
     mount = _mounted(record)
     if mount is not None:
@@ -107,7 +99,7 @@ def _hold(record: Record, signals: Signals) -> None:
             raise ResourceError(f"{record.content.directory} is not mounted any more")
 
 
-def _let_go(record: Record, limit_s: float) -> None:
+def _let_go(record: Record[HeldMount], limit_s: float) -> None:
     """Unmount it, if it is mounted. Raises CommandError; then the record stays."""
     give_up_s = time.monotonic() + limit_s
     told = False
@@ -126,7 +118,7 @@ def _let_go(record: Record, limit_s: float) -> None:
     record.remove()
 
 
-def _mounted(record: Record) -> Mount | None:
+def _mounted(record: Record[HeldMount]) -> Mount | None:
     """Raises ResourceError if something lies over it."""
     mounts = mountinfo.read()
     mount = record.content.find(mounts)

@@ -1,12 +1,11 @@
-"""What the leash knows of a group's mounts, also when their holder was killed: one small file for each.
+"""What the leash knows of a group's addresses and mounts, also when their holder was killed: one small file for each.
 
 Rules:
 
-1. The file is there before the mount is made, and until nothing of it can be left. The run directory is empty after a
-   boot, as are mounts.
-2. Whoever holds the mount, or is ending it, has the file locked, by a descriptor that its death closes: in state D
-   it is not dead. Who changes the file puts a new one, locked as well, in its place.
-3. A mount that was unmounted while its file system may go on names its device: see :mod:`mosha.resources.ending`.
+1. The file is there before what it tells of is made, and until nothing of that can be left. The run directory is empty
+   after a boot, as are addresses and mounts.
+2. Whoever holds it, or is ending it, has the file locked, by a descriptor that its death closes: in state D it is not
+   dead. Who changes the file puts a new one, locked as well, in its place.
 """
 
 from __future__ import annotations
@@ -16,50 +15,52 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, ClassVar, Generic, TypeVar
 
-from mosha.platform.mountinfo import Mount, top
+from mosha import config
+from mosha.resources.errors import ResourceError
+from mosha.tables.errors import TableErrors
 
-DIRECTORY = "mounts"
+RUN_VARIABLE = "MOSHA_RUN"
+"""Tells a group's commands where the run directory of the agent is."""
+
 HASH_CHARACTERS = 32
 BYTES_MAX = 65536
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a record says. ``number`` is None until the mount was seen; ``lingers``: rule 3."""
+    """What a record says: which group has something. ``KIND`` names the directory of all records of that sort."""
+
+    KIND: ClassVar[str]
 
     group: str
-    directory: str
-    source: str
-    number: int | None = None
-    lingers: str = ""
+
+    @property
+    def what(self) -> str:
+        """It: only one process of a group may hold it."""
+        raise NotImplementedError
 
     @property
     def name(self) -> str:
         """Of the file."""
-        return hashlib.sha256(f"{self.group}\0{self.directory}".encode(errors="surrogateescape")).hexdigest()[
-            :HASH_CHARACTERS
-        ]
+        of = f"{self.group}\0{self.what}".encode(errors="surrogateescape")
+        return hashlib.sha256(of).hexdigest()[:HASH_CHARACTERS]
 
-    def find(self, mounts: Sequence[Mount]) -> Mount | None:
-        """The mount of this record, if it is there."""
-        if self.number is None:
-            return top(mounts, self.directory)       # there was none before the record
-        return next((m for m in mounts if (m.number, m.directory) == (self.number, self.directory)), None)
+
+C = TypeVar("C", bound=Content)
 
 
 class Busy(Exception):
-    """Somebody holds that mount, or is ending it."""
+    """Somebody holds it, or is ending it."""
 
 
-class Record:
+class Record(Generic[C]):
     """One record, locked until :meth:`close` or :meth:`remove`."""
 
-    def __init__(self, path: Path, fd: int, content: Content) -> None:
+    def __init__(self, path: Path, fd: int, content: C) -> None:
         self.content, self.fd = content, fd
         self._path = path
 
@@ -75,22 +76,30 @@ class Record:
         os.close(self.fd)
 
     def remove(self) -> None:
-        """Nothing of the mount is left."""
+        """Nothing is left of what it told of."""
         self._path.unlink(missing_ok=True)
         self.close()
 
 
-def write(rundir: str, content: Content) -> Record:
+def run_directory() -> str:
+    """Of the agent: that of the leash, or by the configuration. Raises ResourceError."""
+    try:
+        return os.environ.get(RUN_VARIABLE) or config.load().rundir
+    except TableErrors as errors:
+        raise ResourceError(errors.errors[0]) from None
+
+
+def write(rundir: str, content: C) -> Record[C]:
     """A new record, where there is none. Raises Busy, OSError."""
-    directory = Path(rundir, DIRECTORY)
+    directory = Path(rundir, content.KIND)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = directory / content.name
     return Record(path, _put(path, content, os.link), content)
 
 
-def lock(rundir: str, content: Content) -> Record | None:
-    """The record of that group and directory; None if there is none. Raises Busy, OSError."""
-    path = Path(rundir, DIRECTORY, content.name)
+def lock(rundir: str, content: C) -> Record[C] | None:
+    """The record of that group that has the same name; None if there is none. Raises Busy, OSError."""
+    path = Path(rundir, content.KIND, content.name)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -99,22 +108,21 @@ def lock(rundir: str, content: Content) -> Record | None:
         _lock(fd)
         if os.fstat(fd).st_nlink == 0:
             raise Busy                               # it was replaced just now
-        return Record(path, fd, _parse(os.read(fd, BYTES_MAX)) or content)
+        return Record(path, fd, _parse(type(content), os.read(fd, BYTES_MAX)) or content)
     except BaseException:
         os.close(fd)
         raise
 
 
-def contents(rundir: str, group: str | None) -> list[Content]:
-    """Of all records of the group (``None``: of any); mounts that lie in others come first."""
-    directory = Path(rundir, DIRECTORY)
+def contents(rundir: str, kind: type[C], group: str | None) -> list[C]:
+    """Of all records of that kind and of the group (``None``: of any)."""
+    directory = Path(rundir, kind.KIND)
     try:
-        names = os.listdir(directory)
+        names = sorted(os.listdir(directory))
     except FileNotFoundError:
         return []
-    found = [_parse(_read(directory / name)) for name in names if not name.startswith(".")]
-    wanted = [one for one in found if one is not None and (one.group == group if group else one.group)]
-    return sorted(wanted, key=lambda one: one.directory.count("/"), reverse=True)
+    found = [_parse(kind, _read(directory / name)) for name in names if not name.startswith(".")]
+    return [one for one in found if one is not None and (one.group == group if group else one.group)]
 
 
 def _put(path: Path, content: Content, place: Callable[[Path, Path], None]) -> int:
@@ -153,8 +161,8 @@ def _read(path: Path) -> bytes:
         return b""                                   # it was removed just now
 
 
-def _parse(text: bytes) -> Content | None:
+def _parse(kind: type[C], text: bytes) -> C | None:
     try:
-        return Content(**json.loads(text))
+        return kind(**json.loads(text))
     except (ValueError, TypeError):
         return None                                  # not written by this program: a record is never half there

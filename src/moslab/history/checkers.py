@@ -6,18 +6,22 @@ Rules:
    whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
    ``THAW_S`` is wrong. Where its clocks had stood still nothing on that node tells that its lease is over: it has ended
    at the latest one lease after the last voter that knows better has counted something once (2 and 3 bear that too).
+   No two nodes have one address of a group at once: that is the same.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
    voters, counted for each voter by itself. Where the voters change, a majority of any of these sets will do.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
 5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
-6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end.
+6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end; a fenced one may
+   wait for a node that was not healed, where nobody can confirm that it is dead.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
 9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
    ahead of a move belongs to no life.
 10. **journals**: what was once written into a journal is never overwritten by something else.
+11. **fenced**: a fenced group starts on another node, in the same era, only when the node before has given it up, was
+    shot, or has begun its next life.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from collections.abc import Sequence
 from typing import Callable
 
 from mosha.timing import THAW_S
-from moslab.history.intervals import EPSILON_S, Interval, merged, overlaps
+from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
 from moslab.history.record import History
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
@@ -44,9 +48,13 @@ def token(epoch: str) -> tuple[int, ...]:
 def thaw_overlap_s(history: History) -> float:
     """The longest overlap that the thaw of a frozen node has caused."""
     return max(
-        (o.duration_s for o in overlaps(history.owned()) if _by_thaw(history, o.begin_s, o.end_s, o.first, o.second)),
+        (o.duration_s for o in _overlaps(history) if _by_thaw(history, o.begin_s, o.end_s, o.first, o.second)),
         default=0.0,
     )
+
+
+def _overlaps(history: History) -> list[Overlap]:
+    return [*overlaps(history.owned()), *overlaps(history.addresses)]
 
 
 def _by_thaw(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
@@ -71,7 +79,7 @@ def _is_within(
 def check_overlap(history: History) -> list[str]:
     """Rule 1."""
     return [
-        f"overlap: {found}" for found in overlaps(history.owned())
+        f"overlap: {found}" for found in _overlaps(history)
         if not any(by(history, found.begin_s, found.end_s, found.first, found.second) for by in (_by_thaw, _by_stop))
     ]
 
@@ -177,6 +185,8 @@ def check_liveness(history: History) -> list[str]:
         return []
     problems = []
     for group in history.wanted:
+        if group in history.waiting and group in history.fenced:
+            continue
         spans = merged([i for i in history.services() if i.group == group])
         if not spans or spans[-1][1] < history.end_s:
             problems.append(
@@ -225,9 +235,39 @@ def check_journals(history: History) -> list[str]:
     ]
 
 
+def check_fenced(history: History) -> list[str]:
+    """Rule 11."""
+    before: dict[str, Interval] = {}
+    problems = []
+    for interval in sorted(history.owned(), key=lambda i: (token(i.epoch), i.begin_s)):
+        if interval.group not in history.fenced:
+            continue
+        last = before.get(interval.group)
+        if last is None or last.epoch != interval.epoch:
+            before[interval.group] = interval
+        if last is None or last.node == interval.node or token(last.epoch)[:-1] != token(interval.epoch)[:-1]:
+            continue
+        if not _is_over(history, last, interval.begin_s):
+            problems.append(
+                f"fenced: {interval.group} starts on node {interval.node} with {interval.epoch} at "
+                f"{interval.begin_s:.4f}, and node {last.node}, which had it with {last.epoch}, may go on"
+            )
+    return problems
+
+
+def _is_over(history: History, owner: Interval, until_s: float) -> bool:
+    """Whether it is sure by then that the owner, which began with this, has ended."""
+    released = any(
+        (said.group, said.node) == (owner.group, owner.node) and token(said.epoch) >= token(owner.epoch)
+        and said.time_s <= until_s for said in history.released
+    )
+    ends = [*history.shots, *history.reborn]
+    return released or any(node == owner.node and owner.begin_s < time_s <= until_s for time_s, node in ends)
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives, check_journals,
+    check_lives, check_journals, check_fenced,
 )
 
 

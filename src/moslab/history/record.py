@@ -83,7 +83,11 @@ class History:
     final: dict[str, list[int]] = field(default_factory=dict)              # table -> edit on each node; 0: none
     released: list[Released] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
+    reborn: list[tuple[float, int]] = field(default_factory=list)          # the node wrote its next life's number down
     overwritten: list[Overwritten] = field(default_factory=list)
+    fenced: frozenset[str] = frozenset()                                   # groups that expiry does not free
+    waiting: dict[str, int] = field(default_factory=dict)                  # of these: group -> whose death is unknown
+    addresses: list[Interval] = field(default_factory=list)                # as if each were a group
     healed_s: float | None = None
     bound_s: float = 0.0
     wanted: list[str] = field(default_factory=list)                        # groups that must run at the end

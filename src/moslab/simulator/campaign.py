@@ -30,7 +30,7 @@ EXPECTED: tuple[str, ...] = (
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
-    "second guardian is spared", "group was tested ahead", "clock stood still", *NAMES,
+    "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group", *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""
 
@@ -85,6 +85,8 @@ def summary(result: Result) -> Summary:
     counters["takeover"] = len(owners) - len({group for group, _ in owners})
     counters["one voter"] = int(len(result.plan.voters()) == 1)
     counters["not founded"] = int(not result.plan.founded)
+    counters["fenced group"] = len(history.fenced)
+    counters["fenced group waits at the end"] = len(history.waiting)
     return Summary(
         result.plan.seed, result.verdict, result.problems, counters, result.virtual_s, result.core_s,
         result.thaw_overlap_s,

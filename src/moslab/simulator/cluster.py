@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Callable
 
 from mosha import config as mosha_config
+from mosha.agent import STATE
 from mosha.config import Config
 from mosha.ownership import marker
+from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
 from moslab.history.record import Edit, Held, History
 from moslab.simulator.facts import Facts
@@ -41,7 +43,7 @@ class Cluster:
         self.base = mosha_config.parse(conf_text(plan.conf))
         self.result = History(
             nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=self.base.timing.lease_s,
-            drift=plan.clocks["drift"], bound_s=plan.bound_s,
+            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.fenced(hactl.parse(plan.hactl)),
         )
         self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)
@@ -138,6 +140,8 @@ class Cluster:
         """One of those that are watched is another now."""
         if name == marker.NAME:
             self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
+        elif name == STATE:
+            self.history.reborn(self.kernel.now, node)
         else:
             self._in_force(node, name)
 

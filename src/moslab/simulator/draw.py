@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from mosha import config
 from mosha.ownership.marker import PROTOCOL
-from mosha.timing import Timing
+from mosha.tables import hactl
+from mosha.timing import PAUSE_MAX_S, Timing
 from moslab.faults.plan import POWER, Fault, FaultPlan
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
 
+STOMITH = "/sbin/off %n"
 TIGHT, GENERAL = "tight", "general"
 SAFETY_MIN_S, SAFETY_MAX_S = 15.0, 40.0
 FAULTS_PER_S = 0.35
@@ -30,13 +33,13 @@ def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
     groups = [f"g{i + 1}" for i in range(draw.integer(1, 2 if tight else 4))]
     plan = FaultPlan(
         seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=_cltab(draw, groups, count, tight),
-        hactl="".join(f"{group} start\n" for group in groups), founded=draw.chance(0.8),
+        hactl=_hactl(Stream(seed, "fenced"), groups), founded=draw.chance(0.8),
         safety_s=round(draw.uniform(SAFETY_MIN_S, SAFETY_MAX_S), 1),
     )
     beat_s = draw.pick([0.1, 0.25, 0.5] if not tight else [0.1, 0.5])
     plan.conf = {"beat": f"{beat_s:g}", "lease": f"{beat_s * draw.pick([4, 5, 6]):g}"}
     if draw.chance(0.6):
-        plan.conf["stomith"] = "/sbin/off %n"
+        plan.conf["stomith"] = STOMITH
     _draw_voters(draw, plan, tight)
     _draw_world(draw, plan, tight)
     plan.heal = _majority(draw, plan)
@@ -60,6 +63,11 @@ def _cltab(draw: Stream, groups: list[str], count: int, tight: bool) -> str:
             f"{group}:{group}-run:start:respawn:{service}",
         ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _hactl(draw: Stream, groups: list[str]) -> str:
+    fenced = draw.chance(0.3)
+    return "".join(f"{group} start{' fenced' if fenced and draw.chance(0.6) else ''}\n" for group in groups)
 
 
 def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
@@ -103,9 +111,12 @@ def _majority(draw: Stream, plan: FaultPlan) -> list[int]:
 
 
 def _bound_s(plan: FaultPlan) -> float:
-    """Boots, a recovery, expiries and a node that failed a test: generous, but a bound."""
+    """Boots, a recovery, expiries, a node that failed a test, for fenced groups a shot that is tried again: generous,
+    but a bound."""
     timing = Timing(float(plan.conf["beat"]), float(plan.conf["lease"]))
     shots_s = plan.power["on_after_s"] if "stomith" in plan.conf else 0.0
+    if shots_s and hactl.fenced(hactl.parse(plan.hactl)):
+        shots_s += PAUSE_MAX_S / 2 + config.parse(f"stomith = {STOMITH}\n").shot_limit_s
     return round(BOOTS_S + 3 * timing.recovery_s + UNFIT_LEASES * timing.lease_s + 2 * shots_s, 1)
 
 

@@ -10,13 +10,14 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Callable
 
 from mosha.ownership import electorate, journal, marker
 from mosha.ownership import identity as identities
 from mosha.ownership.journal import Block, Commit, Dead, Released
 
+JOURNAL = ".j."                  # in the name of a file
 _JOURNAL = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9.]+\.[0-9a-f]{32})\.([0-9]+)")
 
 SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) for name, form in (
@@ -74,6 +75,28 @@ def voters_of(content: bytes) -> frozenset[int]:
     """Those that a voter's marker names."""
     found = marker.decode(content)
     return frozenset(found.electorate.voters) if found is not None else frozenset()
+
+
+def waits_for(disks: Sequence[Mapping[str, bytes]], group: str) -> int | None:
+    """The node that has the group by what these voters hold of the latest era, as nothing there says that this is over;
+    None if there is no such node."""
+    markers = [marker.decode(disk.get(marker.NAME, b"")) for disk in disks]
+    era = max((found.era for found in markers if found is not None), key=marker.number_of, default="")
+    owners: dict[int, str] = {}
+    released, dead = 0, set()
+    for disk in disks:
+        for name in disk:
+            if not name.startswith(f"{era}{JOURNAL}"):
+                continue
+            for entry in journal.decode(disk[name])[0]:
+                if isinstance(entry, Dead):
+                    dead.add(entry.identity)
+                elif entry.group == group and isinstance(entry, Commit):
+                    owners[entry.epoch] = entry.identity
+                elif entry.group == group and isinstance(entry, Released):
+                    released = max(released, entry.epoch)
+    epoch = max(owners, default=0)
+    return None if epoch <= released or owners[epoch] in dead else identities.node_of(owners[epoch])
 
 
 class _Register:

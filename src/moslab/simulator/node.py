@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable
 
+from mosha.agent import STATE
 from mosha.config import Config
 from mosha.ownership import marker
 from moslab.simulator.disk import Disk
@@ -32,7 +33,7 @@ TEAR_MAX_S = 0.02
 BOOT_MIN_S, BOOT_MAX_S = 0.1, 0.5
 RESPAWN_MAX_S = 0.3
 TABLES = frozenset({"cltab", "hactl"})
-WATCHED = frozenset(f"{table}.good" for table in TABLES) | {marker.NAME}
+WATCHED = frozenset(f"{table}.good" for table in TABLES) | {marker.NAME, STATE}
 
 
 class Node:

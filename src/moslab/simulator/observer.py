@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
 from moslab.history.record import Gone, History, Life, Overwritten, Released
-from moslab.simulator.facts import Facts, released
+from moslab.simulator.facts import JOURNAL, Facts, released
 
 if TYPE_CHECKING:
     from moslab.simulator.node import Node
     from moslab.simulator.process import Member
-
-JOURNAL = ".j."                  # in the name of a file
 
 
 class Observer:
@@ -53,6 +51,10 @@ class Observer:
         if said not in self._said:
             self._said.add(said)
             self.history.released.append(Released(time_s, group, epoch, node))
+
+    def reborn(self, time_s: float, node: int) -> None:
+        """The node has written the number of its next life down."""
+        self.history.reborn.append((time_s, node))
 
     def thawed(self, time_s: float, node: int, stood_still: bool) -> None:
         """A whole node goes on; ``stood_still``: its clocks did, and do not show for how long."""

@@ -14,7 +14,7 @@ from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID, judge, thaw_overlap_s
 from moslab.history.record import TEST_LEVEL, History
 from moslab.simulator.cluster import Cluster
-from moslab.simulator.facts import said
+from moslab.simulator.facts import said, waits_for
 from moslab.simulator.inject import Injector
 from moslab.simulator.node import TABLES
 
@@ -111,7 +111,8 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
         if not _advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
             break
         now = cluster.kernel.now
-        wanted = _wanted(cluster, heal)
+        _note_fenced(cluster, heal)
+        wanted = [group for group in _wanted(cluster, heal) if group not in history.waiting]
         if not all(_runs(cluster, group) for group in wanted):
             well_since = None
             continue
@@ -120,6 +121,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
         if now >= well_since + STEADY_S and settled:
             break
     history.wanted = _wanted(cluster, heal)
+    _note_fenced(cluster, heal)
     _close(cluster)
     return well_since - healed_s if well_since is not None else 0.0
 
@@ -150,11 +152,21 @@ def _close(cluster: Cluster) -> None:
     cluster.history.close(now)
 
 
+def _note_fenced(cluster: Cluster, heal: list[int]) -> None:
+    """Which fenced groups wait for a node that was not healed, as nobody can shoot."""
+    history = cluster.result
+    if cluster.base.stomith:
+        return
+    disks = [cluster.nodes[number].disk.files for number in heal]
+    owners = {group: waits_for(disks, group) for group in sorted(history.fenced)}
+    history.waiting = {group: node for group, node in owners.items() if node is not None and node not in heal}
+
+
 def _wanted(cluster: Cluster, heal: list[int]) -> list[str]:
     """The groups that must run, as the tables on the healed nodes have it."""
     for number in heal:
         try:
-            levels = hactl.parse(cluster.nodes[number].disk.files["hactl"].decode())
+            levels = hactl.levels(hactl.parse(cluster.nodes[number].disk.files["hactl"].decode()))
         except (KeyError, TableErrors):              # it has lost its disk, or somebody broke the table
             continue
         return [group for group, level in levels.items() if level != hactl.STOP]

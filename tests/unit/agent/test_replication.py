@@ -11,6 +11,10 @@ from mosha.replication import Replica
 from mosha.tables import hactl
 
 
+def _levels(text: str, file: str) -> dict[str, str]:
+    return hactl.levels(hactl.parse(text, file))
+
+
 class Disks:
     """Replicas of some nodes, and the talk between them."""
 
@@ -23,7 +27,7 @@ class Disks:
         self.nodes = [self.replica(node) for node in range(count)]
 
     def replica(self, node: int) -> Replica[dict[str, str]]:
-        return Replica(LocalStore(self.directories[node]), "hactl", hactl.parse, {}, self.directories[node])
+        return Replica(LocalStore(self.directories[node]), "hactl", _levels, {}, self.directories[node])
 
     def talk(self, rounds: int = 3) -> list[str]:
         lines = []

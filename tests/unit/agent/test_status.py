@@ -95,9 +95,9 @@ def test_a_page_is_what_its_node_knows() -> None:
     job, kv, x = found["groups"]
     assert kv == {
         "name": "kv", "owner": owner.number, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z",
-        "epoch": 1,
+        "epoch": 1, "waits_for": None,
     }
-    assert job == {"name": "job", "owner": None, "level": "stop", "state": "STOPPED", "since": None, "epoch": None}
+    assert (job["owner"], job["level"], job["state"], job["epoch"]) == (None, "stop", "STOPPED", None)
     assert (x["name"], x["state"]) == ("x", "STOPPED")
     assert "kv" in status.hastat_text(watcher.now, watcher.ownership, records)
 
@@ -107,6 +107,21 @@ def test_a_page_is_what_its_node_knows() -> None:
     kv = next(group for group in found["groups"] if group["name"] == "kv")
     assert (kv["owner"], kv["state"], kv["level"]) == (None, "WAITING", "start")
     assert "kv" not in status.hastat_text(watcher.now, watcher.ownership, records)
+
+
+def test_a_page_tells_why_a_fenced_group_waits() -> None:
+    cluster = Cluster(3, fenced=("kv",))
+    cluster.boot()
+    owner, _ = cluster.until_runs(5)
+    watcher = cluster.nodes[owner.number % 3 + 1]
+    cluster.isolate(owner.number)
+    cluster.pass_time(10)
+    found = status.page(watcher.now, watcher.ownership, frozenset(cluster.nodes), [], {}, {"kv": "start"})
+    (kv,) = found["groups"]
+    assert (kv["owner"], kv["level"], kv["state"], kv["waits_for"]) == (None, "start", "WAITING", owner.number)
+    said = status.table({**found, "conflicts": []}).splitlines()[-1]
+    assert said.startswith("kv waits: it is fenced, and that node")
+    assert f"node {owner.number}, which had it, is dead must be confirmed" in said
 
 
 def test_who_is_silent_is_down() -> None:

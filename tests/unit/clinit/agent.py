@@ -17,7 +17,7 @@ from typing import Any
 from mosha.clinit.group import Policy
 from mosha.clinit.leash import Leash
 from mosha.platform import linux
-from mosha.resources import RUN_VARIABLE
+from mosha.resources.records import RUN_VARIABLE
 from mosha.tables import cltab
 
 
@@ -48,7 +48,7 @@ def _obey(leash: Leash | None, word: str, *arguments: Any) -> Leash | None:
         options = arguments[0]
         return Leash.start(
             options["group"],
-            {"PATH": os.environ["PATH"], "GIVEN": "yes", RUN_VARIABLE: os.environ.get(RUN_VARIABLE, "/nowhere")},
+            {"PATH": os.environ["PATH"], "GIVEN": "yes", RUN_VARIABLE: os.environ[RUN_VARIABLE]},
             linux.boottime() + options["lease_s"],
             close_fds=[0, 1],
             lock_path=options.get("lock_path", ""),

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Callable
 import pytest
 
 from mosha.platform import procscan
+from mosha.resources.records import RUN_VARIABLE
 
 LIMIT_S = 10.0
 STOP = ((0.0, signal.SIGINT), (0.3, signal.SIGTERM), (0.6, signal.SIGKILL))
@@ -29,11 +31,13 @@ class Agent:
         self.group = "t" + uuid.uuid4().hex
         self.reports: list[dict[str, Any]] = []
         self._rest = b""
+        self._own_rundir = tempfile.TemporaryDirectory()
+        self.rundir = environment.get(RUN_VARIABLE, self._own_rundir.name)
         self.process = subprocess.Popen(
             [*within, sys.executable, str(HERE / "agent.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **environment},
+            env={**os.environ, **environment, RUN_VARIABLE: self.rundir},
         )
 
     def start(self, lease_s: float = 60.0, lock_path: str = "", ahead: bool = False) -> Agent:
@@ -80,6 +84,7 @@ class Agent:
         self.process.stdin.close()
         self.process.stdout.close()
         wait_until(lambda: not self.marked())
+        self._own_rundir.cleanup()
 
     def _receive(self, limit_s: float) -> bool:
         assert self.process.stdout is not None

@@ -22,7 +22,7 @@ TICK_BYTES = 64
 def test_the_tables_are_valid_and_each_group_has_a_test() -> None:
     texts = demo.tables(lambda number: f"10.0.0.{200 + number}/24")
     table = cltab.parse(texts["cltab"])
-    assert hactl.parse(texts["hactl"]) == {"kv": "start", "tick": "start"}
+    assert hactl.levels(hactl.parse(texts["hactl"])) == {"kv": "start", "tick": "start"}
     assert table.groups() == ["kv", "tick"]
     for name in table.groups():
         assert [entry.mode for entry in table.group(name) if entry.at("test")] == ["test"]

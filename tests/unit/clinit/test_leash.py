@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mosha.clinit.guardian import KILLED
+from mosha.platform import linux
+from mosha.resources.records import RUN_VARIABLE
 from tests.unit.clinit.leashed import Agent, lives, wait_until, written_pid
 
 DEAF = "trap '' INT TERM HUP; echo deaf; while :; do sleep 0.05; done"
@@ -44,7 +46,7 @@ def test_the_processes_live_as_a_daemon_should(agent: Agent) -> None:
     show = "cut -d' ' -f1,5 /proc/$$/stat; pwd; readlink /proc/$$/fd/0; ls -x /proc/$$/fd; umask; env"
     agent.start().tell("start", f"e:start:wait:{show}", "s:start:wait:grep Sig /proc/self/status")
     lines: list[str] = []
-    while len(lines) < 10:
+    while len(lines) < 11:
         lines.append(agent.wait("log", tag="e")["text"][3:])
     pid, group = lines[0].split()
     assert pid == group
@@ -187,6 +189,32 @@ def test_an_extension_moves_the_deadline_and_none_moves_it_back(agent: Agent) ->
     begin = time.monotonic()
     agent.wait_state("start", "HALTING")
     assert 0.6 < time.monotonic() - begin < 3
+
+
+def test_commands_can_read_the_deadline_and_see_it_move(agent: Agent) -> None:
+    begin_s = linux.boottime()
+    agent.start(lease_s=60).tell("start", 'r:start:respawn:while cat "$MOSHA_DEADLINE"; do sleep 0.05; done')
+
+    def read() -> float:
+        return float(agent.wait("log", tag="r")["text"][3:])
+
+    assert begin_s + 60 <= read() <= linux.boottime() + 60
+    agent.do("extend", 600)
+    wait_until(lambda: begin_s + 600 <= read() <= linux.boottime() + 600)
+    agent.do("extend", 300)
+    agent.do("tell", "start", f"{agent.group}:e:start:wait:true\n")
+    agent.wait("exited", tag="e")
+    assert float(Path(agent.rundir, "deadlines", agent.group).read_text()) >= begin_s + 600, "it never moves back"
+
+
+def test_a_run_directory_that_is_not_there_is_told_and_stops_nothing(tmp_path: Path) -> None:
+    agent = Agent(**{RUN_VARIABLE: str(tmp_path / "none")})
+    try:
+        agent.start().tell("start", "r:start:respawn:sleep 600")
+        assert "the deadline is not shown to commands: " in agent.wait("log")["text"]
+        agent.wait_state("start", "DONE")
+    finally:
+        agent.end()
 
 
 def test_an_extension_that_comes_late_is_refused(agent: Agent) -> None:

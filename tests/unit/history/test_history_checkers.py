@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from moslab.history.record import Edit, Gone, Held, History, Life, Overwritten, 
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
+HELD = Interval("10.0.0.9", 1, 0, "", 2.0, 10.0)
 
 
 def whole() -> History:
@@ -53,6 +55,10 @@ BROKEN = {
         lambda h: replace(
             h, intervals=[FIRST._replace(end_s=10.7), SECOND], thaws=[(10.5, 1)], released=[], contacts={}
         ),
+        lambda h: replace(h, addresses=[HELD, HELD._replace(node=2, begin_s=9.99, end_s=20.0)]),
+        lambda h: replace(
+            h, addresses=[HELD._replace(end_s=9.6), HELD._replace(node=2, begin_s=9.5)], thaws=[(9.5, 1)]
+        ),
     ],
     "quorum": [
         lambda h: replace(h, contacts={**h.contacts, (1, 2): [(0.0, 5.0)], (1, 3): [(0.0, 4.0)]}),
@@ -84,6 +90,12 @@ BROKEN = {
         lambda h: replace(h, lives=[Life(9.99, 1)], released=[]),
         lambda h: replace(h, lives=[Life(10.1, 1)], gone=[Gone("kv", 1, "7.1", 10.0, 10.15)]),
     ],
+    "fenced": [
+        lambda h: replace(h, fenced=frozenset({"kv"}), released=[]),
+        lambda h: replace(h, fenced=frozenset({"kv"}), released=[Released(10.6, "kv", "7.1", 1)]),
+        lambda h: replace(h, fenced=frozenset({"kv"}), released=[], shots=[(0.9, 1), (10.4, 3), (10.6, 1)]),
+        lambda h: replace(h, fenced=frozenset({"kv"}), released=[], reborn=[(0.5, 1), (10.6, 1)]),
+    ],
     "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
 }
 
@@ -91,6 +103,35 @@ BROKEN = {
 @pytest.mark.parametrize(("name", "number"), [(name, n) for name, all_ in BROKEN.items() for n in range(len(all_))])
 def test_a_broken_history_is_found(name: str, number: int) -> None:
     assert problems(BROKEN[name][number](whole())) == {name}
+
+
+@pytest.mark.parametrize("ground", [
+    {"released": [Released(10.2, "kv", "7.1", 1)]}, {"shots": [(10.4, 1)]}, {"reborn": [(10.4, 1)]},
+])
+def test_a_fenced_group_starts_elsewhere_when_the_owner_before_is_over(ground: dict[str, Any]) -> None:
+    history = replace(whole(), fenced=frozenset({"kv"}), **{"released": [], **ground})
+    assert judge(history)[0] == VALID
+    again = [*history.intervals[:-1], SECOND._replace(end_s=15.0), SECOND._replace(pid=23, begin_s=15.0)]
+    assert judge(replace(history, intervals=again))[0] == VALID, "and again where it is"
+
+
+def test_another_era_knows_no_owner_before() -> None:
+    intervals = [FIRST, SECOND._replace(epoch="8.1")]
+    assert judge(replace(whole(), fenced=frozenset({"kv"}), released=[], intervals=intervals))[0] == VALID
+
+
+def test_a_fenced_group_may_wait_and_another_may_not() -> None:
+    waits = replace(whole(), intervals=[FIRST], waiting={"kv": 1})
+    assert judge(replace(waits, fenced=frozenset({"kv"})))[0] == VALID
+    assert problems(waits) == problems(replace(waits, fenced=frozenset({"kv"}), waiting={})) == {"liveness"}
+
+
+def test_an_address_may_be_there_for_the_moment_of_a_thaw_and_on_one_node_after_another() -> None:
+    after = HELD._replace(node=2, begin_s=10.0, end_s=20.0)
+    assert judge(replace(whole(), addresses=[HELD, after]))[0] == VALID
+    late = replace(whole(), addresses=[HELD._replace(end_s=10.0 + THAW_S / 2), after], thaws=[(10.0, 1)])
+    assert judge(late)[0] == VALID
+    assert thaw_overlap_s(late) == pytest.approx(THAW_S / 2)
 
 
 def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:

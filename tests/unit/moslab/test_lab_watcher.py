@@ -61,6 +61,7 @@ def test_a_node_that_is_not_seen_as_up_is_waited_for() -> None:
 def test_a_group_runs_when_it_is_done_at_its_level(group: dict[str, Any], idle: dict[str, str]) -> None:
     status = json.dumps({"groups": [{"name": "kv", **group}]})
     assert watcher.idle_groups("# wanted\nkv start\n", status) == idle
+    assert watcher.idle_groups("kv start fenced\n", status) == idle
 
 
 def test_a_group_that_is_to_be_stopped_is_not_waited_for() -> None:

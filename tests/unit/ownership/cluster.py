@@ -11,7 +11,7 @@ import hashlib
 import heapq
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Callable, NamedTuple
 
 from mosha.fencing import Fencing, Shot
@@ -92,6 +92,7 @@ class Node:
         self.ownership = DiskPaxos(
             identity, cluster.timing, self.now, self.voter, cluster.random.uniform
         )
+        self.ownership.contests.unexpiring = cluster.fenced
         self.ownership.watch(cluster.nodes)
         self.fencing = Fencing(self.ownership, cluster.can_shoot)
         self._step()
@@ -283,8 +284,10 @@ class Cluster:
     def __init__(
         self, nodes: int, voters: int | None = None, *, timing: Timing | None = None, founded: bool = True,
         seed: int = 1, rates: Iterable[float] = (), wants: Iterable[str] = ("kv",), can_shoot: bool = False,
+        fenced: Collection[str] = (),
     ) -> None:
         self.now, self.timing, self.can_shoot, self.shot_s = 0.0, timing or Timing(), can_shoot, 0.1
+        self.fenced = fenced                         # groups that expiry does not free
         self.wall_s = WALL_S                         # the wall clock when the true one is 0
         self.switch_s, self.delay_s = 0.05, 1.0      # the power is off so long after the call; Partner's
         self.random = random.Random(seed)

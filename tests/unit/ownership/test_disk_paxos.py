@@ -187,6 +187,50 @@ def test_an_owner_that_falls_silent_is_replaced_when_its_lease_has_ended(size: i
     assert len(owner.voids) == (0 if kind == "crash" else 1)
 
 
+@pytest.mark.parametrize("kind", ["crash", "cut", "freeze"])
+def test_that_its_owner_has_expired_does_not_free_a_fenced_group(kind: str) -> None:
+    cluster, owner = started(3, wants=("kv", "web"), fenced=("kv",))
+    if kind == "cut":
+        cluster.isolate(owner.number)
+    else:
+        owner.crash() if kind == "crash" else owner.freeze()
+    cluster.pass_time(30)
+    assert not [number for number in cluster.owners() if number != owner.number]
+    assert [number for number in cluster.owners("web") if number != owner.number], "only the fenced one waits"
+    others = [node for node in cluster.nodes.values() if node is not owner]
+    assert {node.ownership.contests.waits_for(node.now, "kv") for node in others} == {owner.number}
+    assert {node.ownership.contests.waits_for(node.now, "web") for node in others} == {None}
+    assert all(owner.number in node.ownership.owners(node.now) for node in others), "it is worth a shot"
+    cluster.cuts.clear()
+    if kind == "crash":
+        owner.boot()
+    elif kind == "freeze":
+        owner.thaw()
+    cluster.until(lambda: bool(cluster.owners()), 10)            # its next life says that the one before is dead
+    assert cluster.runs[-1].epoch == 2
+    cluster.pass_time(2)
+    assert not any(node.ownership.contests.waits_for(node.now, "kv") for node in cluster.nodes.values())
+
+
+def test_a_fenced_group_moves_at_once_when_its_owner_gives_it_up_or_is_shot() -> None:
+    cluster, owner = started(3, fenced=("kv",), can_shoot=True)
+    owner.release("kv")
+    heir, took = cluster.until_runs(5)
+    assert took < 2 * TIMING.beat_s
+    cluster.shooting_works = False
+    heir.wants.add("kv")
+    owner.wants.add("kv")
+    heir.freeze()
+    cluster.isolate(heir.number)
+    cluster.pass_time(20)
+    assert not [number for number in cluster.owners() if number != heir.number]
+    assert cluster.shots, "it was tried"
+    cluster.shooting_works = True
+    third, _ = cluster.until_runs(70, besides=heir.number)
+    assert third is not heir
+    assert cluster.runs[-1].epoch == 3
+
+
 def test_two_without_stomith_stop_and_wait() -> None:
     cluster, owner = started(2)
     owner.crash()

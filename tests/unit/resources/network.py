@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from typing import Any, Callable
 
 import pytest
+
+from mosha.resources.records import RUN_VARIABLE
 
 LIMIT_S = 10.0
 DEVICE = "veth0"
@@ -29,6 +32,8 @@ class Namespace:
 
     def __init__(self, kind: str = "net") -> None:
         self._processes: list[subprocess.Popen[str]] = []
+        self._rundir = tempfile.TemporaryDirectory()
+        self.rundir = self._rundir.name
         root = os.geteuid() == 0
         unshare = ["unshare", f"--{kind}", *([] if root else ["--map-root-user"])]
         self._holder = subprocess.Popen([*unshare, "sleep", "600"])
@@ -57,13 +62,14 @@ class Namespace:
         self._processes.append(process)
         return process
 
-    def ip_resource(self, *arguments: str, group: str = "kv") -> subprocess.Popen[str]:
+    def ip_resource(self, *arguments: str, group: str = "kv", **environment: str) -> subprocess.Popen[str]:
         code = "import sys; from mosha.resources.ip import main; sys.exit(main(sys.argv[1:]))"
-        return self.popen(sys.executable, "-c", code, f"{ADDRESS}/24", "--dev", DEVICE, *arguments, MOSHA_GROUP=group)
+        known = {"MOSHA_GROUP": group, RUN_VARIABLE: self.rundir, **environment}
+        return self.popen(sys.executable, "-c", code, f"{ADDRESS}/24", "--dev", DEVICE, *arguments, **known)
 
-    def addresses(self) -> dict[str, dict[str, Any]]:
+    def addresses(self, device: str = DEVICE) -> dict[str, dict[str, Any]]:
         """What ``ip`` tells of each IPv4 address."""
-        found = json.loads(self.run("ip", "-4", "-json", "addr", "show", "dev", DEVICE))
+        found = json.loads(self.run("ip", "-4", "-json", "addr", "show", "dev", device))
         return {info["local"]: info for link in found for info in link.get("addr_info", ())}
 
     def close(self) -> None:
@@ -73,6 +79,7 @@ class Namespace:
                 pass                     # waits, and closes its pipes
         self._holder.kill()
         self._holder.wait()
+        self._rundir.cleanup()
 
 
 def wait_until(condition: Callable[[], Any], limit_s: float = LIMIT_S) -> Any:

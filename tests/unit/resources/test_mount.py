@@ -15,8 +15,9 @@ import pytest
 
 from mosha.platform import mountinfo
 from mosha.platform.mountinfo import Mount
-from mosha.resources import RUN_VARIABLE, ending, records
-from mosha.resources.records import Busy, Content
+from mosha.resources import ending, records
+from mosha.resources.ending import HeldMount
+from mosha.resources.records import RUN_VARIABLE, Busy
 from tests.unit.clinit.leashed import Agent
 from tests.unit.resources.network import Namespace, wait_until
 
@@ -39,8 +40,8 @@ class Node(Namespace):
     def mounted(self) -> Mount | None:
         return mountinfo.top(self.mounts(), str(self.directory))
 
-    def records(self) -> list[Content]:
-        return records.contents(self.rundir, None)
+    def records(self) -> list[HeldMount]:
+        return records.contents(self.rundir, HeldMount, None)
 
     def resource(self, *arguments: str, group: str = "kv") -> subprocess.Popen[str]:
         arguments = arguments or ("-t", "tmpfs", "none", str(self.directory))
@@ -91,7 +92,7 @@ def test_it_is_mounted_while_it_runs(node: Node, signo: int) -> None:
     resource = node.hold("-t", "tmpfs", "-o", "size=64k,noexec", "none", str(node.directory))
     mount = node.mounted()
     assert mount is not None
-    assert node.records() == [Content("kv", str(node.directory), "none", mount.number)]
+    assert node.records() == [HeldMount("kv", str(node.directory), "none", mount.number)]
     assert "noexec" in node.shell(f"grep {node.directory} /proc/self/mountinfo")
     assert end(resource, signo) == (0, "")
     assert node.mounted() is None
@@ -249,7 +250,7 @@ def test_a_later_mount_of_somebody_else_stays(node: Node) -> None:
 
 
 def test_who_does_not_end_in_time_is_left_and_the_record_tells(node: Node) -> None:
-    record = records.write(node.rundir, Content("kv", str(node.directory), "none", 1))
+    record = records.write(node.rundir, HeldMount("kv", str(node.directory), "none", 1))
     assert not ending.remove_left("kv", node.rundir, 1.0, True), "somebody holds it"
     record.close()
     began_s = time.monotonic()
@@ -394,7 +395,7 @@ time.sleep(60)
 @pytest.mark.skipif(not Path("/dev/fuse").exists(), reason="there is no /dev/fuse")
 def test_a_server_that_does_not_answer_is_not_waited_for(node: Node) -> None:
     """Nor by a process that waits for it: it gets an error."""
-    records.write(node.rundir, Content("kv", str(node.directory), "dead")).close()
+    records.write(node.rundir, HeldMount("kv", str(node.directory), "dead")).close()
     server = node.popen(sys.executable, "-c", FUSE, str(node.directory))
     assert server.stdout is not None
     assert server.stdout.readline() == "mounted\n"
@@ -427,11 +428,11 @@ def test_mountinfo_is_understood() -> None:
 
 def test_records(tmp_path: Path) -> None:
     rundir = str(tmp_path)
-    assert records.contents(rundir, None) == []
-    outer, inner, other = Content("kv", "/srv", "a"), Content("kv", "/srv/in", "b"), Content("web", "/srv", "a")
+    assert records.contents(rundir, HeldMount, None) == []
+    outer, inner, other = HeldMount("kv", "/srv", "a"), HeldMount("kv", "/srv/in", "b"), HeldMount("web", "/srv", "a")
     held = [records.write(rundir, content) for content in (outer, inner, other)]
-    assert records.contents(rundir, "kv") == [inner, outer]
-    assert len(records.contents(rundir, None)) == 3
+    assert sorted(records.contents(rundir, HeldMount, "kv"), key=lambda one: one.what) == [outer, inner]
+    assert len(records.contents(rundir, HeldMount, None)) == 3
     with pytest.raises(Busy):
         records.lock(rundir, outer)
     with pytest.raises(Busy):
@@ -446,6 +447,6 @@ def test_records(tmp_path: Path) -> None:
     again.remove()
     assert records.lock(rundir, outer) is None
     Path(rundir, "mounts", "strange").write_text(json.dumps({"group": "kv"}))
-    assert records.contents(rundir, "kv") == [inner]
+    assert records.contents(rundir, HeldMount, "kv") == [inner]
     for record in held[1:]:
         record.close()

@@ -7,7 +7,7 @@ import pytest
 from mosha.ownership import electorate, journal, marker
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Released
 from mosha.ownership.marker import FULL, REJOINING, Marker
-from moslab.simulator.facts import NAMES, RARE, SAID, Facts, said, voters_of
+from moslab.simulator.facts import NAMES, RARE, SAID, Facts, said, voters_of, waits_for
 
 ERA = "7-" + "e" * 8
 A, B, NEXT = f"1.4.{'a' * 32}", f"2.1.{'b' * 32}", f"1.5.{'c' * 32}"
@@ -43,6 +43,21 @@ def test_a_life_is_seen_once_and_never_goes_back() -> None:
     assert seen.write(B, Dead(B)) == 2
     assert seen.facts.appends("7-ee.slots.0", b"") is None
     assert seen.counts["journal: next generation"] == 1
+
+
+def test_for_whom_a_fenced_group_waits() -> None:
+    def disk(era: str, writer: str, *entries: Entry) -> dict[str, bytes]:
+        shown = marker.encode(Marker(FULL, era, "a" * 32, "c", "boot"))
+        return {marker.NAME: shown, journal.name(era, writer, 0): b"".join(map(journal.encode, entries))}
+
+    owned = disk(ERA, A, Commit("kv", 1, B), Released("kv", 1, B), Commit("kv", 2, A))
+    assert waits_for([owned], "kv") == 1
+    assert waits_for([owned], "web") is None
+    assert waits_for([], "kv") is None
+    assert waits_for([owned, disk(ERA, NEXT, Dead(A))], "kv") is None
+    assert waits_for([owned, disk(ERA, A, Released("kv", 2, A))], "kv") is None
+    assert waits_for([owned, disk(ERA, B, Commit("kv", 3, B))], "kv") == 2
+    assert waits_for([owned, disk("8-" + "e" * 8, B)], "kv") is None, "another era knows no owner"
 
 
 @pytest.mark.parametrize(

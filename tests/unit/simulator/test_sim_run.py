@@ -18,7 +18,7 @@ from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, 
 from moslab.simulator.cli import main
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.guardian import Guardian
-from moslab.simulator.run import run
+from moslab.simulator.run import Result, run
 
 SOURCE = Path(__file__).parents[3] / "src"
 CLTAB = "kv:kv-fit:test:test:run 0.02\nkv:kv-pre:start:wait:run 0.05\nkv:kv-run:start:respawn:live\n"
@@ -58,6 +58,40 @@ def test_the_group_of_a_dead_node_is_taken_over_after_its_lease() -> None:
     first = next(i for i in result.history.intervals if i.end_s == 6.0)
     second = next(i for i in result.history.services() if i.node != first.node)
     assert 6.0 + 1.5 < second.begin_s < 6.0 + 5.0
+
+
+def fenced(**more: object) -> tuple[int, Result]:
+    """The owner of a fenced group, which is frozen at 6 s, and what came of it."""
+    owner = run(calm(), real_s_max=REAL_S_MAX).history.intervals[0].node
+    plan = calm(hactl="kv start fenced\n", heal=[node for node in (1, 2, 3) if node != owner], bound_s=20.0, faults=[
+        {"at": 6.0, "do": "freeze", "whom": [owner], "for": 100.0},
+    ])
+    for name, value in more.items():
+        setattr(plan, name, value)
+    return owner, run(plan, real_s_max=REAL_S_MAX)
+
+
+def test_a_fenced_group_waits_for_a_node_that_nobody_can_shoot() -> None:
+    owner, result = fenced()
+    assert result.verdict == VALID, result.problems
+    assert {interval.node for interval in result.history.intervals} == {owner}
+    assert (result.history.waiting, result.history.wanted) == ({"kv": owner}, ["kv"])
+    assert fenced(hactl="kv start\n")[1].history.waiting == {}, "another is not waited for"
+
+
+def test_a_fenced_group_goes_on_when_its_owner_is_back() -> None:
+    _, result = fenced(heal=[])
+    assert result.verdict == VALID, result.problems
+    assert (result.history.waiting, result.history.wanted) == ({}, ["kv"])
+    assert not [i for i in result.history.intervals if 7.0 < i.begin_s < 12.0]
+
+
+def test_a_fenced_group_moves_after_a_shot() -> None:
+    owner, result = fenced(conf={"stomith": "/sbin/off %n"})
+    assert result.verdict == VALID, result.problems
+    shot_s = next(time_s for time_s, node in result.history.shots if node == owner)
+    assert min(i.begin_s for i in result.history.owned() if i.node != owner) > shot_s
+    assert result.history.waiting == {}
 
 
 def test_a_group_that_is_to_be_given_up_is_tested_ahead_on_the_next_node() -> None:

@@ -197,6 +197,15 @@ def test_a_bad_configuration_is_refused_with_its_line(node: Node) -> None:
         assert "geheim" not in err
 
 
+def test_check_says_which_groups_wait_for_a_stomith_that_is_not_there(node: Node, strip: Strip) -> None:
+    (node.var / "hactl").write_text("web start fenced\nkv start\n")
+    assert [line for line in node.check()["warnings"] if "fenced" in line] == [
+        "group web is fenced and there is no STOMITH: after a death it waits until that node is back"
+    ]
+    node.configure(f"stomith = {strip.agent}")
+    assert not [line for line in node.check()["warnings"] if "fenced" in line]
+
+
 def test_check_says_what_the_voters_cannot_survive(node: Node) -> None:
     assert not any("voters" in line for line in node.check()["warnings"] + node.check()["problems"])
     node.configure("voters = 1 2")
