@@ -310,17 +310,21 @@ def test_the_cluster_falls_into_halves(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize("one_arena", [STOMITH], indirect=True)
-def test_the_shot_at_the_owner_is_killed(arena: Arena) -> None:
-    """It hangs, as nobody hears the power switch, while the owner's lease goes on: its death is no success."""
+@pytest.mark.parametrize("role", ["shot", "workers"])
+def test_the_shot_at_the_owner_is_killed(arena: Arena, role: str) -> None:
+    """It hangs, as nobody hears the power switch, while the owner's lease goes on: its death is no success. When the
+    worker that waits for it is killed, it ends as well."""
     before = arena.life()
     others = arena.others(before.node)
     arena.faults.cut(from_power(others) | arena.around(before.node))
     shooter = eventually(lambda: next((node for node in others if arena.faults.pids(node, "shot")), None),
                          within_s=SHOT_LIMIT_S, what="a shot is under way", every_s=0.02)
     assert shooter is not None
-    arena.faults.signal(shooter, "shot", SIGKILL)
+    shot = arena.faults.pids(shooter, "shot")
+    arena.faults.signal(shooter, role, SIGKILL)
     arena.wait_elsewhere("tick", before.node)
-    assert "FAILED" in run(arena.cluster.node(shooter), ["mosha", "stomith", "history"]).stdout
+    assert not set(arena.faults.pids(shooter, "shot")) & set(shot)
+    assert before.node not in arena.off()
     arena.judge()
 
 
