@@ -34,6 +34,7 @@ ROUNDS = 5
 FACTOR, EXTRA_S = 3.0, 2.0
 CLUSTER = "bench"
 OUT = Path("out/bench")
+MET = {True: "met", False: "MISSED", None: "-"}
 SLEEP_S = "600"
 
 
@@ -49,21 +50,33 @@ def bench_up(client: docker.DockerClient, rounds: int, progress: Progress) -> in
     rows = [_row(ours, peer)]
     write("up", rows)
     print(table(rows))
-    return 0 if rows[0]["ours"] <= rows[0]["target"] else 1
+    return 0 if all_met(rows) else 1
 
 
 def _row(ours: list[float], peer: list[float]) -> dict[str, Any]:
     mine, other = median(ours), median(peer)
+    return row(
+        f"start of {NODES} nodes to ready", "s", len(ours), mine, FACTOR * other + EXTRA_S,
+        peer=round(other, 3), peer_name=f"{NODES} bare sleep containers", ratio=round(mine / other, 2),
+    )
+
+
+def row(
+    metric: str, unit: str, n: int, ours: float, target: float | None, *, at_least: bool = False,
+    peer: float | None = None, peer_name: str | None = None, ratio: float | None = None,
+) -> dict[str, Any]:
+    """What was measured, of one thing: ``met``, at most the target (or ``at_least``), is null where there is none."""
+    ours, target = round(ours, 3), None if target is None else round(target, 3)
+    met = None if target is None else ours >= target if at_least else ours <= target
     return {
-        "metric": f"start of {NODES} nodes to ready",
-        "unit": "s",
-        "n": len(ours),
-        "ours": round(mine, 3),
-        "peer": round(other, 3),
-        "peer_name": f"{NODES} bare sleep containers",
-        "ratio": round(mine / other, 2),
-        "target": round(FACTOR * other + EXTRA_S, 3),
+        "metric": metric, "unit": unit, "n": n, "ours": ours, "peer": peer, "peer_name": peer_name, "ratio": ratio,
+        "target": target, "met": met,
     }
+
+
+def all_met(rows: list[dict[str, Any]]) -> bool:
+    """Whether no target was missed."""
+    return all(one["met"] is not False for one in rows)
 
 
 def _bare(client: docker.DockerClient, image: str, progress: Progress) -> float:
@@ -106,13 +119,13 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows for people."""
-    lines = [f"{'metric':<36} {'n':>3} {'ours':>11} {'peer':>11} {'ratio':>6} {'target':>11}  peer"]
+    lines = [f"{'metric':<40} {'n':>3} {'ours':>11} {'peer':>11} {'ratio':>6} {'target':>11} {'':<6}  peer"]
     for row in rows:
         ours, peer, target = (_cell(row[name], row["unit"]) for name in ("ours", "peer", "target"))
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2f}"
         lines.append(
-            f"{row['metric']:<36} {row['n']:>3} {ours:>11} {peer:>11} {ratio:>6} {target:>11}  "
-            f"{row['peer_name'] or '-'}"
+            f"{row['metric']:<40} {row['n']:>3} {ours:>11} {peer:>11} {ratio:>6} {target:>11} "
+            f"{MET[row['met']]:<6}  {row['peer_name'] or '-'}"
         )
     return "\n".join(lines)
 

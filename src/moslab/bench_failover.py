@@ -198,7 +198,7 @@ def _python(container: Container, script: str) -> str:
 def bench_failover(
     client: docker.DockerClient, rounds: int, sizes: list[int], profiles: list[str], progress: Progress
 ) -> int:
-    """Measure, print a table, write ``out/bench/failover.json``; 0 if every target is met, else 1."""
+    """Measure, print a table with verdicts, write ``out/bench/failover.json``; 0 if every target is met, else 1."""
     took: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     for profile in profiles:
         for size in sizes:
@@ -215,7 +215,7 @@ def bench_failover(
         rows += growth(took)
         bench.write("failover", rows)            # what there is, should a later one fail
     print(bench.table(rows))
-    return 0 if all(row["ours"] <= row["target"] for row in rows) else 1
+    return 0 if bench.all_met(rows) else 1
 
 
 def measure(on: Round) -> list[tuple[str, float]]:
@@ -236,22 +236,18 @@ def target_s(metric: str, profile: str, size: int) -> float:
 
 def row(metric: str, profile: str, size: int, values: list[float]) -> dict[str, Any]:
     """What was measured of one thing, for the table."""
-    return {
-        "metric": f"{metric}, {profile}, N={size}", "unit": "s", "n": len(values), "ours": round(median(values), 3),
-        "peer": None, "peer_name": None, "ratio": None, "target": target_s(metric, profile, size),
-    }
+    target = target_s(metric, profile, size)
+    return bench.row(f"{metric}, {profile}, N={size}", "s", len(values), median(values), target)
 
 
 def growth(took: dict[tuple[str, str, int], list[float]]) -> list[dict[str, Any]]:
-    """How much longer the largest cluster takes than the smallest, at a node's death."""
+    """How much longer the largest cluster takes than the smallest, for everything that was measured on both."""
     rows = []
-    for profile, metric in sorted({key[:2] for key in took if key[1] in (SHOT, LEASE)}):
+    for profile, metric in sorted({key[:2] for key in took}):
         by_size = {size: values for (p, m, size), values in took.items() if (p, m) == (profile, metric)}
         least, most = min(by_size), max(by_size)
         if least < most:
             ratio = median(by_size[most]) / median(by_size[least])
-            rows.append({
-                "metric": f"{metric}, {profile}, N={most} / N={least}", "unit": "x", "n": len(by_size[most]),
-                "ours": round(ratio, 3), "peer": None, "peer_name": None, "ratio": None, "target": GROWTH_MAX,
-            })
+            name = f"{metric}, {profile}, N={most} / N={least}"
+            rows.append(bench.row(name, "x", len(by_size[most]), ratio, GROWTH_MAX))
     return rows

@@ -48,7 +48,7 @@ def bench_sim(sizes: list[int], seconds: float, progress: Progress) -> int:
     rows += scale_rows([_cost(sys.executable, nodes, seconds, progress) for nodes in sorted(sizes)])
     bench.write("sim", rows)
     print(bench.table(rows))
-    return 0 if all(_is_met(one) for one in rows) else 1
+    return 0 if bench.all_met(rows) else 1
 
 
 def _few(name: str, python: str, seconds: float, progress: Progress) -> Row:
@@ -91,13 +91,4 @@ def scale_rows(costs: list[Cost]) -> list[Row]:
 
 def row(metric: str, unit: str, ours: float, target: float | None) -> Row:
     """A row of the table. There is no peer: nothing else runs this agent."""
-    return {
-        "metric": metric, "unit": unit, "n": 1, "ours": round(ours, 3), "peer": None, "peer_name": None, "ratio": None,
-        "target": None if target is None else round(target, 3),
-    }
-
-
-def _is_met(one: Row) -> bool:
-    if one["target"] is None:
-        return True
-    return bool(one["ours"] >= one["target"] if one["unit"] == "x" else one["ours"] <= one["target"])
+    return bench.row(metric, unit, 1, ours, target, at_least=unit == "x")

@@ -26,7 +26,7 @@ from moslab.faults.docker import Faults
 from moslab.faults.fabric import Fabric
 from moslab.faults.links import between, from_power
 from moslab.faults.targets import select
-from moslab.history.intervals import overlaps
+from moslab.history.checkers import VALID, judge, thaw_overlap_s
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Options, checked_name, checked_size
 from moslab.node import execute
 from moslab.progress import Progress
@@ -89,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("nodes", metavar="N", nargs="?", default="8", help=f"{NODES_MIN} to {NODES_MAX} (default 8)")
     up.add_argument("--profile", choices=sorted(PROFILES), default="default", help="beat and lease")
     up.add_argument("--no-stomith", action="store_true", help="nobody is shot: moves wait for the lease's end")
+    up.add_argument("--arbitrator", action="store_true", help="the last node votes, and runs no group")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
@@ -161,7 +162,7 @@ def _up(arguments: argparse.Namespace) -> int:
     size, progress = checked_size(arguments.nodes), Progress()
     checked_name(arguments.cluster)
     cluster = _cluster(arguments, engine.ensure(progress))
-    options = Options(arguments.profile, not arguments.no_stomith)
+    options = Options(arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator)
     cluster.up(size, progress, options=options)
     print(render(status(cluster)))
     print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
@@ -199,7 +200,7 @@ def _kill(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    getattr(_existing(arguments), arguments.action)(arguments.node)
+    getattr(Faults(_existing(arguments)), arguments.action)(arguments.node)
     done = {"start": "has power and boots", "pause": "is frozen", "resume": "runs again"}[arguments.action]
     print(f"node {arguments.node} {done}")
     return 0
@@ -272,12 +273,14 @@ def _signal(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     look = journals.read(_existing(arguments), whole=True)
-    for interval in sorted(look.intervals(), key=lambda interval: (interval.group, interval.begin_s)):
-        print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch:<6} "
+    history = look.history()
+    for interval in sorted(history.intervals, key=lambda interval: (interval.group, interval.begin_s)):
+        print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch or '-':<14} "
               f"{interval.begin_s - look.now_s:10.3f} s to {interval.end_s - look.now_s:9.3f} s")
-    found = overlaps(look.intervals())
-    print("\n".join(f"TWICE {overlap}" for overlap in found) or "never twice")
-    return 1 if found else 0
+    verdict, problems = judge(history)
+    thaw_s = thaw_overlap_s(history)
+    print("\n".join(problems) or f"never twice{f', but for {thaw_s:.3f} s after a thaw' if thaw_s else ''}")
+    return 0 if verdict == VALID else 1
 
 
 def _down(arguments: argparse.Namespace) -> int:

@@ -232,10 +232,10 @@ class Cluster:
             keys = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
             layout = Layout(size, subnet.result(), *keys, options)
         with progress.stage(f"{size} nodes in {layout.subnet}") as stage:
-            files = layout.node_files(dict(options.tables or demo.tables(layout.virtual)))
+            tables = dict(options.tables or demo.tables(layout.virtual))
             self._connect_power(guard, layout)
             nodes = [
-                pool.submit(self._start_node, image, layout, node, files) for node in range(1, size + 1)
+                pool.submit(self._start_node, image, layout, node, tables) for node in range(1, size + 1)
             ]
             for future in nodes:
                 future.add_done_callback(
@@ -248,7 +248,8 @@ class Cluster:
         self.client.networks.get(self.names.network).connect(guard.container, ipv4_address=layout.power)
         guard.serve(layout.serve)
 
-    def _start_node(self, image: str, layout: Layout, node: int, files: bytes) -> None:
+    def _start_node(self, image: str, layout: Layout, node: int, tables: dict[str, str]) -> None:
+        files = layout.node_files(node, tables)
         create_node(self.client, self.names, image, layout.node(node), node, files).start()
 
     def _await_nodes(self, size: int, progress: Progress) -> None:

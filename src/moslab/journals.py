@@ -4,25 +4,29 @@ Rules:
 
 1. All times are of the engine's monotonic clock, which all nodes share. A ticker writes every 10 ms: so exact is the
    end of one that was killed, whose last tick counts. Its beginning is its first line, after its program was loaded.
-2. A frozen node or process is not running: where a gap between two ticks meets a freeze that is known, the interval is
-   cut there. A gap without a known freeze is no pause: a busy machine hides nothing.
+2. A frozen node or process is not running: where a gap between two ticks meets a freeze that was written down beside
+   the journals, and that began while this run lived, the interval is cut there. Any other gap is no pause: a busy
+   machine hides nothing.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import resources
 from typing import Any, NamedTuple
 
 from moslab.cluster import Cluster
 from moslab.errors import LabError
 from moslab.history.intervals import Interval
+from moslab.history.record import History
 from moslab.node import run
 
 ALIVE_S = 0.5
 """A ticker that wrote within this long before a look is running; a busy machine may keep it from its 10 ms."""
 READ_LIMIT_S = 60.0
+NO_TOKEN = "0"
 
 
 class Freeze(NamedTuple):
@@ -46,13 +50,16 @@ class Life(NamedTuple):
     stopped: bool
     pauses: tuple[tuple[float, float], ...]
 
-    def pieces(self, freezes: Iterable[Freeze] = ()) -> list[Interval]:
+    def stood_still(self, freezes: Sequence[Freeze]) -> list[tuple[float, float]]:
+        """The pauses that these freezes explain, by rule 2."""
+        mine = [freeze for freeze in freezes if freeze.node == self.node and freeze.group in (None, self.group)
+                and self.begin_s < freeze.begin_s]
+        return [(since, until) for since, until in self.pauses
+                if any(since < freeze.end_s and freeze.begin_s < until for freeze in mine)]
+
+    def pieces(self, freezes: Sequence[Freeze]) -> list[Interval]:
         """Its intervals, by rule 2."""
-        mine = [freeze for freeze in freezes if freeze.node == self.node and freeze.group in (None, self.group)]
-        cuts = [
-            (since, until) for since, until in self.pauses
-            if any(since < freeze.end_s and freeze.begin_s < until for freeze in mine)
-        ]
+        cuts = self.stood_still(freezes)
         begins = [self.begin_s, *(until for _since, until in cuts)]
         ends = [*(since for since, _until in cuts), self.end_s]
         return [Interval(self.group, self.node, self.pid, self.epoch, begin_s, end_s)
@@ -64,6 +71,7 @@ class Look(NamedTuple):
 
     now_s: float
     lives: tuple[Life, ...]
+    freezes: tuple[Freeze, ...] = ()
 
     def running(self, group: str) -> tuple[Life, ...]:
         """The runs of a group that are going on."""
@@ -75,10 +83,28 @@ class Look(NamedTuple):
         nodes = {life.node for life in self.running(group)}
         return nodes.pop() if len(nodes) == 1 else None
 
-    def intervals(self, freezes: Iterable[Freeze] = ()) -> list[Interval]:
-        """All of them, for :func:`moslab.history.intervals.overlaps`."""
-        known = tuple(freezes)
-        return [piece for life in self.lives for piece in life.pieces(known)]
+    def history(self) -> History:
+        """All of it, for :mod:`moslab.history.checkers`. The pid of a run is its number: nodes have the same pids.
+
+        What is named like an address is the time for which a node had that address.
+        """
+        made = History(len({life.node for life in self.lives}), end_s=self.now_s)
+        whole = [freeze for freeze in self.freezes if freeze.group is None]
+        for number, life in enumerate(self.lives):
+            epoch = "" if life.epoch == NO_TOKEN else life.epoch
+            pieces = [piece._replace(pid=number, epoch=epoch) for piece in life.pieces(self.freezes)]
+            (made.addresses if is_address(life.group) else made.intervals).extend(pieces)
+            made.thaws += [(until, life.node) for _since, until in life.stood_still(whole)]
+        return made
+
+
+def is_address(name: str) -> bool:
+    """Whether this is an IP address."""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def read(cluster: Cluster, whole: bool = False) -> Look:
@@ -105,4 +131,8 @@ def look_of(answer: dict[str, Any]) -> Look:
         Life(group, node, pid, epoch, begin_s, end_s, stopped, tuple((since, until) for since, until in pauses))
         for group, node, pid, epoch, begin_s, end_s, stopped, pauses in answer["lives"]
     )
-    return Look(float(answer["now"]), lives)
+    freezes = tuple(
+        Freeze(node, group, begin_s, float("inf") if end_s is None else end_s)
+        for node, group, begin_s, end_s in answer["freezes"]
+    )
+    return Look(float(answer["now"]), lives, freezes)

@@ -27,6 +27,7 @@ DEFAULT_NAME = "mosha"
 NODES_MIN, NODES_MAX = 2, 64
 STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
 """The line of mosha.conf; without STOMITH it is there as a comment."""
+ARBITRATOR = "arbitrator = yes\n"
 POWER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 100, 200
 ADDRESSES_MIN = 256
 
@@ -68,11 +69,13 @@ def lease_s(size: int, profile: str = "default") -> float:
 
 @dataclass(frozen=True)
 class Options:
-    """What a cluster can be told at its start: times, whether it has STOMITH, and tables instead of the demo's."""
+    """What a cluster can be told at its start: times, whether it has STOMITH, tables instead of the demo's, and whether
+    the last node is an arbitrator."""
 
     profile: str = "default"
     stomith: bool = True
     tables: Mapping[str, str] | None = None
+    arbitrator: bool = False
 
 
 DEFAULTS = Options()
@@ -159,8 +162,7 @@ class Layout:
     def _powerswitch(self) -> str:
         return json.dumps({"address": self.power, "port": PORT, "key": self.power_key.hex()})
 
-    @property
-    def _mosha_conf(self) -> str:
+    def _mosha_conf(self, node: int) -> str:
         return (
             "mfsbase = /mfs\n"
             "hpcbase = /openmosix/proc/hpc\n"
@@ -170,10 +172,11 @@ class Layout:
             "stomith_verify = no\n"                  # the switch itself has looked before it says off
             f"beat = {beat_s(self.size, self.options.profile):g}\n"
             f"lease = {lease_s(self.size, self.options.profile):g}\n"
+            f"{ARBITRATOR if self.options.arbitrator and node == self.size else ''}"
         )
 
-    def node_files(self, tables: dict[str, str]) -> bytes:
-        """A tar archive of the files that every node is given before its first start.
+    def node_files(self, node: int, tables: dict[str, str]) -> bytes:
+        """A tar archive of the files that a node is given before its first start.
 
         ``tables``: the texts of cltab and hactl, by name.
         """
@@ -181,7 +184,7 @@ class Layout:
         files = {
             "etc/openmosix.map": (f"1 {self.node(1)} {self.size}\n".encode(), public),
             "etc/openmosix/key": (self.mfs_key, secret),
-            "etc/mosha.conf": (self._mosha_conf.encode(), public),
+            "etc/mosha.conf": (self._mosha_conf(node).encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
             "var/mosix-ha/founded": (f"{self.era}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},

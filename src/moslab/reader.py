@@ -1,9 +1,11 @@
 """Runs inside a node, as ``python3 -IS -c <this text> {all|now} [DIRECTORY]``; the laboratory reads its line of JSON.
 
 It reads the journals that the demo's ``tick`` writes below DIRECTORY (/san), a directory for each group, and prints
-{"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...]}: a life is one
-run, and the pauses are the gaps between two of its ticks that are longer than PAUSE_NS. ``now``: only those that wrote
-lately, without their pauses. Times are those of the engine's monotonic clock.
+{"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...],
+"freezes": [[node, group, begin_s, end_s], ...]}: a life is one run, and the pauses are the gaps between two of its
+ticks that are longer than PAUSE_NS. ``now``: only those that wrote lately, without their pauses. The freezes are those
+that the laboratory wrote down (:mod:`moslab.faults.inside`); the group of a whole node's is null, and so is the end of
+one that lasts. Times are those of the engine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ PAUSE_NS = 50_000_000
 LATELY_S = 5.0
 FILE_BYTES_MAX = 64 << 20
 TAIL_BYTES = 512
+FREEZES = ".freezes"
 
 
 def life(group: str, texts: list[bytes]) -> list[Any] | None:
@@ -82,10 +85,25 @@ def is_fresh(path: str) -> bool:
         return False
 
 
+def freezes(directory: str) -> list[list[Any]]:
+    """What stood still, and when: a thaw ends every freeze of the same before it."""
+    found: list[list[Any]] = []
+    for line in pieces(os.path.join(directory, FREEZES), True).decode().splitlines():
+        word, at, node, *group = line.split()
+        whom = [int(node), group[0] if group else None]
+        if word == "freeze":
+            found.append([*whom, int(at) / 1e9, None])
+        for freeze in found if word == "thaw" else []:
+            if freeze[:2] == whom and freeze[3] is None:
+                freeze[3] = int(at) / 1e9
+    return found
+
+
 def main() -> int:
     whole = sys.argv[1] == "all"
-    found = lives(sys.argv[2] if len(sys.argv) > 2 else "/san", whole)
-    print(json.dumps({"now": time.monotonic(), "lives": found}))
+    directory = sys.argv[2] if len(sys.argv) > 2 else "/san"
+    found = lives(directory, whole)
+    print(json.dumps({"now": time.monotonic(), "lives": found, "freezes": freezes(directory)}))
     return 0
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Callable
+from datetime import datetime, timezone
+from typing import Any, Callable
+
+from docker.models.containers import Container
 
 from moslab import journals
 from moslab.cluster import Cluster
+from moslab.errors import LabError
 from moslab.faults.docker import Faults
 from moslab.faults.links import Link, between
-from moslab.history.intervals import Overlap, overlaps
+from moslab.history.checkers import judge
+from moslab.history.record import History
 from moslab.journals import Life, Look
 from moslab.node import run
+from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import eventually
 
 RUN_LIMIT_S = 45.0
@@ -24,8 +30,8 @@ ENTRIES = {
     "tick": f"tick:tick-fit:test:test:test -d /san\ntick:tick-run:start:respawn:{TICK} /san/tick\n",
     "deaf": f"deaf:deaf-run:start:respawn:{TICK} /san/deaf deaf\n",
     "orphans": f"orphans:o-run:start:respawn:(setsid {TICK} /san/orphans &); {TICK} /san/orphans & wait\n",
-    "hidden": "hidden:h-run:start:respawn:(setsid env -i MOSHA_NODE=$MOSHA_NODE MOSHA_EPOCH=$MOSHA_EPOCH"
-              f" {TICK} /san/hidden &); exec {TICK} /san/hidden\n",
+    "hidden": "hidden:h-run:start:respawn:(setsid env -i MOSHA_NODE=$MOSHA_NODE MOSHA_ERA=$MOSHA_ERA"
+              f" MOSHA_EPOCH=$MOSHA_EPOCH {TICK} /san/hidden &); exec {TICK} /san/hidden\n",
     "mounted": "mounted:m-on:start:respawn:mosha mount -t tmpfs none /mnt\n"
                "mounted:m-in:start:wait:timeout 20 sh -c 'until mountpoint -q /mnt; do sleep 0.1; done'\n"
                f"mounted:m-run:start:respawn:{TICK} /san/mounted\n",
@@ -42,9 +48,9 @@ class Arena:
 
     def __init__(self, cluster: Cluster, groups: tuple[str, ...], stomith: bool) -> None:
         self.cluster, self.groups, self.stomith = cluster, groups, stomith
-        self.nodes = tuple(cluster.nodes())
         self.faults = Faults(cluster)
-        self._judged_s = 0.0
+        self._since = datetime.now(timezone.utc)
+        self._known: set[str] = set()
 
     def life(self, group: str = "tick") -> Life:
         """One of the runs of a group, which must be running on one node."""
@@ -53,6 +59,10 @@ class Arena:
     def lives(self, group: str, count: int) -> tuple[Life, ...]:
         """The runs of a group, which must come to so many."""
         return self._wait(group, lambda look: len(look.running(group)) == count, f"has {count} runs").running(group)
+
+    def runs(self, group: str) -> bool:
+        """Whether it runs anywhere."""
+        return bool(journals.read(self.cluster).running(group))
 
     def wait_elsewhere(self, group: str, node: int) -> Life:
         """The run on another node than this one."""
@@ -75,12 +85,20 @@ class Arena:
                           within_s=for_s + RUN_LIMIT_S, what="time goes by", every_s=0.2)
         return any(life[:5] == before[:5] for life in look.running(before.group))
 
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        return tuple(self.cluster.nodes())
+
     def others(self, node: int) -> list[int]:
         return [other for other in self.nodes if other != node]
 
     def around(self, node: int) -> frozenset[Link]:
         """All links of a node, both ways."""
         return between([node], self.others(node))
+
+    def off(self) -> list[int]:
+        """The nodes without power."""
+        return [node for node, container in self.cluster.nodes().items() if container.status == "exited"]
 
     def settle(self) -> None:
         """End all faults; return when all nodes are up and all groups run."""
@@ -90,21 +108,40 @@ class Arena:
         for group in self.groups:
             self.life(group)
 
-    def judge(self, tolerance_s: float = 0.0) -> list[Overlap]:
-        """Settle; then: no group ran on two nodes at once for longer than that since it was judged last."""
+    def judge(self) -> History:
+        """Settle; then the checkers find nothing wrong in the whole history that no judgement before has found."""
         self.settle()
-        look = journals.read(self.cluster, whole=True)
-        found = [overlap for overlap in overlaps(look.intervals(self.faults.freezes()))
-                 if overlap.end_s > self._judged_s]
-        self._judged_s = look.now_s
-        bad = [overlap for overlap in found if overlap.duration_s > tolerance_s]
-        assert not bad, "\n".join([*map(str, bad), *map(str, self.faults.record)])
-        return found
+        history = self._history()
+        problems = [problem for problem in judge(history)[1] if problem not in self._known]
+        self._known.update(problems)
+        assert not problems, "\n".join([*problems, *map(str, self.faults.record)])
+        return history
+
+    def _history(self) -> History:
+        """What the journals, the logs and the agents' directories show."""
+        history = journals.read(self.cluster, whole=True).history()
+        since, self._since = self._since, datetime.now(timezone.utc)
+        history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
+        for node, container in self.cluster.nodes().items():
+            said = container.logs(since=since.timestamp()).decode(errors="replace")
+            history.crashes += [(history.end_s, node, said)] if "Traceback" in said else []
+            history.files[node] = len(run(container, ["ls", "-A", "/var/mosix-ha"]).stdout.splitlines())
+        return history
 
     def _agents(self) -> list[str]:
-        shown = [run(container, ["mosha", "status", "--json"]) for container in self.cluster.nodes().values()]
-        pages = [json.loads(answer.stdout) if answer.exit_code == 0 else {} for answer in shown]
+        """How each node's agent sees all nodes. A node that a late shot has hit is given power again."""
+        for node in self.off():
+            self.faults.start(node)
+        pages = [self._page(container) for container in self.cluster.nodes().values()]
         return [node["state"] for page in pages for node in page.get("nodes", [{"state": "no agent"}])]
+
+    @staticmethod
+    def _page(container: Container) -> dict[str, Any]:
+        try:
+            answer = run(container, ["mosha", "status", "--json"])
+        except LabError:                                     # it was shot just now
+            return {}
+        return dict(json.loads(answer.stdout)) if answer.exit_code == 0 else {}
 
     def _wait(self, group: str, until: Callable[[Look], bool], what: str) -> Look:
         return eventually(lambda: journals.read(self.cluster), until, within_s=RUN_LIMIT_S, what=f"{group} {what}",

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import docker
 import pytest
 
+from moslab import journals
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
 from moslab.faults.links import between, from_power
@@ -141,3 +142,19 @@ def test_signals_find_the_agent_the_leash_and_the_group(one_lab: Lab, faults: Fa
     with pytest.raises(LabError, match="no leash nonesuch"):
         faults.signal(owner, "leash nonesuch", signal.SIGKILL)
     assert one_lab.moslab("history").endswith("never twice\n")
+
+
+def test_the_history_knows_of_a_pause_by_the_command(one_lab: Lab) -> None:
+    def owner() -> int | None:
+        return journals.read(one_lab.cluster).owner("tick")
+
+    before = eventually(owner, within_s=60, what="tick runs")
+    assert before is not None
+    one_lab.moslab("pause", str(before))
+    eventually(owner, lambda node: node not in (None, before), within_s=60, what="tick runs elsewhere")
+    one_lab.moslab("resume", str(before))
+    assert "never twice" in one_lab.moslab("history")
+    whole = journals.read(one_lab.cluster, whole=True)
+    *_, (node, group, begin_s, end_s) = whole.freezes
+    assert (node, group) == (before, None)
+    assert begin_s < end_s < whole.now_s

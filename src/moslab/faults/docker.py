@@ -6,11 +6,15 @@ Rules:
    bounds: begin is taken before the call that makes it, end after the call that ends it.
 2. A fault that nothing ends (a killed process) ends when its call returns.
 3. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
-   installer, and nothing else; links that are cut stay cut, as they are no part of the disk.
+   installer, and nothing else; links that are cut stay cut, as they are no part of the disk. A node that joins is a new
+   machine with a new number, and with the configuration of another node.
+4. Freezes of nodes and groups are written down beside the journals, by the node itself, before they begin and after
+   they end: who judges the journals, in whatever process, knows them.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import signal
 import threading
 import time
@@ -19,19 +23,23 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import NamedTuple
 
+from docker.models.containers import Container
+
 from moslab.cluster import Cluster
 from moslab.errors import LabError
 from moslab.faults.fabric import Fabric, address_of, read_file
 from moslab.faults.links import FILE, Link
-from moslab.journals import Freeze
 from moslab.layout import archive
 from moslab.node import create_node, run
 from moslab.wait import eventually
 
+MAP = "/etc/openmosix.map"
 INSTALLED = {
-    "/etc/openmosix.map": 0o644, "/etc/openmosix/key": 0o600, "/etc/mosha.conf": 0o644, "/etc/powerswitch.json": 0o600,
+    MAP: 0o644, "/etc/openmosix/key": 0o600, "/etc/mosha.conf": 0o644, "/etc/powerswitch.json": 0o600,
     FILE: 0o644,
 }
+NODE = "node"                    # the role of a whole node
+GROW = f'echo "$1" >>{MAP}; setpe -w -f {MAP}'
 AGENT_LIMIT_S = 30.0
 UNENDED = float("inf")
 
@@ -71,25 +79,49 @@ class Faults:
     def start(self, node: int) -> None:
         """Give it power; also after STOMITH, which is no fault of ours."""
         self.cluster.start(node)
-        self._ends("off", node)
+        for kind, whom, detail in list(self._lasting):
+            if whom == node:                                 # its power was all that they had
+                self._ends(kind, node, detail)
 
     def pause(self, node: int) -> None:
         with self._lasts("pause", node):
+            if self.cluster.node(node).status == "running":
+                self._inside(node, NODE, signal.SIGSTOP)     # rule 4
             self.cluster.pause(node)
 
     def resume(self, node: int) -> None:
         self.cluster.resume(node)
         self._ends("pause", node)
+        try:
+            self._inside(node, NODE, signal.SIGCONT)
+        except LabError:
+            if self.cluster.node(node).status == "running":  # else it was shot
+                raise
 
     def lose_disk(self, node: int) -> None:
         """Give a node that is off a new disk (rule 3); it stays off."""
         with self._instant("lose disk", node):
             self._renew(node)
 
+    def join(self) -> int:
+        """A new node comes onto the map of all nodes, which must run, and boots (rule 3); its number."""
+        nodes = self.cluster.nodes()
+        like, new = nodes[max(nodes)], max(nodes) + 1
+        address = str(ipaddress.IPv4Address(address_of(like)) + 1)
+        with self._instant("join", new):
+            for node, container in nodes.items():
+                done = run(container, ["sh", "-ec", GROW, "sh", f"{new} {address} 1"])
+                if done.exit_code:
+                    raise LabError(f"the map of node {node}: {done.stderr.strip()}")
+            self._create(new, like, address, set(INSTALLED) - {FILE})
+            self.cluster.start(new)
+            self.fabric = Fabric(self.cluster)
+        return new
+
     # -- processes ---------------------------------------------------------------------------------
 
     def signal(self, node: int, role: str, signo: int) -> list[int]:
-        """Send a signal to ``agent``, ``leash GROUP`` or ``group GROUP`` of a node; their pids. LabError if none."""
+        """Send a signal to a role of a node (:mod:`moslab.faults.inside`); their pids. LabError if none."""
         name = signal.Signals(signo).name
         if signo == signal.SIGSTOP:
             with self._lasts("stop", node, role):
@@ -109,7 +141,7 @@ class Faults:
 
     def pids(self, node: int, role: str) -> list[int]:
         """The processes of a role; none if there are none."""
-        done = run(self.cluster.node(node), self._command(role))
+        done = run(self.cluster.node(node), self._command(node, role))
         return [int(pid) for pid in done.stdout.split()]
 
     # -- links -------------------------------------------------------------------------------------
@@ -154,27 +186,18 @@ class Faults:
             if container.status != "running":
                 self.start(node)
 
-    def freezes(self) -> list[Freeze]:
-        """When which processes stood still, for the intervals of the journals."""
-        found = [Freeze(fault.nodes[0], None, fault.begin_s, fault.end_s) for fault in self.record
-                 if fault.kind == "pause"]
-        return found + [
-            Freeze(fault.nodes[0], fault.detail.partition(" ")[2], fault.begin_s, fault.end_s) for fault in self.record
-            if fault.kind == "stop" and fault.detail.startswith("group ")
-        ]
-
     # -- inside ------------------------------------------------------------------------------------
 
     def _inside(self, node: int, role: str, signo: int) -> list[int]:
-        done = run(self.cluster.node(node), [*self._command(role), str(int(signo))])
+        done = run(self.cluster.node(node), [*self._command(node, role), str(int(signo))])
         if done.exit_code:
             raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
         return [int(pid) for pid in done.stdout.split()]
 
     @staticmethod
-    def _command(role: str) -> list[str]:
+    def _command(node: int, role: str) -> list[str]:
         script = resources.files("moslab.faults").joinpath("inside.py").read_text(encoding="utf-8")
-        return ["/usr/bin/python3", "-IS", "-c", script, role]
+        return ["/usr/bin/python3", "-IS", "-c", script, str(node), role]
 
     def _clock_offset_s(self) -> float:
         """What the engine's monotonic clock is ahead of this machine's; exact to half of what one command takes."""
@@ -189,12 +212,16 @@ class Faults:
         container = self.cluster.node(node)
         if container.status in ("running", "paused"):
             raise LabError(f"node {node} runs: a disk is lost while the node is off")
-        image = container.image
+        self._create(node, container, address_of(container), set(INSTALLED))
+
+    def _create(self, node: int, like: Container, address: str, paths: Iterable[str]) -> None:
+        """A machine that has these files of another one, which is removed if it has the same number."""
+        image = like.image
         if image is None:
-            raise LabError(f"node {node} has no image")
-        files = {path.lstrip("/"): (read_file(container, path), mode) for path, mode in INSTALLED.items()}
-        address = address_of(container)
-        container.remove(v=False)
+            raise LabError(f"{like.name} has no image")
+        files = {path.lstrip("/"): (read_file(like, path), INSTALLED[path]) for path in sorted(paths)}
+        if like.name == self.cluster.names.node(node):
+            like.remove(v=False)
         create_node(self.cluster.client, self.cluster.names, str(image.id), address, node, archive(files))
 
     @contextmanager

@@ -1,17 +1,26 @@
-"""Runs inside a node, as ``python3 -IS -c <this text> ROLE [SIGNAL]``; the laboratory reads its line.
+"""Runs inside a node, as ``python3 -IS -c <this text> NODE ROLE [SIGNAL]``; the laboratory reads its line.
 
-It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``leash GROUP``,
-the parent of the group's first processes (not the agent, to which comes what a killed leash held); ``group GROUP``, all
-processes that carry the group's mark, and what descends from these. Exit code 1 if there is none.
+It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``workers``,
+which do for the agent what may block; ``shot``, what a call of a STOMITH device runs; ``leash GROUP``, the parent of
+the group's first processes (not the agent, to which comes what a killed leash held); ``group GROUP``, all processes
+that carry the group's mark, and what descends from these. Exit code 1 if there is none.
+
+Before a group is stopped, and after it goes on, a line ``freeze|thaw MONOTONIC_NS NODE [GROUP]`` is added to the file
+that :mod:`moslab.reader` reads beside the journals. ``node`` is the role of a whole node: just the line.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import time
 
 MARK = "MOSHA_GROUP"
+SHOT = b"\0MOSHA_STOMITH="
+LIFE = "/life.lock"
+FREEZES = "/san/.freezes"
 AGENT = re.compile(rb"/usr/s?bin/mosha\0$")
 READ_BYTES = 1 << 16
 
@@ -50,27 +59,58 @@ def members(group: str, parent: dict[int, int]) -> list[int]:
 def find(role: str, group: str) -> list[int]:
     """The process ids of a role."""
     parent = parents()
-    # its workers and leashes are forks of it, with the same command line
-    agents = {pid for pid in parent if parent[pid] == 1 and AGENT.search(read(f"/proc/{pid}/cmdline"))}
+    # workers and leashes are forks of the agent, with the same command line; leashes hold its life
+    forks = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
+    agents = {pid for pid in forks if parent[pid] == 1}
     if role == "agent":
         return sorted(agents)
+    if role == "workers":
+        return sorted(pid for pid in forks if parent[pid] in agents and not has_open(pid, LIFE))
+    if role == "shot":
+        return sorted(pid for pid in parent if SHOT in b"\0" + read(f"/proc/{pid}/environ"))
     found = members(group, parent)
     if role == "group":
         return found
     return sorted({parent[pid] for pid in found} - set(found) - agents - {1})
 
 
-def main() -> int:
-    role, _, group = sys.argv[1].partition(" ")
-    pids = find(role, group)
+def has_open(pid: int, name: str) -> bool:
+    """Whether a process has a file open whose path ends so."""
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(name) for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
+
+
+def note(word: str, *whom: str) -> None:
+    """Write down that somebody stands still, or goes on."""
+    fd = os.open(FREEZES, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.write(fd, f"{' '.join([word, str(time.monotonic_ns()), *whom])}\n".encode())
+    os.close(fd)
+
+
+def send(pids: list[int], signo: int) -> None:
+    """A signal to all of them that are still there."""
     for pid in pids:
-        if len(sys.argv) > 2:
-            try:
-                os.kill(pid, int(sys.argv[2]))
-            except ProcessLookupError:
-                pass
+        try:
+            os.kill(pid, signo)
+        except ProcessLookupError:
+            pass
+
+
+def main() -> int:
+    role, _, group = sys.argv[2].partition(" ")
+    pids = [] if role == "node" else find(role, group)
+    whom = [sys.argv[1], *filter(None, [group])]
+    is_noted = role == "node" or (role == "group" and bool(pids))
+    for signo in map(int, sys.argv[3:]):
+        if signo == signal.SIGSTOP and is_noted:
+            note("freeze", *whom)
+        send(pids, signo)
+        if signo == signal.SIGCONT and is_noted:
+            note("thaw", *whom)
     print(*pids)
-    return 0 if pids else 1
+    return 0 if pids or role == "node" else 1
 
 
 if __name__ == "__main__":

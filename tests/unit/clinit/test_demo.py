@@ -40,14 +40,14 @@ def test_the_programs_of_the_tables_exist() -> None:
 
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGINT])
 def test_tick_writes_down_when_it_lives(tmp_path: Path, signo: int) -> None:
-    with _tick(tmp_path, MOSHA_NODE="3", MOSHA_EPOCH="7") as process:
+    with _tick(tmp_path, MOSHA_NODE="3", MOSHA_ERA="7", MOSHA_EPOCH="12") as process:
         journal = wait_until(lambda: next(iter(tmp_path.glob("3-*.log")), None))
         wait_until(lambda: len(journal.read_text().splitlines()) >= 10)
         process.send_signal(signo)
         assert process.wait(10) == 0
     lines = [line.split() for line in journal.read_text().splitlines()]
     assert [line[0] for line in lines] == ["start", *["tick"] * (len(lines) - 2), "stop"]
-    assert {tuple(line[2:]) for line in lines} == {("3", str(process.pid), "7")}
+    assert {tuple(line[2:]) for line in lines} == {("3", str(process.pid), "7.12")}
     times = [int(line[1]) for line in lines]
     assert times == sorted(times)
     assert min(later - earlier for earlier, later in zip(times[1:], times[2:-1])) < 20_000_000

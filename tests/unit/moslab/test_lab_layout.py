@@ -11,7 +11,7 @@ from emulator.table import nodes_of, parse_map
 from mosha import config
 from moslab import demo
 from moslab.errors import CannotError
-from moslab.layout import NODES_MAX, Layout, Names, beat_s, checked_name, checked_size, lease_s
+from moslab.layout import NODES_MAX, Layout, Names, Options, beat_s, checked_name, checked_size, lease_s
 
 
 def layout(size: int = 8, subnet: str = "172.20.0.0/16") -> Layout:
@@ -49,7 +49,7 @@ def test_a_subnet_that_is_too_small_is_refused() -> None:
 
 def test_the_agent_and_the_emulator_understand_the_files() -> None:
     plan = layout(5)
-    files = files_of(plan.node_files(demo.tables(plan.virtual)))
+    files = files_of(plan.node_files(1, demo.tables(plan.virtual)))
     settings = config.parse(files["etc/mosha.conf"][0])
     assert (settings.mfsbase, settings.hpcbase) == ("/mfs", "/openmosix/proc/hpc")
     ((switch,),) = settings.stomith
@@ -66,15 +66,24 @@ def test_the_agent_and_the_emulator_understand_the_files() -> None:
 
 
 def test_keys_are_for_root_only() -> None:
-    files = files_of(layout().node_files({}))
+    files = files_of(layout().node_files(1, {}))
     assert files["etc/openmosix/key"][1] == files["etc/powerswitch.json"][1] == 0o600
 
 
 @pytest.mark.parametrize("size", range(2, NODES_MAX + 1))
 def test_the_times_of_every_size_are_the_agents(size: int) -> None:
-    settings = config.parse(files_of(layout(size).node_files({}))["etc/mosha.conf"][0])
+    settings = config.parse(files_of(layout(size).node_files(1, {}))["etc/mosha.conf"][0])
     assert settings.timing.beat_s == pytest.approx(beat_s(size))
     assert settings.timing.lease_s == pytest.approx(lease_s(size))
+
+
+def test_the_last_node_is_the_arbitrator_where_there_is_one() -> None:
+    def is_arbitrator(options: Options, node: int) -> bool:
+        plan = Layout(3, ipaddress.IPv4Network("172.20.0.0/16"), b"m" * 32, b"p" * 32, options)
+        return config.parse(files_of(plan.node_files(node, {}))["etc/mosha.conf"][0]).arbitrator
+
+    assert [is_arbitrator(Options(arbitrator=True), node) for node in (1, 2, 3)] == [False, False, True]
+    assert not is_arbitrator(Options(), 3)
 
 
 def test_times_are_lengthened_above_16_nodes_only() -> None:
