@@ -134,7 +134,6 @@ class Agent:
             self._number(), now, self._world.nonce, self._world.wall,
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
-        self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
         self.hactl: Replica[dict[str, str]] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
@@ -243,7 +242,7 @@ class Agent:
                 return
             problem = problem or "it was not decided in time"
         log.warning("voters %s: %s", sorted(wish.voters), problem or "decided")
-        self.voter.wish, self._answer = None, [wish.name, problem]
+        self.voter.wish, self.voter.answer = None, [wish.name, problem]
 
     # ---- other nodes ------------------------------------------------------------------------------------------
 
@@ -405,7 +404,7 @@ class Agent:
         """The files for people, made anew if something changed."""
         self._show_at = float("inf")
         own = self.ownership
-        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self._answer
+        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self.voter.answer
         if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
             self._look_around(now)
@@ -428,7 +427,7 @@ class Agent:
         chosen = self.voter.electorate
         return {
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
-            "settled": self.voter.is_settled(), "answer": self._answer,
+            "settled": self.voter.is_settled(), "answer": self.voter.answer,
         }
 
     def _write(self, name: str, text: str) -> None:
