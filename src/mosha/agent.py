@@ -164,7 +164,7 @@ class Agent:
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
         self.ownership.contests.leaving = self._givers
-        self.fencing = Fencing(self.ownership, bool(self.config.stomith))
+        self.fencing = Fencing(self.ownership, bool(self.config.stomith), self._shooter_rank)
         voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
         log.info("identity %s, voters %s", identity, voters)
         if configured not in ([], voters):
@@ -250,6 +250,15 @@ class Agent:
         """How many living nodes should have it before this one."""
         fit, load = self._others_for(group)
         return rank(group, self.me, fit, load)
+
+    def _shooter_rank(self, victim: int) -> int:
+        """How many living nodes should shoot it before this one. The first is the one that should have its group: it
+        watches the owner most closely, and knows first what the shot has freed."""
+        group = min(self.ownership.groups_of(self._world.now(), victim), default="")
+        fit, load = self._others_for(group)
+        others = [node for node in fit if node != victim]
+        may_run = not self.config.arbitrator and group not in self.groups.unfit(self._world.now())
+        return rank(group, self.me, others, load) if may_run else len(others)
 
     def _next(self, group: str) -> int | None:
         """The living node that should have it when this one gives it up."""
