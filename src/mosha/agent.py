@@ -131,7 +131,6 @@ class Agent:
             self._number(), now, self._world.nonce, self._world.wall,
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
-        self._answer: list[str] = []                         # name and outcome of the last order about voters
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
         self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
@@ -162,7 +161,7 @@ class Agent:
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
         self.ownership.contests.leaving = self._givers
-        self.fencing = Fencing(self.ownership, bool(self.config.stomith))
+        self.fencing = Fencing(self.ownership, bool(self.config.stomith), self._shooter_rank)
         voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
         log.info("identity %s, voters %s", identity, voters)
         if configured not in ([], voters):
@@ -249,7 +248,7 @@ class Agent:
                 return
             problem = problem or "it was not decided in time"
         log.warning("voters %s: %s", sorted(wish.voters), problem or "decided")
-        self.voter.wish, self._answer = None, [wish.name, problem]
+        self.voter.wish, self.voter.answer = None, [wish.name, problem]
 
     # ---- other nodes ------------------------------------------------------------------------------------------
 
@@ -257,6 +256,15 @@ class Agent:
         """How many living nodes should have it before this one."""
         fit, load = self._others_for(group)
         return rank(group, self.me, fit, load)
+
+    def _shooter_rank(self, victim: int) -> int:
+        """How many living nodes should shoot it before this one. The first is the one that should have its group: it
+        watches the owner most closely, and knows first what the shot has freed."""
+        group = min(self.ownership.groups_of(self._world.now(), victim), default="")
+        fit, load = self._others_for(group)
+        others = [node for node in fit if node != victim]
+        may_run = not self.config.arbitrator and group not in self.groups.unfit(self._world.now())
+        return rank(group, self.me, others, load) if may_run else len(others)
 
     def _next(self, group: str) -> int | None:
         """The living node that should have it when this one gives it up."""
@@ -411,7 +419,7 @@ class Agent:
         """The files for people, made anew if something changed."""
         self._show_at = float("inf")
         own = self.ownership
-        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self._answer
+        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self.voter.answer
         if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
             self._look_around(now)
@@ -434,7 +442,7 @@ class Agent:
         chosen = self.voter.electorate
         return {
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
-            "settled": self.voter.is_settled(), "answer": self._answer,
+            "settled": self.voter.is_settled(), "answer": self.voter.answer,
         }
 
     def _write(self, name: str, text: str) -> None:

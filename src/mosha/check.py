@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from mosha.config import Config
+from mosha.config import DEFAULT_FILE, Config
 from mosha.platform import openmosix
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
@@ -44,7 +44,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     for file in files:
         found.problems.extend(tables(file))
     if not options.files:
-        stomith(settings, options.config, found)
+        stomith(settings, options.config or DEFAULT_FILE, found)
         voters(settings, found)
         fenced(settings, found)
     if options.json:

@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
         "resources.",
     )
     parser.add_argument("--version", action="version", version=f"mosha {__version__}")
-    parser.add_argument("--config", default=config.DEFAULT_FILE, metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--config", metavar="FILE", help=f"default: {config.DEFAULT_FILE}, if there is one")
     parser.set_defaults(command=_run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     shown = commands.add_parser("status", help="groups and nodes as this node sees them")

@@ -83,17 +83,22 @@ _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
 
 
-def load(file: str = DEFAULT_FILE) -> Config:
-    """Read a configuration file; one that is missing gives the defaults.
+def load(file: str | None = None) -> Config:
+    """Read a configuration file. None is ``DEFAULT_FILE``, which may be missing: that gives the defaults.
 
-    Raises TableErrors with everything that is wrong in it, OSError if it cannot be read.
+    Raises TableErrors with everything that is wrong in it.
     """
+    name = file or DEFAULT_FILE
     try:
-        with open(file, encoding="utf-8", errors="replace") as stream:
-            text = stream.read(FILE_BYTES_MAX)
-    except FileNotFoundError:
-        return Config()
-    return parse(text, file)
+        with open(name, encoding="utf-8", errors="replace") as stream:
+            text = stream.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        if file is None and isinstance(error, FileNotFoundError):
+            return Config()
+        raise TableErrors([TableError(name, 0, error.strerror or str(error))]) from None
+    if len(text) > FILE_BYTES_MAX:
+        raise TableErrors([TableError(name, 0, f"longer than {FILE_BYTES_MAX} characters")])
+    return parse(text, name)
 
 
 def parse(text: str, file: str = "mosha.conf") -> Config:

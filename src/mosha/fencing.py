@@ -6,7 +6,8 @@ Rules:
    ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say
    (its agent hangs).
 2. A late observer suspects nobody: after a round of its own that came more than a beat late it starts anew.
-3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes.
+3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes. The
+   turns are those of a group that the node owns.
 4. What is dead afterwards are the identities known *before* the call, and only if the command said that it succeeded.
    A failure, a time-out or silence frees nothing; it is tried again later, at growing intervals.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Callable
 
 from mosha.ownership.disk_paxos import FENCE, DiskPaxos
 from mosha.timing import FAILED_PROBES
@@ -42,8 +44,9 @@ class _Watch:
 class Fencing:
     """The state machine; it is told the end of every probe and of every shot."""
 
-    def __init__(self, ownership: DiskPaxos, can_shoot: bool) -> None:
-        self._ownership, self._can_shoot = ownership, can_shoot
+    def __init__(self, ownership: DiskPaxos, can_shoot: bool, rank: Callable[[int], int]) -> None:
+        """``rank(victim)``: how many living nodes should go first."""
+        self._ownership, self._can_shoot, self._rank = ownership, can_shoot, rank
         self._timing = ownership.timing
         self._watches: dict[int, _Watch] = {}
         self._sure_after = self._now = -float("inf")
@@ -129,9 +132,3 @@ class Fencing:
         still = self._ownership.peers.stood_still(now, node, self._timing.suspect_s)
         silent = watch.failed_probes >= FAILED_PROBES
         return (still and silent) or self._ownership.peers.stood_still(now, node, self._timing.expiry_s)
-
-    def _rank(self, victim: int) -> int:
-        """How many living nodes come before this one."""
-        ownership = self._ownership
-        others = set(ownership.peers.all) - {victim}
-        return sum(1 for node in others if node < ownership.node and ownership.peers.alive(self._now, node))

@@ -38,6 +38,11 @@ class Life:
         self._path = Path(rundir, "life.lock")
         self.life_fd = _open(self._path)
 
+    def close(self) -> None:
+        """Free them."""
+        for fd in (self.agent_fd, self.life_fd):
+            os.close(fd)
+
     def end_earlier(self, limit_s: float) -> bool:
         """Kill what is left of an earlier life, and remove its addresses and mounts.
 

@@ -1,57 +1,104 @@
-"""``mosha voters``: what the voters are, another set of them, and an operator's word where they cannot go on alone.
+"""``mosha voters``: what the voters are, another set of them, the era of a new cluster, and an operator's word.
 
-An order is a small file beside the voter's marker; the agent carries it out at its next beat and removes it. Exit
-codes: 0 done, 1 it cannot be, 2 wrong usage.
+Rules:
+
+1. An order is a small file beside the voter's marker. It is for the agent that runs: that takes it at its next beat and
+   answers on its page. One that is not answered in time is withdrawn.
+2. What no agent runs for is done at once, under the agent's lock: an installer's era, and a restored disk that forgets.
+3. Exit codes: 0 done, 1 it cannot be, 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import secrets
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 from mosha import status
+from mosha.agent import STATE
 from mosha.config import Config
-from mosha.ownership.voter import ORDER
+from mosha.lives import AlreadyRuns, Life
+from mosha.ownership import marker
+from mosha.ownership.marker import NONE
+from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER
 from mosha.platform import linux, openmosix
 from mosha.platform.store import LocalStore
-from mosha.timing import ELECT_LIMIT_S
 
-TAKEN_LIMIT_S = 10.0
+ANSWER_BEATS, ANSWER_S = 4, 5.0      # an agent takes an order and shows its answer within this
 LOOK_EVERY_S = 0.1
+DAY_S = 86400.0                      # an era is installed within a day: it is for new disks, and used once
+INSTALLER = """For an installer, before any agent of a new cluster has started:
+
+  era=$(mosha voters era)                       once, anywhere
+  mosha voters install "$era"                   on every node, or with --root DIR for each disk
+
+The cluster then starts as soon as a majority of voters is there. Without this it waits until all voters are there, and
+founds an era by itself. A disk that is replaced later gets none: its voter recovers by itself."""
+
+
+class Refused(Exception):
+    """It cannot be done; the reason."""
 
 
 def add_to(commands: Any) -> None:
     """The command for :mod:`mosha.cli`."""
-    parser = commands.add_parser("voters", help="show the voters; add or remove one, found an era, forget a disk")
+    parser = commands.add_parser(
+        "voters", help="show the voters; add or remove one, found an era, forget a disk", epilog=INSTALLER,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.set_defaults(command=_show)
+    parser.set_defaults(command=run, action=_show)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     action = actions.add_parser(
         "found", help="let this node's voter, which recovers, found an era although voters are missing for good",
     )
     action.add_argument("--without", type=int, nargs="+", required=True, metavar="NODE",
                         help="voters that are gone; they forget all when they come back. Be sure that they do not run")
-    action.set_defaults(command=_found)
+    action.set_defaults(action=_found)
     for name, about in ("add", "give this node a vote"), ("remove", "take this node's vote"):
         action = actions.add_parser(name, help=f"{about}; one at a time, the groups run on")
         action.add_argument("node", type=int, metavar="NODE")
-        action.set_defaults(command=_elect, adds=name == "add")
+        action.set_defaults(action=_elect, adds=name == "add")
     action = actions.add_parser("forget", help="this node's disk was restored from a backup: its voter recovers")
-    action.set_defaults(command=_forget)
+    action.set_defaults(action=_forget)
+    action = actions.add_parser("era", help="print a new era, in which the disks of a new cluster begin")
+    action.set_defaults(action=_era)
+    action = actions.add_parser("install", help="let this empty disk begin in that era")
+    action.add_argument("era", metavar="ERA", type=_checked_era, help="from `mosha voters era`, the same on all nodes")
+    action.add_argument("--root", metavar="DIR", help="where the node's disk is mounted (default: /)")
+    action.set_defaults(action=_install)
 
 
-def _show(settings: Config, options: argparse.Namespace) -> int:
+def run(settings: Config, options: argparse.Namespace) -> int:
+    """One action; the exit code."""
     try:
-        page = status.read(settings.var, linux.boottime(), openmosix.boot_id())
-    except status.NotRunning as error:
+        options.action(settings, options)
+    except (status.NotRunning, AlreadyRuns, Refused) as error:
         print(f"mosha: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def new_era() -> str:
+    """An era for the disks of a new cluster: the same for all of them."""
+    return marker.make_era(int(time.time()), secrets.token_hex(4))
+
+
+def _page(settings: Config) -> dict[str, Any]:
+    """What the agent shows; raises NotRunning."""
+    return status.read(settings.var, linux.boottime(), openmosix.boot_id())
+
+
+def _show(settings: Config, options: argparse.Namespace) -> None:
+    page = _page(settings)
     if options.json:
         print(json.dumps({name: page[name] for name in ("node", "era", "quorum", "voters", "electorate")}))
-        return 0
+        return
     print(f"{'VOTER':<7}{'STATE':<12}{'ERA':<22}")
     for voter in page["voters"]:
         print(f"{voter['id']:<7}{voter['state']:<12}{voter['era'] or '-':<22}".rstrip())
@@ -64,65 +111,102 @@ def _show(settings: Config, options: argparse.Namespace) -> int:
         print("not settled yet: what was known before is being copied" + (
             ", and until they have met neither of two goes on alone" if len(chosen) == 2 else ""
         ))
-    return 0
 
 
 def _list(voters: list[int]) -> str:
     return ", ".join(map(str, voters))
 
 
-def _elect(settings: Config, options: argparse.Namespace) -> int:
+def _elect(settings: Config, options: argparse.Namespace) -> None:
     """Add or remove one: the wish is for a whole set, so that a second order meanwhile is noticed."""
-    try:
-        page = status.read(settings.var, linux.boottime(), openmosix.boot_id())
-        voters = set(page["electorate"]["voters"])
-        if (options.node in voters) == options.adds:
-            print(f"node {options.node} {'votes already' if options.adds else 'has no vote'}")
-            return 0
-        wanted = sorted(voters ^ {options.node})
-        name = f"{time.time_ns()}"
-        if _order(settings, {"do": "elect", "voters": wanted, "name": name}, quiet=True):
-            return 1
-        deadline = time.monotonic() + ELECT_LIMIT_S + TAKEN_LIMIT_S
-        while time.monotonic() < deadline:
-            answer = status.read(settings.var, linux.boottime(), openmosix.boot_id())["electorate"]["answer"]
-            if answer[:1] == [name]:
-                return _tell(wanted, answer[1])
-            time.sleep(LOOK_EVERY_S)
-    except status.NotRunning as error:
-        print(f"mosha: {error}", file=sys.stderr)
-        return 1
-    print("mosha: the agent has not answered; see mosha voters, and its log", file=sys.stderr)
-    return 1
-
-
-def _tell(wanted: list[int], problem: str) -> int:
-    if problem:
-        print(f"mosha: {problem}", file=sys.stderr)
-        return 1
+    voters = set(_page(settings)["electorate"]["voters"])
+    if (options.node in voters) == options.adds:
+        print(f"node {options.node} {'votes already' if options.adds else 'has no vote'}")
+        return
+    wanted = sorted(voters ^ {options.node})
+    _order(settings, do="elect", voters=wanted)
     print(f"decided: the voters will be {_list(wanted)}; mosha voters shows how far they are")
     if len(wanted) == 2:
         print("two voters are both needed: the death of either stops every group")
-    return 0
 
 
-def _found(settings: Config, options: argparse.Namespace) -> int:
-    return _order(settings, {"do": "found", "without": sorted(set(options.without))})
+def _found(settings: Config, options: argparse.Namespace) -> None:
+    gone = sorted(set(options.without))
+    _order(settings, do="found", without=gone)
+    print(f"accepted: an era is founded without {_list(gone)} when all others are there; mosha voters shows it")
 
 
-def _forget(settings: Config, _: argparse.Namespace) -> int:
-    return _order(settings, {"do": "forget"})
+def _forget(settings: Config, _: argparse.Namespace) -> None:
+    """By the agent, or for one that does not run: its disk must not count before it has begun."""
+    try:
+        life = Life(settings.rundir)
+    except AlreadyRuns:
+        _order(settings, do="forget")
+    else:
+        _forget_now(LocalStore(settings.var))
+        life.close()
+    print("accepted: this voter recovers; mosha voters shows it")
 
 
-def _order(settings: Config, order: dict[str, Any], quiet: bool = False) -> int:
+def _forget_now(store: LocalStore) -> None:
+    found = marker.decode(store.read(marker.NAME, marker.BYTES_MAX) or b"")
+    if found is None:
+        raise Refused("nothing to forget: this disk has no marker of a voter")
+    if found.state == NONE:
+        raise Refused(NO_VOTE)
+    store.replace(marker.NAME, marker.encode(marker.forgotten(found, secrets.token_hex(16))), durable=True)
+
+
+def _order(settings: Config, takes_s: float = 0.0, **order: Any) -> None:
+    """Rule 1. Raises Refused with the agent's reason, NotRunning."""
+    beat_s: float = _page(settings)["beat"]
+    name = f"{time.time_ns()}"
+    content = json.dumps({**order, "name": name}).encode()
     store = LocalStore(settings.var)
-    store.replace(ORDER, json.dumps(order).encode(), durable=True)
-    deadline = time.monotonic() + TAKEN_LIMIT_S
-    while store.read(ORDER, 0) is not None:
-        if time.monotonic() >= deadline:
-            print("mosha: no agent has taken the order; the next one on this node will", file=sys.stderr)
-            return 1
-        time.sleep(LOOK_EVERY_S)
-    if not quiet:
-        print("taken; what came of it: mosha voters, and the agent's log")
-    return 0
+    store.replace(ORDER, content)
+    deadline = time.monotonic() + takes_s + ANSWER_BEATS * beat_s + ANSWER_S
+    answer: list[str] = []
+    try:
+        while answer[:1] != [name] and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+            answer = _page(settings)["electorate"]["answer"]
+    finally:
+        is_withdrawn = store.read(ORDER, len(content)) == content and store.remove(ORDER)
+    if answer[:1] != [name]:
+        what = "did not take the order, which is withdrawn" if is_withdrawn else "took the order and has not answered"
+        raise Refused(f"the agent {what}: see its log")
+    if answer[1]:
+        raise Refused(answer[1])
+
+
+def _era(_: Config, __: argparse.Namespace) -> None:
+    print(new_era())
+
+
+def _checked_era(text: str) -> str:
+    if not marker.is_era(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no era ({marker.ERA_FORM}); `mosha voters era` makes one")
+    return text
+
+
+def _install(settings: Config, options: argparse.Namespace) -> None:
+    """Only on a disk that no agent has had: a voter that has counted something must never begin empty in its era."""
+    if options.root is not None:
+        if not os.path.isdir(options.root):
+            raise Refused(f"no directory: {options.root}")
+        settings = replace(settings, root=options.root)
+    age_s = time.time() - marker.number_of(options.era)
+    if abs(age_s) > DAY_S:
+        raise Refused(
+            f"{options.era} was made {abs(age_s) / DAY_S:.0f} days {'ago' if age_s > 0 else 'from now'}, by this "
+            "machine's clock. For a new cluster make a new one; a disk that was replaced needs none, its voter recovers"
+        )
+    store = LocalStore(settings.var)
+    used = sorted({marker.NAME, STATE}.intersection(store.list()))
+    if used:
+        raise Refused(
+            f"{settings.var / used[0]} is there: an agent has run with this disk. "
+            "For a cluster that begins anew the directory must be empty, on all nodes"
+        )
+    store.replace(FOUNDED, f"{options.era}\n".encode(), durable=True)
+    print(f"{settings.var / FOUNDED}: {options.era}")

@@ -12,14 +12,13 @@ import io
 import ipaddress
 import json
 import re
-import secrets
 import tarfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emulator.powerswitch.protocol import PORT
-from mosha.ownership.marker import make_era
+from mosha.ownership.voter import FOUNDED
+from mosha.voters import new_era
 from moslab.errors import CannotError
 
 CLUSTER, ROLE, NODE, SIZE = "org.mosha.cluster", "org.mosha.role", "org.mosha.node", "org.mosha.size"
@@ -117,11 +116,6 @@ class Names:
         return labels
 
 
-def _new_era() -> str:
-    """The era in which the voters of a new cluster begin: nobody has to wait. See mosha.ownership.marker."""
-    return make_era(int(time.time()), secrets.token_hex(4))
-
-
 @dataclass(frozen=True)
 class Layout:
     """The addresses and files of a cluster of ``size`` nodes in ``subnet``."""
@@ -131,7 +125,7 @@ class Layout:
     mfs_key: bytes
     power_key: bytes
     options: Options = DEFAULTS
-    era: str = field(default_factory=_new_era)
+    era: str = field(default_factory=new_era)
 
     def __post_init__(self) -> None:
         if self.subnet.num_addresses < ADDRESSES_MIN:
@@ -186,7 +180,7 @@ class Layout:
             "etc/openmosix/key": (self.mfs_key, secret),
             "etc/mosha.conf": (self._mosha_conf(node).encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
-            "var/mosix-ha/founded": (f"{self.era}\n".encode(), public),
+            f"var/mosix-ha/{FOUNDED}": (f"{self.era}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
         }
         return archive(files)

@@ -192,7 +192,7 @@ def _elect(
 ) -> Faults:
     """An operator who asks again and again."""
     return [
-        {"at": at, "do": "order", "whom": [*whom], "order": {"do": "elect", "voters": voters, "name": f"{at}"}}
+        {"at": at, "do": "order", "whom": [*whom], "order": {"do": "elect", "voters": voters}}
         for at in (round(first_s + turn * every_s, 3) for turn in range(ceil((last_s - first_s) / every_s)))
     ]
 
@@ -242,7 +242,7 @@ LATE_AND_GONE = plan(
 )
 # An operator asks for a majority of others, and those that know of it are cut from the old ones.
 LEAP = plan([
-    {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6], "name": "leap"}},
+    {"at": 5.0, "do": "order", "whom": [1, 2, 3], "order": {"do": "elect", "voters": [3, 5, 6]}},
     cut(5.2, 20.0, [1, 2, 4], [3, 5, 6]),
 ], groups={"kv": "1,2,3"}, nodes=6, network=SHARP, safety_s=26.0)
 # Most voters lose their disks while the owner hears nothing of it.

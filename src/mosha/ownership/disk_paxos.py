@@ -136,6 +136,10 @@ class DiskPaxos:
             return None
         return identities.node_of(register.owner)
 
+    def groups_of(self, now: float, node: int) -> list[str]:
+        """The groups that another node owns, pseudo-groups aside."""
+        return [g for g in self.records.registers if not g.startswith(FENCE) and self.owner(now, g) == node]
+
     def owners(self, now: float) -> set[int]:
         """The other nodes that own a group."""
         found = {self.owner(now, group) for group in self.records.registers if not group.startswith(FENCE)}

@@ -27,6 +27,7 @@ FULL, RECOVERING, REJOINING = "full", "recovering", "rejoining"
 NONE = "none"                    # this node has no vote
 CLOSED = "closed"                # nothing counts while the other of two voters is shot: mosha.partner
 _ERA = re.compile(r"[0-9]{1,12}-[0-9a-f]{8}")
+ERA_FORM = "NUMBER-NONCE, a nonce is 8 of 0-9a-f"
 
 
 class Marker(NamedTuple):
@@ -74,6 +75,11 @@ def decode(data: bytes) -> Marker | None:
     if state not in (FULL, RECOVERING, REJOINING, NONE, CLOSED) or (era and not is_era(era)):
         return None
     return found
+
+
+def forgotten(marker: Marker, life: str) -> Marker:
+    """That of a voter that counts for nobody until it has recovered (R16)."""
+    return marker._replace(state=RECOVERING, life=life, invited=())
 
 
 def is_era(text: str) -> bool:

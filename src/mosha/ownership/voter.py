@@ -15,7 +15,7 @@ Rules (R16 to R19):
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
-   that the file names. It is used once.
+   that the file names. It is used once; one that names no era is refused, and kept for who wrote it.
 7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
    another is in :mod:`mosha.ownership.electorate`.
 8. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
@@ -40,9 +40,11 @@ from mosha.platform.world import Store
 from mosha.timing import ELECT_LIMIT_S, Timing
 
 FOUNDED = "founded"
+FOUNDED_REFUSED = "founded.refused"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 64
+NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 COPY_BYTES_MAX = 65536
@@ -85,6 +87,7 @@ class Voter:
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.wish: Wish | None = None                # to be carried out by the agent
+        self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
         self._known_era = 0                          # the latest that nodes without a vote know
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._log: list[str] = []
@@ -98,9 +101,9 @@ class Voter:
 
     def _begin(self, guess: Electorate) -> Marker:
         found = marker.decode(self._store.read(marker.NAME, marker.BYTES_MAX) or b"")
-        founded = (self._store.read(FOUNDED, FOUNDED_BYTES_MAX) or b"").decode("ascii", "replace").strip()
+        founded = self._founded()
         lease_s = self._timing.lease_s
-        if found is None and marker.is_era(founded):
+        if found is None and founded:
             new = Marker(
                 FULL, founded, self._nonce(), self.configuration, self._boot, (), lease_s,
                 guess._replace(era=marker.number_of(founded)),
@@ -118,6 +121,21 @@ class Voter:
         if founded:
             self._store.remove(FOUNDED)
         return found
+
+    def _founded(self) -> str:
+        """The era of the file ``founded``, empty if there is none. What names no era is kept under another name."""
+        content = self._store.read(FOUNDED, FOUNDED_BYTES_MAX)
+        if content is None:
+            return ""
+        era = content.decode("ascii", "replace").strip()
+        if marker.is_era(era) and len(content) <= FOUNDED_BYTES_MAX:
+            return era
+        self._store.rename(FOUNDED, FOUNDED_REFUSED)
+        self._log.append(
+            f"{FOUNDED} is refused, and is now {FOUNDED_REFUSED}: {content[:FOUNDED_BYTES_MAX]!r} is no era "
+            f"({marker.ERA_FORM}); `mosha voters install` writes one"
+        )
+        return ""
 
     def _anew(self, chosen: Electorate) -> Marker:
         """That of one that remembers nothing."""
@@ -250,35 +268,51 @@ class Voter:
         return due if now < due else NEVER
 
     def obey(self, now: float) -> None:
-        """Carry an operator's order out, if there is one (rule 5)."""
+        """Carry an operator's order out, if there is one that was not withdrawn (rule 5)."""
         content = self._store.read(ORDER, ORDER_BYTES_MAX)
-        if content is None:
+        if content is None or not self._store.remove(ORDER):
             return
-        self._store.remove(ORDER)
         try:
             order = json.loads(content)
+            name = str(order["name"])
             if order["do"] == "forget":
-                self._forget(now, "an operator said that this disk was restored", self._nonce())
+                self._reply(name, "forget", self._let_forget(now))
             elif order["do"] == "found":
-                self._set_gone(frozenset(map(int, order["without"])))
+                self._reply(name, "found an era", self._set_gone(frozenset(map(int, order["without"]))))
             elif order["do"] == "elect":
-                self.wish = Wish(frozenset(map(int, order["voters"])), str(order["name"]), now + ELECT_LIMIT_S)
+                self.wish = Wish(frozenset(map(int, order["voters"])), name, now + ELECT_LIMIT_S)
         except (ValueError, TypeError, KeyError):
             self._log.append(f"not an order: {content[:80]!r}")
 
-    def _set_gone(self, gone: frozenset[int]) -> None:
-        if self.marker.state != RECOVERING:
-            self._log.append("refused to found an era: this voter counts")
-        elif not self._can_lack(gone):
-            there = f"{self.electorate.quorum} of {list(self.electorate.voters)} must be there, this one among them"
-            self._log.append(f"refused to found an era without {sorted(gone)}: {there}")
-        else:
-            self._gone = gone
-            self._log.append(f"an operator said that voters {sorted(gone)} are gone")
+    def _reply(self, name: str, what: str, problem: str) -> None:
+        self.answer = [name, problem]
+        if problem:
+            self._log.append(f"refused to {what}: {problem}")
 
-    def _can_lack(self, gone: frozenset[int]) -> bool:
-        voters = set(self.electorate.voters)
-        return len(voters - gone) >= self.electorate.quorum and self._me not in gone and gone <= voters
+    def _let_forget(self, now: float) -> str:
+        """Why not, or nothing."""
+        if self.marker.state == NONE:
+            return NO_VOTE
+        self._forget(now, "an operator said that this disk was restored", self._nonce())
+        return ""
+
+    def _set_gone(self, gone: frozenset[int]) -> str:
+        """Why not, or nothing."""
+        chosen = self.electorate
+        voters = set(chosen.voters)
+        if self._me not in voters:
+            return NO_VOTE
+        if self.marker.state != RECOVERING:
+            return f"only a voter that recovers founds an era, and this one's state is {self.marker.state}"
+        if not gone <= voters:
+            return f"not voters: {sorted(gone - voters)}; the voters are {list(chosen.voters)}"
+        if self._me in gone:
+            return "this node is one of those that are gone"
+        if len(voters - gone) < chosen.quorum:
+            return f"{chosen.quorum} of {list(chosen.voters)} must be there, this one among them"
+        self._gone = gone
+        self._log.append(f"an operator said that voters {sorted(gone)} are gone")
+        return ""
 
     # ---- two voters -------------------------------------------------------------------------------------------
 
@@ -356,7 +390,7 @@ class Voter:
     def _forget(self, now: float, why: str, life: str) -> None:
         self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
         self._ready_at = now + self._wait_s()
-        self._mark(self.marker._replace(state=RECOVERING, life=life, invited=()))
+        self._mark(marker.forgotten(self.marker, life))
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
         if now < self._ready_at:

@@ -47,12 +47,13 @@ class LocalStore:
         """Over the new name's file, if there is one."""
         os.replace(self._directory / old, self._directory / new)
 
-    def remove(self, name: str) -> None:
-        """No error if there is no such file."""
+    def remove(self, name: str) -> bool:
+        """Whether there was such a file: of two that remove one, one is told so."""
         try:
             os.unlink(self._directory / name)
         except FileNotFoundError:
-            pass
+            return False
+        return True
 
     def list(self) -> list[str]:
         """The names, sorted; a file that :meth:`replace` has not finished is not one."""

@@ -61,8 +61,8 @@ class Store(Protocol):
 
     def rename(self, old: str, new: str) -> None: ...
 
-    def remove(self, name: str) -> None:
-        """No error if there is no such file."""
+    def remove(self, name: str) -> bool:
+        """Whether there was such a file: of two that remove one, one is told so."""
 
     def list(self) -> list[str]: ...
 

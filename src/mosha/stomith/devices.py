@@ -9,7 +9,8 @@ Rules:
 4. A fence agent, ``fence:PROGRAM name=value…``, gets its options on standard input, one a line, with ``action`` and
    ``nodename``. A device that would do the same to whatever node it is asked for is refused.
 5. Where a map of plugs is given, a node that is not in it has no plug: a wrong plug is another machine.
-6. Success is exit code 0. A state is what the device says that it is; whatever else it says is ``unknown``.
+6. A fence agent ignores options that it does not know, and succeeds: what it knows is in its metadata.
+7. Success is exit code 0. A state is what the device says that it is; whatever else it says is ``unknown``.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Union
 
 ON, OFF, UNKNOWN = "on", "off", "unknown"
+METADATA = "metadata"
 AGENT_PREFIX = "fence:"
 NODE_MAX = 65535
 DEVICES_MAX = 8
@@ -30,6 +32,7 @@ _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _OWN_OPTIONS = ("action", "option", "agent")
 _PLUG_OPTIONS = ("plug", "port", "nodename")
 _SECRET = re.compile(r"pass(w|phrase)|pwd|secret|token|community|credential|key", re.IGNORECASE)
+_PARAMETER = re.compile(r"<parameter\s[^>]*?name=[\"']([^\"']+)")
 _ESCAPE = re.compile(r"%(.?)", re.DOTALL)
 
 
@@ -135,6 +138,17 @@ class FenceAgent:
     def probe(self) -> str:
         """The action that tells whether the device answers, where it is shared."""
         return "monitor"
+
+    def ignored(self, metadata: str) -> str:
+        """Which options mean nothing to the agent, by its answer to ``metadata``; empty if that tells of none."""
+        known = set(_PARAMETER.findall(metadata))
+        unknown = [name for name in self.options if name.replace("-", "_") not in known]
+        if known and unknown:
+            return f"it does not know {', '.join(unknown)}, and would ignore that"
+        naming = {name for name, value in self.options.items() if _has("np", (value,))}
+        if "port_as_ip" in known and "port_as_ip" not in self.options and naming <= {"plug", "port"}:
+            return "it ignores plug without port_as_ip=1, and would do the same for every node"
+        return ""
 
     def state(self, code: int | None, _: str) -> str:
         """What an answer to ``status`` says."""

@@ -5,7 +5,7 @@ Rules:
 1. The program runs in a session of its own. When its time is up it is killed with all that came from it, also what
    left the session: the program is made the subreaper of its descendants (Linux 3.4), and all carry a mark.
 2. It ends with whoever called it (prctl PDEATHSIG): a shot that nobody waits for is not taken.
-3. All output is read, the last ``WORDS_BYTES_MAX`` bytes are kept. What outlives the program, in its process group
+3. All output is read, the last ``words_bytes_max`` bytes are kept. What outlives the program, in its process group
    or on its output, is not waited for; the process group is killed.
 """
 
@@ -46,7 +46,7 @@ def path() -> str:
     return f"{os.environ.get('PATH') or os.defpath}:{SBIN}"
 
 
-def run(call: Call, limit_s: float) -> Ended:
+def run(call: Call, limit_s: float, words_bytes_max: int = WORDS_BYTES_MAX) -> Ended:
     """Run it; this blocks at most for ``limit_s`` and what killing takes (``KILL_LIMIT_S``, twice)."""
     began_s = time.monotonic()
     mark = secrets.token_hex(16)
@@ -62,7 +62,7 @@ def run(call: Call, limit_s: float) -> Ended:
     ended = False
     try:
         _say(child, call.stdin)
-        words, ended = _listen(child, began_s + limit_s)
+        words, ended = _listen(child, began_s + limit_s, words_bytes_max)
     finally:
         if ended:
             procscan.kill(-child.pid, signal.SIGKILL)
@@ -95,7 +95,7 @@ def _say(child: subprocess.Popen[bytes], text: str) -> None:
         child.stdin.close()
 
 
-def _listen(child: subprocess.Popen[bytes], deadline_s: float) -> tuple[bytes, bool]:
+def _listen(child: subprocess.Popen[bytes], deadline_s: float, bytes_max: int) -> tuple[bytes, bool]:
     """The last output, and whether the program ended before the deadline; it is not reaped."""
     assert child.stdout is not None
     fd = child.stdout.fileno()
@@ -107,7 +107,7 @@ def _listen(child: subprocess.Popen[bytes], deadline_s: float) -> tuple[bytes, b
         if select.select([fd] if is_open else [], [], [], wait_s)[0]:
             piece = _read(fd)
             is_open = piece != b""
-            kept = _last(kept + piece)
+            kept = _last(kept + piece, bytes_max)
         elif has_ended:
             return kept, True
         if time.monotonic() >= deadline_s:
@@ -115,11 +115,11 @@ def _listen(child: subprocess.Popen[bytes], deadline_s: float) -> tuple[bytes, b
         step_s = min(2 * step_s, STEP_MAX_S)
 
 
-def _last(said: bytes) -> bytes:
+def _last(said: bytes, bytes_max: int) -> bytes:
     """What is kept; it begins with a whole line, or word: half a secret would not be recognized as one."""
-    if len(said) <= WORDS_BYTES_MAX:
+    if len(said) <= bytes_max:
         return said
-    end = said[-WORDS_BYTES_MAX:]
+    end = said[-bytes_max:]
     return end.partition(b"\n")[2] or end.partition(b" ")[2]
 
 

@@ -19,11 +19,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Callable, NamedTuple
 
 from mosha.stomith import process
-from mosha.stomith.devices import OFF, ON, UNKNOWN, CannotError, Device, Level, redact
+from mosha.stomith.devices import METADATA, OFF, ON, UNKNOWN, CannotError, Device, FenceAgent, Level, redact
 from mosha.stomith.history import Attempt
 from mosha.stomith.process import Ended
 
 RETRY_PAUSE_S = 0.2
+METADATA_BYTES_MAX = 256 * 1024
 REASON_CHARACTERS_MAX = 200      # of each device's last words
 STATUS = "status"
 
@@ -99,9 +100,11 @@ class Stomith:
                 yield from (self._status(number, device, node) for node in nodes)
 
     def test(self, nodes: Iterable[int]) -> Iterator[Answer]:
-        """Whether every device answers, and tells the state of each node. Nothing is switched."""
+        """Whether every device knows its options, answers, and tells the state of each node. Nothing is switched."""
         nodes = list(nodes)
         for number, device in self._devices():
+            if isinstance(device, FenceAgent):
+                yield self._ask(number, device, METADATA, None, self._settings.timeout_s)
             if device.shared:
                 yield self._ask(number, device, device.probe(), None, self._settings.timeout_s)
             yield from (self._status(number, device, node) for node in nodes)
@@ -149,13 +152,17 @@ class Stomith:
         """One call, recorded. A device that cannot do this, or not for this node, has failed."""
         began, asked = time.time(), True
         try:
-            ended = process.run(device.call(action, node), limit_s)
+            words_max = METADATA_BYTES_MAX if action == METADATA else process.WORDS_BYTES_MAX
+            ended = process.run(device.call(action, node), limit_s, words_max)
         except CannotError as error:
             ended, asked = Ended(None, str(error), 0.0), False
         state = device.state(ended.code, ended.words) if action == STATUS else UNKNOWN
         ok = state != UNKNOWN if action == STATUS else ended.code == 0
         words = redact(device, ended.words)
-        if not ok and ended.code is not None:
+        if action == METADATA and ok and isinstance(device, FenceAgent):
+            words = device.ignored(words)
+            ok = not words
+        elif not ok and ended.code is not None:
             words = f"exit {ended.code}{': ' if words else ''}{words}"
         self._record(
             Attempt(began, self._by, node, number, device.name, action, ok, ended.code, ended.seconds, words)

@@ -8,7 +8,7 @@ SHOWN_MAX = 20
 
 
 class TableError(ValueError):
-    """One problem of one table; ``str`` is ``FILE:LINE: reason`` (lines count from 1)."""
+    """One problem of one table; ``str`` is ``FILE:LINE: reason``. Lines count from 1, 0 is the file as a whole."""
 
     def __init__(self, file: str, line: int, reason: str) -> None:
         super().__init__(file, line, reason)
@@ -17,7 +17,7 @@ class TableError(ValueError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.reason}"
+        return f"{self.file}{f':{self.line}' if self.line else ''}: {self.reason}"
 
 
 class TableErrors(ValueError):

@@ -93,11 +93,13 @@ class Disk:
         self.replace(new, content, durable=False)
         self.remove(old)
 
-    def remove(self, name: str) -> None:
-        """No error if there is no such file."""
-        if self._part(name) is not None:
-            self._note(name)
-            del self.files[name]
+    def remove(self, name: str) -> bool:
+        """Whether there was such a file."""
+        if self._part(name) is None:
+            return False
+        self._note(name)
+        del self.files[name]
+        return True
 
     def names(self) -> list[str]:
         """Of all files, sorted."""

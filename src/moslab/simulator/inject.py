@@ -105,13 +105,12 @@ class Injector:
 
     def _do_vote(self, nodes: list[Node], fault: Fault) -> None:
         voters = voters_of(nodes[0].disk.files.get(marker.NAME, b"")) ^ {fault["node"]}
-        order = {"do": "elect", "voters": sorted(voters), "name": f"{self._kernel.now:.3f}"}
-        self._do_order(nodes[:1], {"order": order})
+        self._do_order(nodes[:1], {"order": {"do": "elect", "voters": sorted(voters)}})
 
-    @staticmethod
-    def _do_order(nodes: list[Node], fault: Fault) -> None:
+    def _do_order(self, nodes: list[Node], fault: Fault) -> None:
+        order = {"name": f"{self._kernel.now:.3f}", **fault["order"]}
         for node in nodes:
-            node.disk.replace(ORDER, json.dumps(fault["order"]).encode(), durable=True)
+            node.disk.replace(ORDER, json.dumps(order).encode(), durable=True)
 
     def _do_freeze(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:

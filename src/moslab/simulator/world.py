@@ -62,9 +62,9 @@ class SimStore:
         """Over the new name's file, if there is one."""
         self._disk.rename(old, new)
 
-    def remove(self, name: str) -> None:
-        """No error if there is no such file."""
-        self._disk.remove(name)
+    def remove(self, name: str) -> bool:
+        """Whether there was such a file."""
+        return self._disk.remove(name)
 
     def list(self) -> list[str]:
         """The names, sorted."""

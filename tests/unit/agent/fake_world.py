@@ -46,9 +46,9 @@ class MemoryStore:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         self.files[new] = self.files.pop(old)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str) -> bool:
         self.used += 1
-        self.files.pop(name, None)
+        return self.files.pop(name, None) is not None
 
     def list(self) -> list[str]:
         self.used += 1

@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
+from mosha.cli import main
+from mosha.ownership import marker
 from mosha.tables import clstat
+from mosha.voters import new_era
 
 CLTAB = """\
 web:web-test:test:test:test ! -e {disk}/unfit-$MOSHA_NODE
@@ -44,6 +47,7 @@ class Cluster:
             f"#!/bin/sh\nkill -9 $(cat {root}/$1/pid) 2>/dev/null; echo 1 > {root}/hpc/nodes/$1/status; echo off\n"
         )
         (root / "stomith").chmod(0o755)
+        era = new_era()
         for node in range(1, count + 1):
             var = root / str(node) / "var/mosix-ha"
             var.mkdir(parents=True)
@@ -53,12 +57,16 @@ class Cluster:
             (root / f"hpc/nodes/{node}/status").write_text("3\n")
             (var / "cltab").write_text(CLTAB.format(disk=self.disk, tick=tick))
             (var / "hactl").write_text("web start\njob start\n")
-            (var / "founded").write_text("1700000000-0123abcd\n")
             (root / f"{node}/mosha.conf").write_text(
                 f"mfsbase={root}/mfs\nhpcbase={root}/hpc\nmynode={node}\nroot={root}/{node}\n"
                 f"rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
                 + (f"stomith={root}/stomith %n\n" if stomith else "")
             )
+            assert self.mosha(node, "voters", "install", era) == 0
+
+    def mosha(self, node: int, *arguments: str) -> int:
+        """The exit code of an operator's command on that node."""
+        return main(["--config", f"{self.root}/{node}/mosha.conf", *arguments])
 
     def var(self, node: int) -> Path:
         return self.root / str(node) / "var/mosix-ha"
@@ -264,6 +272,28 @@ def test_a_second_agent_on_a_node_refuses(cluster: Cluster) -> None:
     )  # fmt: skip
     assert second.returncode == 1
     assert "another mosha runs on this node" in second.stderr
+
+
+def test_an_operators_orders_are_answered(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    def state(node: int) -> str:
+        found = marker.decode((cluster.var(node) / marker.NAME).read_bytes())
+        assert found is not None
+        return found.state
+
+    cluster.wait_running("web", asked=1)
+    assert cluster.mosha(1, "voters", "found", "--without", "3") == 1
+    assert "only a voter that recovers founds an era" in capsys.readouterr().err
+    assert cluster.mosha(1, "voters", "forget") == 0
+    assert state(1) == marker.RECOVERING
+    cluster.power_off(2)
+    assert cluster.mosha(2, "voters", "found", "--without", "3") == 1
+    assert "does not run" in capsys.readouterr().err
+    assert not (cluster.var(2) / "order").exists(), "nothing is left for the next agent"
+    assert state(2) != marker.RECOVERING
+    assert cluster.mosha(2, "voters", "forget") == 0
+    assert state(2) == marker.RECOVERING, "before its agent begins"
+    cluster.start(2)
+    cluster.until(lambda: state(1) == state(2) == marker.FULL, "both have recovered")
 
 
 def test_one_node_of_three_alone_starts_nothing(tmp_path: Path) -> None:

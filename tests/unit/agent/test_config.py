@@ -6,16 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from mosha import config
+from mosha import cli, config
 from mosha.tables.errors import TableErrors
 
 
-def test_defaults_are_those_of_a_real_openmosix_node(tmp_path: Path) -> None:
-    found = config.load(str(tmp_path / "absent"))
+def test_defaults_are_those_of_a_real_openmosix_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "DEFAULT_FILE", str(tmp_path / "absent"))
+    found = config.load()
     assert (found.mfsbase, found.hpcbase, found.mwhois) == ("/mfs", "/proc/hpc", "mosctl whois")
     assert str(found.var) == "/var/mosix-ha"
     assert found.procbase == "/proc"
     assert found.directory(3) == "/mfs/3/var/mosix-ha"
+
+
+@pytest.mark.parametrize("command", [
+    [], ["status"], ["check"], ["check", "cltab"], ["voters"], ["voters", "era"], ["stomith", "off", "3"],
+])
+def test_a_file_that_is_named_must_be_there(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    absent = tmp_path / "absent"
+    assert cli.main(["--config", str(absent), *command]) == 2
+    assert capsys.readouterr().err == f"{absent}: No such file or directory\n"
+
+
+def test_a_file_that_cannot_be_read_as_a_whole_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "long").write_text("#" * (config.FILE_BYTES_MAX + 1))
+    for name, reason in (("long", "longer than"), ("", "Is a directory")):
+        with pytest.raises(TableErrors, match=reason):
+            config.load(str(tmp_path / name))
 
 
 def test_values() -> None:

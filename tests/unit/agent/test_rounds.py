@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+from functools import partial
 from typing import Any, Callable
 
 import pytest
 
 from mosha.config import Config
 from mosha.ownership import slot
+from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
@@ -357,3 +359,22 @@ def test_records_that_cannot_be_read_do_not_keep_others_waiting() -> None:
     asked = [key for _, key, task in world.asked if task == "said"]
     assert set(asked) == set(nodes[1:])
     assert len(asked) <= 8 * 5 / world.agent.timing.beat_s * 4, "at a bounded rate"
+
+
+@pytest.mark.parametrize("arbitrator", [False, True])
+def test_the_node_that_should_have_a_dead_owners_group_shoots_first(
+    arbitrator: bool, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All that are fit have another turn, as for the group; the victim has none; who may not run the group is last."""
+    nodes, load, victim = [1, 2, 3, 4, 5], {1: 1, 4: 1, 5: 2}, 4
+    turns = {}
+    for me in nodes:
+        if me != victim:
+            world = world_of(nodes, {"whois": partial(int, me)}, Config(voters=frozenset({me}), arbitrator=arbitrator))
+            world.until(partial(world.disk.files.__contains__, "hastat.json"), 30)
+            others = [node for node in nodes if node != me]
+            monkeypatch.setattr(world.agent, "_others_for", lambda _, others=others: (others, load))
+            monkeypatch.setattr(world.agent.ownership, "groups_of", lambda *_: ["web", "kv"])
+            turns[me] = world.agent._shooter_rank(victim)
+    survivors = sorted(turns, key=lambda node: (load.get(node, 0), preference("kv", node)))
+    assert [turns[node] for node in survivors] == ([3, 3, 3, 3] if arbitrator else [0, 1, 2, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,41 +12,52 @@ import pytest
 
 from mosha import status
 from mosha.cli import main
+from mosha.lives import Life
+from mosha.ownership import marker
+from mosha.ownership.electorate import first
+from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
+from mosha.ownership.voter import FOUNDED
+from mosha.voters import new_era
 
 
 class Agent:
-    """Answers an order as soon as somebody looks at the page after it was given."""
+    """Takes an order as soon as somebody waits, and answers it on its page; unless it is ``deaf``, ``mute`` or dies."""
 
-    def __init__(self, var: Path, problem: str = "", chosen: tuple[int, ...] = (1, 2, 3)) -> None:
-        self.var, self.problem, self.chosen = var, problem, chosen
+    def __init__(self, var: Path, problem: str = "", chosen: tuple[int, ...] = (1, 2, 3), trouble: str = "") -> None:
+        self.var, self.problem, self.chosen, self.trouble = var, problem, chosen, trouble
         self.orders: list[dict[str, Any]] = []
+        self.now = 100.0
 
     def page(self, *_: object) -> dict[str, Any]:
-        answer = [self.orders[-1]["name"], self.problem] if self.orders and "name" in self.orders[-1] else []
+        if self.trouble == "dies" and self.now > 100.0:
+            raise status.NotRunning("the agent on this node does not run")
+        answer = [self.orders[-1]["name"], self.problem] if self.orders and self.trouble != "mute" else []
         return {
-            "node": 1, "era": "7-00000007", "quorum": True,
+            "node": 1, "era": "7-00000007", "quorum": True, "beat": 0.5,
             "voters": [{"id": one, "state": "full", "era": "7-00000007"} for one in self.chosen],
             "electorate": {"number": 0, "voters": list(self.chosen), "before": [9], "answer": answer,
                            "settled": False},
         }
 
-    def take(self, _: object) -> None:
+    def take(self, seconds: float) -> None:
         """Instead of waiting."""
+        self.now += seconds
         order = self.var / "order"
-        if order.exists():
+        if order.exists() and self.trouble in ("", "mute"):
             self.orders.append(json.loads(order.read_text()))
             order.unlink()
 
 
 @pytest.fixture
 def configuration(tmp_path: Path) -> str:
-    (tmp_path / "mosha.conf").write_text(f"varpath = {tmp_path}\n")
+    (tmp_path / "mosha.conf").write_text(f"varpath = {tmp_path}\nrundir = {tmp_path}/run\n")
     return str(tmp_path / "mosha.conf")
 
 
 def run(agent: Agent, configuration: str, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     monkeypatch.setattr(status, "read", agent.page)
     monkeypatch.setattr(time, "sleep", agent.take)
+    monkeypatch.setattr(time, "monotonic", lambda: agent.now)
     return main(["--config", configuration, "voters", *arguments])
 
 
@@ -92,8 +104,134 @@ def test_a_change_on_its_way_is_shown(
     assert json.loads(capsys.readouterr().out)["electorate"]["voters"] == [1, 2, 3]
 
 
-def test_orders_that_need_no_answer(tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[None]:
+    """The lock of an agent that runs."""
+    life = Life(str(tmp_path / "run"))
+    yield
+    life.close()
+
+
+ORDERS = [(["found", "--without", "3", "2", "3"], {"do": "found", "without": [2, 3]}), (["forget"], {"do": "forget"})]
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize(("arguments", "order"), ORDERS)
+def test_an_order_is_accepted_or_refused_by_the_agent(
+    arguments: list[str], order: dict[str, Any], tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     agent = Agent(tmp_path)
-    assert run(agent, configuration, monkeypatch, "found", "--without", "3") == 0
-    assert run(agent, configuration, monkeypatch, "forget") == 0
-    assert agent.orders == [{"do": "found", "without": [3]}, {"do": "forget"}]
+    assert run(agent, configuration, monkeypatch, *arguments) == 0
+    assert "accepted" in capsys.readouterr().out
+    assert [{**one, "name": ""} for one in agent.orders] == [{**order, "name": ""}]
+    assert run(Agent(tmp_path, "this node has no vote"), configuration, monkeypatch, *arguments) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "mosha: this node has no vote\n")
+
+
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("arguments", [*(arguments for arguments, _ in ORDERS), ["add", "4"]])
+@pytest.mark.parametrize(("trouble", "said"), [
+    ("deaf", "did not take the order, which is withdrawn"), ("mute", "has not answered"), ("dies", "does not run"),
+])
+def test_an_order_without_an_answer_is_an_error_and_leaves_nothing(
+    trouble: str, said: str, arguments: list[str], tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    agent = Agent(tmp_path, trouble=trouble)
+    assert run(agent, configuration, monkeypatch, *arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "order").exists()
+    assert agent.now < 160.0
+
+
+def test_another_operators_order_is_not_withdrawn(
+    tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Second(Agent):
+        def take(self, seconds: float) -> None:
+            self.now += seconds
+            (self.var / "order").write_text("another")
+
+    assert run(Second(tmp_path), configuration, monkeypatch, "found", "--without", "3") == 1
+    assert (tmp_path / "order").read_text() == "another"
+
+
+# ---- a disk whose agent does not run ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [FULL, RECOVERING, REJOINING])
+def test_a_restored_disk_forgets_before_its_agent_begins(state: str, tmp_path: Path, configuration: str) -> None:
+    before = Marker(state, "7-00000007", "a life", "c", "boot", electorate=first([1, 2, 3], 7))
+    (tmp_path / marker.NAME).write_bytes(marker.encode(before))
+    assert main(["--config", configuration, "voters", "forget"]) == 0
+    after = marker.decode((tmp_path / marker.NAME).read_bytes())
+    assert after is not None
+    assert after.life != before.life
+    assert after == before._replace(state=RECOVERING, life=after.life)
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "no marker of a voter"), (marker.encode(Marker(NONE, "", "a", "c", "b")), "this node has no vote"),
+])
+def test_what_is_no_voter_has_nothing_to_forget(
+    content: bytes, said: str, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / marker.NAME).write_bytes(content)
+    assert main(["--config", configuration, "voters", "forget"]) == 1
+    assert said in capsys.readouterr().err
+    assert (tmp_path / marker.NAME).read_bytes() == content
+
+
+# ---- an installer -------------------------------------------------------------------------------------------------
+
+
+def install(configuration: str, era: str, *more: str) -> int:
+    return main(["--config", configuration, "voters", "install", era, *more])
+
+
+def test_an_installer_gives_all_disks_one_era(
+    tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--config", configuration, "voters", "era"]) == 0
+    era = capsys.readouterr().out.strip()
+    assert marker.is_era(era)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    for more, file in (([], tmp_path / FOUNDED), (["--root", str(disk)], disk / str(tmp_path)[1:] / FOUNDED)):
+        assert install(configuration, era, *more) == 0
+        assert capsys.readouterr().out == f"{file}: {era}\n"
+        assert file.read_text() == f"{era}\n"
+
+
+@pytest.mark.parametrize("era", ["", "7", "now", "7-0000000", "7-0000000G", "7-00000007x"])
+def test_what_is_no_era_is_wrong_usage(
+    era: str, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        install(configuration, era)
+    assert ended.value.code == 2
+    assert f"{era!r} is no era (NUMBER-NONCE" in capsys.readouterr().err
+    assert not (tmp_path / FOUNDED).exists()
+
+
+@pytest.mark.parametrize("days", [-3, 3])
+def test_an_era_is_not_kept_for_later(
+    days: int, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert install(configuration, marker.make_era(int(time.time()) + days * 86400, "0" * 8)) == 1
+    assert f"was made 3 days {'ago' if days < 0 else 'from now'}" in capsys.readouterr().err
+    assert not (tmp_path / FOUNDED).exists()
+
+
+@pytest.mark.parametrize("used", ["voter", "state"])
+def test_only_an_empty_disk_begins_in_an_era(
+    used: str, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / used).write_text("")
+    assert install(configuration, new_era()) == 1
+    assert f"{tmp_path / used} is there" in capsys.readouterr().err
+    assert install(configuration, new_era(), "--root", str(tmp_path / "absent")) == 1
+    assert "no directory" in capsys.readouterr().err
+    assert not (tmp_path / FOUNDED).exists()

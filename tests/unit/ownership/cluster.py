@@ -94,7 +94,7 @@ class Node:
         )
         self.ownership.contests.unexpiring = cluster.fenced
         self.ownership.watch(cluster.nodes)
-        self.fencing = Fencing(self.ownership, cluster.can_shoot)
+        self.fencing = Fencing(self.ownership, cluster.can_shoot, self._rank_besides)
         self._step()
 
     def crash(self) -> None:
@@ -169,7 +169,10 @@ class Node:
             self._step()
 
     def _rank(self) -> int:
-        others = [node for node in self._cluster.nodes if node < self.number]
+        return self._rank_besides(0)
+
+    def _rank_besides(self, victim: int) -> int:
+        others = [node for node in self._cluster.nodes if node < self.number and node != victim]
         return sum(1 for node in others if self.ownership.peers.alive(self.now, node))
 
     def _run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -72,10 +73,15 @@ def test_founded_is_good_for_one_start() -> None:
     assert scene.start().marker.state == RECOVERING
 
 
-@pytest.mark.parametrize("content", [b"", b"yes", b"7", b"7-0000000Z"])
+@pytest.mark.parametrize("content", [b"", b"yes", b"7", b"7-0000000Z", b"7-00000007" + b" " * 90, b"\xff\n"])
 def test_founded_must_name_an_era(content: bytes) -> None:
     scene = Scene(files={FOUNDED: content})
     assert scene.voter.marker.state == RECOVERING
+    assert FOUNDED not in scene.store.files
+    assert scene.store.files[voters.FOUNDED_REFUSED] == content, "it is kept for who wrote it"
+    (line,) = [line for line in scene.voter.take_log() if line.startswith("founded is refused")]
+    assert marker.ERA_FORM in line
+    assert repr(content[:20])[1:-1] in line
 
 
 def test_founded_does_not_outdo_a_marker() -> None:
@@ -428,11 +434,19 @@ def test_a_voter_whose_lease_was_longer_waits_for_the_longer_one(restarts: int) 
 # ---- an operator's word -------------------------------------------------------------------------------------------
 
 
-def order(scene: Scene, content: bytes) -> list[str]:
+def give(scene: Scene, content: bytes) -> None:
     scene.store.replace(voters.ORDER, content)
     scene.voter.obey(scene.now)
     assert voters.ORDER not in scene.store.files, "an order is carried out once"
-    return scene.voter.take_log()
+
+
+def order(scene: Scene, **words: Any) -> str:
+    """Why it was refused; that is logged too."""
+    give(scene, json.dumps({**words, "name": "mine"}).encode())
+    name, problem = scene.voter.answer
+    assert name == "mine"
+    assert bool(problem) is any(problem in line for line in scene.voter.take_log() if line.startswith("refused"))
+    return problem
 
 
 def test_an_operator_may_say_that_a_voter_is_gone() -> None:
@@ -440,25 +454,45 @@ def test_an_operator_may_say_that_a_voter_is_gone() -> None:
     scene.step(W)
     scene.see(2, RECOVERING, "")
     assert scene.step(1.0) == RECOVERING, "voter 3 is not there"
-    order(scene, b'{"do": "found", "without": [3]}')
+    assert order(scene, do="found", without=[3]) == ""
     scene.see(2, RECOVERING, "")
     assert scene.step(1.0) == FULL
     assert "life 2" in scene.voter.marker.invited
 
 
-@pytest.mark.parametrize("without", [b"[2, 3]", b"[1]", b"[4]"])
-def test_an_era_is_not_founded_without_a_quorum_or_by_one_that_is_gone(without: bytes) -> None:
+@pytest.mark.parametrize(("without", "problem"), [
+    ([2, 3], "2 of [1, 2, 3] must be there"), ([1], "this node is one of those"), ([3, 4], "not voters: [4]"),
+])
+def test_an_era_is_not_founded_without_a_quorum_or_by_one_that_is_gone(without: list[int], problem: str) -> None:
     scene = Scene()
     scene.step(W)
-    assert "refused" in order(scene, b'{"do": "found", "without": ' + without + b"}")[-1]
+    assert problem in order(scene, do="found", without=without)
     assert scene.step(1.0) == RECOVERING
+
+
+def test_a_node_without_a_vote_founds_nothing_and_has_nothing_to_forget() -> None:
+    scene = Scene(files={marker.NAME: marker.encode(Marker(
+        NONE, ERA, "x", CONFIGURATION, "boot", electorate=electorate.first([2, 3], 5),
+    ))})
+    for words in ({"do": "found", "without": [3]}, {"do": "forget"}):
+        assert order(scene, **words) == "this node has no vote"
+        assert scene.step(1.0) == NONE
+
+
+def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    monkeypatch.setattr(scene.store, "remove", lambda _: False)
+    scene.store.replace(voters.ORDER, b'{"do": "forget", "name": "mine"}')
+    scene.voter.obey(scene.now)
+    assert scene.voter.marker.state == FULL
+    assert scene.voter.answer == []
 
 
 def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
     scene = Scene(files={FOUNDED: b"7-00000007\n"})
     life = scene.voter.marker.life
-    assert "refused" in order(scene, b'{"do": "found", "without": [3]}')[-1]
-    order(scene, b'{"do": "forget"}')
+    assert "only a voter that recovers" in order(scene, do="found", without=[3])
+    assert order(scene, do="forget") == ""
     assert scene.voter.marker.state == RECOVERING
     assert scene.voter.marker.life != life
     assert scene.step(W / 2) == RECOVERING
@@ -468,5 +502,6 @@ def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
 def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
     scene = Scene()
     before = scene.voter.marker
-    assert "not an order" in order(scene, content)[-1]
-    assert scene.voter.marker == before
+    give(scene, content)
+    assert "not an order" in scene.voter.take_log()[-1]
+    assert (scene.voter.marker, scene.voter.answer) == (before, [])

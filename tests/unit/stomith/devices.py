@@ -30,6 +30,7 @@ while IFS='=' read -r name value; do
   echo "$name=$value" >> "{root}/options"
   case $name in action) action=$value ;; plug) plug=$value ;; password) password=$value ;; esac
 done
+test "$action" = metadata && printf '<parameter name="%s" />\n' plug password && exit 0
 test "$action" = monitor && action=list
 test -e "{root}/talks" && echo "logging in with $password"
 words=$("{root}/strip" "$action" "$plug"); code=$?

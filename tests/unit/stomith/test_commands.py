@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mosha import cli, voters
+from mosha import cli
 from tests.unit.stomith.devices import Strip
 
 
@@ -221,8 +221,8 @@ def test_voters_are_shown_and_told(node: Node) -> None:
     assert node.mosha("voters", "found")[0] == 2, "without whom?"
 
 
-def test_an_order_that_no_agent_takes_is_reported(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voters, "TAKEN_LIMIT_S", 0.2)
-    code, _, err = node.mosha("voters", "forget")
-    assert (code, "no agent has taken the order" in err) == (1, True)
-    assert json.loads((node.var / "order").read_text()) == {"do": "forget"}
+@pytest.mark.parametrize("arguments", [["found", "--without", "3"], ["add", "4"]])
+def test_an_order_is_for_an_agent_that_runs(node: Node, arguments: list[str]) -> None:
+    code, out, err = node.mosha("voters", *arguments)
+    assert (code, out, "no agent has run" in err) == (1, "", True)
+    assert not (node.var / "order").exists()

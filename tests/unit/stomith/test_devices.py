@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from mosha.stomith.devices import OFF, ON, UNKNOWN, CannotError, Device, parse_level, parse_plugs, redact
+from mosha.stomith.devices import OFF, ON, UNKNOWN, CannotError, Device, FenceAgent, parse_level, parse_plugs, redact
 
 
 def device(text: str, plugs: dict[int, str] | None = None) -> Device:
@@ -150,3 +150,30 @@ def test_secrets_are_not_seen(text: str) -> None:
 
 def test_a_script_that_finds_the_password_is_no_secret() -> None:
     assert device("fence:fence_apc password_script=/etc/pw").secrets == ()
+
+
+METADATA = """<?xml version="1.0" ?>
+<parameters>
+	<parameter name="ip" unique="0" required="1" obsoletes="ipaddr">
+	<parameter unique="0" name='ipaddr' deprecated="1"><parameter name="plug"/><parameter name="power_timeout"/>
+"""
+
+
+@pytest.mark.parametrize(("options", "metadata", "said"), [
+    ("ip=10.0.0.%n power-timeout=3", METADATA, ""),
+    ("ipaddr=pdu", METADATA, ""),
+    ("ip=pdu port=%p geheim=geheim", METADATA, "it does not know port, geheim, and would ignore that"),
+    ("ip=pdu", METADATA.replace("plug", "nodename"), "it does not know plug"),
+    ("ip=pdu nodename=%n", METADATA, "it does not know nodename"),
+    ("ip=10.0.0.5", f"{METADATA}<parameter name='port_as_ip'>", "ignores plug without port_as_ip=1"),
+    ("ip=10.0.0.%n plug=%p", f"{METADATA}<parameter name='port_as_ip'>", ""),
+    ("port_as_ip=1 plug=10.0.0.%n", f"{METADATA}<parameter name='port_as_ip'>", ""),
+    ("whatever=%n", "no parameters are told", ""),
+])
+def test_what_an_agent_would_ignore_is_found_in_its_metadata(options: str, metadata: str, said: str) -> None:
+    found = device(f"fence:fence_apc {options}")
+    assert isinstance(found, FenceAgent)
+    ignored = found.ignored(metadata)
+    assert ignored.startswith(said) if said[:2] == "it" else said in ignored
+    assert bool(said) is bool(ignored)
+    assert "=geheim" not in ignored

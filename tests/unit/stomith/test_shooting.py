@@ -187,7 +187,9 @@ def test_listing_and_test_switch_nothing(tmp_path: Path, strip: Strip, line: str
     assert [answer.words for answer in rig.stomith.listing([1])] == ["1\n2\n3", "off"]
     answers = list(rig.stomith.test([1, 4]))
     assert all(answer.ok for answer in answers)
-    assert [answer.state for answer in answers if answer.level == 1] == [UNKNOWN, ON, OFF]
+    asked = [(answer.action, answer.state) for answer in answers if answer.level == 1]
+    assert asked[-3:] == [(asked[-3][0], UNKNOWN), ("status", ON), ("status", OFF)]
+    assert [action for action, _ in asked[:-2]] == (["metadata", "monitor"] if "fence:" in line else ["list"])
     assert not any(call.startswith(("off", "on")) for call in strip.calls)
 
 
