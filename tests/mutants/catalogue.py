@@ -5,8 +5,9 @@ Rules:
 1. A replacement applies exactly once, or the mutant has rotted, and that is a failure.
 2. A mutant changes protocol or leash, never the laboratory that judges; of the simulator only its leash is changed.
 3. ``plan`` changes what is drawn from each seed (objects are merged, and None takes a name away; all else is replaced)
-   where ordinary seeds would need too long: :mod:`tests.mutants.plans`. The protocol as it is must pass.
-4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
+   to a plan that is directed against the mutant: :mod:`moslab.simulator.directed`. The protocol as it is must pass.
+4. ``seldom`` is why ordinary seeds may not reach it within their budget.
+5. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
    run, and is shown in the table.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.mutants import plans
+from moslab.simulator import directed as plans
 
 OWNERSHIP = "mosha/ownership"
 LEASH = "moslab/simulator/guardian.py"
@@ -39,6 +40,7 @@ class Mutant:
     changes: tuple[Change, ...]
     plan: dict[str, Any] = field(default_factory=dict)
     equivalent: str = ""
+    seldom: str = ""
 
 
 def _one(name: str, rule: str, file: str, old: str, new: str, **more: Any) -> Mutant:

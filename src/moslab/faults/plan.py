@@ -98,6 +98,7 @@ class FaultPlan:
     hactl: str
     conf: dict[str, str] = field(default_factory=dict)
     founded: bool = True
+    arbitrators: list[int] = field(default_factory=list)     # they vote, and run nothing
     profile: str = ""
     safety_s: float = 30.0
     heal: list[int] = field(default_factory=list)
@@ -151,6 +152,8 @@ def checked(plan: FaultPlan) -> FaultPlan:
         raise PlanError("cltab and hactl are texts, conf has texts by name")
     if not isinstance(plan.heal, list) or any(node not in range(1, plan.nodes + 1) for node in plan.heal):
         raise PlanError(f"heal is a list of nodes from 1 to {plan.nodes}")
+    if not isinstance(plan.arbitrators, list) or any(node not in range(1, plan.nodes + 1) for node in plan.arbitrators):
+        raise PlanError(f"arbitrators is a list of nodes from 1 to {plan.nodes}")
     for place, fault in enumerate(plan.faults):
         problem = _problem(fault, plan.nodes)
         if problem:

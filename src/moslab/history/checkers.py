@@ -6,7 +6,8 @@ Rules:
    whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
    ``THAW_S`` is wrong.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
-   voters, counted for each voter by itself. Where the voters change, a majority of any of these sets will do.
+   voters, counted for each voter by itself; nor does one on a node of which no contact is known. Where the voters
+   change, a majority of any of these sets will do.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
@@ -63,8 +64,6 @@ def check_overlap(history: History) -> list[str]:
 
 def check_quorum(history: History) -> list[str]:
     """Rule 2."""
-    if not history.contacts:
-        return []
     patience_s = history.lease_s / (1 - history.drift) + KILL_S
     spans: dict[int, dict[int, Sequence[tuple[float, float]]]] = {}
     for (node, voter), found in sorted(history.contacts.items()):

@@ -146,7 +146,7 @@ def _close(cluster: Cluster) -> None:
         history.files[node.number] = len(node.disk.files)
     history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(cluster.numbers)
     for table in sorted(TABLES):
-        history.final[table] = [cluster.edit_of(number, table) for number in cluster.numbers]
+        history.final[table] = [cluster.edit_of(number, f"{table}.good") for number in cluster.numbers]
     cluster.history.close(now)
 
 

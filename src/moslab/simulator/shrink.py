@@ -60,7 +60,7 @@ def _smaller(plan: FaultPlan) -> Iterator[FaultPlan]:
 def _named(plan: FaultPlan, node: int) -> bool:
     """Whether the plan speaks of the node alone; in a list of all it may be left out."""
     return (
-        str(node) in plan.conf.get("voters", "").split() or plan.heal == [node]
+        str(node) in plan.conf.get("voters", "").split() or plan.heal == [node] or node in plan.arbitrators
         or any(node in fault["whom"] or node in (*fault.get("to", []), fault.get("node")) for fault in plan.faults)
     )
 
