@@ -7,17 +7,20 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moslab.faults.plan import FaultPlan
-from moslab.history.checkers import INVALID, VALID
+from moslab.history.checkers import INVALID, VALID, check_quorum
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
 from moslab.simulator.cli import main
+from moslab.simulator.cluster import Cluster
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.guardian import Guardian
+from moslab.simulator.inject import Injector
 from moslab.simulator.run import run
 
 SOURCE = Path(__file__).parents[3] / "src"
@@ -101,6 +104,62 @@ def test_a_leash_that_does_not_look_at_its_deadline_is_found(monkeypatch: pytest
     broken = run(calm(faults=[pause]), real_s_max=REAL_S_MAX)
     assert broken.verdict == INVALID
     assert {problem.partition(":")[0] for problem in broken.problems} == {"overlap"}
+
+
+def test_what_is_not_healed_stays_broken() -> None:
+    """Each fault ends by itself two seconds after the heal, if it is let."""
+    heal = [1, 2, 3]
+    faults: list[dict[str, Any]] = [
+        {"at": 10.0, "do": "crash", "whom": [3, 4], "for": 4.0},
+        {"at": 10.0, "do": "freeze", "whom": [1, 5], "for": 4.0},
+        {"at": 10.0, "do": "pause", "what": "agent", "whom": [2, 6], "for": 4.0},
+        {"at": 10.0, "do": "cut", "whom": [7], "to": [1, 2, 3], "both": True, "for": 4.0},
+        {"at": 10.0, "do": "weather", "whom": [3, 8], "loss": 0.2, "for": 4.0},
+        {"at": 10.0, "do": "stuck", "whom": [1, 9], "for": 4.0},
+        {"at": 10.0, "do": "config", "whom": [9], "conf": {"arbitrator": "yes"}, "for": 4.0},
+    ]
+    plan = calm(9, faults=faults, heal=heal, conf={"voters": "1 2 3"}, hactl="none stop\n")
+    cluster = Cluster(plan)
+    injector = Injector(cluster)
+    injector.schedule()
+    nodes, network = cluster.nodes, cluster.network
+    for until_s, healed in ((11.9, False), (20.0, True)):
+        if healed:
+            injector.heal(heal)
+        assert cluster.kernel.run(until_s, 10_000_000)
+        worlds = {number: nodes[number].world for number in (2, 6)}
+        assert not nodes[4].up
+        assert nodes[5].frozen
+        assert worlds[6] is not None
+        assert worlds[6].frozen
+        assert network.blocked(7, 1)
+        assert network.blocked(1, 7)
+        assert nodes[8].weather.loss == 0.2
+        assert nodes[9].trouble_until_s > cluster.kernel.now
+        assert nodes[9].config.arbitrator
+        assert nodes[3].up is healed
+        assert nodes[1].frozen is not healed
+        assert worlds[2] is not None
+        assert worlds[2].frozen is not healed
+        assert (nodes[3].weather.loss == 0.0) is healed
+        assert (nodes[1].trouble_until_s == 0.0) is healed
+
+
+def test_an_arbitrator_votes_and_runs_nothing() -> None:
+    crash = {"at": 6.0, "do": "crash", "whom": ["owner:kv"]}
+    result = run(calm(3, faults=[crash], arbitrators=[1]), real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert {interval.node for interval in result.history.services()} == {2, 3}
+
+
+def test_contacts_are_judged_in_a_cluster_of_any_size() -> None:
+    faults = [{"at": 3.0, "do": "cut", "whom": ["owner:kv"], "to": list(range(1, 71)), "both": True}]
+    result = run(calm(70, faults=faults, safety_s=8.0), real_s_max=REAL_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert {node for node, _ in result.history.contacts} == set(range(1, 71))
+    first = next(i for i in result.history.services())
+    longer = [i._replace(end_s=8.0) if i == first else i for i in result.history.intervals]
+    assert [text.partition(":")[0] for text in check_quorum(replace(result.history, intervals=longer))] == ["quorum"]
 
 
 def test_a_run_that_takes_too_long_is_cut_short() -> None:
