@@ -6,8 +6,7 @@ Rules:
 2. A mutant changes protocol or leash, never the laboratory that judges; of the simulator only its leash is changed.
 3. ``plan`` changes what is drawn from each seed (objects are merged, and None takes a name away; all else is replaced)
    to a plan that is directed against the mutant: :mod:`moslab.simulator.directed`. The protocol as it is must pass.
-4. ``seldom`` is why ordinary seeds may not reach it within their budget.
-5. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
+4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
    run, and is shown in the table.
 """
 
@@ -40,7 +39,6 @@ class Mutant:
     changes: tuple[Change, ...]
     plan: dict[str, Any] = field(default_factory=dict)
     equivalent: str = ""
-    seldom: str = ""
 
 
 def _one(name: str, rule: str, file: str, old: str, new: str, **more: Any) -> Mutant:

@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moslab.history.checkers import INVALID, VALID
+from moslab.simulator import directed
+from moslab.simulator.draw import IN_ORDER, PROFILES
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 
 ROOT = Path(__file__).parents[2]
@@ -36,6 +38,7 @@ CHILD = Path(__file__).with_name("child.py")
 OUT = ROOT / "out" / "mutants"
 DOCS = ROOT / "docs" / "simulator.md"
 BUDGET, DIRECTED_BUDGET = 400, 60
+ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
 SECONDS_MAX = 1800.0
 CAUGHT, SURVIVES, EQUIVALENT, ROTTEN, BROKEN = "caught", "SURVIVES", "equivalent", "ROTTEN", "BROKEN"
 ORDINARY, DIRECTED = "ordinary", "directed"
@@ -70,8 +73,8 @@ class Verdict(NamedTuple):
         found = [one for one in self.searches.values() if one.state == CAUGHT]
         cells = [str(self.searches.get(name, "-")) for name in (ORDINARY, DIRECTED)]
         why = ", ".join(dict.fromkeys(word for one in found for word in one.checkers.split(", "))) or self.state
-        if self.searches and self.searches[ORDINARY].state != CAUGHT and self.mutant.seldom:
-            why += f"; {self.mutant.seldom}"
+        if self.state == CAUGHT and self.searches[ORDINARY].state != CAUGHT:
+            why += f"; its plan is one seed in {ONE_SEED_IN}"
         return f"| {self.mutant.name} | {self.mutant.rule} | {' | '.join(cells)} | {why} |"
 
 
