@@ -7,7 +7,8 @@ Rules:
    ``"owner:GROUP"`` the node that runs the group at that moment. ``for`` is how long it lasts; without, until the heal.
 3. Of the agent and the leash of a group one runs always, or nothing is promised (assumption A2 of docs/ownership.md): a
    pause that would leave neither spares the second, and a paused leash goes on when its agent ends.
-4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else; then every group must run within ``bound_s``.
+4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else: no fault ends by itself after that. Then every
+   group must run within ``bound_s``.
 
 ======== ===================================================================== ==============================
 do       what                                                                  further fields

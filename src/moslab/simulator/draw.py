@@ -18,10 +18,10 @@ from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
 
 TIGHT, GENERAL, IN_ORDER = "tight", "general", "directed"
-PROFILES = ((0.4, TIGHT), (0.3, GENERAL), (0.3, IN_ORDER))
+PROFILES = ((0.35, TIGHT), (0.25, GENERAL), (0.4, IN_ORDER))
 FEW = ((1, 1), (2, 2), (6, 3), (3, 4), (3, 5))               # nodes of a tight one
-LARGE, MANY = 0.08, (10, 12, 16, 24, 40)
-MOVED_LEASES = (0.0, 0.02, 0.1, 0.3)                         # at most, each time of a directed plan
+LARGE, MANY = 0.1, (10, 12, 16, 24, 40)
+MOVED_LEASES = ((3, 0.0), (2, 0.02), (1, 0.2))               # at most, each time of a directed plan
 SAFETY_MIN_S, SAFETY_MAX_S = 15.0, 40.0
 FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
@@ -79,7 +79,7 @@ def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:
     if len(plan.heal) < plan.nodes:
         return plan
     lease_s = float(plan.conf["lease"])
-    by_s = draw.pick(MOVED_LEASES) * lease_s
+    by_s = draw.weighted(MOVED_LEASES) * lease_s
     plan.faults = [
         {**fault, **{name: _beside(draw, fault[name], by_s) for name in ("at", "for") if name in fault}}
         for fault in plan.faults
