@@ -14,14 +14,14 @@ from moslab.history.checkers import INVALID
 from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.run import run
 
-RUN_S_MAX = 60.0
+RUN_CORE_S_MAX = 60.0
 
 
 def main(first: int, last: int, changes: dict[str, Any] | None) -> None:
     """All seeds from first to last."""
     for seed in range(first, last + 1):
         plan = draw_plan(seed) if changes is None else directed_plan(seed, changes)
-        result = run(plan, real_s_max=RUN_S_MAX, hasty=True)
+        result = run(plan, core_s_max=RUN_CORE_S_MAX, hasty=True)
         print(json.dumps([seed, result.verdict, result.problems, plan.profile]), flush=True)
         if result.verdict == INVALID:
             return

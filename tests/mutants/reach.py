@@ -31,7 +31,7 @@ from moslab.simulator.directed import DIRECTED
 from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.facts import RARE
 from moslab.simulator.run import run
-from tests.mutants.child import RUN_S_MAX
+from tests.mutants.child import RUN_CORE_S_MAX
 
 ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "sim-coverage"
@@ -55,7 +55,7 @@ def share(first: int, seeds: int, index: int, jobs: int, seconds: float) -> None
     end = time.monotonic() + seconds
     for number, (name, plan) in enumerate(plans(first, seeds)):
         if number % jobs == index and time.monotonic() < end:
-            one = summary(run(plan, real_s_max=2 * RUN_S_MAX))
+            one = summary(run(plan, core_s_max=2 * RUN_CORE_S_MAX))
             print(json.dumps([name, one.verdict, one.problems[:3], one.counters]), flush=True)
 
 

@@ -13,7 +13,7 @@ from moslab.simulator.draw import IN_ORDER, MANY, draw_plan
 from moslab.simulator.facts import NAMES
 from moslab.simulator.run import Result, run
 
-RUN_S_MAX = 60.0
+RUN_CORE_S_MAX = 60.0
 AHEAD = 4                        # runs that wait for each process
 
 EXPECTED: tuple[str, ...] = (
@@ -98,7 +98,7 @@ def summary(result: Result) -> Summary:
 
 def run_seed(seed: int, nodes: int | None) -> Summary:
     """One run in this process."""
-    return summary(run(draw_plan(seed, nodes), real_s_max=RUN_S_MAX))
+    return summary(run(draw_plan(seed, nodes), core_s_max=RUN_CORE_S_MAX))
 
 
 def campaign(
