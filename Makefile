@@ -4,13 +4,14 @@ SHELL := /bin/sh
 PYTHON ?= python3
 CLUSTER ?= mosha
 N ?= 8
+SEEDS ?= 0..199
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 T ?= tests
 BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants sim-coverage coverage bench-up bench-failover bench-sim wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit check mutants sim-coverage coverage sim bench-up bench-failover bench-sim wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -57,8 +58,11 @@ check: .venv/.dev ## lint, types, import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-mutants: .venv/.dev ## does the simulator catch each mutant, after how many schedules? (MUTANTS='name …' BUDGET=n)
-	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(MUTANTS)
+sim: .venv/.dev ## a campaign of simulated clusters, which must reach all that it should (SEEDS=0..199)
+	$(BIN)/moslab sim --seeds $(SEEDS) -j $(JOBS) --sometimes
+
+mutants: .venv/.dev ## does the simulator catch each mutant, after how many seeds? (MUTANTS='name …' BUDGET=n; DOCS=1: the table goes into docs/simulator.md)
+	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DOCS),--docs) $(MUTANTS)
 
 sim-coverage: .venv/.dev ## what simulation alone reaches of the ownership package, at least 95 % of its branches
 	$(BIN)/python -m tests.mutants.reach -j $(JOBS)

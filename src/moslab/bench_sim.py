@@ -35,15 +35,15 @@ SOURCE = Path(__file__).parents[1]
 Row = dict[str, Any]
 
 
-def bench_sim(sizes: list[int], seconds: float, progress: Progress) -> int:
+def bench_sim(sizes: list[int], seconds: float, with_pypy: bool, progress: Progress) -> int:
     """Measure, print a table, write ``out/bench/sim.json``; 0 if all targets are met, else 1."""
     if not sizes or min(sizes) < 1 or seconds <= 0:
         raise CannotError("bench-sim: at least one number of nodes, and some seconds")
-    rows = [_few("cpython", sys.executable, seconds, progress)]
     pypy = shutil.which("pypy3")
-    if pypy is None:
-        progress.say("no pypy3 here (Debian: apt-get install pypy3): not measured")
-    else:
+    if with_pypy and pypy is None:
+        raise CannotError("bench-sim: no pypy3 here: apt-get install pypy3, or leave it out: --without-pypy")
+    rows = [_few("cpython", sys.executable, seconds, progress)]
+    if with_pypy and pypy is not None:
         rows.append(_few("pypy3", pypy, seconds, progress))
     rows += scale_rows([_cost(sys.executable, nodes, seconds, progress) for nodes in sorted(sizes)])
     bench.write("sim", rows)

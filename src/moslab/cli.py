@@ -135,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--nodes", metavar="N,N", default=",".join(map(str, bench_sim.SIZES)))
     speed.add_argument("--seconds", metavar="S", type=float, default=bench_sim.SECONDS,
                        help=f"virtual, of the larger clusters (default {bench_sim.SECONDS:g})")
+    speed.add_argument("--without-pypy", action="store_true", help="measure CPython only")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -314,7 +315,7 @@ def _bench_sim(arguments: argparse.Namespace) -> int:
         sizes = [int(text) for text in arguments.nodes.split(",")]
     except ValueError:
         raise CannotError(f"bench-sim: {arguments.nodes!r} is not a list of numbers") from None
-    return bench_sim.bench_sim(sizes, arguments.seconds, Progress())
+    return bench_sim.bench_sim(sizes, arguments.seconds, not arguments.without_pypy, Progress())
 
 
 def _base_image(_arguments: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ Rules:
 1. A replacement applies exactly once, or the mutant has rotted, and that is a failure.
 2. A mutant changes what is shipped (``src/mosha``), never the laboratory that judges.
 3. ``plan`` changes what is drawn from each seed (objects are merged, and None takes a name away; all else is replaced)
-   where ordinary seeds would need too long: :mod:`tests.mutants.plans`. The protocol as it is must pass.
+   to a plan that is directed against the mutant: :mod:`moslab.simulator.directed`. The protocol as it is must pass.
 4. ``equivalent`` is the reason why nothing that promises anything can tell the mutant from the original. It is not
    run, and is shown in the table.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.mutants import plans
+from moslab.simulator import directed as plans
 
 OWNERSHIP = "mosha/ownership"
 CUSTODY = "mosha/clinit/custody.py"

@@ -1,7 +1,7 @@
 """Runs seeds in a process of its own, with whatever sources its PYTHONPATH names; one line of JSON for each run.
 
-``python child.py FIRST LAST PLAN``: PLAN is a JSON object of what to change in each drawn plan. It ends at the first
-run that is invalid.
+``python child.py FIRST LAST PLAN``: PLAN is a JSON object of what to change in each drawn plan; null for the seeds as
+they are. It ends at the first run that is invalid.
 """
 
 from __future__ import annotations
@@ -10,28 +10,19 @@ import json
 import sys
 from typing import Any
 
-from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID
-from moslab.simulator.draw import draw_plan
+from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.run import run
 
-RUN_S_MAX = 60.0
+RUN_CORE_S_MAX = 60.0
 
 
-def changed(plan: FaultPlan, changes: dict[str, Any]) -> FaultPlan:
-    """Objects are merged, and None takes a name away; all else is replaced."""
-    for name, value in changes.items():
-        before = getattr(plan, name)
-        merged = {**before, **value} if isinstance(before, dict) else {}
-        setattr(plan, name, {key: one for key, one in merged.items() if one is not None} or value)
-    return plan
-
-
-def main(first: int, last: int, changes: dict[str, Any]) -> None:
+def main(first: int, last: int, changes: dict[str, Any] | None) -> None:
     """All seeds from first to last."""
     for seed in range(first, last + 1):
-        result = run(changed(draw_plan(seed), changes), real_s_max=RUN_S_MAX, hasty=True)
-        print(json.dumps([seed, result.verdict, result.problems]), flush=True)
+        plan = draw_plan(seed) if changes is None else directed_plan(seed, changes)
+        result = run(plan, core_s_max=RUN_CORE_S_MAX, hasty=True)
+        print(json.dumps([seed, result.verdict, result.problems, plan.profile]), flush=True)
         if result.verdict == INVALID:
             return
 

@@ -2,12 +2,14 @@
 
 Rules:
 
-1. Each mutant is a copy of src in a temporary directory, run by a process of its own, seeds from ``--first`` on, until
-   a run is invalid or ``--budget`` schedules were not.
+1. Each mutant is a copy of src in a temporary directory, run by processes of its own: with *ordinary* seeds from
+   ``--first`` on, until a run is invalid or ``--budget`` were not; and, if it has one, with its *directed* plan on
+   ``DIRECTED_BUDGET`` of these seeds at most.
 2. The schedule that caught it is run with the sources as they are: if that is invalid too, nothing was caught.
-3. A mutant that survives its budget, or whose text does not apply, is a failure, and so is the whole. One that is
-   marked as equivalent is not run.
+3. A mutant that neither catches, or whose text does not apply, is a failure, and so is the whole. One that is marked as
+   equivalent is not run.
 4. A checker that only watches over liveness, leaks or crashes may catch a mutant; the table names all that did.
+5. ``out/mutants/mutants.json`` has it all, ``table.md`` the table of docs/simulator.md; ``--docs`` puts it there.
 """
 
 from __future__ import annotations
@@ -24,27 +26,56 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from moslab.history.checkers import INVALID, VALID
+from moslab.simulator import directed
+from moslab.simulator.draw import IN_ORDER, PROFILES
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("child.py")
-BUDGET = 400
+OUT = ROOT / "out" / "mutants"
+DOCS = ROOT / "docs" / "simulator.md"
+BUDGET, DIRECTED_BUDGET = 400, 60
+ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
 SECONDS_MAX = 1800.0
 CAUGHT, SURVIVES, EQUIVALENT, ROTTEN, BROKEN = "caught", "SURVIVES", "equivalent", "ROTTEN", "BROKEN"
+ORDINARY, DIRECTED = "ordinary", "directed"
+HEAD = ("| mutant | rule | seeds | directed plan | caught by |", "|---|---|---|---|---|")
 
 
-class Verdict(NamedTuple):
-    """What became of one mutant."""
+class Search(NamedTuple):
+    """What came of seeds, or of a directed plan."""
 
-    mutant: Mutant
     state: str
     schedules: int = 0
     seed: int | None = None
+    profile: str = ""            # of the run that was invalid
     checkers: str = ""
     first: str = ""              # problem, or what is wrong with the hunt
     seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return str(self.schedules) if self.state == CAUGHT else f"not within {self.schedules}"
+
+
+class Verdict(NamedTuple):
+    """What became of one mutant; ``searches`` by name."""
+
+    mutant: Mutant
+    state: str
+    searches: dict[str, Search]
+    first: str = ""
+
+    def row(self) -> str:
+        """Of the table in the documentation."""
+        found = [one for one in self.searches.values() if one.state == CAUGHT]
+        cells = [str(self.searches.get(name, "-")) for name in (ORDINARY, DIRECTED)]
+        why = ", ".join(dict.fromkeys(word for one in found for word in one.checkers.split(", "))) or self.state
+        if self.state == CAUGHT and self.searches[ORDINARY].state != CAUGHT:
+            why += f"; its plan is one seed in {ONE_SEED_IN}"
+        return f"| {self.mutant.name} | {self.mutant.rule} | {' | '.join(cells)} | {why} |"
 
 
 class RottenError(Exception):
@@ -71,9 +102,11 @@ def mutated(mutant: Mutant) -> Iterator[Path]:
         yield source
 
 
-def runs(source: Path, python: str, first: int, last: int, mutant: Mutant, seconds: float) -> list[list[object]]:
-    """[seed, verdict, problems] of each run, up to the first that is invalid; fewer when the time is up."""
-    command = ["nice", "-n", "10", python, str(CHILD), str(first), str(last), json.dumps(mutant.plan)]
+def runs(
+    source: Path, python: str, first: int, last: int, plan: dict[str, Any] | None, seconds: float
+) -> list[list[Any]]:
+    """[seed, verdict, problems, profile] of each run, up to the first that is invalid; fewer when the time is up."""
+    command = ["nice", "-n", "10", python, str(CHILD), str(first), str(last), json.dumps(plan)]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile("w+") as out:
         try:
@@ -84,40 +117,71 @@ def runs(source: Path, python: str, first: int, last: int, mutant: Mutant, secon
         return [json.loads(line) for line in out if line.endswith("\n")]
 
 
+def search(
+    source: Path, python: str, first: int, budget: int, plan: dict[str, Any] | None, seconds: float = SECONDS_MAX,
+) -> Search:
+    """Rules 1 and 2."""
+    began = time.monotonic()
+    try:
+        done = runs(source, python, first, first + budget - 1, plan, seconds)
+    except subprocess.CalledProcessError as error:
+        return Search(BROKEN, first=f"its process ended with {error.returncode}")
+    took = time.monotonic() - began
+    if not done or done[-1][1] != INVALID:
+        return Search(SURVIVES, len(done), seconds=took)
+    seed, _, problems, profile = done[-1]
+    again = runs(ROOT / "src", python, seed, seed, plan, SECONDS_MAX)
+    if not again or again[0][1] != VALID:
+        why = f"the sources as they are fail it too: {again[0][1:] if again else 'it took too long'}"
+        return Search(BROKEN, len(done), seed, profile, first=why, seconds=took)
+    checkers = ", ".join(dict.fromkeys(problem.partition(":")[0] for problem in problems))
+    return Search(CAUGHT, len(done), seed, profile, checkers, problems[0], took)
+
+
 def hunt(mutant: Mutant, python: str, first: int, budget: int, seconds: float = SECONDS_MAX) -> Verdict:
     """Rules 1 to 3."""
     if mutant.equivalent:
-        return Verdict(mutant, EQUIVALENT, first=mutant.equivalent)
-    began = time.monotonic()
+        return Verdict(mutant, EQUIVALENT, {}, mutant.equivalent)
     try:
         with mutated(mutant) as source:
-            done = runs(source, python, first, first + budget - 1, mutant, seconds)
+            searches = {ORDINARY: search(source, python, first, budget, None, seconds)}
+            if mutant.plan:
+                searches[DIRECTED] = search(source, python, first, DIRECTED_BUDGET, mutant.plan, seconds)
     except RottenError as error:
-        return Verdict(mutant, ROTTEN, first=str(error))
-    except subprocess.CalledProcessError as error:
-        return Verdict(mutant, BROKEN, first=f"its process ended with {error.returncode}")
-    took = time.monotonic() - began
-    if not done or done[-1][1] != "invalid":
-        return Verdict(mutant, SURVIVES, len(done), seconds=took)
-    seed, _, problems = done[-1]
-    assert isinstance(seed, int)
-    assert isinstance(problems, list)
-    again = runs(ROOT / "src", python, seed, seed, mutant, SECONDS_MAX)
-    if not again or again[0][1] != "valid":
-        why = f"the sources as they are fail it too: {again[0][1:] if again else 'it took too long'}"
-        return Verdict(mutant, BROKEN, len(done), seed, first=why, seconds=took)
-    checkers = ", ".join(dict.fromkeys(str(problem).partition(":")[0] for problem in problems))
-    return Verdict(mutant, CAUGHT, len(done), seed, checkers, str(problems[0]), took)
+        return Verdict(mutant, ROTTEN, {}, str(error))
+    states = {one.state for one in searches.values()}
+    state = next(state for state in (BROKEN, CAUGHT, SURVIVES) if state in states)
+    return Verdict(mutant, state, searches, next(one.first for one in searches.values() if one.state == state))
 
 
 def line(verdict: Verdict) -> str:
-    """One row of the table."""
-    seed = "" if verdict.seed is None else f"seed {verdict.seed}"
-    more = verdict.checkers if verdict.state == CAUGHT else verdict.first
-    return (
-        f"{verdict.mutant.name:23s} {verdict.state:10s} {verdict.schedules:5d} {seed:10s} {verdict.seconds:7.1f} s  "
-        f"{more or '-':28s} {verdict.mutant.rule}"
+    """One mutant, for who waits for it."""
+    found = "; ".join(
+        f"{name} {one}{f' ({one.profile}, seed {one.seed}: {one.checkers})' if one.state == CAUGHT else ''}, "
+        f"{one.seconds:.0f} s" for name, one in verdict.searches.items()
     )
+    return f"{verdict.mutant.name:23s} {verdict.state:10s} {found or verdict.first}"
+
+
+def written(verdicts: Sequence[Verdict]) -> list[str]:
+    """Rule 5; the lines of the table."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    data = [
+        {"mutant": one.mutant.name, "rule": one.mutant.rule, "state": one.state, "first": one.first,
+         **{name: found._asdict() for name, found in one.searches.items()}} for one in verdicts
+    ]
+    (OUT / "mutants.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    table = [*HEAD, *(one.row() for one in verdicts)]
+    (OUT / "table.md").write_text("".join(f"{row}\n" for row in table), encoding="utf-8")
+    return table
+
+
+def documented(text: str, table: Sequence[str]) -> str:
+    """The text with this table in the place of the one with the same head."""
+    lines = text.splitlines()
+    begin = lines.index(HEAD[0])
+    end = next(number for number in range(begin, len(lines)) if not lines[number].startswith("|"))
+    return "\n".join([*lines[:begin], *table, *lines[end:]]) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,13 +190,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="these mutants only")
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
-    parser.add_argument("--budget", type=int, default=BUDGET, help=f"schedules for each mutant (default {BUDGET})")
-    parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="and real time for each")
+    parser.add_argument("--budget", type=int, default=BUDGET, help=f"ordinary seeds for each (default {BUDGET})")
+    parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="and real time for each search")
+    parser.add_argument("--docs", action="store_true", help=f"put the table into {DOCS.relative_to(ROOT)}")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the runs, as pypy3")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
+    if arguments.docs and arguments.names:
+        parser.error("--docs is for all mutants")
     chosen = [mutant for mutant in MUTANTS if not arguments.names or mutant.name in arguments.names]
 
     def one(mutant: Mutant) -> Verdict:
@@ -142,9 +209,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
         verdicts = list(pool.map(one, chosen))
+    table = written(verdicts)
+    if arguments.docs:
+        DOCS.write_text(documented(DOCS.read_text(encoding="utf-8"), table), encoding="utf-8")
     counts = {state: sum(1 for one in verdicts if one.state == state) for state in (CAUGHT, EQUIVALENT)}
+    ordinary = sum(1 for one in verdicts if one.searches and one.searches[ORDINARY].state == CAUGHT)
     left = len(verdicts) - sum(counts.values())
-    print(f"{len(verdicts)} mutants: {counts[CAUGHT]} caught, {counts[EQUIVALENT]} equivalent, {left} not caught")
+    print(
+        f"{len(verdicts)} mutants: {counts[CAUGHT]} caught, {ordinary} of them by {arguments.budget} ordinary seeds; "
+        f"{counts[EQUIVALENT]} equivalent, {left} not caught; {OUT.relative_to(ROOT)}/"
+    )
     return 1 if left else 0
 
 

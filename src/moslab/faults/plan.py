@@ -7,7 +7,8 @@ Rules:
    ``"owner:GROUP"`` the node that runs the group at that moment. ``for`` is how long it lasts; without, until the heal.
 3. Of the agent and the leash of a group one runs always, or nothing is promised (assumption A2 of docs/ownership.md): a
    pause that would leave neither spares the second, and a paused leash goes on when its agent ends.
-4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else; then every group must run within ``bound_s``.
+4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else: no fault ends by itself after that. Then every
+   group must run within ``bound_s``.
 
 ======== ===================================================================== ==============================
 do       what                                                                  further fields
@@ -101,6 +102,7 @@ class FaultPlan:
     hactl: str
     conf: dict[str, str] = field(default_factory=dict)
     founded: bool = True
+    arbitrators: list[int] = field(default_factory=list)     # they vote, and run nothing
     profile: str = ""
     safety_s: float = 30.0
     heal: list[int] = field(default_factory=list)
@@ -154,6 +156,8 @@ def checked(plan: FaultPlan) -> FaultPlan:
         raise PlanError("cltab and hactl are texts, conf has texts by name")
     if not isinstance(plan.heal, list) or any(node not in range(1, plan.nodes + 1) for node in plan.heal):
         raise PlanError(f"heal is a list of nodes from 1 to {plan.nodes}")
+    if not isinstance(plan.arbitrators, list) or any(node not in range(1, plan.nodes + 1) for node in plan.arbitrators):
+        raise PlanError(f"arbitrators is a list of nodes from 1 to {plan.nodes}")
     for place, fault in enumerate(plan.faults):
         problem = _problem(fault, plan.nodes)
         if problem:

@@ -8,7 +8,8 @@ Rules:
    at the latest one lease after the last voter that knows better has counted something once (2 and 3 bear that too).
    No two nodes have one address of a group at once: that is the same.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
-   voters, counted for each voter by itself. Where the voters change, a majority of any of these sets will do.
+   voters, counted for each voter by itself; nor does one on a node of which no contact is known. Where the voters
+   change, a majority of any of these sets will do.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
@@ -86,8 +87,6 @@ def check_overlap(history: History) -> list[str]:
 
 def check_quorum(history: History) -> list[str]:
     """Rule 2."""
-    if not history.contacts:
-        return []
     patience_s = history.lease_s / (1 - history.drift) + KILL_S
     spans: dict[int, dict[int, Sequence[tuple[float, float]]]] = {}
     for (node, voter), found in sorted(history.contacts.items()):

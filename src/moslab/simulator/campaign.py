@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from moslab.faults.plan import KINDS
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
-from moslab.simulator.draw import draw_plan
+from moslab.simulator.draw import IN_ORDER, MANY, draw_plan
 from moslab.simulator.facts import NAMES
 from moslab.simulator.run import Result, run
 
-RUN_S_MAX = 60.0
+RUN_CORE_S_MAX = 60.0
 AHEAD = 4                        # runs that wait for each process
 
 EXPECTED: tuple[str, ...] = (
@@ -27,7 +27,8 @@ EXPECTED: tuple[str, ...] = (
     "message meets a cut", "reply meets a cut", "request waits for the thaw", "request to a node without power",
     "late completion", "step fails", "step fails and took effect", "step hangs", "torn write", "probe lost",
     "node rebooted between two steps", "task ran over its limit", "no fork", "process left behind", "signal ignored",
-    "killed process in state D", "edit replicated", "takeover", "one voter", "not founded",
+    "killed process in state D", "edit replicated", "takeover", "one voter", "not founded", "an arbitrator votes",
+    "two nodes and an arbitrator", "ten nodes and more", "directed plan",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
     "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group", *NAMES,
@@ -87,6 +88,10 @@ def summary(result: Result) -> Summary:
     counters["not founded"] = int(not result.plan.founded)
     counters["fenced group"] = len(history.fenced)
     counters["fenced group waits at the end"] = len(history.waiting)
+    counters["an arbitrator votes"] = int(bool(result.plan.arbitrators))
+    counters["two nodes and an arbitrator"] = int(result.plan.nodes == 3 and bool(result.plan.arbitrators))
+    counters["ten nodes and more"] = int(result.plan.nodes >= MANY[0])
+    counters["directed plan"] = int(result.plan.profile.startswith(IN_ORDER))
     return Summary(
         result.plan.seed, result.verdict, result.problems, counters, result.virtual_s, result.core_s,
         result.thaw_overlap_s,
@@ -95,7 +100,7 @@ def summary(result: Result) -> Summary:
 
 def run_seed(seed: int, nodes: int | None) -> Summary:
     """One run in this process."""
-    return summary(run(draw_plan(seed, nodes), real_s_max=RUN_S_MAX))
+    return summary(run(draw_plan(seed, nodes), core_s_max=RUN_CORE_S_MAX))
 
 
 def campaign(

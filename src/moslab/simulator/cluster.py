@@ -24,7 +24,6 @@ from moslab.simulator.tasks import Tasks
 
 ERA = 1_700_000_000              # of a cluster that an installer has founded
 BOOT_SPREAD_S = 0.3
-CONTACTS_NODES_MAX = 64          # above, contacts are not recorded: they are nodes times voters
 _EDIT = re.compile(rb"# edit (\d+)\n")
 
 
@@ -40,9 +39,8 @@ class Cluster:
         self.speaker = 0
         self._said = said
         self._pids = self._nonces = 0
-        self.base = mosha_config.parse(conf_text(plan.conf))
         self.result = History(
-            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=self.base.timing.lease_s,
+            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=config(plan.conf).timing.lease_s,
             drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.fenced(hactl.parse(plan.hactl)),
         )
         self.facts = Facts(self.count, self._elected)
@@ -51,7 +49,8 @@ class Cluster:
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
-            self.nodes[number] = Node(self, number, self.base)
+            arbitrates = {"arbitrator": "yes"} if number in plan.arbitrators else {}
+            self.nodes[number] = Node(self, number, config({**plan.conf, **arbitrates}))
         self.power = Power(self)
         self.tasks = Tasks(self)
         self._reached: set[tuple[int, int]] = set()
@@ -94,13 +93,11 @@ class Cluster:
 
     # ---- who reaches whom -------------------------------------------------------------------------------------
 
-    def reach_changed(self) -> None:
-        """Note which nodes and voters are in contact from now on."""
-        if len(self.numbers) > CONTACTS_NODES_MAX:
-            return
+    def reach_changed(self, node: int | None = None) -> None:
+        """Note which nodes and voters are in contact from now on; with ``node`` only its own contacts have changed."""
         now = self.kernel.now
         for voter in self._electors:
-            for number in self.numbers:
+            for number in self.numbers if node in (None, voter) else (node,):
                 pair = number, voter
                 there = self._in_contact(number, voter)
                 if there != (pair in self._reached):
@@ -169,11 +166,6 @@ def _wished(plan: FaultPlan) -> Iterator[int]:
             yield from fault["order"].get("voters", ())
 
 
-def conf_text(conf: dict[str, str]) -> str:
-    """The text of mosha.conf."""
-    return "".join(f"{name} = {value}\n" for name, value in conf.items())
-
-
 def config(conf: dict[str, str]) -> Config:
     """The settings of an agent."""
-    return mosha_config.parse(conf_text(conf))
+    return mosha_config.parse("".join(f"{name} = {value}\n" for name, value in conf.items()))

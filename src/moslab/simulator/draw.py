@@ -1,7 +1,9 @@
 """Draws a whole plan from a seed: size, times, network, tables, and the faults of the safety phase.
 
-Two profiles: *tight* has one to five nodes, one voter now and then, answers within milliseconds, clocks at their limits
-and faults that are aimed at owners: only there errors of clock and lease show. *general* has everything else.
+Three profiles: *tight* has one to five nodes, one voter now and then, answers within milliseconds, clocks at their
+limits and faults that are aimed at owners: only there errors of clock and lease show. *directed* is one of the directed
+plans, most often with its times moved, and more faults: what takes several in a certain order. *general* has
+everything else, and now and then dozens of nodes.
 """
 
 from __future__ import annotations
@@ -13,11 +15,16 @@ from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
 from moslab.faults.plan import POWER, Fault, FaultPlan
+from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
 
 STOMITH = "/sbin/off %n"
-TIGHT, GENERAL = "tight", "general"
+TIGHT, GENERAL, IN_ORDER = "tight", "general", "directed"
+PROFILES = ((0.35, TIGHT), (0.25, GENERAL), (0.4, IN_ORDER))
+FEW = ((1, 1), (2, 2), (6, 3), (3, 4), (3, 5))               # nodes of a tight one
+LARGE, MANY = 0.1, (10, 12, 16, 24, 40)
+MOVED_LEASES = ((3, 0.0), (2, 0.02), (1, 0.2))               # at most, each time of a directed plan
 SAFETY_MIN_S, SAFETY_MAX_S = 15.0, 40.0
 FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
@@ -26,10 +33,25 @@ UNFIT_LEASES = 16
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
-    """The plan of this seed; with ``nodes`` of that size."""
+    """The plan of this seed; with ``nodes`` of that size, and not a directed one."""
+    draw = Stream(seed, "profile")
+    profile = draw.weighted(PROFILES)
+    if profile != IN_ORDER:
+        return _drawn(seed, profile == TIGHT, nodes)
+    if nodes is not None:
+        return _drawn(seed, False, nodes)
+    name = draw.pick(list(DIRECTED))
+    return _moved(draw, directed_plan(seed, DIRECTED[name]), f"{IN_ORDER} {name}")
+
+
+def directed_plan(seed: int, changes: dict[str, Any]) -> FaultPlan:
+    """What is drawn from this seed, changed to a directed plan."""
+    return changed(_drawn(seed, seed % 2 == 0, None), changes)
+
+
+def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     draw = Stream(seed, "plan")
-    tight = draw.chance(0.5)
-    count = nodes or (draw.weighted([(1, 1), (2, 2), (6, 3), (3, 4), (3, 5)]) if tight else draw.integer(3, 9))
+    count = nodes or (draw.weighted(FEW) if tight else _size(draw))
     groups = [f"g{i + 1}" for i in range(draw.integer(1, 2 if tight else 4))]
     plan = FaultPlan(
         seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=_cltab(draw, groups, count, tight),
@@ -42,10 +64,42 @@ def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
         plan.conf["stomith"] = STOMITH
     _draw_voters(draw, plan, tight)
     _draw_world(draw, plan, tight)
-    plan.heal = _majority(draw, plan)
-    plan.faults = _faults(draw, plan, groups, tight)
+    scene = _Scene(draw, plan, groups, tight)
+    plan.heal = scene.numbers if draw.chance(0.3) else []
+    plan.faults = _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
+    plan.heal = plan.heal or _majority(draw, plan, scene.wiped)
     plan.bound_s = _bound_s(plan)
     return plan
+
+
+def _size(draw: Stream) -> int:
+    return draw.pick(MANY) if draw.chance(LARGE) else draw.integer(3, 9)
+
+
+def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:
+    """The same with its times moved, and with more faults now and then; as it is where some nodes never come back."""
+    plan.profile = profile
+    if len(plan.heal) < plan.nodes:
+        return plan
+    lease_s = float(plan.conf["lease"])
+    by_s = draw.weighted(MOVED_LEASES) * lease_s
+    plan.faults = [
+        {**fault, **{name: _beside(draw, fault[name], by_s) for name in ("at", "for") if name in fault}}
+        for fault in plan.faults
+    ]
+    if draw.chance(0.3):
+        scene = _Scene(draw, plan, [line.split()[0] for line in plan.hactl.splitlines()], False)
+        scene.wiped, scene.ruined = set(scene.numbers), True     # the plan may have had its share of that
+        plan.faults += _faults(scene, draw.integer(1, 4))
+    plan.faults = sorted(
+        ({**fault, "at": min(fault["at"], plan.safety_s)} for fault in plan.faults), key=lambda fault: fault["at"]
+    )
+    plan.bound_s = max(plan.bound_s, _bound_s(plan))
+    return plan
+
+
+def _beside(draw: Stream, time_s: float, by_s: float) -> float:
+    return round(max(0.0, time_s + draw.uniform(-by_s, by_s)), 3)
 
 
 def _cltab(draw: Stream, groups: list[str], count: int, tight: bool) -> str:
@@ -71,11 +125,16 @@ def _hactl(draw: Stream, groups: list[str]) -> str:
 
 
 def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
+    """Some of them run nothing: one of three nodes, or as many as leave most nodes to run a group."""
+    numbers = list(range(1, plan.nodes + 1))
     if tight and draw.chance(0.4):
-        plan.conf["voters"] = str(draw.integer(1, plan.nodes))
+        plan.conf["voters"] = str(draw.pick(numbers))
+    elif plan.nodes >= MANY[0]:
+        plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([5, 7]))))
     elif plan.nodes > 3 and draw.chance(0.4):
-        voters = draw.some(list(range(1, plan.nodes + 1)), draw.pick([3, 3, 4]))
-        plan.conf["voters"] = " ".join(map(str, voters))
+        plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([3, 3, 4]))))
+    if plan.nodes >= 3 and draw.chance(0.25):
+        plan.arbitrators = draw.some(plan.voters(), 1 if plan.nodes < 6 else min(2, len(plan.voters())))
 
 
 def _draw_world(draw: Stream, plan: FaultPlan, tight: bool) -> None:
@@ -98,14 +157,12 @@ def _draw_world(draw: Stream, plan: FaultPlan, tight: bool) -> None:
     )
 
 
-def _majority(draw: Stream, plan: FaultPlan) -> list[int]:
-    """Some nodes, with a majority of the voters among them."""
-    voters, numbers = plan.voters(), list(range(1, plan.nodes + 1))
-    if draw.chance(0.3):
-        return numbers
-    quorum = len(voters) // 2 + 1
-    chosen = set(draw.some(voters, draw.integer(quorum, len(voters))))
-    others = [number for number in numbers if number not in chosen]
+def _majority(draw: Stream, plan: FaultPlan, wiped: set[int]) -> list[int]:
+    """Some nodes, with a majority of the voters among them that has forgotten nothing: the rest does not come back."""
+    voters = plan.voters()
+    keepers = [voter for voter in voters if voter not in wiped]
+    chosen = set(draw.some(keepers, draw.integer(len(voters) // 2 + 1, len(keepers))))
+    others = [number for number in range(1, plan.nodes + 1) if number not in chosen]
     more = draw.integer(max(0, plan.nodes // 2 + 1 - len(chosen)), len(others)) if others else 0
     return sorted(chosen | set(draw.some(others, more)))
 
@@ -133,13 +190,13 @@ class _Scene:
         self.aimed = 0.7 if tight else 0.35
         self.numbers = list(range(1, plan.nodes + 1))
         self.lease_s = float(plan.conf["lease"])
-        self.wiped: set[Any] = set()
+        self.wiped: set[int] = set()                 # those of which ``may_forget`` was asked
         self.votes = self.ruined = False             # the voters change; most lose their disks: not both
-        self.stops = self.renews = False             # clocks stand still; voters get another configuration: not both
+        self.stops = False                           # clocks stand still
 
     def forgets(self) -> bool:
         """Whether some voter forgets something: what begins then rests on clocks, so none stands still (A1)."""
-        return bool(self.wiped) or self.votes or self.ruined or self.renews
+        return bool(self.wiped) or self.votes or self.ruined
 
     def victim(self) -> Any:
         """A node, often an owner."""
@@ -155,6 +212,10 @@ class _Scene:
         voters = self.plan.voters()
         most = len(voters) - (len(voters) // 2 + 1) if not self.stops else 0
         return len(self.wiped) < (min(1, most) if self.votes else most)
+
+    def may_begin_anew(self) -> bool:
+        """Whether most voters may forget: once, and if all come back, since then all are needed."""
+        return len(self.plan.heal) == self.plan.nodes and not (self.ruined or self.votes or self.stops)
 
     def forgetful(self) -> int:
         """One node, of which it is remembered that it lost its disk."""
@@ -216,9 +277,8 @@ def _disaster(scene: _Scene) -> list[Fault]:
     """Most voters lose their disks; now and then some do not come back soon, and the operator gives them up."""
     draw, voters = scene.draw, scene.plan.voters()
     wiped = draw.some(voters, draw.integer(len(voters) // 2 + 1, len(voters)))
-    is_rare = scene.ruined or scene.votes or scene.stops
-    if len(scene.plan.heal) < scene.plan.nodes or 2 * len(wiped) >= scene.plan.nodes or is_rare:
-        return [_crash(scene)]    # all voters would be needed, most tables be lost, or every trace of an era
+    if 2 * len(wiped) >= scene.plan.nodes or not scene.may_begin_anew():
+        return [_crash(scene)]    # most tables would be lost, or every trace of an era
     scene.ruined = True
     faults: list[Fault] = [{"do": "crash", "whom": wiped, "wipe": True, "for": scene.around_lease_s()}]
     gone = [voter for voter in voters if voter not in wiped][:1]
@@ -321,25 +381,28 @@ def _edit(scene: _Scene) -> Fault:
 
 
 def _config(scene: _Scene) -> Fault:
-    if scene.stops:
+    """A voter with other times counts for nobody, and has forgotten all when it is back; so have all voters, or one."""
+    draw = scene.draw
+    conf = {"lease": f"{scene.lease_s * 1.5:g}"} if draw.chance(0.5) else {"beat": "0.05", "lease": "0.25"}
+    if draw.chance(0.5) and scene.may_begin_anew():
+        scene.ruined, whom = True, scene.plan.voters()
+    elif scene.may_forget():
+        whom = [scene.forgetful()]
+    else:
         return _leave(scene)
-    scene.renews = True
-    longer = {"lease": f"{scene.lease_s * 1.5:g}"}
-    shorter = {"beat": "0.05", "lease": "0.25"}
-    voters = scene.plan.voters()
-    return {
-        "do": "config", "whom": voters if scene.draw.chance(0.5) else [scene.draw.pick(scene.numbers)],
-        "conf": shorter if scene.draw.chance(0.5) else longer, "for": round(scene.draw.uniform(3.0, 12.0), 2),
-    }
+    return {"do": "config", "whom": whom, "conf": conf, "for": round(draw.uniform(3.0, 12.0), 2)}
 
 
 def _upgrade(scene: _Scene) -> list[Fault]:
-    """Node after node gets another version; now and then not all of them do, or the first goes back early."""
-    if scene.stops:
-        return [_leave(scene)]
-    scene.renews = True
+    """Node after node gets another version; now and then not all of them do, or the first goes back early. A voter
+    has forgotten all each time."""
     draw, step_s = scene.draw, round(scene.draw.uniform(0.5, 3.0) * scene.lease_s, 2)
-    numbers = draw.some(scene.numbers, draw.integer(1, len(scene.numbers)))
+    if scene.may_begin_anew():
+        scene.ruined, numbers = True, draw.some(scene.numbers, draw.integer(1, len(scene.numbers)))
+    elif scene.may_forget():
+        numbers = [scene.forgetful()]
+    else:
+        return [_leave(scene)]
     lasts_s = round(draw.uniform(1.0, len(numbers) + 4.0) * step_s, 2)
     return [
         {"do": "config", "protocol": PROTOCOL + 1, "whom": [number], "for": lasts_s, "at": round(turn * step_s, 2)}
@@ -354,10 +417,10 @@ WEIGHTS: tuple[tuple[float, Kind], ...] = (
 )
 
 
-def _faults(draw: Stream, plan: FaultPlan, groups: list[str], tight: bool) -> list[Fault]:
-    scene = _Scene(draw, plan, groups, tight)
+def _faults(scene: _Scene, count: float) -> list[Fault]:
+    draw, plan = scene.draw, scene.plan
     faults = []
-    for _ in range(int(plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))):
+    for _ in range(int(count)):
         at = round(draw.uniform(2.0, plan.safety_s), 3)
         faults += _at(at, plan, draw.weighted(WEIGHTS)(scene))
         while draw.chance(0.3):                      # what comes close together breaks more

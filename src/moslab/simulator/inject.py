@@ -37,9 +37,12 @@ class Injector:
             self._kernel.at(fault["at"], self._begin, fault)
 
     def heal(self, numbers: list[int]) -> None:
-        """These nodes, and what joins them, are well from now on."""
+        """These nodes, and what joins them, are well from now on; all else stays as it is: no fault ends any more."""
         cluster = self._cluster
         self._healed = True
+        for node in cluster.nodes.values():
+            if node.trouble_until_s > self._kernel.now:
+                node.trouble_until_s = float("inf")
         cluster.trace(0, f"heals {numbers}")
         cluster.network.heal(frozenset(numbers))
         for number in numbers:
@@ -53,8 +56,8 @@ class Injector:
             node.thaw()
             for process in _processes(node):
                 process.thaw()
-            if node.config is not cluster.base:
-                node.config = cluster.base
+            if node.config is not node.base:
+                node.config = node.base
                 self._leave(node)
             node.power_on()
 
@@ -71,7 +74,8 @@ class Injector:
             self._kernel.at(self._kernel.now + fault["for"], self._end, undo)
 
     def _end(self, undo: Undo) -> None:
-        undo()
+        if not self._healed:
+            undo()
 
     def _nodes(self, whom: list[Any]) -> list[Node]:
         cluster, numbers = self._cluster, []
@@ -178,7 +182,7 @@ class Injector:
 
     def _flap(self, state: tuple[list[Cut], float, list[bool], int]) -> None:
         cuts, every_s, over, left = state
-        if over[0] or not left or self._healed:
+        if over[0] or not left:
             return
         self._cluster.count("flap")
         network = self._cluster.network
@@ -231,18 +235,18 @@ class Injector:
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
 
     def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
-        base = self._cluster.base
         for node in nodes:
             changed = config({**self._cluster.plan.conf, **fault.get("conf", {})})
-            node.config = replace(changed, protocol=fault.get("protocol", changed.protocol))
+            arbitrator = changed.arbitrator or node.base.arbitrator
+            node.config = replace(changed, arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
             if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:
                 self._cluster.count("two versions of the protocol")
             self._leave(node)
 
         def undo() -> None:
             for node in nodes:
-                if node.config is not base:
-                    node.config = base
+                if node.config is not node.base:
+                    node.config = node.base
                     self._leave(node)
 
         return undo

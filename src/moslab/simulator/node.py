@@ -40,7 +40,8 @@ class Node:
     """One of the cluster; ``map`` is what openMosix is configured with here."""
 
     def __init__(self, cluster: Cluster, number: int, config: Config) -> None:
-        self.cluster, self.number, self.config = cluster, number, config
+        self.cluster, self.number = cluster, number
+        self.base = self.config = config             # what it is installed with, and what it has now
         self.kernel, self.history, self.count = cluster.kernel, cluster.history, cluster.count
         self.map = list(cluster.numbers)
         draw = self._draw = cluster.stream(f"node/{number}")
@@ -124,7 +125,7 @@ class Node:
         self._init.at(self.kernel.now + self._draw.uniform(BOOT_MIN_S, BOOT_MAX_S), self._start_agent)
         late = self._draw.chance(0.2)
         self._init.at(self.kernel.now + (self._draw.uniform(0.0, 2.0) if late else 0.0), self._configure)
-        self.cluster.reach_changed()
+        self.cluster.reach_changed(self.number)
 
     def _configure(self, _: None) -> None:
         self.configured = True
@@ -150,7 +151,7 @@ class Node:
         self.up = self.frozen = self.configured = False
         self._stopped = None
         self.trouble_until_s = 0.0
-        self.cluster.reach_changed()
+        self.cluster.reach_changed(self.number)
 
     def freeze(self, stops_clocks: bool = False) -> None:
         """The whole machine stands still."""
@@ -162,7 +163,7 @@ class Node:
             for member in self.members.values():
                 member.node_froze()
             self.frozen = True
-            self.cluster.reach_changed()
+            self.cluster.reach_changed(self.number)
 
     def thaw(self) -> None:
         """Rule 3."""
@@ -181,7 +182,7 @@ class Node:
             self._soon(_wake, process)
         for call, argument in waiting:
             self._soon(call, argument)
-        self.cluster.reach_changed()
+        self.cluster.reach_changed(self.number)
 
     def _go_on_from_stop(self) -> None:
         """As if no time had passed, if the clocks stood still. What waits for a time looks at the clock first."""

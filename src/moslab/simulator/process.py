@@ -151,8 +151,11 @@ class Member(Process):
             self.node.kernel.at(max(self.stopped_s, self.node.kernel.now), self._reaped, None)
 
     def _reaped(self, _: None) -> None:
-        if self.alive:
-            self.node.history.gone(self, self.node.kernel.now)
+        now, trouble_until_s = self.node.kernel.now, self.node.trouble_until_s
+        if self.alive and trouble_until_s > now:
+            self.node.kernel.at(trouble_until_s, self._reaped, None)
+        elif self.alive:
+            self.node.history.gone(self, now)
             self._gone(-signal.SIGKILL)
 
     def power_off(self) -> None:

@@ -10,7 +10,7 @@ from moslab.faults.plan import FaultPlan
 from moslab.simulator.run import Result, run
 
 RUNS_MAX = 400
-RUN_S_MAX = 30.0
+RUN_CORE_S_MAX = 30.0
 OPTIONAL = frozenset({"flap", "both", "wipe", "slow", "error", "hang", "loss", "torn"})
 Trial = Callable[[FaultPlan], Result]
 
@@ -22,7 +22,7 @@ def kinds(result: Result) -> frozenset[str]:
 
 def shrink(failed: Result, trial: Trial | None = None, runs_max: int = RUNS_MAX) -> Result:
     """The smallest failing run that was found within ``runs_max`` runs; the first promise broken stays broken."""
-    trial = trial or (lambda plan: run(plan, real_s_max=RUN_S_MAX))
+    trial = trial or (lambda plan: run(plan, core_s_max=RUN_CORE_S_MAX))
     broken = failed.problems[0].partition(":")[0]
     best, runs, again = failed, 0, True
     while again:
@@ -60,7 +60,7 @@ def _smaller(plan: FaultPlan) -> Iterator[FaultPlan]:
 def _named(plan: FaultPlan, node: int) -> bool:
     """Whether the plan speaks of the node alone; in a list of all it may be left out."""
     return (
-        str(node) in plan.conf.get("voters", "").split() or plan.heal == [node]
+        str(node) in plan.conf.get("voters", "").split() or plan.heal == [node] or node in plan.arbitrators
         or any(node in fault["whom"] or node in (*fault.get("to", []), fault.get("node")) for fault in plan.faults)
     )
 

@@ -32,6 +32,9 @@ def whole() -> History:
     )
 
 
+ALWAYS = {(node, voter): [(0.0, float("inf"))] for node in (1, 2, 3) for voter in (1, 2, 3)}
+
+
 def problems(history: History) -> set[str]:
     verdict, found = judge(history)
     assert (verdict == INVALID) == bool(found)
@@ -50,10 +53,10 @@ def test_a_test_ahead_of_the_token_is_no_run_of_the_group() -> None:
 
 BROKEN = {
     "overlap": [
-        lambda h: replace(h, intervals=[FIRST._replace(end_s=10.6), SECOND], released=[], contacts={}),
+        lambda h: replace(h, intervals=[FIRST._replace(end_s=10.6), SECOND], released=[], contacts=ALWAYS),
         lambda h: replace(h, intervals=[*h.intervals, Interval("kv", 3, 33, "7.3", 12.0, 12.001)]),
         lambda h: replace(
-            h, intervals=[FIRST._replace(end_s=10.7), SECOND], thaws=[(10.5, 1)], released=[], contacts={}
+            h, intervals=[FIRST._replace(end_s=10.7), SECOND], thaws=[(10.5, 1)], released=[], contacts=ALWAYS
         ),
         lambda h: replace(h, addresses=[HELD, HELD._replace(node=2, begin_s=9.99, end_s=20.0)]),
         lambda h: replace(
@@ -64,6 +67,7 @@ BROKEN = {
         lambda h: replace(h, contacts={**h.contacts, (1, 2): [(0.0, 5.0)], (1, 3): [(0.0, 4.0)]}),
         lambda h: replace(h, contacts={**h.contacts, (2, 1): [(0.0, 12.0), (20.0, 30.0)], (2, 3): [(0.0, 12.0)]}),
         lambda h: replace(h, contacts={**h.contacts, (1, 2): [(0.0, 8.0 - KILL_S)], (1, 3): []}, lease_s=1.9),
+        lambda h: replace(h, contacts={}),
     ],
     "epochs": [
         lambda h: replace(h, intervals=[FIRST._replace(epoch="7.3"), SECOND]),
@@ -136,7 +140,7 @@ def test_an_address_may_be_there_for_the_moment_of_a_thaw_and_on_one_node_after_
 
 def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
     history = replace(whole(), intervals=[FIRST._replace(end_s=10.5 + THAW_S / 2), SECOND], thaws=[(10.5, 1)],
-                      contacts={}, released=[])
+                      contacts=ALWAYS, released=[])
     assert judge(history)[0] == VALID
     assert thaw_overlap_s(history) == pytest.approx(THAW_S / 2)
 
@@ -165,7 +169,7 @@ def test_where_the_voters_change_a_majority_of_any_of_them_will_do() -> None:
 def test_a_process_that_goes_on_after_a_thaw_is_not_a_new_start() -> None:
     split = [FIRST._replace(end_s=5.0), FIRST._replace(begin_s=9.0), SECOND]
     late = replace(whole(), intervals=[FIRST, SECOND, FIRST._replace(begin_s=10.8, end_s=10.81)], thaws=[(10.8, 1)],
-                   contacts={}, released=[])
+                   contacts=ALWAYS, released=[])
     assert judge(replace(whole(), intervals=split))[0] == VALID
     assert problems(late) == set()
 

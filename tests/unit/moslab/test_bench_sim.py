@@ -57,4 +57,13 @@ def test_a_measurement_is_one_line_of_a_process_of_its_own() -> None:
 @pytest.mark.parametrize(("sizes", "seconds"), [([], 1.0), ([0], 1.0), ([8], 0.0)])
 def test_a_wrong_call_is_refused(sizes: list[int], seconds: float) -> None:
     with pytest.raises(CannotError):
-        bench_sim.bench_sim(sizes, seconds, Progress())
+        bench_sim.bench_sim(sizes, seconds, False, Progress())
+
+
+def test_a_missing_pypy_is_an_error_unless_it_is_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("moslab.bench_sim.shutil.which", lambda _name: None)
+    monkeypatch.setattr("moslab.bench_sim.RATES", {"cpython": 0.0})
+    with pytest.raises(CannotError, match=r"apt-get install pypy3.*--without-pypy"):
+        bench_sim.bench_sim([2], 0.2, True, Progress())
+    assert bench_sim.bench_sim([2], 0.2, False, Progress()) == 0

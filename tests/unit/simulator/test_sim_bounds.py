@@ -27,7 +27,7 @@ from moslab.simulator.world import SimWorld
 NODES = 3
 RUN_S = 0.001                    # the test of the group
 AT_S = 5.0                       # of the fault
-REAL_S_MAX = 120.0
+CORE_S_MAX = 120.0
 SEEDS = range(4)
 TIMINGS = [Timing(0.5, 2.5), Timing(0.1, 0.5), Timing(0.25, 1.0)]
 SHOT_S = 0.1
@@ -73,7 +73,7 @@ def measure(timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = 
     answer_s = timing.eager_s / 2                     # there and back
     plan.network.update(latency_min_s=0.1 * answer_s, latency_max_s=0.9 * answer_s, tail=0.0, careful=0.0, torn=0.0)
     plan.power.update(shot_min_s=SHOT_S, shot_max_s=SHOT_S)
-    result = run(plan, real_s_max=REAL_S_MAX)
+    result = run(plan, core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
     return result
 

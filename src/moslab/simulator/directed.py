@@ -1,4 +1,4 @@
-"""Directed plans: what a drawn plan is changed to where ordinary seeds reach a mistake too seldom.
+"""Directed plans: combinations of faults against which one rule of the protocol stands, and the cluster for them.
 
 Rules:
 
@@ -6,6 +6,8 @@ Rules:
    those that the plan says never come back.
 2. A plan repeats its faults; between two repetitions two nodes change their parts, if it matters who owns the group.
 3. Times are tied to beat and lease: who changes one looks at the comment of the plan.
+4. A plan here is what a drawn one is changed to. Seeds run them too, with their times moved
+   (:mod:`moslab.simulator.draw`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-Fault = dict[str, Any]
+from moslab.faults.plan import Fault, FaultPlan
+
 Faults = list[Fault]
 ALL = [1, 2, 3, 4, 5]
 BEGIN_S, SAFETY_S = 4.0, 60.0
@@ -22,6 +25,15 @@ QUICK = (0.1, 0.4)               # beat and lease
 MIDDLE = (0.5, 2.0)
 SLOW = (0.5, 3.0)
 SHARP = {"latency_min_s": 0.0003, "latency_max_s": 0.002, "tail": 0.0}
+
+
+def changed(plan: FaultPlan, changes: dict[str, Any]) -> FaultPlan:
+    """Objects are merged, and None takes a name away; all else is replaced."""
+    for name, value in changes.items():
+        before = getattr(plan, name)
+        merged = {**before, **value} if isinstance(before, dict) else {}
+        setattr(plan, name, {key: one for key, one in merged.items() if one is not None} or value)
+    return plan
 
 
 def every(period_s: float, *repetitions: Fault | Faults) -> Faults:
@@ -75,8 +87,9 @@ def plan(
         f"{name}:{name}-run:start:respawn:live\n" for name, unfit in groups.items()
     ]
     return {
-        "nodes": nodes, "profile": "directed", "cltab": "".join(lines), "founded": True, "safety_s": safety_s,
-        "hactl": "".join(f"{name} start\n" for name in groups), "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
+        "nodes": nodes, "arbitrators": [], "profile": "directed", "founded": True, "safety_s": safety_s,
+        "cltab": "".join(lines), "hactl": "".join(f"{name} start\n" for name in groups),
+        "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
         "conf": {"beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith},
         "clocks": {"drift": 0.01, "restart": False}, "network": network or {}, "faults": faults, **more,
     }
