@@ -77,9 +77,12 @@ def _size(draw: Stream) -> int:
 
 
 def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:
-    """The same with its times moved, and with more faults now and then; as it is where some nodes never come back."""
+    """The same with its times moved, and with more faults now and then.
+
+    As it is where some nodes never come back, or a disk gets an older content, which is noticed only in its time (R19).
+    """
     plan.profile = profile
-    if len(plan.heal) < plan.nodes:
+    if len(plan.heal) < plan.nodes or any("restore" in fault for fault in plan.faults):
         return plan
     lease_s = float(plan.conf["lease"])
     by_s = draw.weighted(MOVED_LEASES) * lease_s
