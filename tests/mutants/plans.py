@@ -222,8 +222,9 @@ UNSETTLED = plan([
     cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(5.3, 16.0, [4], [1]), pause(5.5, 5.0, "agent", 1),
     *_elect(5.6, 11.0, [2], [2], 0.3),
 ], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
-# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over after 2 has copied, and before
-# 1 closes the voters before, at 6.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have settled 2 is the only voter.
+# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over after 2 has copied,
+# and before 1 closes the voters before, at 6.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have
+# settled 2 is the only voter.
 UNCOPIED = plan([
     cut(0.0, 2.5, [3], [1, 2, 4]), _arbitrators(0.5, [1, 2]),
     cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(4.9, 30.0, [4], [1]),
