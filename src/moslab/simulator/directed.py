@@ -228,18 +228,19 @@ READDED = plan([
     *_elect(4, 5, [1, 2]), *_elect(8, 9, [1, 2, 3]), cut(18.0, 4.0, [1], [2]),
     {"at": 18.2, "do": "leave", "whom": [3]},
 ], groups={f"g{number}": "" for number in range(1, 10)}, nodes=3, network=SHARP, safety_s=24.0)
-# In these three 1 is the only voter, and 2 is added: at 6.2 s, after W, it has copied what 1 holds, and counts.
+# In these three 1 is the only voter, and 2 is added: at 5.2 s, after W, it has copied what 1 holds, and counts.
 # 3 hears nothing of 2, and goes on under the voters before, which 1 counts as long as its agent stands still; 4 hears
 # nothing of 1, and has a majority as soon as 2 is the only voter.
 UNSETTLED = plan([
-    cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(6.3, 16.0, [4], [1]), pause(6.5, 5.0, "agent", 1),
-    *_elect(6.6, 11.0, [2], [2], 0.3),
+    cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(5.3, 16.0, [4], [1]), pause(5.5, 5.0, "agent", 1),
+    *_elect(5.6, 11.0, [2], [2], 0.3),
 ], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
-# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over before 1 closes the
-# voters before, at 8.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have settled 2 is the only voter.
+# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over after 2 has copied,
+# and before 1 closes the voters before, at 6.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have
+# settled 2 is the only voter.
 UNCOPIED = plan([
     cut(0.0, 2.5, [3], [1, 2, 4]), _arbitrators(0.5, [1, 2]),
-    cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(6.3, 30.0, [4], [1]),
+    cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(4.9, 30.0, [4], [1]),
     *_elect(9.0, 14.0, [2], [2], 0.3),
 ], voters="1", nodes=4, network=SHARP, safety_s=15.0)
 # 2 does not come back: 1 has to go on alone, as the only one of the voters before.
@@ -247,10 +248,10 @@ NEVER_JOINT = plan(
     [crash(3.0, 100.0, [2]), *_elect(4.0, 5.0, [1, 2], [1])], voters="1", nodes=2, network=SHARP, safety_s=8.0,
     heal=[1], bound_s=8.0,
 )
-# 4 hears of its vote 1.2 s late, and 3 has gone for good by then: 4 has to copy from 1 and 2, a majority of those
-# before, which 1 and 2 do not close until W after they knew, at 6.0 s.
+# 4 hears of its vote 0.3 s late, and 3 has gone for good by then: 4 has to copy from 1 and 2, a majority of those
+# before, which 1 and 2 do not close until W after they knew, at 5.0 s.
 LATE_AND_GONE = plan(
-    [cut(3.9, 1.5, [4], [1, 2, 3]), *_elect(4.0, 5.0, [1, 2, 3, 4], [1]), crash(5.0, 100.0, [3])],
+    [cut(3.9, 0.4, [4], [1, 2, 3]), *_elect(4.0, 5.0, [1, 2, 3, 4], [1]), crash(4.6, 100.0, [3])],
     nodes=4, network=SHARP, safety_s=6.0, heal=[1, 2, 4], bound_s=8.0,
 )
 # An operator asks for a majority of others, and those that know of it are cut from the old ones.
