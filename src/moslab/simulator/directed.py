@@ -179,7 +179,7 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
     """While 3 is away and the owner is off, the other one takes over on 1 and 2; then 1 gets its old disk back, and the
     owner is back, and meets 1 and 3."""
     return _split(
-        {"at": 0, "do": "backup", "whom": [1]}, *before, cut(at_s, 4.4, [3]), crash(at_s + 0.1, 3.4, ["owner:g1"]),
+        {"at": 0, "do": "backup", "whom": [1]}, *before, cut(at_s, 5.6, [3]), crash(at_s + 0.1, 3.4, ["owner:g1"]),
         crash(at_s + 3.6, 0.2, [1], restore="whole"), at_s=at_s + 3.4, for_s=6.0,
     )
 
