@@ -303,9 +303,14 @@ def _freeze(scene: _Scene) -> Fault:
     return fault
 
 
-def _pause(scene: _Scene) -> Fault:
+def _pause(scene: _Scene) -> list[Fault]:
+    """One of the two guardians, now and then soon the other: that one is spared."""
     what = scene.draw.pick(["agent", "agent", "leash", "group"])
-    return {"do": "pause", "what": what, "whom": [scene.victim()], "for": scene.around_lease_s()}
+    fault: Fault = {"do": "pause", "what": what, "whom": [scene.victim()], "for": scene.around_lease_s()}
+    if what == "group" or scene.draw.chance(0.8):
+        return [fault]
+    other = "leash" if what == "agent" else "agent"
+    return [fault, {**fault, "what": other, "at": round(0.5 * fault["for"], 3)}]
 
 
 def _kill(scene: _Scene) -> Fault:
