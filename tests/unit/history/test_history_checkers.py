@@ -147,7 +147,7 @@ def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
 
 def test_where_clocks_stood_still_a_lease_that_looks_good_is_borne_for_a_while() -> None:
     again = FIRST._replace(pid=12, begin_s=11.0, end_s=12.0)         # started anew, with the old token
-    history = replace(whole(), intervals=[FIRST, SECOND, again], contacts={}, released=[])
+    history = replace(whole(), intervals=[FIRST, SECOND, again], contacts=ALWAYS, released=[])
     assert problems(history) == {"overlap", "epochs"}
     assert problems(replace(history, thaws=[(10.5, 1)])) == {"overlap", "epochs"}
     assert problems(replace(history, stops=[(10.5, 1)])) == set()
