@@ -31,7 +31,7 @@ from mosha.ownership.disk_paxos import Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL, configuration
 from mosha.ownership.slot import file_of
-from mosha.ownership.voter import Voter
+from mosha.ownership.voter import Voter, rejoin
 from mosha.partner import Partner
 from mosha.place import Place
 from mosha.placement import first, rank
@@ -75,6 +75,7 @@ class Agent:
         self.config, self.timing = config, config.timing
         self._world = world
         self._place: Place | None = Place(config, world)
+        rejoin(world.var, world.boot_id())
         self._news = True                            # something was delivered since the last round
         self._due = world.now()
         self._leaving: str | None = None

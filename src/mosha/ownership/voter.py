@@ -70,6 +70,22 @@ class Seen(NamedTuple):
     began: float
 
 
+def rejoin(store: Store, boot: str) -> Marker | None:
+    """The marker of this disk, if there is one: after a boot it counts for nobody until the disk was compared (R19).
+
+    For who begins, before anything else: a disk that is older than others know would count until then.
+    """
+    found = marker.decode(store.read(marker.NAME, marker.BYTES_MAX) or b"")
+    if found is None or found.state not in (FULL, CLOSED):
+        return found
+    is_same_boot = found.boot == boot and bool(boot)
+    # one that was closed is open again: the answer of that call is void
+    new = found._replace(state=FULL if is_same_boot else REJOINING, boot=boot)
+    if new != found:
+        store.replace(marker.NAME, marker.encode(new), durable=True)
+    return new
+
+
 class Voter:
     """``guess``: the voters by configuration and map. ``number``: of the life before this one, by this disk.
     ``nonce`` and ``wall`` are asked when one is needed."""
@@ -100,7 +116,7 @@ class Voter:
         return self._timing.recovery_of(max(self._timing.lease_s, self.marker.lease_s))
 
     def _begin(self, guess: Electorate) -> Marker:
-        found = marker.decode(self._store.read(marker.NAME, marker.BYTES_MAX) or b"")
+        found = rejoin(self._store, self._boot)
         founded = self._founded()
         lease_s = self._timing.lease_s
         if found is None and founded:
@@ -115,9 +131,6 @@ class Voter:
             known = found.electorate if found.electorate.era else guess
             longest_s = max(lease_s, found.lease_s)
             found = self._mark(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
-        elif found.state in (FULL, CLOSED):          # closed: the answer of that call is void
-            is_same_boot = found.boot == self._boot and bool(self._boot)
-            found = self._mark(found._replace(state=FULL if is_same_boot else REJOINING, boot=self._boot))
         if founded:
             self._store.remove(FOUNDED)
         return found

@@ -180,7 +180,7 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
     owner is back, and meets 1 and 3."""
     return _split(
         {"at": 0, "do": "backup", "whom": [1]}, *before, cut(at_s, 5.6, [3]), crash(at_s + 0.1, 3.4, ["owner:g1"]),
-        crash(at_s + 3.6, 0.2, [1], restore="whole"), at_s=at_s + 3.4, for_s=6.0,
+        crash(at_s + 3.6, 0.2, [1], restore="whole"), cut(at_s + 3.6, 1.4, [1]), at_s=at_s + 3.4, for_s=6.0,
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any, Callable
 import pytest
 
 from mosha.config import Config
-from mosha.ownership import slot
+from mosha.ownership import marker, slot
+from mosha.ownership.marker import FULL, REJOINING
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
@@ -293,6 +294,21 @@ def test_configured_voters_that_are_not_on_the_map_keep_it_from_running() -> Non
     running(known)
     later = world_of([1, 2], None, config, **{**known.disk.files, "founded": b""})
     running(later)                                   # its disk knows better: the voters were changed since
+
+
+def test_after_a_boot_the_disk_counts_for_nobody_while_the_node_waits_for_its_place() -> None:
+    known = world_of([1])
+    running(known)
+    before = marker.decode(known.disk.files["voter"])
+    assert before is not None
+    assert before.state == FULL
+    rebooted = {**known.disk.files, "voter": marker.encode(before._replace(boot="the boot before"))}
+    world = world_of([2], None, None, **rebooted)
+    world.pass_time(1)
+    assert page(world)["waits"] == "node 1 is not on the map [2]"
+    seen = marker.decode(world.disk.files["voter"])
+    assert seen is not None
+    assert seen.state == REJOINING
 
 
 def test_one_that_is_leaving_takes_nothing_new() -> None:
