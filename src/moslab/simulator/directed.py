@@ -119,10 +119,10 @@ DUELS = plan([
 ], network={"latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.0})
 
 # A write of the owner is held on its way until others have seen the lease expire; the answer is there when the agent,
-# which stood still over the end of its lease, goes on.
+# which stood still over the end of its lease, goes on. D is longer than the lease.
 LATE_ANSWER = plan(every(
-    5.0, {"at": 0, "do": "cut", "whom": ["owner:g1"], "to": [1], "for": 1.2}, pause(0.6, 0.95, "agent", "owner:g1"),
-), (0.4, 1.6), {"g1": "1"}, "1", nodes=3, network=SHARP)
+    2.0, {"at": 0, "do": "cut", "whom": ["owner:g1"], "to": [1], "for": 0.3}, pause(0.15, 0.24, "agent", "owner:g1"),
+), (0.1, 0.4), {"g1": "1"}, "1", nodes=3, network=SHARP)
 STUCK = plan(every(
     6.0, {"at": 0, "do": "stuck", "whom": ["owner:g1"], "for": 2.5}, cut(0.05, 0.8, ["owner:g1"]),
 ))
