@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mosha.agent import STATE
 from mosha.ownership import identity, journal, marker, slot
@@ -70,7 +70,7 @@ def _misplaced(content: bytes) -> bytes:
     return content[slot.BYTES :] + content[: slot.BYTES]
 
 
-_LATER = {
+_LATER: dict[str, Callable[[bytes], bytes]] = {
     "voter": _later_marker, "slots": _misplaced, "order": lambda whole: whole,
     "journal": lambda whole: whole + _line(LATER_ENTRY),
 }

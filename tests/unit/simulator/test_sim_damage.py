@@ -8,10 +8,14 @@ from mosha.ownership import electorate, identity, journal, marker, slot
 from mosha.ownership.journal import Dead
 from mosha.ownership.marker import FULL, Marker
 from moslab.faults.plan import CHOICES
+from moslab.history.checkers import VALID
+from moslab.simulator import directed
 from moslab.simulator.damage import damage
-from moslab.simulator.directed import DIRECTED
+from moslab.simulator.directed import DIRECTED, SHARP, crash
 from moslab.simulator.disk import Disk
+from moslab.simulator.draw import directed_plan
 from moslab.simulator.kernel import Stream
+from moslab.simulator.run import run
 
 ERA, NONCE = "7-" + "e" * 8, "a" * 32
 ME = identity.make(1, 4, NONCE)
@@ -54,6 +58,15 @@ def test_it_lies_in_the_same_file_and_no_crash_undoes_it() -> None:
     disk.crash(Stream(1, "crash"))
     assert disk.read("slots") == b"rotten"
     assert disk.generations == {}
+
+
+def test_a_running_voter_whose_marker_is_bad_counts_again() -> None:
+    """Without a boot: or else the death of another one stops everything."""
+    faults = [{"at": 3.0, "do": "damage", "whom": [1], "file": "voter", "shape": "other"}, crash(6.0, 100.0, [2])]
+    plan = directed.plan(faults, nodes=3, network=SHARP, safety_s=8.0, heal=[1, 3], bound_s=8.0)
+    found = run(directed_plan(1, plan))
+    assert (found.verdict, found.problems) == (VALID, [])
+    assert found.counters["voter: marker is bad"] == 1
 
 
 def test_a_directed_plan_has_every_file() -> None:
