@@ -42,7 +42,7 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
     }
     name = names[file]
     content = put.get(file) or files.get(name) or b"nothing\n"
-    return name, _LATER[file](content) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
+    return name, _LATER[file](content, draw) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
 
 
 def _spoiled(shape: str, content: bytes, draw: Stream) -> bytes:
@@ -60,17 +60,22 @@ def _line(body: object) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(text), text)
 
 
-def _later_marker(content: bytes) -> bytes:
+def _later_marker(content: bytes, draw: Stream) -> bytes:
     found = marker.decode(content)
-    return _line(LATER_STATE) if found is None else marker.encode(found._replace(state=LATER_STATE))
+    if found is None:
+        return _line(LATER_STATE)
+    if draw.chance(0.5):
+        return marker.encode(found._replace(state=LATER_STATE))
+    era, number, voters, before = found.electorate
+    return _line([*found._replace(electorate=(era, number, [f"node {voter}" for voter in voters], before))])
 
 
-def _misplaced(content: bytes) -> bytes:
+def _misplaced(content: bytes, _draw: Stream) -> bytes:
     """Whole slots, each in the place of another."""
     return content[slot.BYTES :] + content[: slot.BYTES]
 
 
-_LATER: dict[str, Callable[[bytes], bytes]] = {
-    "voter": _later_marker, "slots": _misplaced, "order": lambda whole: whole,
-    "journal": lambda whole: whole + _line(LATER_ENTRY),
+_LATER: dict[str, Callable[[bytes, Stream], bytes]] = {
+    "voter": _later_marker, "slots": _misplaced, "order": lambda whole, _: whole,
+    "journal": lambda whole, _: whole + _line(LATER_ENTRY),
 }
