@@ -17,10 +17,12 @@ from collections.abc import Callable, Mapping
 from mosha.agent import STATE
 from mosha.ownership import identity, journal, marker, slot
 from mosha.ownership.journal import Dead
+from mosha.ownership.marker import Marker
 from mosha.ownership.voter import FOUNDED, ORDER
 from moslab.simulator.kernel import Stream
 
 STRAY = "cltab.copy.before"
+CRC_BYTES = 9                    # before each line, with a blank
 OTHER_BYTES = 100                # more than an era or the number of a life has
 NOBODY_NODE, NOBODY_NUMBER = 9999, 1
 LATER_STATE = "a state of a later version"
@@ -66,8 +68,9 @@ def _later_marker(content: bytes, draw: Stream) -> bytes:
         return _line(LATER_STATE)
     if draw.chance(0.5):
         return marker.encode(found._replace(state=LATER_STATE))
-    era, number, voters, before = found.electorate
-    return _line([*found._replace(electorate=(era, number, [f"node {voter}" for voter in voters], before))])
+    fields = json.loads(content.partition(b"\n")[0][CRC_BYTES:])
+    fields[Marker._fields.index("electorate")][2] = [f"node {voter}" for voter in found.electorate.voters]
+    return _line(fields)
 
 
 def _misplaced(content: bytes, _draw: Stream) -> bytes:
