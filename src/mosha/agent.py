@@ -179,6 +179,7 @@ class Agent:
             self._beats += 1
             self._watch(now)
             self._look_at_tables(now)
+            self.voter.look(now)
             self.voter.obey(now)
             self._elect(now)
             if self._beats % CLEAN_BEATS == 0 and self.voter.marker.state == FULL and self.ownership.quorate(now):

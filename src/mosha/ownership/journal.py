@@ -126,11 +126,11 @@ def copy_name(journal: str, number: int) -> str:
 
 def next_copy(names: Iterable[str]) -> int:
     """A number that no copy among these files has."""
-    numbers = [int(name.rpartition(".copy.")[2]) for name in names if ".copy." in name]
-    return 1 + max(numbers, default=-1)
+    found = [_FORM.fullmatch(name) for name in names]
+    return 1 + max((int(one[3]) for one in found if one is not None and one[3]), default=-1)
 
 
-_FORM = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9]+\.[0-9]+\.[0-9a-f]+)\.[0-9]+(?:\.copy\.[0-9]+)?")
+_FORM = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9]+\.[0-9]+\.[0-9a-f]+)\.[0-9]+(?:\.copy\.([0-9]+))?")
 
 
 def writer_of(file_name: str, era: str) -> str | None:

@@ -274,8 +274,7 @@ class Link:
     def _entries(self, name: str, data: bytes) -> list[tuple[Entry, str]]:
         self._tails.pop(name, None)
         writer = journal.writer_of(name, self.era)
-        if writer is None:
-            return []
+        assert writer is not None, f"{name} was never asked for"
         entries, used = journal.decode(data)
         self._known[name] = self._known.get(name, 0) + used
         return [(entry, writer) for entry in entries]

@@ -1,6 +1,6 @@
 """The voter of this node: its marker, and how it comes to count (again).
 
-Rules (R16 to R19):
+Rules (R16 to R19, R27):
 
 1. A voter without a whole marker has forgotten: it is *recovering*. It accepts what is written and counts for nobody.
    It waits W from there on, and only then looks at the others' markers; so does one whose configuration has changed,
@@ -18,7 +18,9 @@ Rules (R16 to R19):
    that the file names. It is used once; one that names no era is refused, and kept for who wrote it.
 7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
    another is in :mod:`mosha.ownership.electorate`.
-8. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
+8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets. A marker that
+   cannot be read counts for nobody meanwhile.
+9. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
    majority is left for the later one, so it gives way.
 """
 
@@ -232,7 +234,7 @@ class Voter:
             self._follow(now, seen)
 
     def _yield(self, now: float, seen: Mapping[int, Seen]) -> None:
-        """Rule 8: take over an earlier era in which a majority of the others is."""
+        """Rule 9: take over an earlier era in which a majority of the others is."""
         shown = [seen[voter].marker for voter in self._others() if voter in seen]
         full = Counter(
             one.electorate._replace(before=()) for one in shown
@@ -280,6 +282,12 @@ class Voter:
             due = self._joint_since + self._wait_s()
         return due if now < due else NEVER
 
+    def look(self, now: float) -> None:
+        """Rule 8: is the marker still what was written? (R27)"""
+        content = self._store.read(marker.NAME, marker.BYTES_MAX)
+        if self.marker.state != NONE and marker.decode(content or b"") != self.marker:
+            self._forget(now, "the marker on this disk is not what was written", self._nonce())
+
     def obey(self, now: float) -> None:
         """Carry an operator's order out, if there is one that was not withdrawn (rule 5)."""
         content = self._store.read(ORDER, ORDER_BYTES_MAX)
@@ -294,7 +302,9 @@ class Voter:
                 self._reply(name, "found an era", self._set_gone(frozenset(map(int, order["without"]))))
             elif order["do"] == "elect":
                 self.wish = Wish(frozenset(map(int, order["voters"])), name, now + ELECT_LIMIT_S)
-        except (ValueError, TypeError, KeyError):
+            else:
+                raise ValueError(order["do"])
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._log.append(f"not an order: {content[:80]!r}")
 
     def _reply(self, name: str, what: str, problem: str) -> None:
@@ -459,8 +469,8 @@ class Voter:
             for name, data in journals:
                 entries, _ = journal.decode(data)
                 writer = journal.writer_of(name, era)
-                if writer is not None:
-                    lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
+                assert writer is not None, f"{name} was never asked for"
+                lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
         number = journal.next_copy(self._store.list())
         for writer, found in lines.items():
             parts = [b""]

@@ -34,6 +34,12 @@ stomith  its shots end so                                                       
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all
+damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
+                                                                                order, founded, stray (somebody put
+                                                                                it there), journal (of nobody);
+                                                                                shape: bits (one is another), short,
+                                                                                other (bytes), later (of a version
+                                                                                that is not this one)
 config   the agent runs with another configuration, or is of another version    conf: lines of mosha.conf; protocol:
                                                                                 its number
 ======== ===================================================================== ==============================
@@ -64,16 +70,19 @@ KINDS: dict[str, frozenset[str]] = {
     "jump": frozenset({"by"}),
     "slew": frozenset({"by"}),
     "edit": frozenset({"table", "bad"}),
+    "damage": frozenset({"file", "shape"}),
     "config": frozenset({"conf", "protocol"}),
 }
 COMMON = frozenset({"at", "do", "whom", "for"})
-NEEDED: dict[str, str] = {
-    "cut": "to", "pause": "what", "kill": "what", "vote": "node", "order": "order", "stomith": "how", "jump": "by",
-    "slew": "by", "edit": "table",
+NEEDED: dict[str, tuple[str, ...]] = {
+    "cut": ("to",), "pause": ("what",), "kill": ("what",), "vote": ("node",), "order": ("order",), "stomith": ("how",),
+    "jump": ("by",), "slew": ("by",), "edit": ("table",), "damage": ("file", "shape"),
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "what": ("agent", "leash", "group"), "how": ("works", "fails", "lies", "slow", "cut", "spares"),
     "table": ("cltab", "hactl"), "clock": ("stops",),
+    "file": ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal"),
+    "shape": ("bits", "short", "other", "later"),
 }
 LISTS = frozenset({"whom", "to"})
 NUMBERS = frozenset({"at", "for", "by", "flap", "slow", "error", "hang", "loss", "torn"})
@@ -172,7 +181,7 @@ def _problem(fault: Any, nodes: int) -> str:
     unknown = sorted(set(fault) - COMMON - KINDS[kind])
     if unknown:
         return f"unknown: {', '.join(unknown)}"
-    needed = {"at", NEEDED.get(kind, "at")} - set(fault)
+    needed = {"at", *NEEDED.get(kind, ())} - set(fault)
     if needed:
         return f"{', '.join(sorted(needed))} is missing"
     for name, value in fault.items():

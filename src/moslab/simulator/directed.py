@@ -210,6 +210,12 @@ def _elect(
     ]
 
 
+# The journal of 4, which gets all of many groups with long names, goes on in a next generation. 1, which has forgotten,
+# has a copy of it in several parts.
+LONG_JOURNALS = plan(
+    [crash(7.0, 0.2, [1], wipe=True)], (0.5, 2.0), {f"{number:060}": "" for number in range(140)}, nodes=4,
+    network=SHARP, safety_s=12.0, arbitrators=[1, 2, 3],
+)
 # One voter after the other loses its directory while it runs: whoever holds its files open sees no reboot.
 EMPTIED = plan(every(
     12.0, {"at": 0, "do": "kill", "what": "agent", "whom": [1], "wipe": True},
@@ -218,7 +224,8 @@ EMPTIED = plan(every(
 ), groups=AWAY, network=SHARP)
 # Twice the voters change while 3 hears nothing of it; then the two that were added go again.
 VOTES = plan(every(
-    52.0, cut(0, 18.0, [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]), kill_agent(12.0, "owner:g1"),
+    52.0, cut(0, 18.0, [3]), *_elect(5, 6, [1, 2], [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]),
+    kill_agent(12.0, "owner:g1"),
     *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
     kill_agent(46.0, "owner:g1"),
 ), groups={"g1": ""}, network=SHARP)
@@ -232,8 +239,8 @@ READDED = plan([
 # 3 hears nothing of 2, and goes on under the voters before, which 1 counts as long as its agent stands still; 4 hears
 # nothing of 1, and has a majority as soon as 2 is the only voter.
 UNSETTLED = plan([
-    cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(5.3, 16.0, [4], [1]), pause(5.5, 5.0, "agent", 1),
-    *_elect(5.6, 11.0, [2], [2], 0.3),
+    *_elect(3.0, 3.5, [], [1]), cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(5.3, 16.0, [4], [1]),
+    pause(5.5, 5.0, "agent", 1), *_elect(5.6, 11.0, [2], [2], 0.3),
 ], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
 # 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over after 2 has copied,
 # and before 1 closes the voters before, at 6.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have
@@ -280,6 +287,31 @@ FIRST_UNSEEN = plan(every(
     cut(6.7, 1.7, [5], [2, 3]), {"at": 6.9, "do": "leave", "whom": [6]}, pause(8.05, 2.6, "agent", 4),
 ), SLOW, {"kv": "1,2,3"}, nodes=6, network=SHARP)
 
+def _order(at_s: float, whom: Sequence[int], **order: Any) -> Fault:
+    return {"at": at_s, "do": "order", "whom": list(whom), "order": order}
+
+
+def _damages(voter: int, shape: str) -> Faults:
+    """Whatever can be bad on one voter is, while it runs, and then when it boots; all is well again by the next turn.
+
+    While it recovers, an operator who is wrong about everything is refused, there and on a node without a vote.
+    """
+    files = ("slots", "counted", "order", "stray", "journal")
+    wrong = [[5], [voter], [other for other in (1, 2, 3) if other != voter]]
+    return [
+        *({"at": 0, "do": "damage", "whom": [voter], "file": file, "shape": shape} for file in files),
+        {"at": 0.5, "do": "damage", "whom": [voter], "file": "voter", "shape": shape},
+        {"at": 0.6, "do": "leave", "whom": ["owner:g1"]}, _order(0.75, [5], do="forget"),
+        *(_order(0.75 + 0.15 * turn, [voter, 5], do="found", without=gone) for turn, gone in enumerate(wrong, 1)),
+        *({"at": 6.0, "do": "damage", "whom": [voter], "file": file, "shape": shape} for file in ("founded", "state")),
+        crash(6.1, 0.4, [voter]),
+    ]
+
+
+# Bits rot, files are cut short, and somebody puts things there, on one voter after the other.
+DAMAGES = plan(every(
+    14.0, _damages(1, "bits"), _damages(2, "short"), _damages(3, "other"), _damages(1, "later"),
+), groups=AWAY, network=SHARP)
 SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, cut(0, 5.0, ["owner:g1"])),

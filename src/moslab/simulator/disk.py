@@ -101,6 +101,13 @@ class Disk:
         del self.files[name]
         return True
 
+    def spoil(self, name: str, data: bytes) -> None:
+        """Something else lies there now, in the same file, and on the disk for good."""
+        self._settled(name)
+        self._unsynced.pop(name, None)
+        self._in_place.discard(name)
+        self._put(name, data)
+
     def names(self) -> list[str]:
         """Of all files, sorted."""
         return sorted(self.files)

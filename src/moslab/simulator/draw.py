@@ -14,7 +14,7 @@ from mosha import config
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import POWER, Fault, FaultPlan
+from moslab.faults.plan import CHOICES, POWER, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
@@ -30,6 +30,7 @@ FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
+FORGETS = ("voter", "state")             # of a voter where this is bad its disk counts as lost
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
@@ -263,6 +264,20 @@ def _order(scene: _Scene) -> Fault:
     return {"do": "order", "whom": voters, "order": order}
 
 
+def _damage(scene: _Scene) -> list[Fault]:
+    """Something on a disk is bad, and the node boots soon after, now and then."""
+    draw = scene.draw
+    file, whom = draw.pick(CHOICES["file"]), draw.pick(scene.numbers)
+    if file in FORGETS:
+        if not scene.may_forget():
+            return [_crash(scene)]
+        whom = scene.forgetful()
+    faults: list[Fault] = [{"do": "damage", "whom": [whom], "file": file, "shape": draw.pick(CHOICES["shape"])}]
+    if draw.chance(0.6):
+        faults.append({"do": "crash", "whom": [whom], "for": scene.around_lease_s(), "at": draw.pick([0.0, 2.0])})
+    return faults
+
+
 def _vote(scene: _Scene) -> list[Fault]:
     """Another set of voters, now and then for a while only; the healed nodes must have a majority of it, whatever it
     is."""
@@ -421,7 +436,7 @@ def _upgrade(scene: _Scene) -> list[Fault]:
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
     (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
-    (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote),
+    (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote), (1.2, _damage),
 )
 
 

@@ -30,6 +30,9 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("voter: operator says restored", "an operator said that this disk was restored"),
     ("voter: operator says gone", "an operator said that voters .* are gone"),
     ("voter: operator refused", "refused to found"),
+    ("voter: marker is bad", "the marker on this disk is not what was written"),
+    ("voter: not an order", "not an order"),
+    ("voter: not an era", "founded is refused"),
     ("voters: to change", "the voters are to be"),
     ("voters: changed", "the voters are .*; those before count no more"),
     ("voters: changed without this one", "the voters have changed without this one"),
@@ -50,7 +53,7 @@ SEEN: tuple[str, ...] = (
 )
 RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
-    "void: another owner",
+    "void: another owner", "voter: not an era",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)

@@ -12,6 +12,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from moslab.faults.plan import Fault
 from moslab.simulator.cluster import Cluster, config
+from moslab.simulator.damage import damage
 from moslab.simulator.facts import voters_of
 from moslab.simulator.network import Cut
 from moslab.simulator.node import Node
@@ -233,6 +234,12 @@ class Injector:
             if content is not None:
                 self._cluster.edited(node.number, table, self._edits)
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
+
+    def _do_damage(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            nonce = self._cluster.nonce()
+            node.disk.spoil(*damage(fault["file"], fault["shape"], node.disk.files, self._draw, nonce))
+            self._cluster.count(f"damage {fault['file']}")
 
     def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:

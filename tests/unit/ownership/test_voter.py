@@ -498,10 +498,46 @@ def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
     assert scene.step(W / 2) == RECOVERING
 
 
-@pytest.mark.parametrize("content", [b"", b"found", b"[]", b'{"do": "found"}', b'{"do": "found", "without": ["x"]}'])
+@pytest.mark.parametrize("content", [
+    b"", b"found", b"[]", b'{"do": "found"}', b'{"do": "found", "without": ["x"]}', b'{"do": "dance", "name": "mine"}',
+    b'{"do": "elect", "name": "mine", "voters": [1e999]}', b"[" * 4000, b"\xff",
+])
 def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
     scene = Scene()
     before = scene.voter.marker
     give(scene, content)
     assert "not an order" in scene.voter.take_log()[-1]
     assert (scene.voter.marker, scene.voter.answer) == (before, [])
+
+
+# ---- a marker that is bad -----------------------------------------------------------------------------------------
+
+
+def test_a_voter_forgets_when_its_marker_is_not_what_it_wrote() -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    life, whole = scene.voter.marker.life, scene.store.files[marker.NAME]
+    scene.voter.look(scene.now)
+    assert (scene.voter.marker.state, scene.voter.marker.life) == (FULL, life), "nothing is wrong with it"
+    older = marker.encode(scene.voter.marker._replace(life="older"))
+    for bad in (b"", whole[:-9], whole.replace(b"full", b"fulL"), older, None):
+        scene.start()
+        assert scene.voter.marker.state in (FULL, RECOVERING)
+        life = scene.voter.marker.life
+        if bad is None:
+            del scene.store.files[marker.NAME]
+        else:
+            scene.store.files[marker.NAME] = bad
+        scene.voter.look(scene.now)
+        assert scene.step(W / 2) == RECOVERING, "what it wrote lies there again"
+        assert scene.voter.marker.life != life
+        assert any("the marker on this disk is not what was written" in line for line in scene.voter.take_log())
+
+
+def test_the_marker_of_a_node_without_a_vote_promises_nothing() -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene.voters = frozenset({2, 3})
+    del scene.store.files[marker.NAME]
+    assert scene.start().marker.state == NONE
+    scene.store.files[marker.NAME] = b"rotten"
+    scene.voter.look(scene.now)
+    assert (scene.voter.marker.state, scene.store.files[marker.NAME]) == (NONE, b"rotten")

@@ -1,0 +1,84 @@
+"""What is found on a disk that is bad, by file and shape: see ``damage`` in :mod:`moslab.faults.plan`.
+
+Rules:
+
+1. It is *detectably* bad (A5 of docs/ownership.md): what has a checksum fails it, or is of a version that this one does
+   not know. A journal that counts is never touched: whoever loses lines of one loses its disk.
+2. What a person puts there (an order, an era, a journal of nobody) is not changed, but is there now, damaged as it is.
+   No shape of it says anything: a whole ``founded`` on a disk that was wiped would be a lie that nobody can detect.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Mapping
+
+from mosha.agent import STATE
+from mosha.ownership import identity, journal, marker, slot
+from mosha.ownership.journal import Dead
+from mosha.ownership.marker import Marker
+from mosha.ownership.voter import FOUNDED, ORDER
+from moslab.simulator.kernel import Stream
+
+STRAY = "cltab.copy.before"
+CRC_BYTES = 9                    # before each line, with a blank
+OTHER_BYTES = 100                # more than an era or the number of a life has
+NOBODY_NODE, NOBODY_NUMBER = 9999, 1
+LATER_STATE = "a state of a later version"
+LATER_ENTRY = ["an entry of a later version", "g1"]
+
+
+def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonce: str) -> tuple[str, bytes]:
+    """The name of the file, and what lies there."""
+    found = marker.decode(files.get(marker.NAME, b""))
+    era = found.era if found is not None and found.era else marker.make_era(1, nonce)
+    nobody = identity.make(NOBODY_NODE, NOBODY_NUMBER, nonce)
+    names = {
+        "voter": marker.NAME, "state": STATE, "counted": slot.COUNTED, "slots": slot.file_name(era, 0), "order": ORDER,
+        "founded": FOUNDED, "stray": STRAY, "journal": journal.name(era, nobody, 0),
+    }
+    put = {
+        "order": b'{"name": "a person", "do": "sleep"}', "founded": b"at the beginning of the year\n",
+        "stray": b"nothing to do with it\n", "journal": journal.encode(Dead(nobody)),
+    }
+    name = names[file]
+    content = put.get(file) or files.get(name) or b"nothing\n"
+    return name, _LATER[file](content, draw) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
+
+
+def _spoiled(shape: str, content: bytes, draw: Stream) -> bytes:
+    if shape == "short":
+        return content[: draw.integer(0, len(content) - 1)]
+    if shape == "bits":
+        at = draw.integer(0, len(content) - 1)
+        return content[:at] + bytes([content[at] ^ (1 << draw.integer(0, 7))]) + content[at + 1 :]
+    return bytes(draw.integer(0, 255) for _ in range(max(len(content), OTHER_BYTES)))
+
+
+def _line(body: object) -> bytes:
+    """As :mod:`mosha.ownership.journal` and the marker have it."""
+    text = json.dumps(body, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _later_marker(content: bytes, draw: Stream) -> bytes:
+    found = marker.decode(content)
+    if found is None:
+        return _line(LATER_STATE)
+    if draw.chance(0.5):
+        return marker.encode(found._replace(state=LATER_STATE))
+    fields = json.loads(content.partition(b"\n")[0][CRC_BYTES:])
+    fields[Marker._fields.index("electorate")][2] = [f"node {voter}" for voter in found.electorate.voters]
+    return _line(fields)
+
+
+def _misplaced(content: bytes, _draw: Stream) -> bytes:
+    """Whole slots, each in the place of another."""
+    return content[slot.BYTES :] + content[: slot.BYTES]
+
+
+_LATER: dict[str, Callable[[bytes, Stream], bytes]] = {
+    "voter": _later_marker, "slots": _misplaced, "order": lambda whole, _: whole,
+    "journal": lambda whole, _: whole + _line(LATER_ENTRY),
+}

@@ -1,0 +1,75 @@
+"""What lies on a bad disk is noticed, whatever its shape (A5), and no journal that counts is touched."""
+
+from __future__ import annotations
+
+import pytest
+
+from mosha.ownership import electorate, identity, journal, marker, slot
+from mosha.ownership.journal import Dead
+from mosha.ownership.marker import FULL, Marker
+from moslab.faults.plan import CHOICES
+from moslab.history.checkers import VALID
+from moslab.simulator import directed
+from moslab.simulator.damage import damage
+from moslab.simulator.directed import DIRECTED, SHARP, crash
+from moslab.simulator.disk import Disk
+from moslab.simulator.draw import directed_plan
+from moslab.simulator.kernel import Stream
+from moslab.simulator.run import run
+
+ERA, NONCE = "7-" + "e" * 8, "a" * 32
+ME = identity.make(1, 4, NONCE)
+FILES = {
+    marker.NAME: marker.encode(Marker(FULL, ERA, NONCE, "c", "boot", electorate=electorate.first([1, 2, 3], 7))),
+    "state": b"4\n", slot.COUNTED: slot.encode(slot.Slot(ME, 128, 0, 0, 0)),
+    slot.file_name(ERA, 0): b"".join(
+        slot.encode(slot.Slot(identity.make(node, 1, NONCE), 9, 0, 0, 0)) for node in range(1, 5)
+    ),
+    "founded": f"{ERA}\n".encode(), journal.name(ERA, ME, 0): journal.encode(Dead(ME)),
+}
+
+
+@pytest.mark.parametrize("shape", CHOICES["shape"])
+@pytest.mark.parametrize("file", CHOICES["file"])
+def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
+    for seed in range(200):
+        name, content = damage(file, shape, FILES, Stream(seed, "damage"), NONCE)
+        assert name != journal.name(ERA, ME, 0)
+        if file == "voter":
+            assert marker.decode(content) in (None, marker.decode(FILES[name])), "its last byte may go"
+        elif file == "counted":
+            assert slot.decode(content) in (None, slot.decode(FILES[name])), "its end may be anything"
+        elif file == "founded":
+            assert not marker.is_era(content.decode("ascii", "replace").strip())
+        elif file == "journal":
+            assert all(entry == Dead(identity.make(9999, 1, NONCE)) for entry in journal.decode(content)[0])
+        elif file == "slots":
+            places = [slot.decode(content[at : at + slot.BYTES]) for at in range(0, len(content), slot.BYTES)]
+            wrong = [
+                found is None or identity.node_of(found.identity) != node for node, found in enumerate(places, 1)
+            ]
+            assert any(wrong) or shape in ("bits", "short"), "the end of each may be anything"
+
+
+def test_it_lies_in_the_same_file_and_no_crash_undoes_it() -> None:
+    disk = Disk(frozenset(), lambda _: None)
+    disk.write("slots", 0, b"whole")
+    disk.spoil("slots", b"rotten")
+    disk.crash(Stream(1, "crash"))
+    assert disk.read("slots") == b"rotten"
+    assert disk.generations == {}
+
+
+def test_a_running_voter_whose_marker_is_bad_counts_again() -> None:
+    """Without a boot: or else the death of another one stops everything."""
+    faults = [{"at": 3.0, "do": "damage", "whom": [1], "file": "voter", "shape": "other"}, crash(6.0, 100.0, [2])]
+    plan = directed.plan(faults, nodes=3, network=SHARP, safety_s=8.0, heal=[1, 3], bound_s=8.0)
+    found = run(directed_plan(1, plan))
+    assert (found.verdict, found.problems) == (VALID, [])
+    assert found.counters["voter: marker is bad"] == 1
+
+
+def test_a_directed_plan_has_every_file() -> None:
+    faults = [fault for fault in DIRECTED["DAMAGES"]["faults"] if fault["do"] == "damage"]
+    assert {fault["file"] for fault in faults} == set(CHOICES["file"])
+    assert {fault["shape"] for fault in faults} == set(CHOICES["shape"])
