@@ -129,7 +129,7 @@ class Agent:
         guess = self.config.voters_of(nodes)
         self.voter = Voter(
             me, guess, configuration(self.timing, self.config.protocol), self.timing, self._world.var, self._boot,
-            self._number(), now, self._world.nonce, self._world.wall,
+            self._number(), now, self._world.nonce, self._world.wall, is_named=bool(self.config.voters),
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         var = self._world.var, self.config.var

@@ -25,7 +25,7 @@ from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
 from mosha.ownership import marker
 from mosha.ownership.marker import NONE
-from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER
+from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER, installed
 from mosha.platform import linux, openmosix
 from mosha.platform.store import LocalStore
 
@@ -35,10 +35,11 @@ DAY_S = 86400.0                      # an era is installed within a day: it is f
 INSTALLER = """For an installer, before any agent of a new cluster has started:
 
   era=$(mosha voters era)                       once, anywhere
-  mosha voters install "$era"                   on every node, or with --root DIR for each disk
+  mosha voters install "$era" 1 2 3             on every node, or with --root DIR for each disk: the same voters
 
-The cluster then starts as soon as a majority of voters is there. Without this it waits until all voters are there, and
-founds an era by itself. A disk that is replaced later gets none: its voter recovers by itself."""
+The cluster then starts as soon as a majority of voters is there. Without this it waits until all voters are there that
+`voters` in the configuration names, and founds an era by itself; where that names none, until an operator says so
+(found). A disk that is replaced later gets none: its voter recovers by itself."""
 
 
 class Refused(Exception):
@@ -55,9 +56,9 @@ def add_to(commands: Any) -> None:
     parser.set_defaults(command=run, action=_show)
     actions = parser.add_subparsers(title="actions", metavar="ACTION")
     action = actions.add_parser(
-        "found", help="let this node's voter, which recovers, found an era although voters are missing for good",
+        "found", help="let this node's voter, which recovers, found an era: nobody has named voters, or some are gone",
     )
-    action.add_argument("--without", type=int, nargs="+", required=True, metavar="NODE",
+    action.add_argument("--without", type=int, nargs="+", default=[], metavar="NODE",
                         help="voters that are gone; they forget all when they come back. Be sure that they do not run")
     action.set_defaults(action=_found)
     for name, about in ("add", "give this node a vote"), ("remove", "take this node's vote"):
@@ -70,6 +71,7 @@ def add_to(commands: Any) -> None:
     action.set_defaults(action=_era)
     action = actions.add_parser("install", help="let this empty disk begin in that era")
     action.add_argument("era", metavar="ERA", type=_checked_era, help="from `mosha voters era`, the same on all nodes")
+    action.add_argument("voters", metavar="VOTER", type=int, nargs="+", help="who votes, the same on all nodes")
     action.add_argument("--root", metavar="DIR", help="where the node's disk is mounted (default: /)")
     action.set_defaults(action=_install)
 
@@ -133,7 +135,8 @@ def _elect(settings: Config, options: argparse.Namespace) -> None:
 def _found(settings: Config, options: argparse.Namespace) -> None:
     gone = sorted(set(options.without))
     _order(settings, do="found", without=gone)
-    print(f"accepted: an era is founded without {_list(gone)} when all others are there; mosha voters shows it")
+    whom = f"without {_list(gone)} when all others are" if gone else "when all voters are"
+    print(f"accepted: an era is founded {whom} there; mosha voters shows it")
 
 
 def _forget(settings: Config, _: argparse.Namespace) -> None:
@@ -208,5 +211,10 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
             f"{settings.var / used[0]} is there: an agent has run with this disk. "
             "For a cluster that begins anew the directory must be empty, on all nodes"
         )
-    store.replace(FOUNDED, f"{options.era}\n".encode(), durable=True)
-    print(f"{settings.var / FOUNDED}: {options.era}")
+    content = f"{options.era} {' '.join(map(str, options.voters))}"
+    try:
+        installed(content)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    store.replace(FOUNDED, f"{content}\n".encode(), durable=True)
+    print(f"{settings.var / FOUNDED}: {content}")

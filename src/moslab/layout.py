@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from emulator.powerswitch.protocol import PORT
+from mosha.ownership.electorate import VOTERS_MAX
 from mosha.ownership.voter import FOUNDED
 from mosha.voters import new_era
 from moslab.errors import CannotError
@@ -156,12 +157,18 @@ class Layout:
     def _powerswitch(self) -> str:
         return json.dumps({"address": self.power, "port": PORT, "key": self.power_key.hex()})
 
+    @property
+    def _voters(self) -> str:
+        """The first ones; the same text on every node."""
+        return " ".join(map(str, range(1, min(self.size, VOTERS_MAX) + 1)))
+
     def _mosha_conf(self, node: int) -> str:
         return (
             "mfsbase = /mfs\n"
             "hpcbase = /openmosix/proc/hpc\n"
             "mwhois = mosctl whois\n"
             "varpath = /var/mosix-ha\n"
+            f"voters = {self._voters}\n"
             f"{'' if self.options.stomith else '#'}{STOMITH}\n"
             "stomith_verify = no\n"                  # the switch itself has looked before it says off
             f"beat = {beat_s(self.size, self.options.profile):g}\n"
@@ -180,7 +187,7 @@ class Layout:
             "etc/openmosix/key": (self.mfs_key, secret),
             "etc/mosha.conf": (self._mosha_conf(node).encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
-            f"var/mosix-ha/{FOUNDED}": (f"{self.era}\n".encode(), public),
+            f"var/mosix-ha/{FOUNDED}": (f"{self.era} {self._voters}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
         }
         return archive(files)

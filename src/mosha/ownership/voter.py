@@ -7,15 +7,18 @@ Rules (R16 to R19, R27):
    with W of the longer lease, as the old one may still hang on what it counted (R20).
 2. (a) Q others are full in one era: it copies everything that they hold, and is full. (b) A founding invites its life:
    it is full, and empty. (c) Fewer than Q are full anywhere, every other voter is there, and this is the lowest that
-   recovers: it founds an era, and invites all lives. Else it looks again.
-3. A full voter that sees another full in a later era recovers too: it was left out.
+   recovers: it founds an era, and invites all lives. Else it looks again. Voters that are only the lowest numbers of a
+   map found nothing unless an operator says so, since maps may differ, or be half made.
+3. A full voter that sees another full in a later era recovers too: it was left out. But only if that era has the same
+   voters, or so many of its own are there that no majority is left. So does one without a vote.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
    a later life than its own disk remembers, or more writes of one life than that disk has counted ahead (the disk was
    not rolled back, as far as that can tell).
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
-   that the file names. It is used once; one that names no era is refused, and kept for who wrote it.
+   that the file names, with the voters that it names: no node's own idea of them counts. It is used once; one that
+   names no era is refused, and kept for who wrote it.
 7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
    another is in :mod:`mosha.ownership.electorate`.
 8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets. A marker that
@@ -45,7 +48,8 @@ FOUNDED = "founded"
 FOUNDED_REFUSED = "founded.refused"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
-FOUNDED_BYTES_MAX = 64
+FOUNDED_BYTES_MAX = 128
+NODE_DIGITS = 5
 NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
@@ -72,6 +76,17 @@ class Seen(NamedTuple):
     began: float
 
 
+def installed(text: str) -> tuple[str, frozenset[int]]:
+    """Era and voters that ``founded`` names; ValueError says what is wrong with it."""
+    era, *words = text.split() or [""]
+    if not marker.is_era(era):
+        raise ValueError(f"{era!r} is no era ({marker.ERA_FORM})")
+    voters = {int(word) for word in words if word.isdigit() and len(word) <= NODE_DIGITS}
+    if not 1 <= len(voters) == len(words) <= electorates.VOTERS_MAX or 0 in voters:
+        raise ValueError(f"after the era there must be its 1 to {electorates.VOTERS_MAX} voters: {' '.join(words)!r}")
+    return era, frozenset(voters)
+
+
 def rejoin(store: Store, boot: str) -> Marker | None:
     """The marker of this disk, if there is one: after a boot it counts for nobody until the disk was compared (R19).
 
@@ -89,12 +104,12 @@ def rejoin(store: Store, boot: str) -> Marker | None:
 
 
 class Voter:
-    """``guess``: the voters by configuration and map. ``number``: of the life before this one, by this disk.
-    ``nonce`` and ``wall`` are asked when one is needed."""
+    """``guess``: the voters by configuration and map; ``is_named``: by configuration. ``number``: of the life before
+    this one, by this disk. ``nonce`` and ``wall`` are asked when one is needed."""
 
     def __init__(
         self, me: int, guess: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
-        number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float],
+        number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float], is_named: bool = True,
     ) -> None:
         self._me, self.configuration, self._timing = me, configuration, timing
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
@@ -102,8 +117,10 @@ class Voter:
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
         self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
         self._joint_since: float | None = None       # a majority was seen to be joint
+        self._is_ordered = False                     # an operator has said that there shall be an era
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self.mine: set[str] = set()                  # the identities that this agent has had
+        self._is_named = is_named
         self.wish: Wish | None = None                # to be carried out by the agent
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
         self._known_era = 0                          # the latest that nodes without a vote know
@@ -122,11 +139,9 @@ class Voter:
         founded = self._founded()
         lease_s = self._timing.lease_s
         if found is None and founded:
-            new = Marker(
-                FULL, founded, self._nonce(), self.configuration, self._boot, (), lease_s,
-                guess._replace(era=marker.number_of(founded)),
-            )
-            found = self._mark(new if self._me in guess.voters else new._replace(state=NONE))
+            era, chosen = founded
+            state = FULL if self._me in chosen.voters else NONE
+            found = self._mark(Marker(state, era, self._nonce(), self.configuration, self._boot, (), lease_s, chosen))
         elif found is None:
             found = self._mark(self._anew(guess))
         elif found.configuration != self.configuration or (found.electorate.era == 0 and found.electorate != guess):
@@ -137,20 +152,23 @@ class Voter:
             self._store.remove(FOUNDED)
         return found
 
-    def _founded(self) -> str:
-        """The era of the file ``founded``, empty if there is none. What names no era is kept under another name."""
+    def _founded(self) -> tuple[str, Electorate] | None:
+        """Era and voters of the file ``founded``. What names none is kept under another name."""
         content = self._store.read(FOUNDED, FOUNDED_BYTES_MAX)
         if content is None:
-            return ""
-        era = content.decode("ascii", "replace").strip()
-        if marker.is_era(era) and len(content) <= FOUNDED_BYTES_MAX:
-            return era
-        self._store.rename(FOUNDED, FOUNDED_REFUSED)
-        self._log.append(
-            f"{FOUNDED} is refused, and is now {FOUNDED_REFUSED}: {content[:FOUNDED_BYTES_MAX]!r} is no era "
-            f"({marker.ERA_FORM}); `mosha voters install` writes one"
-        )
-        return ""
+            return None
+        try:
+            if len(content) > FOUNDED_BYTES_MAX:
+                raise ValueError(f"it has more than {FOUNDED_BYTES_MAX} bytes")
+            era, voters = installed(content.decode("ascii", "replace"))
+            return era, electorates.first(voters, marker.number_of(era))
+        except ValueError as error:
+            self._store.rename(FOUNDED, FOUNDED_REFUSED)
+            self._log.append(
+                f"{FOUNDED} is refused, and is now {FOUNDED_REFUSED}: {content[:64]!r}: {error}; "
+                "`mosha voters install` writes one"
+            )
+        return None
 
     def _anew(self, chosen: Electorate) -> Marker:
         """That of one that remembers nothing."""
@@ -158,6 +176,8 @@ class Voter:
         if state == RECOVERING:
             wait_s = self._timing.recovery_s
             self._log.append(f"no marker of this configuration: this voter counts again in {wait_s:.1f} s or more")
+            if not self._is_named and not chosen.era:
+                self._log.append("nobody has named the voters, so it founds no era by itself: see `mosha voters found`")
         return Marker(
             state, "", self._nonce(), self.configuration, self._boot, (), self._timing.lease_s, chosen
         )
@@ -223,7 +243,7 @@ class Voter:
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
         """Go on as far as is known."""
         others = [one.marker for one in seen.values() if one.marker is not None]
-        known = [one.electorate for one in others if self._teaches(one)]
+        known = [one.electorate for one in others if self._teaches(one, seen)]
         self.learn(now, max(known, key=_key, default=self.electorate))
         self._yield(now, seen)
         if self.marker.state == RECOVERING:
@@ -249,9 +269,20 @@ class Voter:
                     state=RECOVERING if votes else NONE, electorate=chosen, settled=False, met="", absent=(),
                 ))
 
-    def _teaches(self, other: Marker) -> bool:
+    def _teaches(self, other: Marker, seen: Mapping[int, Seen]) -> bool:
         """Whether to believe its electorate. What a voter that counts has to learn of other eras is for _check()."""
-        return self.marker.state in (RECOVERING, NONE) or other.electorate.era == self.electorate.era
+        if other.electorate.era == self.electorate.era:
+            return True
+        return self.marker.state in (RECOVERING, NONE) and self._is_ours(other.electorate, seen)
+
+    def _is_ours(self, other: Electorate, seen: Mapping[int, Seen]) -> bool:
+        """Rule 3: whether this electorate of another era follows the own one, if that is more than a guess."""
+        mine = self.electorate
+        if not mine.era or other.voters == mine.voters:
+            return True
+        shown = [seen[voter].marker for voter in self._others() if voter in seen]
+        moved = sum(1 for one in shown if one is not None and one.electorate.era == other.era)
+        return moved > len(mine.voters) - mine.quorum
 
     def learn(self, now: float, latest: Electorate) -> None:
         """Somebody has this electorate, or it was decided."""
@@ -333,7 +364,7 @@ class Voter:
             return "this node is one of those that are gone"
         if len(voters - gone) < chosen.quorum:
             return f"{chosen.quorum} of {list(chosen.voters)} must be there, this one among them"
-        self._gone = gone
+        self._gone, self._is_ordered = gone, True
         self._log.append(f"an operator said that voters {sorted(gone)} are gone")
         return ""
 
@@ -402,7 +433,9 @@ class Voter:
     def _check(self, now: float, seen: Mapping[int, Seen]) -> None:
         mine = marker.number_of(self.era)
         others = [one.marker for one in seen.values() if one.marker is not None and one.marker.state == FULL]
-        if any(marker.number_of(other.era) > mine for other in others if other.configuration == self.configuration):
+        later = {other.electorate for other in others
+                 if marker.number_of(other.era) > mine and other.configuration == self.configuration}
+        if any(self._is_ours(one, seen) for one in later):
             self._forget(now, "another era was founded without this voter", self.marker.life)
         elif self.marker.state == REJOINING:
             if not all(self._peeked.values()):
@@ -430,10 +463,18 @@ class Voter:
                 self._keep_copies()
                 chosen = min((fresh[voter].electorate for voter in full), key=lambda one: len(one.before))
                 self._become_full(era, COPIED, chosen)
-        elif fresh.keys() >= set(self._others()) - self._gone and all(self._agrees(m) for m in fresh.values()):
+        elif self._may_found() and self._is_complete(fresh):
             recovering = [v for v, m in fresh.items() if m.state == RECOVERING]
             if self._me < min(recovering, default=self._me + 1):
                 self._found([self.marker, *fresh.values()])
+
+    def _may_found(self) -> bool:
+        """Rule 2: whether anybody has said who votes."""
+        return self._is_named or self.electorate.era != 0 or self._is_ordered
+
+    def _is_complete(self, fresh: Mapping[int, Marker]) -> bool:
+        """Rule 2: every other voter is there, less those that are gone for good, and none is about to count."""
+        return fresh.keys() >= set(self._others()) - self._gone and all(self._agrees(m) for m in fresh.values())
 
     def _agrees(self, other: Marker) -> bool:
         """Not one that may be full at any moment, nor one that may still serve others."""
@@ -469,8 +510,8 @@ class Voter:
             for name, data in journals:
                 entries, _ = journal.decode(data)
                 writer = journal.writer_of(name, era)
-                assert writer is not None, f"{name} was never asked for"
-                lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
+                if writer is not None:
+                    lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
         number = journal.next_copy(self._store.list())
         for writer, found in lines.items():
             parts = [b""]

@@ -62,7 +62,7 @@ class Cluster:
         for node in self.nodes.values():
             files = {"cltab": self.plan.cltab, "hactl": self.plan.hactl}
             if self.plan.founded:
-                files["founded"] = era
+                files["founded"] = " ".join([era, *map(str, self.voters)])
             for name, text in files.items():
                 node.disk.files[name] = text.encode()
             self.kernel.at(draw.uniform(0.0, BOOT_SPREAD_S), node.power_on)

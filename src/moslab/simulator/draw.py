@@ -137,6 +137,8 @@ def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
         plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([5, 7]))))
     elif plan.nodes > 3 and draw.chance(0.4):
         plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([3, 3, 4]))))
+    if not plan.founded:                             # nobody founds with voters that nobody has named
+        plan.conf["voters"] = " ".join(map(str, plan.voters()))
     if plan.nodes >= 3 and draw.chance(0.25):
         plan.arbitrators = draw.some(plan.voters(), 1 if plan.nodes < 6 else min(2, len(plan.voters())))
 

@@ -62,7 +62,7 @@ class Cluster:
                 f"rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
                 + (f"stomith={root}/stomith %n\n" if stomith else "")
             )
-            assert self.mosha(node, "voters", "install", era) == 0
+            assert self.mosha(node, "voters", "install", era, "1", "2", "3") == 0
 
     def mosha(self, node: int, *arguments: str) -> int:
         """The exit code of an operator's command on that node."""

@@ -24,8 +24,10 @@ def world_of(
     nodes: list[int], tasks: dict[str, Callable[..., Any]] | None = None, config: Config | None = None, **files: bytes
 ) -> FakeWorld:
     answers: dict[str, Callable[..., Any]] = {"whois": lambda: 1, "nodes": lambda: nodes, **(tasks or {})}
-    on_disk = {"cltab": CLTAB, "hactl": b"web start\n", "founded": b"7-00000007", **files}
-    return FakeWorld(config or Config(), answers, **on_disk)
+    config = config or Config()
+    founded = " ".join(["7-00000007", *map(str, sorted(config.voters_of(frozenset(nodes))))])
+    on_disk = {"cltab": CLTAB, "hactl": b"web start\n", "founded": founded.encode(), **files}
+    return FakeWorld(config, answers, **on_disk)
 
 
 def running(world: FakeWorld) -> FakeLeash:
@@ -61,11 +63,20 @@ def test_a_node_alone_on_its_map_owns_its_group() -> None:
 
 
 def test_a_disk_without_memory_waits_before_it_votes() -> None:
-    world = world_of([1])
+    world = world_of([1], config=Config(voters=frozenset({1})))
     world.disk.remove("founded")
     began = world.now()
     running(world)
     assert world.now() - began >= world.agent.timing.recovery_s
+
+
+def test_a_map_alone_founds_nothing_until_an_operator_says_so() -> None:
+    world = world_of([1], founded=b"")
+    world.disk.remove("founded")
+    world.pass_time(60)
+    assert not world.leashes
+    world.disk.files["order"] = b'{"do": "found", "without": [], "name": "1"}'
+    running(world)
 
 
 def test_an_agent_waits_for_openmosix_and_asks_ever_more_rarely() -> None:
@@ -185,7 +196,7 @@ def test_an_operators_wish_for_other_voters_is_answered(voters: list[int], probl
     assert "order" not in world.disk.files
 
 
-@pytest.mark.parametrize("founded", [b"7-00000007", b""])
+@pytest.mark.parametrize("founded", [b"7-00000007 1 2 3", b""])
 def test_one_of_three_alone_starts_nothing_and_asks_at_a_bounded_rate(founded: bytes) -> None:
     world = world_of([1, 2, 3], founded=founded)
     world.pass_time(60)

@@ -187,8 +187,8 @@ def test_what_is_no_voter_has_nothing_to_forget(
 # ---- an installer -------------------------------------------------------------------------------------------------
 
 
-def install(configuration: str, era: str, *more: str) -> int:
-    return main(["--config", configuration, "voters", "install", era, *more])
+def install(configuration: str, era: str, *more: str, voters: str = "1 2 3") -> int:
+    return main(["--config", configuration, "voters", "install", era, *voters.split(), *more])
 
 
 def test_an_installer_gives_all_disks_one_era(
@@ -201,8 +201,17 @@ def test_an_installer_gives_all_disks_one_era(
     disk.mkdir()
     for more, file in (([], tmp_path / FOUNDED), (["--root", str(disk)], disk / str(tmp_path)[1:] / FOUNDED)):
         assert install(configuration, era, *more) == 0
-        assert capsys.readouterr().out == f"{file}: {era}\n"
-        assert file.read_text() == f"{era}\n"
+        assert capsys.readouterr().out == f"{file}: {era} 1 2 3\n"
+        assert file.read_text() == f"{era} 1 2 3\n"
+
+
+@pytest.mark.parametrize("voters", ["1 1", "0 1", "1 2 3 4 5 6 7 8"])
+def test_an_era_needs_voters(
+    voters: str, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert install(configuration, new_era(), voters=voters) == 1
+    assert f"there must be its 1 to 7 voters: {voters!r}" in capsys.readouterr().err
+    assert not (tmp_path / FOUNDED).exists()
 
 
 @pytest.mark.parametrize("era", ["", "7", "now", "7-0000000", "7-0000000G", "7-00000007x"])

@@ -309,7 +309,7 @@ class Cluster:
             self.nodes[int(number)] = Node(self, int(number), rate, wants)
         for node in self.nodes.values():
             if founded:
-                node.disk.files[FOUNDED] = ERA.encode()
+                node.disk.files[FOUNDED] = " ".join([ERA, *map(str, sorted(self.voters))]).encode()
 
     def boot(self, *numbers: int) -> None:
         """These nodes, or all."""

@@ -27,7 +27,8 @@ JOURNAL = journal.name(ERA, A, 0)
 class Scene:
     """Voter 1 of 1 … ``voters``, with its disk; the others are what is put into ``seen``."""
 
-    def __init__(self, voters: int = 3, files: dict[str, bytes] | None = None) -> None:
+    def __init__(self, voters: int = 3, files: dict[str, bytes] | None = None, is_named: bool = True) -> None:
+        self.is_named = is_named
         self.voters, self.store = frozenset(range(1, voters + 1)), MemoryStore(**(files or {}))
         self.now, self.nonces = 100.0, 0
         self.seen: dict[int, Seen] = {}
@@ -39,7 +40,8 @@ class Scene:
             return f"{self.nonces:032x}"
 
         self.voter = Voter(
-            1, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0
+            1, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0,
+            self.is_named,
         )
         return self.voter
 
@@ -66,29 +68,71 @@ class Scene:
 
 
 def test_founded_is_good_for_one_start() -> None:
-    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     assert (scene.voter.marker.state, scene.voter.era) == (FULL, "7-00000007")
     assert FOUNDED not in scene.store.files
     del scene.store.files[marker.NAME]
     assert scene.start().marker.state == RECOVERING
 
 
-@pytest.mark.parametrize("content", [b"", b"yes", b"7", b"7-0000000Z", b"7-00000007" + b" " * 90, b"\xff\n"])
-def test_founded_must_name_an_era(content: bytes) -> None:
+@pytest.mark.parametrize("content", [
+    b"", b"yes", b"7", b"7-0000000Z 1 2 3", b"7-00000007 1 2 3" + b" " * 120, b"\xff\n", b"7-00000007",
+    b"7-00000007 1 1", b"7-00000007 0 1", b"7-00000007 1 x", b"7-00000007 1 2 3 4 5 6 7 8",
+])
+def test_founded_must_name_an_era_and_its_voters(content: bytes) -> None:
     scene = Scene(files={FOUNDED: content})
     assert scene.voter.marker.state == RECOVERING
     assert FOUNDED not in scene.store.files
     assert scene.store.files[voters.FOUNDED_REFUSED] == content, "it is kept for who wrote it"
     (line,) = [line for line in scene.voter.take_log() if line.startswith("founded is refused")]
-    assert marker.ERA_FORM in line
     assert repr(content[:20])[1:-1] in line
+
+
+def test_founded_counts_and_not_what_this_node_thinks_of_voters() -> None:
+    """Else nodes with other maps, or other configurations, begin the same era with majorities that never meet."""
+    scene = Scene(voters=2, files={FOUNDED: b"7-00000007 1 2 3\n"})
+    assert scene.voter.electorate.voters == (1, 2, 3)
+    other = Scene(voters=2, files={FOUNDED: b"7-00000007 3 4 5\n"})
+    assert (other.voter.marker.state, other.voter.electorate.voters) == (NONE, (3, 4, 5))
+
+
+def test_voters_that_nobody_named_found_nothing_unless_an_operator_says_so() -> None:
+    scene = Scene(is_named=False)
+    for _ in range(4):
+        for voter in (2, 3):
+            scene.see(voter, RECOVERING, "", electorate=electorate.first(scene.voters))
+        assert scene.step(2 * TIMING.recovery_s) == RECOVERING
+    scene.store.files[voters.ORDER] = json.dumps({"do": "found", "without": [], "name": "1"}).encode()
+    scene.voter.obey(scene.now)
+    assert scene.voter.answer == ["1", ""]
+    assert scene.step() == FULL
+
+
+@pytest.mark.parametrize(("shown", "state"), [((3,), FULL), ((2, 3), RECOVERING)])
+def test_a_later_era_of_other_voters_is_followed_when_no_majority_is_left(shown: tuple[int, ...], state: str) -> None:
+    """A node that founded an era by itself, on a map that had nobody else, takes no quorum from those that go on."""
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
+    alone = electorate.first({3}, 9)
+    for voter in (2, 3):
+        era = "9-00000009" if voter in shown else "7-00000007"
+        scene.see(voter, FULL, era, electorate=alone if voter in shown else electorate.first({1, 2, 3}, 7))
+    assert scene.step(1.0) == state
+
+
+def test_a_node_without_a_vote_is_not_drawn_away_either() -> None:
+    scene = Scene(files={FOUNDED: b"7-00000007 2 3 4\n"})
+    for voter in (2, 3):
+        scene.see(voter, FULL, "7-00000007", electorate=electorate.first({2, 3, 4}, 7))
+    scene.see(4, FULL, "9-00000009", electorate=electorate.first({4}, 9))
+    assert scene.step(1.0) == NONE
+    assert scene.voter.electorate.voters == (2, 3, 4)
 
 
 def test_founded_does_not_outdo_a_marker() -> None:
     scene = Scene(
         files={
             marker.NAME: marker.encode(Marker(RECOVERING, ERA, "x", CONFIGURATION, "boot", electorate=VOTERS)),
-            FOUNDED: b"7-00000007",
+            FOUNDED: b"7-00000007 1 2 3",
         }
     )
     assert (scene.voter.marker.state, scene.voter.era) == (RECOVERING, ERA)
@@ -480,7 +524,7 @@ def test_a_node_without_a_vote_founds_nothing_and_has_nothing_to_forget() -> Non
 
 
 def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     monkeypatch.setattr(scene.store, "remove", lambda _: False)
     scene.store.replace(voters.ORDER, b'{"do": "forget", "name": "mine"}')
     scene.voter.obey(scene.now)
@@ -489,7 +533,7 @@ def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(monkeypa
 
 
 def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
-    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     life = scene.voter.marker.life
     assert "only a voter that recovers" in order(scene, do="found", without=[3])
     assert order(scene, do="forget") == ""
@@ -514,7 +558,7 @@ def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
 
 
 def test_a_voter_forgets_when_its_marker_is_not_what_it_wrote() -> None:
-    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     life, whole = scene.voter.marker.life, scene.store.files[marker.NAME]
     scene.voter.look(scene.now)
     assert (scene.voter.marker.state, scene.voter.marker.life) == (FULL, life), "nothing is wrong with it"
@@ -534,7 +578,7 @@ def test_a_voter_forgets_when_its_marker_is_not_what_it_wrote() -> None:
 
 
 def test_the_marker_of_a_node_without_a_vote_promises_nothing() -> None:
-    scene = Scene(files={FOUNDED: b"7-00000007\n"})
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     scene.voters = frozenset({2, 3})
     del scene.store.files[marker.NAME]
     assert scene.start().marker.state == NONE
