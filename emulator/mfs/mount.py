@@ -25,6 +25,7 @@ from emulator.mfs.client import Client
 from emulator.mfs.connect import Asker
 from emulator.mfs.core import Core
 from emulator.mfs.names import NUMBER_MASK, OWNER_SHIFT, ROOT_INO, ROOT_MODE, ROOT_NUMBER, SPECIALS, listing
+from emulator.mfs.pace import QUICK, Pace
 from emulator.mfs.peer import Peer
 from emulator.reactor import Reactor
 
@@ -56,6 +57,8 @@ class MfsFilesystem:
         self._self = Client(self._core.inodes, self._incarnation)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
+        self._left: dict[int, Peer] = {}  # not in the map now; they may come back
+        self._pace = QUICK
         membership.on_change(self._changed)
 
     def handle(self, request: Request) -> None:
@@ -87,8 +90,10 @@ class MfsFilesystem:
             self._tree.forget(nodeid, count)
         elif owner == self._me[0]:
             self._self.forget(nodeid, count)
-        elif owner in self._peers:
-            self._peers[owner].forget(nodeid, count)
+        else:
+            peer = self._peers.get(owner) or self._left.get(owner)
+            if peer is not None:
+                peer.forget(nodeid, count)
 
     def close(self) -> None:
         """End all connections and let go of all files."""
@@ -97,15 +102,32 @@ class MfsFilesystem:
         self._self.close()
         self._core.close()
 
+    @property
+    def pace(self) -> Pace:
+        """How long operations may take."""
+        return self._pace
+
+    @pace.setter
+    def pace(self, pace: Pace) -> None:
+        self._pace = pace
+        for peer in self._peers.values():
+            peer.pace = pace
+
     def _peer(self, node: int) -> Peer:
         peer = self._peers.get(node)
+        return peer if peer is not None else self._add_peer(node)
+
+    def _add_peer(self, node: int) -> Peer:
+        members = self._membership
+        if not members.mospe or node not in members.table:
+            raise OSError(errno.EREMOTE, f"node {node} is not configured")
+        asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
+        place = (members.table[node], self._port)
+        peer = self._left.pop(node, None)
         if peer is None:
-            members = self._membership
-            if not members.mospe or node not in members.table:
-                raise OSError(errno.EREMOTE, f"node {node} is not configured")
-            asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
-            peer = Peer(self._reactor, asker, node, (members.table[node], self._port))
-            self._peers[node] = peer
+            peer = Peer(self._reactor, node, asker, place, self._pace)
+        peer.asker, peer.place, peer.pace = asker, place, self._pace
+        self._peers[node] = peer
         return peer
 
     def _changed(self) -> None:
@@ -116,7 +138,7 @@ class MfsFilesystem:
         address = members.table.get(members.mospe)
         for node, peer in list(self._peers.items()):
             if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:
-                del self._peers[node]
+                self._left[node] = self._peers.pop(node)
                 peer.close(errno.EREMOTE)
 
 
