@@ -11,17 +11,20 @@ Rules:
 3. A closed port is ECONNREFUSED, a peer that refuses the hello EREMOTE, both at once and without cooling.
 4. An answer that comes too late gives its handle back. On a new connection the peer is told which handles are in
    use, and closes all others. Forgotten references are told in batches, ``FORGETS_MAX`` kept at most.
-5. What is known of the peer's handles survives a change of either node's place in the map.
+5. Each operation is counted once, by how it ended here.
+6. What is known of the peer's handles survives a change of either node's place in the map.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
+from typing import cast
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Request
 from emulator.mfs.connect import Asker, Attempt
+from emulator.mfs.counters import Tally
 from emulator.mfs.link import Link
 from emulator.mfs.pace import Pace
 from emulator.reactor import Reactor, Timer
@@ -31,8 +34,6 @@ log = logging.getLogger(__name__)
 FORGETS_MAX = 65536
 FORGET_S = 0.1
 
-_GIVES_NODE = (fuse.LOOKUP, fuse.SYMLINK, fuse.MKNOD, fuse.MKDIR, fuse.LINK, fuse.CREATE)
-_GIVES_HANDLE = {fuse.OPEN: 0, fuse.OPENDIR: 0, fuse.CREATE: fuse.ENTRY_OUT.size}  # where in the answer it is
 _CLOSES = (fuse.RELEASE, fuse.RELEASEDIR)
 _AT_ONCE = (errno.ECONNREFUSED, errno.EREMOTE)
 _MEANS = {
@@ -64,6 +65,7 @@ class Peer:
         self.asker = asker
         self.place = place
         self.pace = pace
+        self.tally = Tally()
         self._reactor = reactor
         self._node = node
         self._waiting: dict[int, _Waiting] = {}
@@ -91,6 +93,7 @@ class Peer:
             if pace.repeats:
                 waiting.frame = bytes(frame)
         elif now_s < self._cool_until_s:
+            self.tally.add(request.opcode, -self._cool_errno, 0.0)
             raise OSError(self._cool_errno, f"node {self._node} does not answer")
         else:
             waiting.frame = bytes(frame)
@@ -133,12 +136,11 @@ class Peer:
             self._handles.clear()
             self._forgets.clear()
         link.send([fuse.keep(self._handles)])
-        for unique, waiting in list(self._waiting.items()):
+        for waiting in list(self._waiting.values()):
             try:
                 self._send(waiting, link)
             except BlockingIOError:  # more waits than a link may queue
-                del self._waiting[unique]
-                waiting.request.fail(errno.EAGAIN)
+                self._fail(waiting, errno.EAGAIN)
         self._send_forgets()
 
     def _send(self, waiting: _Waiting, link: Link) -> None:
@@ -173,14 +175,15 @@ class Peer:
 
     def _repeat_or_fail(self) -> None:
         """After the connection went: what may be sent once more waits for the next one, all else fails."""
-        until_s = self._reactor.now() + self.pace.connect_s
-        for unique, waiting in list(self._waiting.items()):
-            if self.pace.repeats and waiting.frame and not waiting.repeated:
+        now_s = self._reactor.now()
+        until_s = now_s + self.pace.connect_s
+        for waiting in list(self._waiting.values()):
+            bound_s = waiting.begin_s + self.pace.bound_s(waiting.limit_s)
+            if self.pace.repeats and waiting.frame and not waiting.repeated and bound_s > now_s:
                 waiting.repeated = True
-                waiting.until_s = until_s
+                waiting.until_s = min(until_s, bound_s)
             else:
-                del self._waiting[unique]
-                waiting.request.fail(errno.EAGAIN)
+                self._fail(waiting, errno.EAGAIN)
         self._late.clear()
         if self._waiting:
             self._attempt = self._attempt or self._connect()
@@ -223,8 +226,10 @@ class Peer:
         waiting = self._waiting.pop(unique, None)
         if waiting is not None:
             request = waiting.request
-            if not error and request.opcode in _GIVES_HANDLE:
-                self._handles.add(_handle_in(request.opcode, answer))
+            if not error and request.opcode in fuse.GIVES_HANDLE:
+                self._handles.add(cast(int, fuse.handle_in(request.opcode, answer)))
+            assert self._link is not None
+            self.tally.add(request.opcode, error, self._link.heard_s - waiting.begin_s)
             request.answered = True
             request.sink.send(request, error, (answer,))
         else:
@@ -234,11 +239,17 @@ class Peer:
 
     def _undo(self, opcode: int, answer: memoryview) -> None:
         """A late answer gave what nobody will give back: do it here."""
-        if opcode in _GIVES_NODE:
-            (nodeid, *_) = fuse.ENTRY_OUT.unpack_from(answer)
+        nodeid, handle = fuse.node_in(opcode, answer), fuse.handle_in(opcode, answer)
+        if nodeid is not None:
             self.forget(nodeid, 1)
-        if opcode in _GIVES_HANDLE and self._link is not None:
-            self._link.send([fuse.release(_handle_in(opcode, answer))])
+        if handle is not None and self._link is not None:
+            self._link.send([fuse.release(handle)])
+
+    def _fail(self, waiting: _Waiting, error: int) -> None:
+        request = waiting.request
+        self._waiting.pop(request.unique, None)
+        self.tally.add(request.opcode, -error, self._reactor.now() - waiting.begin_s)
+        request.fail(error)
 
     def _expire_at(self, when_s: float) -> None:
         if self._timer is not None:
@@ -250,28 +261,22 @@ class Peer:
         now_s = self._reactor.now()
         expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
         link = self._link
-        if link is not None and any(waiting.sent_s >= link.heard_s for waiting in expired):
-            self._lost()
-        elif link is None and expired and not self.pace.repeats:
+        if link is not None:
+            lost = any(waiting.sent_s >= link.heard_s for waiting in expired)
+        else:
+            lost = bool(expired) and not self.pace.repeats
+        if lost:
             self._lost()
         else:
             for waiting in expired:
-                request = waiting.request
-                del self._waiting[request.unique]
-                self._late[request.unique] = request.opcode
-                request.fail(errno.EAGAIN)
+                self._late[waiting.request.unique] = waiting.request.opcode
+                self._fail(waiting, errno.EAGAIN)
             if link is None and not self._waiting:
                 self._drop_attempt()
         if self._waiting:
             self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))
 
     def _fail_all(self, error: int) -> None:
-        waiting, self._waiting = self._waiting, {}
         self._late.clear()
-        for one in waiting.values():
-            one.request.fail(error)
-
-
-def _handle_in(opcode: int, answer: memoryview) -> int:
-    (number, *_) = fuse.OPEN_OUT.unpack_from(answer, _GIVES_HANDLE[opcode])
-    return int(number)
+        for waiting in list(self._waiting.values()):
+            self._fail(waiting, error)

@@ -48,13 +48,16 @@ class MfsNode:
         self.port = port
         self.root = folder / f"root{number}"
         self.mfs = folder / f"mfs{number}"
+        self.control = folder / f"control{number}"
         self.log = folder / f"log{number}"
+        self._unsynced = folder / f"unsynced{number}"
         self.root.mkdir()
         self.root.chmod(0o755)
         self.mfs.mkdir()
+        self.control.mkdir()
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, nodes: dict[int, str], key: str = "secret") -> None:
+    def start(self, nodes: dict[int, str], key: str = "secret", boot: str = "first") -> None:
         """Start, and wait until it serves."""
         options = {
             "node": self.number,
@@ -62,6 +65,9 @@ class MfsNode:
             "key": key,
             "root": str(self.root),
             "mountpoint": str(self.mfs),
+            "control": str(self.control),
+            "unsynced": str(self._unsynced),
+            "boot": boot,
             "address": self.address,
             "port": self.port,
         }
@@ -84,6 +90,10 @@ class MfsNode:
         self.process.stdin.flush()
         self._ready()
 
+    def faults(self, *faults: dict[str, object]) -> None:
+        """Have these faults of its files, and no others."""
+        (self.control / "faults").write_text(json.dumps(faults))
+
     def send_signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -104,8 +114,9 @@ class MfsNode:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process = None
-        while (str(self.mfs), "fuse.mfs") in mounts():
-            unmount(str(self.mfs))
+        for point, kind in mounts():
+            if (point, kind) in ((str(self.mfs), "fuse.mfs"), (str(self.control), "fuse.hpc")):
+                unmount(point)
 
     def path(self, owner: int | MfsNode, name: str = "") -> Path:
         """``/mfs/<owner>/<name>`` as this node sees it."""
