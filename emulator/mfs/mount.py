@@ -23,6 +23,7 @@ from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request, Sink
 from emulator.fuse.tree import Context, Directory, Node, Symlink, TreeFilesystem
 from emulator.membership import Membership
+from emulator.mfs.again import GivenUp, Key, key_of
 from emulator.mfs.client import Client
 from emulator.mfs.connect import Asker
 from emulator.mfs.core import Core
@@ -73,6 +74,7 @@ class MfsFilesystem:
         self._peers: dict[int, Peer] = {}
         self._left: dict[int, Peer] = {}  # not in the map now; they may come back
         self._pace = QUICK
+        self._given_up = GivenUp()
         membership.on_change(self._changed)
 
     def handle(self, request: Request) -> None:
@@ -93,9 +95,22 @@ class MfsFilesystem:
         if owner != self._me[0]:
             self._peer(owner).forward(request)
         else:
-            self._core.handle(request, self._self)
-            if not request.answered:
-                self._reactor.call_later(self._pace.limit_s(request), partial(_give_up, request))
+            self._handle_own(request)
+
+    def _handle_own(self, request: Request) -> None:
+        self._core.handle(request, self._self)
+        if not request.answered:
+            key = key_of(request)
+            if key is not None:
+                self._given_up.check(key, self._reactor.now())
+            self._reactor.call_later(self._pace.limit_s(request), partial(self._give_up, request, key))
+
+    def _give_up(self, request: Request, key: Key | None) -> None:
+        if request.answered:
+            return
+        if key is not None:
+            self._given_up.add(key, errno.EAGAIN, self._reactor.now())
+        request.fail(errno.EAGAIN)
 
     def forget(self, nodeid: int, count: int) -> None:
         """The kernel drops ``count`` references to ``nodeid``."""
@@ -160,11 +175,6 @@ class MfsFilesystem:
             if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:
                 self._left[node] = self._peers.pop(node)
                 peer.close(errno.EREMOTE)
-
-
-def _give_up(request: Request) -> None:
-    if not request.answered:
-        request.fail(errno.EAGAIN)
 
 
 class _Root(Directory):

@@ -23,6 +23,7 @@ from typing import cast
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Request
+from emulator.mfs.again import GivenUp, Key, key_of
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.counters import Tally
 from emulator.mfs.link import Link
@@ -47,10 +48,11 @@ _MEANS = {
 class _Waiting:
     """A request without an answer. ``frame`` is kept for as long as it may still have to be sent."""
 
-    __slots__ = ("begin_s", "frame", "limit_s", "repeated", "request", "sent_s", "until_s")
+    __slots__ = ("begin_s", "frame", "key", "limit_s", "repeated", "request", "sent_s", "until_s")
 
-    def __init__(self, request: Request, limit_s: float, begin_s: float) -> None:
+    def __init__(self, request: Request, key: Key | None, limit_s: float, begin_s: float) -> None:
         self.request = request
+        self.key = key
         self.limit_s = limit_s
         self.begin_s = self.sent_s = begin_s
         self.until_s = begin_s + limit_s
@@ -66,6 +68,7 @@ class Peer:
         self.place = place
         self.pace = pace
         self.tally = Tally()
+        self._given_up = GivenUp()
         self._reactor = reactor
         self._node = node
         self._waiting: dict[int, _Waiting] = {}
@@ -87,7 +90,10 @@ class Peer:
         if request.opcode in _CLOSES:
             (number, *_) = fuse.RELEASE_IN.unpack_from(frame, fuse.IN_HEADER.size)
             self._handles.discard(number)
-        waiting = _Waiting(request, pace.limit_s(request), now_s)
+        key = key_of(request)
+        if key is not None:
+            self._given_up.check(key, now_s)
+        waiting = _Waiting(request, key, pace.limit_s(request), now_s)
         if self._link is not None:
             self._link.send([frame])
             if pace.repeats:
@@ -248,7 +254,10 @@ class Peer:
     def _fail(self, waiting: _Waiting, error: int) -> None:
         request = waiting.request
         self._waiting.pop(request.unique, None)
-        self.tally.add(request.opcode, -error, self._reactor.now() - waiting.begin_s)
+        now_s = self._reactor.now()
+        self.tally.add(request.opcode, -error, now_s - waiting.begin_s)
+        if waiting.key is not None:
+            self._given_up.add(waiting.key, error, now_s)
         request.fail(error)
 
     def _expire_at(self, when_s: float) -> None:
