@@ -23,7 +23,7 @@ from typing import cast
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Request
-from emulator.mfs.again import GivenUp, Key, key_of
+from emulator.mfs.again import AT_ONCE_S, GivenUp, Key, key_of
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.counters import Tally
 from emulator.mfs.link import Link
@@ -256,7 +256,7 @@ class Peer:
         self._waiting.pop(request.unique, None)
         now_s = self._reactor.now()
         self.tally.add(request.opcode, -error, now_s - waiting.begin_s)
-        if waiting.key is not None:
+        if waiting.key is not None and now_s - waiting.begin_s > AT_ONCE_S:
             self._given_up.add(waiting.key, error, now_s)
         request.fail(error)
 

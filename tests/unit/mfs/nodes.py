@@ -57,7 +57,7 @@ class MfsNode:
         self.control.mkdir()
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, nodes: dict[int, str], key: str = "secret", boot: str = "first") -> None:
+    def start(self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0) -> None:
         """Start, and wait until it serves."""
         options = {
             "node": self.number,
@@ -68,6 +68,7 @@ class MfsNode:
             "control": str(self.control),
             "unsynced": str(self._unsynced),
             "boot": boot,
+            "genuine_s": genuine_s,
             "address": self.address,
             "port": self.port,
         }
