@@ -14,8 +14,9 @@ import logging
 from emulator.fuse.tree import Directory
 from emulator.hpc.files import Generated, Refused, folder
 from emulator.mfs.counters import render
-from emulator.mfs.faults import FaultError, Faults, parse
-from emulator.mfs.faults import render as render_faults
+from emulator.mfs.fault import FaultError, parse
+from emulator.mfs.fault import render as render_faults
+from emulator.mfs.faults import Faults
 from emulator.mfs.mount import MfsFilesystem
 from emulator.mfs.pace import PACES
 from emulator.mfs.server import Server

@@ -27,7 +27,8 @@ from emulator.membership import Membership
 from emulator.mfs import identity
 from emulator.mfs.attributes import Attributes, set_times
 from emulator.mfs.client import Client, Handle
-from emulator.mfs.faults import Faults, Target
+from emulator.mfs.fault import Target
+from emulator.mfs.faults import Faults
 from emulator.mfs.inodes import PATH_FLAGS, Inode, Inodes
 from emulator.mfs.mounts import MFS, Forbidden
 from emulator.mfs.names import NUMBER_MASK, ROOT_INO, ROOT_MODE, listing

@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emulator.mfs.pace import QUICK
 from emulator.powerswitch.protocol import PORT
 from mosha.ownership.marker import make_era
 from moslab.errors import CannotError
@@ -73,6 +74,7 @@ class Options:
     profile: str = "default"
     stomith: bool = True
     tables: Mapping[str, str] | None = None
+    mfs_time: str = QUICK.name
 
 
 DEFAULTS = Options()
@@ -181,6 +183,7 @@ class Layout:
         files = {
             "etc/openmosix.map": (f"1 {self.node(1)} {self.size}\n".encode(), public),
             "etc/openmosix/key": (self.mfs_key, secret),
+            "etc/openmosix/mfs_time": (f"{self.options.mfs_time}\n".encode(), public),
             "etc/mosha.conf": (self._mosha_conf.encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
             "var/mosix-ha/founded": (f"{self.era}\n".encode(), public),

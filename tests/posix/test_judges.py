@@ -81,7 +81,7 @@ def test_pjdfstest(pair: list[MfsNode], tools: Path, tmp_path: Path) -> None:
     (seen / "t").chmod(0o777)
     config = tmp_path / "config"
     config.write_text(PJDFSTEST % tuple(two_users()))
-    command = [tools / "pjdfstest", "-c", config, "-p", seen / "t", "-s", "/dev/shm"]
+    command = list(map(str, (tools / "pjdfstest", "-c", config, "-p", seen / "t", "-s", "/dev/shm")))
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     ended = dict(re.findall(r"^(\S+::\S+) +(ok|FAILED|skipped)\b", done.stdout, re.MULTILINE))
     names = set(ended)
@@ -100,7 +100,7 @@ def test_fsx(pair: list[MfsNode], tools: Path, tmp_path: Path, seed: int) -> Non
     config = tmp_path / "config"
     config.write_text(FSX)
     path = pair[0].path(2, "fsx")
-    command = [tools / "fsx", "-f", config, "-N", "4000", "-S", str(seed), "-P", tmp_path, path]
+    command = list(map(str, (tools / "fsx", "-f", config, "-N", 4000, "-S", seed, "-P", tmp_path, path)))
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All operations completed A-OK!" in done.stdout + done.stderr

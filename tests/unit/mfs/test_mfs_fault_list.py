@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from emulator.mfs.faults import FAULTS_MAX, KINDS, FaultError, parse, render
+from emulator.mfs.fault import FAULTS_MAX, KINDS, FaultError, parse, render
 
 
 @pytest.mark.parametrize(

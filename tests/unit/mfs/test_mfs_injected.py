@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from emulator.mfs.faults import NAMES
+from emulator.mfs.fault import NAMES
 from emulator.mfs.pace import QUICK
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 from tests.unit.mfs.test_mfs_faults import SLACK_S, timed, wait_until
