@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("signal", metavar="SIGNAL", help="KILL, STOP, CONT, TERM, …")
     files = command("files", _files, "faults of a node's files for who uses them through /mfs, until there are others")
     files.add_argument("node", metavar="NODE", type=_node)
-    files.add_argument("faults", metavar="JSON", nargs="?", default="[]", help="a list, see docs/emulator.md (default: none)")
+    files.add_argument("faults", metavar="JSON", nargs="?", default="[]", help="a list, as in docs/emulator.md (none)")
     command("history", _history, "when the tickers ran, from their journals; exit code 1 if two nodes did at once")
     simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
     command("down", _down, "remove the cluster and all that belongs to it")

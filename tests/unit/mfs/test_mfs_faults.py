@@ -59,7 +59,8 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
     one, two = pair
     seen = one.path(2, "f")
     seen.write_text("before")
-    with seen.open("r+b", buffering=0) as opened:
+    directory = os.open(one.path(2), os.O_RDONLY)
+    with seen.open("r+b", buffering=0) as opened, seen.open("rb", buffering=0) as idle:
         two.send_signal(signal.SIGSTOP)
         assert_one_deadline_then_at_once(lambda: os.stat(seen))
         assert timed(lambda: os.pread(opened.fileno(), 9, 0))[0] == "EAGAIN"
@@ -68,7 +69,9 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
         assert timed(lambda: os.listdir(one.path(1)))[0] == "ok"
         two.send_signal(signal.SIGCONT)
         assert wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3) < 1 + SLACK_S
-        assert os.pread(opened.fileno(), 9, 0) == b"before"  # the handle lives on
+        assert os.pread(opened.fileno(), 9, 0) == idle.read() == b"before"  # the handles live on
+        assert os.stat("f", dir_fd=directory).st_size == 6
+    os.close(directory)
 
 
 def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) -> None:
