@@ -17,6 +17,7 @@ from typing import Callable
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request, Sink
+from emulator.mfs import identity
 from emulator.mfs.client import Client
 from emulator.mfs.fault import Fault, Target
 from emulator.mfs.unsynced import Unsynced
@@ -147,7 +148,8 @@ class Faults:
 
         def then(request: Request, error: int, answer: bytes) -> None:
             if not error:
-                call()
+                with identity.as_root():
+                    call()
             _answer(request, error, answer)
 
         request.sink = _Catch(request.sink, then)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import secrets
-from functools import partial
 from typing import Callable
 
 from emulator import settings
@@ -23,10 +22,7 @@ from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request, Sink
 from emulator.fuse.tree import Context, Directory, Node, Symlink, TreeFilesystem
 from emulator.membership import Membership
-from emulator.mfs.again import GivenUp, Key, key_of
-from emulator.mfs.client import Client
 from emulator.mfs.connect import Asker
-from emulator.mfs.core import Core
 from emulator.mfs.counters import Tally
 from emulator.mfs.faults import Faults
 from emulator.mfs.names import (
@@ -39,6 +35,7 @@ from emulator.mfs.names import (
     SPECIALS,
     listing,
 )
+from emulator.mfs.own import Own
 from emulator.mfs.pace import QUICK, Pace
 from emulator.mfs.peer import Peer
 from emulator.reactor import Reactor
@@ -68,13 +65,10 @@ class MfsFilesystem:
         self._mountpoint = mountpoint or settings.mfs_root()
         self._incarnation = secrets.randbits(64)
         self._tree = TreeFilesystem(_Root(membership, selected))
-        self._core = Core(reactor, membership, root, faults, errno.EREMOTE)
-        self._self = Client(self._core.inodes, membership.mospe, self._incarnation)
+        self._own = Own(reactor, membership, root, faults, self._incarnation, QUICK)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
         self._left: dict[int, Peer] = {}  # not in the map now; they may come back
-        self._pace = QUICK
-        self._given_up = GivenUp()
         membership.on_change(self._changed)
 
     def handle(self, request: Request) -> None:
@@ -95,22 +89,7 @@ class MfsFilesystem:
         if owner != self._me[0]:
             self._peer(owner).forward(request)
         else:
-            self._handle_own(request)
-
-    def _handle_own(self, request: Request) -> None:
-        self._core.handle(request, self._self)
-        if not request.answered:
-            key = key_of(request)
-            if key is not None:
-                self._given_up.check(key, self._reactor.now())
-            self._reactor.call_later(self._pace.limit_s(request), partial(self._give_up, request, key))
-
-    def _give_up(self, request: Request, key: Key | None) -> None:
-        if request.answered:
-            return
-        if key is not None:
-            self._given_up.add(key, errno.EAGAIN, self._reactor.now())
-        request.fail(errno.EAGAIN)
+            self._own.forward(request)
 
     def forget(self, nodeid: int, count: int) -> None:
         """The kernel drops ``count`` references to ``nodeid``."""
@@ -118,7 +97,7 @@ class MfsFilesystem:
         if not owner or nodeid & NUMBER_MASK == ROOT_NUMBER:
             self._tree.forget(nodeid, count)
         elif owner == self._me[0]:
-            self._self.forget(nodeid, count)
+            self._own.forget(nodeid, count)
         else:
             peer = self._peers.get(owner) or self._left.get(owner)
             if peer is not None:
@@ -128,8 +107,7 @@ class MfsFilesystem:
         """End all connections and let go of all files."""
         for node in list(self._peers):
             self._peers.pop(node).close(errno.EREMOTE)
-        self._self.close()
-        self._core.close()
+        self._own.close()
 
     @property
     def tallies(self) -> dict[int, Tally]:
@@ -139,11 +117,11 @@ class MfsFilesystem:
     @property
     def pace(self) -> Pace:
         """How long operations may take."""
-        return self._pace
+        return self._own.pace
 
     @pace.setter
     def pace(self, pace: Pace) -> None:
-        self._pace = pace
+        self._own.pace = pace
         for peer in self._peers.values():
             peer.pace = pace
 
@@ -159,8 +137,8 @@ class MfsFilesystem:
         place = (members.table[node], self._port)
         peer = self._left.pop(node, None)
         if peer is None:
-            peer = Peer(self._reactor, node, asker, place, self._pace)
-        peer.asker, peer.place, peer.pace = asker, place, self._pace
+            peer = Peer(self._reactor, node, asker, place, self.pace)
+        peer.asker, peer.place, peer.pace = asker, place, self.pace
         self._peers[node] = peer
         return peer
 
@@ -168,8 +146,7 @@ class MfsFilesystem:
         members = self._membership
         me, self._me = self._me, (members.mospe, members.serves_files)
         if me != self._me:
-            self._self.close()
-            self._self.node = members.mospe
+            self._own.let_go(members.mospe)
         address = members.table.get(members.mospe)
         for node, peer in list(self._peers.items()):
             if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:

@@ -193,7 +193,7 @@ class Peer:
         self._late.clear()
         if self._waiting:
             self._attempt = self._attempt or self._connect()
-            self._expire_at(until_s)
+            self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))
 
     def _cool(self, error: int) -> None:
         self._cool_until_s = self._reactor.now() + self.pace.cool_s
@@ -280,7 +280,7 @@ class Peer:
             for waiting in expired:
                 self._late[waiting.request.unique] = waiting.request.opcode
                 self._fail(waiting, errno.EAGAIN)
-            if link is None and not self._waiting:
+            if expired and link is None and not self._waiting:
                 self._drop_attempt()
         if self._waiting:
             self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))

@@ -70,11 +70,11 @@ def two_users() -> list[str]:
     return [word for user in users for word in (user.pw_name, grp.getgrgid(user.pw_gid).gr_name)]
 
 
-def test_pjdfstest(pair: list[MfsNode], tools: Path, tmp_path: Path) -> None:
-    one, two = pair
-    seen = one.path(2)
-    # its absolute links name its own paths, and those of node 2's links are node 2's: they lead to the same place there
-    there = Path(f"{two.root}{seen}")
+@pytest.mark.parametrize("owner", [1, 2], ids=["own", "other"])
+def test_pjdfstest(pair: list[MfsNode], tools: Path, tmp_path: Path, owner: int) -> None:
+    seen = pair[0].path(owner)
+    # its absolute links name its own paths, and a link's path is its owner's: there they lead to the same place
+    there = Path(f"{pair[owner - 1].root}{seen}")
     there.parent.mkdir(parents=True)
     there.symlink_to("../" * (len(seen.parts) - 2))
     (seen / "t").mkdir()

@@ -103,8 +103,8 @@ class MfsNode:
         """End it, and wait until it has ended; its mount is gone then."""
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(number)
+        self.process.send_signal(signal.SIGCONT)  # a stopped one hears it only then; KILL needs no such thing
         try:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:

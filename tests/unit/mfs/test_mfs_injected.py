@@ -6,6 +6,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -282,6 +284,28 @@ def test_what_was_not_synced_is_lost_with_the_power(pair: list[MfsNode], nodes: 
     two.stop(signal.SIGKILL)
     two.start(nodes.table, boot="third")
     assert (two.root / "f").read_bytes() == b"kept456789"
+
+
+AS_100 = """import os, sys
+os.setgroups([]); os.setgid(100); os.setuid(100); os.chdir(sys.argv[1])
+with open("new", "w") as file:
+    file.write("kept"); file.flush(); os.fsync(file.fileno()); file.write("LOST")
+os.rename("new", "old"); os.unlink("old")
+with open("mine", "w") as file:
+    file.write("LOST")
+"""
+
+
+def test_who_is_not_root_can_lose_data_too(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "free").mkdir()
+    (two.root / "free").chmod(0o777)
+    two.faults({"do": "unsynced"})
+    subprocess.run([sys.executable, "-c", AS_100, one.path(2, "free")], check=True)
+    two.stop(signal.SIGKILL)
+    two.start(nodes.table, boot="second")
+    assert os.listdir(two.root / "free") == ["mine"]
+    assert (two.root / "free/mine").read_bytes() == b""
 
 
 def test_without_the_fault_everything_counts_as_synced(pair: list[MfsNode], nodes: Nodes) -> None:
