@@ -115,6 +115,7 @@ FMODE_EXEC = 0x20  # in the flags of OPEN: the kernel opens it to execute it
 
 IN_HEADER = Struct("=IIQQIIII")  # len opcode unique nodeid uid gid pid extlen+padding
 OUT_HEADER = Struct("=IiQ")  # len -errno unique
+ALIVE = OUT_HEADER.pack(OUT_HEADER.size, 0, 0)  # not the kernel's, only between nodes: an answer to no request
 
 # Attributes: ino size blocks atime mtime ctime, their nsec, mode nlink uid gid rdev blksize flags
 ENTRY_OUT = Struct("=4Q2I3Q3q10I")  # nodeid generation entry_valid attr_valid, their nsec, attributes

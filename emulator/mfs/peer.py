@@ -4,10 +4,10 @@ Rules:
 
 1. Every request has a deadline, by the node's pace (:mod:`emulator.mfs.pace`); then EAGAIN. The request may have been
    carried out all the same.
-2. If nothing at all was heard since such a request was sent, the peer is lost: the connection is reset, nothing more
-   is sent on it. What waits then fails with EAGAIN and a new connection is tried in the background while the peer
-   cools, so that a healed link serves at once; or, if the pace says so, it waits for the new connection to be sent
-   once more.
+2. A peer that works on a request says that it lives. If nothing at all was heard since a request was sent that has
+   expired, the peer is lost: the connection is reset, nothing more is sent on it. What waits then fails with EAGAIN and
+   a new connection is tried in the background while the peer cools, so that a healed link serves at once; or, if the
+   pace says so, it waits for the new connection to be sent once more.
 3. A closed port is ECONNREFUSED, a peer that refuses the hello EREMOTE, both at once and without cooling.
 4. An answer that comes too late gives its handle back. On a new connection the peer is told which handles are in
    use, and closes all others. Forgotten references are told in batches, ``FORGETS_MAX`` kept at most.

@@ -8,7 +8,9 @@ Rules:
    incarnation, when the map no longer has it at its address, or when this node stops serving files.
 3. ``nomfs`` leaves connections as they are: handles are ESTALE and the rest EINVAL, as in the genuine MFS. New
    connections are refused.
-4. One connection per asker: a new one replaces the old.
+4. While a request waits (for a disk, for an injected fault) the asker hears every ``ALIVE_S`` that this node lives, for
+   ``ALIVE_MAX_S`` at most: who is slow is not taken for dead.
+5. One connection per asker: a new one replaces the old.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ from emulator.mfs.core import Core
 from emulator.mfs.counters import Tally
 from emulator.mfs.faults import Faults
 from emulator.mfs.link import Link, tune
-from emulator.reactor import Reactor
+from emulator.reactor import Reactor, Timer
 from emulator.settings import MFS_PORT
 
 log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
+ALIVE_S = 0.25
+ALIVE_MAX_S = 30.0
 STRANGERS_MAX = 64
 BACKLOG = 128
 
@@ -158,6 +162,8 @@ class _Connection:
         self._server = server
         self._client: Client | None = None
         self._tally: Tally | None = None
+        self._slow: dict[int, float] = {}  # unique of a request that waits -> until when the asker hears of it
+        self._alive: Timer | None = None
         self._challenge = hello.challenge()
         tune(sock)
         self._link = Link(server.reactor, sock, self._frame, self._ended, hello.HELLO_MAX, pauses=True)
@@ -167,16 +173,32 @@ class _Connection:
     def close(self) -> None:
         """End it."""
         self._timer.cancel()
+        if self._alive is not None:
+            self._alive.cancel()
         self._link.close()
         self._server.gone(self)
 
     def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
         """Send an answer; if the connection has gone meanwhile, nobody hears it."""
+        self._slow.pop(request.unique, None)
         if self._tally is not None and request.opcode in fuse.OPERATIONS:
             self._tally.add(request.opcode, error, self._server.reactor.now() - self._link.heard_s)
         if not self._link.closed:
             length = 16 + sum(map(len, buffers))
             self._link.send([fuse.OUT_HEADER.pack(length, error, request.unique), *buffers])
+
+    def _wait(self, unique: int) -> None:
+        self._slow[unique] = self._server.reactor.now() + ALIVE_MAX_S
+        if self._alive is None:
+            self._alive = self._server.reactor.call_later(ALIVE_S, self._say_alive)
+
+    def _say_alive(self) -> None:
+        self._alive = None
+        now_s = self._server.reactor.now()
+        self._slow = {unique: until_s for unique, until_s in self._slow.items() if until_s > now_s}
+        if self._slow and not self._link.closed:
+            self._link.send([fuse.ALIVE])
+            self._alive = self._server.reactor.call_later(ALIVE_S, self._say_alive)
 
     def _ended(self, failure: OSError) -> None:
         if failure.errno == errno.EPROTO:
@@ -198,6 +220,8 @@ class _Connection:
             client.keep(fuse.kept(request))
         else:
             fuse.serve(request, self._server.core.handle, client)
+            if not request.answered:
+                self._wait(request.unique)
 
     def _greet(self, frame: memoryview) -> None:
         server = self._server

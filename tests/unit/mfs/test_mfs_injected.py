@@ -20,7 +20,7 @@ import pytest
 from emulator.mfs.fault import NAMES
 from emulator.mfs.pace import QUICK
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
-from tests.unit.mfs.test_mfs_faults import SLACK_S, timed, wait_until
+from tests.unit.mfs.test_mfs_faults import AT_ONCE_S, SLACK_S, timed
 
 Call = Callable[[], object]
 
@@ -78,11 +78,6 @@ def refused() -> NoReturn:
     raise OSError(errno.EACCES, "access says no")
 
 
-def let_cool(seen: Path) -> None:
-    """Wait until the owner is asked again; who was silent for too long is not asked for a second."""
-    wait_until(lambda: timed(lambda: os.stat(seen / "f"))[0] == "ok", QUICK.cool_s + SLACK_S)
-
-
 @pytest.fixture(params=[1, 2], ids=["own", "other"])
 def owner(request: pytest.FixtureRequest, pair: list[MfsNode]) -> MfsNode:
     """The node whose files node 1 uses."""
@@ -125,7 +120,6 @@ def test_no_operation_outlives_its_bound_when_no_answer_comes(owner: MfsNode, pa
     owner.faults({"do": "hang", "on": sorted(calls.keys() - {"lookup", "getattr"})})
     at_once = {name: calls.pop(name) for name in ("lookup", "getattr")}
     assert_bounded(calls)
-    let_cool(pair[0].path(owner, "lookup"))
     owner.faults({"do": "hang", "on": sorted(at_once)})
     assert_bounded(at_once)
 
@@ -175,13 +169,20 @@ def test_delay(owner: MfsNode, seen: Path) -> None:
     assert failing(lambda: os.unlink(seen / "gone")) == "ENOENT"
 
 
+def test_what_hangs_is_one_operation_and_not_its_node(owner: MfsNode, seen: Path) -> None:
+    owner.faults({"do": "hang", "path": "/f", "on": ["read"]})
+    with (seen / "f").open("rb") as file:
+        assert timed(lambda: os.pread(file.fileno(), 1, 0))[0] == "EAGAIN"
+    result, took_s = timed((seen / "gone").read_bytes)
+    assert (result, took_s < AT_ONCE_S) == ("ok", True)
+
+
 def test_a_delay_beyond_the_bound_is_a_failure_that_happened(owner: MfsNode, seen: Path) -> None:
     owner.faults({"do": "delay", "seconds": QUICK.reply_s + 0.3, "on": ["write"]})
     result, took_s = timed(lambda: append(seen / "f", b"A"))
     assert result == "EAGAIN"
     assert took_s < QUICK.reply_s + SLACK_S
     owner.faults()
-    let_cool(seen)
     assert (seen / "f").read_bytes() == b"0123456789A"
     assert append(seen / "f", b"B") == 1
 
@@ -193,11 +194,9 @@ def test_an_operation_that_failed_may_have_happened(
     owner.faults({**fault, "on": ["write", "mkdir", "create"], "done": True})
     for call in (lambda: append(seen / "f", b"A"), lambda: os.mkdir(seen / "new"), (seen / "made").touch):
         assert failing(call) == expected
-        let_cool(seen)
     owner.faults({**fault, "on": ["write", "mkdir"]})
     for call in (lambda: append(seen / "f", b"B"), lambda: os.mkdir(seen / "newer")):
         assert failing(call) == expected
-        let_cool(seen)
     owner.faults()
     assert (seen / "f").read_bytes() == b"0123456789A"
     assert {"new", "made"} <= set(os.listdir(seen))
