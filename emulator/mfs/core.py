@@ -94,25 +94,27 @@ class Core:
 
     def _target(self, request: Request, client: Client) -> Target:
         """What ``request`` is about; nothing if that does not exist, and then the operation itself will say so."""
-        at = _NAMES_AT.get(request.opcode)
+        opcode, frame, folders = request.opcode, request.frame, []
         try:
-            if request.opcode in _BY_HANDLE:
-                (number,) = fuse.HANDLE.unpack_from(request.frame, fuse.IN_HEADER.size)
-                fd = client.handle(number).fd
+            if opcode in _BY_HANDLE:
+                fd = client.handle(*fuse.HANDLE.unpack_from(frame, fuse.IN_HEADER.size)).fd
             else:
                 fd = self.inodes.descriptor(self.inodes.get(request.nodeid & NUMBER_MASK))
-            path = os.readlink(_path(fd))[len(self._root) :]
-            if at is None:
-                return Target(fd, self._root, (path or b"/",))
-            names = fuse.names(request.frame[at:], 2 if request.opcode in _RENAMES else 1)
-            folders = [path]
-            if request.opcode in _RENAMES:
-                (other,) = fuse.RENAME_IN.unpack_from(request.frame, fuse.IN_HEADER.size)
-                new = self.inodes.descriptor(self.inodes.get(other & NUMBER_MASK))
-                folders.append(os.readlink(_path(new))[len(self._root) :])
+            folders.append(self._path_of(fd))
+            if opcode in _RENAMES:
+                (other,) = fuse.RENAME_IN.unpack_from(frame, fuse.IN_HEADER.size)
+                folders.append(self._path_of(self.inodes.descriptor(self.inodes.get(other & NUMBER_MASK))))
         except OSError:
             return Target(-1, self._root, ())
+        at = _NAMES_AT.get(opcode)
+        if at is None:
+            return Target(fd, self._root, (folders[0] or b"/",))
+        names = fuse.names(frame[at:], len(folders))
         return Target(fd, self._root, tuple(b"%s/%s" % pair for pair in zip(folders, names)))
+
+    def _path_of(self, fd: int) -> bytes:
+        """The path of an open file below the root; empty for the root."""
+        return os.readlink(_path(fd))[len(self._root) :].rstrip(b"/")
 
     # names
 

@@ -158,6 +158,17 @@ def test_a_fault_is_for_a_reader_a_path_and_so_many_times(nodes: Nodes) -> None:
     assert failing(lambda: os.rename(one.path(1, "f"), one.path(1, "new"))) == "ENOENT"
 
 
+def test_paths_of_a_node_whose_root_is_the_machines(nodes: Nodes) -> None:
+    nodes.nodes[1].root = Path("/")
+    (one,) = nodes.start(1)
+    one.faults({"do": "error", "errno": "EIO", "on": ["lookup", "opendir"], "path": "/tmp"})
+    assert failing(lambda: os.stat(one.path(1, "tmp"))) == "EIO"
+    assert os.stat(one.path(1, "usr")).st_size == os.stat("/usr").st_size
+    one.faults({"do": "error", "errno": "EIO", "on": ["opendir"], "path": "/"})
+    assert failing(lambda: os.listdir(one.path(1))) == "EIO"
+    assert os.listdir(one.path(1, "usr")) != []
+
+
 def test_delay(owner: MfsNode, seen: Path) -> None:
     owner.faults({"do": "delay", "seconds": 0.3, "on": ["read"]})
     result, took_s = timed((seen / "f").read_bytes)
