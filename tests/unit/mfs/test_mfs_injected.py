@@ -126,8 +126,17 @@ def test_no_operation_outlives_its_bound_when_no_answer_comes(owner: MfsNode, pa
 
 def test_no_operation_outlives_its_bound_when_the_owner_is_silent(pair: list[MfsNode]) -> None:
     calls = own_places(pair[1].root, pair[0].path(2))
+    large = os.open(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
+    calls["write 8 MiB"] = lambda: os.pwrite(large, bytes(8 << 20), 0)
     pair[1].send_signal(signal.SIGSTOP)
     assert_bounded(calls)
+
+
+def test_a_large_write_alone_is_bounded(pair: list[MfsNode]) -> None:
+    large = os.open(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
+    pair[1].send_signal(signal.SIGSTOP)
+    result, took_s = timed(lambda: os.pwrite(large, bytes(8 << 20), 0))
+    assert (result, took_s < QUICK.slow_s + SLACK_S) == ("EAGAIN", True)
 
 
 def assert_bounded(calls: dict[str, Call]) -> None:
@@ -135,7 +144,7 @@ def assert_bounded(calls: dict[str, Call]) -> None:
     with ThreadPoolExecutor(len(calls)) as pool:
         ended = dict(zip(calls, pool.map(timed, calls.values())))
     assert {result for result, _ in ended.values()} == {"EAGAIN"}
-    limits_s = {name: QUICK.slow_s if name == "fsync" else QUICK.reply_s for name in calls}
+    limits_s = {name: QUICK.slow_s if name in ("fsync", "write 8 MiB") else QUICK.reply_s for name in calls}
     assert {name: took_s for name, (_, took_s) in ended.items() if took_s > limits_s[name] + SLACK_S} == {}
 
 
