@@ -4,7 +4,8 @@ Rules:
 
 1. Liveness is asked for at each read; nothing is remembered.
 2. A try lasts 20 ms for each hop, and counts only if its answer comes within it; the asker waits to its end
-   even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways.
+   even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways. One that could
+   not be sent in time, as the processor was busy, lasts that much longer: a starved asker does not see all others dead.
 3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims.
 4. The own node is answered without the network.
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TRY_S = 0.020
 TRIES = 3
+LATE_S = 0.005              # how much of a try may have gone by when it is sent
 COMPLAINT_S = 1.0
 
 _PACKET = struct.Struct("<IIIHH IHHHH III")
@@ -124,7 +126,7 @@ class Prober:
             if one.report is not None or tries == 1:
                 then(one.report)
             else:
-                self._ask(node, then, end_s, tries - 1)
+                self._ask(node, then, max(end_s, self._reactor.now() - LATE_S), tries - 1)
 
         self._reactor.call_later(end_s - self._reactor.now(), ended)
         if address is not None:

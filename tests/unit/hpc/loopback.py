@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -33,6 +34,19 @@ def may_mount() -> None:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refused(call: Callable[[], object]) -> int | None:
+    """The errno that a call fails with; None if it does not fail."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None
 
 
 class Node:
