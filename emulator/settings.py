@@ -41,3 +41,8 @@ def inittab_path() -> str:
 def state_path() -> str:
     """What the daemon remembers over its own restart, in a place that a boot empties."""
     return os.environ.get("OPENMOSIX_STATE", "/run/openmosix.state")
+
+
+def discovery_pid_path() -> str:
+    """Where ``omdiscd`` says which process it is."""
+    return os.environ.get("OPENMOSIX_DISCOVERY_PID", "/run/omdiscd.pid")
