@@ -20,6 +20,7 @@ from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Filesystem, Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.hpc.state import State
+from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
 from emulator.memory import keep
@@ -45,7 +46,7 @@ class Daemon:
         self._prober = Prober(reactor, membership, state.report)
         self._server = Server(reactor, membership, key)
         self._mfs = MfsFilesystem(reactor, membership, key)
-        self._tree = TreeFilesystem(make_root(membership, state, self._prober))
+        self._tree = TreeFilesystem(make_root(membership, state, self._prober, Tasks()))
 
     def start(self) -> None:
         """Listen, and mount both file systems."""

@@ -43,6 +43,11 @@ def state_path() -> str:
     return os.environ.get("OPENMOSIX_STATE", "/run/openmosix.state")
 
 
+def system_name() -> str:
+    """What ``mosctl whois`` calls the system: the tools before 2004 said ``MOSIX``."""
+    return os.environ.get("OPENMOSIX_NAME", "openMosix")
+
+
 def discovery_pid_path() -> str:
     """Where ``omdiscd`` says which process it is."""
     return os.environ.get("OPENMOSIX_DISCOVERY_PID", "/run/omdiscd.pid")

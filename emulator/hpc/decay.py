@@ -15,8 +15,7 @@ import errno
 
 from emulator.fuse.tree import Context, Directory, File, Reply
 from emulator.hpc.files import Generated, Refused, folder, to_ints
-from emulator.hpc.procfs import process_of
-from emulator.hpc.tasks import DECAY, Task, Tasks
+from emulator.hpc.tasks import DECAY, Tasks
 
 OF_ONE_KIND = ({"slow", "fast", "own"}, {"cpujob", "iojob"})
 
@@ -30,11 +29,11 @@ class Decay(File):
         self._tasks = tasks
 
     def read(self, context: Context, reply: Reply) -> None:
-        task = self._task(context)
+        task = self._tasks.of_thread(context.pid)
         reply(b"%d\n" % task.settings[self._name] if task else errno.ESRCH)
 
     def write(self, context: Context, data: bytes, reply: Reply) -> None:
-        task = self._task(context)
+        task = self._tasks.of_thread(context.pid)
         if task is None:
             reply(errno.ESRCH)
             return
@@ -49,10 +48,6 @@ class Decay(File):
                 changes.update(dict.fromkeys(kind - {self._name}, 0))
         self._tasks.set(task, changes)
         reply(0)
-
-    def _task(self, context: Context) -> Task | None:
-        process = process_of(context.pid)
-        return None if process is None else self._tasks.of(process)
 
 
 def decay_folder(tasks: Tasks) -> Directory:

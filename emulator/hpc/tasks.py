@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from emulator.hpc.procfs import Stat, live, stat_of
+from emulator.hpc.procfs import Stat, live, process_of, stat_of
 
 SETTINGS = {
     "lock": 0,
@@ -69,6 +69,11 @@ class Tasks:
             task = self._tasks[pid] = Task(pid, stat.start, dict(settings))
         self._prune()
         return task
+
+    def of_thread(self, thread: int) -> Task | None:
+        """The process of the thread that asks."""
+        process = process_of(thread)
+        return None if process is None else self.of(process)
 
     def set(self, task: Task, changes: dict[str, int]) -> None:
         """Change settings of this process, and of those that it starts from now on."""

@@ -15,9 +15,8 @@ from emulator.membership import Membership
 from emulator.probe import Prober
 
 
-def make_root(membership: Membership, state: State, prober: Prober) -> Root:
+def make_root(membership: Membership, state: State, prober: Prober, tasks: Tasks) -> Root:
     """The root directory, for :class:`emulator.fuse.tree.TreeFilesystem`."""
-    tasks = Tasks()
     hpc = folder(
         [
             ("admin", Admin(membership, state, prober).folder()),

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 
+from emulator import settings
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
 
@@ -191,7 +192,7 @@ def asking(text: str, *files: str) -> Verb:
 def whois(words: list[str]) -> int:
     if not words:
         try:
-            print(f"This is openMosix #{hpcfile.read_int('admin/mospe')}")
+            print(f"This is {settings.system_name()} #{hpcfile.read_int('admin/mospe')}")
         except (OSError, ValueError):
             complain("Node at (null) is not configured")
         return 0
@@ -216,7 +217,7 @@ def whois(words: list[str]) -> int:
         return 1
     for node, known in table.nodes_of(records).items():  # by its primary address, not by an alias
         if known == address:
-            print(f"{asked} is openMosix #{node}")
+            print(f"{asked} is {settings.system_name()} #{node}")
             return 0
     raise NoAnswer(f"Node at {asked} is not configured")
 

@@ -149,6 +149,13 @@ def test_off(run: Run, tree: Path) -> None:
     assert run("mosctl", "status") == run("mosctl", "isup") == (0, "", "Error: Success\n")
 
 
+@pytest.mark.usefixtures("tree")
+def test_the_wording_of_older_tools(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENMOSIX_NAME", "MOSIX")
+    assert run("mosctl", "whois") == (0, "This is MOSIX #3\n", "")
+    assert run("mosctl", "whois", "10.0.0.2") == (0, "10.0.0.2 is MOSIX #2\n", "")
+
+
 def test_half_off(run: Run, tree: Path) -> None:
     """Seen while ``setpe -off`` hung: the number is there, the nodes are gone."""
     (tree / "nodes/3/status").unlink()
