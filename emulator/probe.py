@@ -6,7 +6,8 @@ Rules:
 2. A try lasts 20 ms for each hop, and counts only if its answer comes within it; the asker waits to its end
    even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways. One that could
    not be sent in time, as the processor was busy, lasts that much longer: a starved asker does not see all others dead.
-3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims.
+3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims. Who is not
+   answered is logged, at most once a second.
 4. The own node is answered without the network.
 
 Source: the genuine kernel (2.4.26, openMosix 1.8.1) observed running. A packet has 40 bytes, little-endian:
@@ -148,8 +149,12 @@ class Prober:
                 continue
             if self._membership.node_at(address) == node:
                 _send(self._answering, self._answer(serial), address, port)
+            elif node == self._membership.mospe:
+                self._complain(
+                    "WARNING: Another computer is masquerading as same openMosix node as this (%s)!", str(node)
+                )
             else:
-                self._complain(address)
+                self._complain("Received an unauthorized information request from %s", address)
 
     def _answer(self, serial: int) -> bytes:
         report = self._report()
@@ -158,11 +163,11 @@ class Prober:
         own = self._membership.mospe
         return _PACKET.pack(_MAGIC, _ANSWER, serial, 0, own, _capped(report.load, 32), *words, *pages)
 
-    def _complain(self, address: str) -> None:
+    def _complain(self, line: str, of: str) -> None:
         now_s = self._reactor.now()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + COMPLAINT_S
-            log.warning("Received an unauthorized information request from %s", address)
+            log.warning(line, of)
 
 
 class _Try:

@@ -5,7 +5,9 @@ Rules:
 1. A node is shown as dead when three readings in turn say so: one probe that is lost is no death. Dead nodes are shown
    with ``d`` only, as a vertical ``DEAD``.
 2. Options and keys are the same letters: l load, L load on a log scale, s speed, m memory, r raw memory, u
-   utilizability, d dead nodes, t totals; ``+N`` begins with node N; q ends.
+   utilizability, d dead nodes, t totals; ``+N`` begins with node N. Keys alone: y sets the yardstick, q ends.
+3. Numbers are horizontal with w, vertical with v, vertical and tight with V; with a (as at first) vertical if all nodes
+   can be seen then, else horizontal.
 
 Its words are the genuine ones; what is where between them is ours.
 """
@@ -19,7 +21,7 @@ from typing import Callable, NamedTuple
 
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
-from emulator.tools.screen import REVERSE, Screen
+from emulator.tools.screen import REVERSE, Ask, Screen
 
 UP = 2
 DEAD_AFTER = 3
@@ -28,7 +30,8 @@ MIB = 1 << 20
 GUTTER = 6
 DEAD = "DEAD"
 RECORD = struct.Struct("<IHHHHQQQ")
-USAGE = "Usage: mosmon [-l|-L|-s|-m|-r|-u] [-d] [-t] [+NODE_NUMBER]"
+NUMBERING = "wvVa"
+USAGE = "Usage: mosmon [-w|-v|-V|-a] [-l|-L|-s|-m|-r|-u] [-d] [-t] [+NODE_NUMBER]"
 
 
 class Info(NamedTuple):
@@ -72,6 +75,7 @@ class Monitor:
     def __init__(self, words: list[str]) -> None:
         """ValueError if ``words`` are no options."""
         self._mode = MODES["l"]
+        self._numbering = "a"
         self._dead = self._totals = False
         self._first = 1
         self._misses: dict[int, int] = {}
@@ -85,6 +89,8 @@ class Monitor:
         """Change what is shown; whether the letter says anything."""
         if letter in MODES:
             self._mode = MODES[letter]
+        elif letter in NUMBERING:
+            self._numbering = letter
         elif letter == "d":
             self._dead = not self._dead
         elif letter == "t":
@@ -101,9 +107,9 @@ class Monitor:
             self._misses[node] = 0 if info.status & UP else self._misses.get(node, DEAD_AFTER - 1) + 1
         live = {node: info for node, info in nodes.items() if self._misses[node] < DEAD_AFTER}
         shown = [node for node in nodes if node >= self._first and (self._dead or node in live)]
-        wide = 1 + max((len(str(node)) for node in shown), default=1)
+        numbers, wide = self._numbers(shown, width - GUTTER)
         shown = shown[: max(0, width - GUTTER) // wide]
-        rows = max(4, height - 3)
+        rows = max(4, height - len(numbers) - 1)
         top = max((self._top(live[node]) for node in shown if node in live), default=0) or 1.0
         bars = [self._bar(live[node], top, rows) if node in live else DEAD.rjust(rows) for node in shown]
         label = self._mode.name.replace(" ", "").center(rows)
@@ -114,9 +120,21 @@ class Monitor:
             lines.append(f"{scale[: GUTTER - 2]:>{GUTTER - 2}}{label[row]}|{cells}")
         if self._mode.name == "LOAD" and not any(live[node].load for node in shown if node in live):
             lines[rows // 2] = f"{lines[rows // 2]}  {REVERSE}IDLE{REVERSE}"
-        lines.append(" " * GUTTER + "".join(str(node).rjust(wide) for node in shown))
+        lines += [" " * GUTTER + number[: wide * len(shown)] for number in numbers]
         totals = f"  [Total {len(live)}] [CPUs {sum(info.cpus for info in live.values())}]" if self._totals else ""
         return [*lines, f"Node #{totals}"]
+
+    def _numbers(self, nodes: list[int], width: int) -> tuple[list[str], int]:
+        """The lines that number these nodes, and how wide each column is."""
+        digits = max((len(str(node)) for node in nodes), default=1)
+        numbering = self._numbering
+        if numbering == "a":
+            numbering = "v" if 2 * len(nodes) <= width else "w"
+        if numbering == "w":
+            return ["".join(str(node).rjust(digits + 1) for node in nodes)], digits + 1
+        wide = 1 if numbering == "V" else 2
+        padded = [str(node).ljust(digits) for node in nodes]
+        return ["".join(number[digit].rjust(wide) for number in padded) for digit in range(digits)], wide
 
     def _top(self, info: Info) -> float:
         return (self._mode.whole or self._mode.value)(info)
@@ -125,6 +143,14 @@ class Monitor:
         """A column from top to bottom: ``#`` for the value, ``+`` up to the whole."""
         value, whole = (round(rows * part / top) for part in (self._mode.value(info), self._top(info)))
         return " " * (rows - whole) + "+" * (whole - value) + "#" * value
+
+
+def set_yardstick(ask: Ask) -> None:
+    """Ask for the speed that counts as one processor; what the kernel refuses stays as it is."""
+    try:
+        hpcfile.write("admin/sspeed", b"%d\n" % int(ask("Yardstick speed: ")))
+    except (OSError, ValueError):
+        pass
 
 
 def read_nodes() -> dict[int, Info]:
@@ -146,7 +172,7 @@ def main() -> int:
         return 1
     Screen(
         lambda width, height: monitor.chart(read_nodes(), width, height),
-        lambda key, _ask: monitor.key(key),
+        lambda key, ask: set_yardstick(ask) if key == "y" else monitor.key(key),
         EVERY_S,
     ).run()
     return 0

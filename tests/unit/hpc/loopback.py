@@ -128,29 +128,24 @@ class Node:
             os.close(fd)
 
     def tool(self, name: str, *words: str, text: str = "") -> tuple[int, str, str]:
-        """Run a tool on this node: exit code, stdout, stderr."""
-        done = subprocess.run(
-            [sys.executable, "-m", f"emulator.tools.{name}", *words],
-            env=self.environment,
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        return done.returncode, done.stdout, done.stderr
+        """Run a tool on this node, in a session without a terminal: exit code, stdout, stderr."""
+        return self._run("-m", f"emulator.tools.{name}", *words, text=text)
 
     def tool_as_user(self, name: str, *words: str) -> tuple[int, str, str]:
-        """The same for a user who owns no other process, in a session without a terminal."""
+        """The same for a user who owns no other process."""
         reachable(self)
         code = (
             f"import os, sys, warnings; from emulator.tools import {name} as tool\n"
             f"os.setgid({NO_ONE}); os.setuid({NO_ONE})\n"
             f"sys.argv[:1] = [{name!r}]; sys.exit(tool.main())"
         )
+        return self._run("-c", code, *words)
+
+    def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
         done = subprocess.run(
-            [sys.executable, "-c", code, *words],
+            [sys.executable, *arguments],
             env={**self.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            input=text,
             capture_output=True,
             text=True,
             start_new_session=True,

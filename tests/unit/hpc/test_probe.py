@@ -35,6 +35,16 @@ def test_a_node_does_not_answer_to_a_false_id(nodes: list[Node], table: str) -> 
     assert second.comes_to_read("nodes/4/status", "3\n")
 
 
+def test_a_node_with_the_same_id_is_warned_of(nodes: list[Node]) -> None:
+    first, second, _ = nodes
+    first.configure(f"1 {first.address} 1\n")
+    impostor = f"1 {second.address} 1\n2 {first.address} 1\n"
+    assert second.tool("setpe", "-W", "-p", "1", text=impostor) == (0, "", "")
+    assert second.read("nodes/2/status") == "1\n"
+    warning = "WARNING: Another computer is masquerading as same openMosix node as this (1)!"
+    assert first.log.read_text().count(warning) == 1
+
+
 def test_an_alias_is_as_good_as_the_address(nodes: list[Node]) -> None:
     first, second, _ = nodes
     first.configure(f"1 {first.address} 2\n")

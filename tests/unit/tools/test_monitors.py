@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from emulator.tools import mps
-from emulator.tools.mosmon import DEAD_AFTER, MIB, Info, Monitor
+from emulator.tools.mosmon import DEAD_AFTER, MIB, Info, Monitor, set_yardstick
 from emulator.tools.mtop import HEAD, Top
 from emulator.tools.processlist import Process, clock, processes, terminal_of
 from emulator.tools.screen import REVERSE
@@ -69,7 +69,7 @@ def test_a_process_that_ends_meanwhile_is_left_out() -> None:
 
 
 def test_bars_of_mosmon() -> None:
-    chart = Monitor([]).chart({1: UP, 2: UP._replace(load=50), 10: IDLE}, 40, 11)
+    chart = Monitor(["-w"]).chart({1: UP, 2: UP._replace(load=50), 10: IDLE}, 40, 10)
     assert chart[0] == "   1 |  #      "
     assert chart[-2] == "        1  2 10"
     assert chart[-1] == "Node #"
@@ -78,33 +78,33 @@ def test_bars_of_mosmon() -> None:
 
 
 def test_memory_has_its_whole() -> None:
-    chart = Monitor(["-m"]).chart({1: UP}, 40, 11)
+    chart = Monitor(["-m"]).chart({1: UP}, 40, 10)
     assert "".join(line[7] for line in chart[:8]) == "++++++##"
-    assert "".join(line[7] for line in Monitor(["-r"]).chart({1: UP}, 40, 11)[:8]) == "+++#####"
+    assert "".join(line[7] for line in Monitor(["-r"]).chart({1: UP}, 40, 10)[:8]) == "+++#####"
 
 
 def test_idle_is_in_reverse() -> None:
-    text = "\n".join(Monitor([]).chart({1: IDLE, 2: IDLE}, 40, 11))
+    text = "\n".join(Monitor([]).chart({1: IDLE, 2: IDLE}, 40, 10))
     assert f"{REVERSE}IDLE{REVERSE}" in text
-    assert "IDLE" not in "\n".join(Monitor([]).chart({1: UP, 2: IDLE}, 40, 11))
+    assert "IDLE" not in "\n".join(Monitor([]).chart({1: UP, 2: IDLE}, 40, 10))
 
 
 def test_a_node_is_dead_after_three_readings() -> None:
     monitor = Monitor(["-d", "-t"])
-    assert monitor.chart({1: UP, 2: UP}, 40, 11)[-1] == "Node #  [Total 2] [CPUs 4]"
+    assert monitor.chart({1: UP, 2: UP}, 40, 10)[-1] == "Node #  [Total 2] [CPUs 4]"
     for reading in range(1, DEAD_AFTER + 1):
-        chart = monitor.chart({1: UP, 2: GONE}, 40, 11)
+        chart = monitor.chart({1: UP, 2: GONE}, 40, 10)
         assert ("D" in {line[9] for line in chart[:8]}) == (reading == DEAD_AFTER)
     assert "".join(line[9] for line in chart[:8]) == "    DEAD"
     assert chart[-1] == "Node #  [Total 1] [CPUs 2]"
     monitor.key("d")
     assert chart[-2] == "       1 2"
-    assert monitor.chart({1: UP, 2: GONE}, 40, 11)[-2] == "       1"
-    assert monitor.chart({1: UP, 2: UP}, 40, 11)[-2] == "       1 2"
+    assert monitor.chart({1: UP, 2: GONE}, 40, 10)[-2] == "       1"
+    assert monitor.chart({1: UP, 2: UP}, 40, 10)[-2] == "       1 2"
 
 
 def test_a_node_that_was_never_up_is_dead_at_once() -> None:
-    assert Monitor([]).chart({1: UP, 2: GONE}, 40, 11)[-2] == "       1"
+    assert Monitor([]).chart({1: UP, 2: GONE}, 40, 10)[-2] == "       1"
 
 
 def test_mosmon_begins_with_a_node_and_ends_at_the_margin() -> None:
@@ -112,8 +112,25 @@ def test_mosmon_begins_with_a_node_and_ends_at_the_margin() -> None:
     assert Monitor(["+40"]).chart(nodes, 15, 11)[-2] == "       40 41 42"
 
 
+def test_ways_to_number() -> None:
+    nodes = {1: UP, 10: UP, 123: UP}
+    assert Monitor(["-w"]).chart(nodes, 40, 11)[-2:-1] == ["         1  10 123"]
+    assert Monitor(["-v"]).chart(nodes, 40, 11)[-4:-1] == ["       1 1 1", "         0 2", "           3"]
+    assert Monitor(["-V"]).chart(nodes, 40, 11)[-4:-1] == ["      111", "       02", "        3"]
+    assert Monitor([]).chart(nodes, 12, 11) == Monitor(["-v"]).chart(nodes, 12, 11)
+    assert Monitor([]).chart(nodes, 11, 11) == Monitor(["-w"]).chart(nodes, 11, 11)
+    assert [len(Monitor([way]).chart(nodes, 40, 11)) for way in ("-w", "-v", "-V")] == [11, 11, 11]
+
+
+def test_the_yardstick(tree: Path) -> None:
+    set_yardstick(lambda _question: "12345")
+    assert (tree / "admin/sspeed").read_text() == "12345\n"
+    set_yardstick(lambda _question: "fast")
+    assert (tree / "admin/sspeed").read_text() == "12345\n"
+
+
 def test_mosmon_when_off() -> None:
-    assert Monitor([]).chart({}, 40, 11) == ["[openMosix Not Configured]"]
+    assert Monitor([]).chart({}, 40, 10) == ["[openMosix Not Configured]"]
 
 
 def test_mosmon_needs_openmosix_and_good_words(
