@@ -53,12 +53,14 @@ class Options:
     def __init__(self, words: list[str]) -> None:
         self.interfaces: list[str] = []
         self.ttl: int | None = None
-        self.foreground = False
+        self.foreground = self.help = False
         rest = iter(words)
         for word in rest:
             option = LONG.get(word, word)
             if option == "-n":
                 self.foreground = True
+            elif option == "-h":
+                self.help = True
             elif option == "-i":
                 self.interfaces = [name for name in next(rest, "").split(",") if name]
                 if not 0 < len(self.interfaces) <= INTERFACES_MAX:
@@ -163,6 +165,9 @@ def main() -> int:
     except UsageError:
         complain(USAGE)
         return 1
+    if options.help:
+        print(USAGE)
+        return 0
     if not hpcfile.exists():
         complain("This is NOT a OpenMosix system!")
         return 1

@@ -25,7 +25,8 @@ def test_it_has_what_a_node_is_made_of() -> None:
     names = set(members(image.build_context()))
     assert {
         "Dockerfile", "image/install", "image/programs", "image/inittab", "image/openmosix", "lib/mosha/__init__.py",
-        "lib/mosha/agent.py", "lib/emulator/daemon.py", "lib/emulator/powerswitch/server.py", "lib/demo/tick", "coverage",
+        "lib/mosha/agent.py", "lib/emulator/daemon.py", "lib/emulator/powerswitch/server.py", "lib/demo/tick",
+        "coverage",
     } <= names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "moslab" in name]
 

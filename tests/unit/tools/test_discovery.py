@@ -74,12 +74,15 @@ def test_what_is_no_packet_changes_nothing(packet: bytes) -> None:
 def test_options() -> None:
     options = Options(["-n", "--interface", "eth0,eth1", "-m", "4"])
     assert (options.foreground, options.interfaces, options.ttl) == (True, ["eth0", "eth1"], 4)
-    for words in (["-h"], ["-i"], ["-i", "a,b,c,d,e,f,g"], ["-m", "0"], ["-m", "x"], ["eth0"]):
+    for words in (["-x"], ["-i"], ["-i", "a,b,c,d,e,f,g"], ["-m", "0"], ["-m", "x"], ["eth0"]):
         with pytest.raises(UsageError):
             Options(words)
 
 
 def test_openmosix_must_be_off(run: Run, tree: Path) -> None:
+    usage = "Usage: omdiscd [-i interface[,interface...]] [-m ttl] [-n] [-h]\n"
+    assert run("omdiscd", "--help") == (0, usage, "")
+    assert run("omdiscd", "-i") == (1, "", usage)
     err = "OpenMosix should be deactivated before starting this daemon. (setpe -off)\n"
     assert run("omdiscd", "-n") == (1, "", err)
     (tree / "admin/mospe").write_text("0\n")
