@@ -5,8 +5,8 @@ Rules:
 1. The process that becomes the command is locked (or unlocked) first, then moved, then its decay is set.
 2. It is locked where a place is given, or no kind of decay is; ``-l``, ``-L`` and ``-k`` say otherwise.
 3. Where it cannot be moved it ends with ``Migration Failed:`` and exit code 1; with ``-F`` it runs where it is.
-4. The genuine program was set-uid root. A script cannot be: a user's process is moved by ``goto``, and stays
-   unlocked, which is said on stderr.
+4. A user may write neither ``lock`` nor ``migrate``, and a script cannot be set-uid root: a user's process is moved by
+   ``goto``, and stays unlocked, which is said on stderr.
 """
 
 from __future__ import annotations
