@@ -63,9 +63,12 @@ def test_reading_goes_on_with_the_next_node(sparse: int) -> None:
 
 
 def test_only_the_nodes_that_are_read_are_probed(sparse: int) -> None:
-    start_s = time.perf_counter()
-    assert numbers(os.pread(sparse, 24, 0)) == [3, 0, 0]  # this node, and two that are none
-    assert time.perf_counter() - start_s < 0.060
+    times = []
+    for _ in range(9):
+        start_s = time.perf_counter()
+        assert numbers(os.pread(sparse, 24, 0)) == [3, 0, 0]  # this node, and two that are none
+        times.append(time.perf_counter() - start_s)
+    assert min(times) < 0.060  # what a dead node takes at least
 
 
 def test_nodes_are_probed_together(nodes: list[Node]) -> None:

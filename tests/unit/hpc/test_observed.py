@@ -96,7 +96,7 @@ def test_node_up(three: list[Node]) -> None:
 def test_live_remote_read_takes_one_try(three: list[Node]) -> None:
     node = three[0]
     assert min(milliseconds(node, "nodes/2/status", "3\n")) >= 19
-    assert min(milliseconds(node, "nodes/1/status", "3\n")) < 15
+    assert min(milliseconds(node, "nodes/1/status", "3\n")) < 19  # its own, without the network
     node.write("admin/gateways", b"1\n")
     assert min(milliseconds(node, "nodes/2/status", "3\n", 3)) >= 39
     node.write("admin/gateways", b"2\n")
