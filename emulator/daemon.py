@@ -22,6 +22,7 @@ from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Filesystem, Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.hpc.state import State
+from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
 from emulator.memory import keep
@@ -49,13 +50,14 @@ class Daemon:
         keep(membership, settings.state_path())
         state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
+        tasks = Tasks()
         unsynced = Unsynced(settings.unsynced_path(), read_boot_id())
         unsynced.restore()
         faults = Faults(reactor, unsynced)
         self._server = Server(reactor, membership, key, faults)
-        self._mfs = MfsFilesystem(reactor, membership, key, faults)
+        self._mfs = MfsFilesystem(reactor, membership, key, faults, selected=tasks.selected)
         self._mfs.pace = pace
-        root = make_root(membership, state, self._prober)
+        root = make_root(membership, state, self._prober, tasks)
         root.add("mfs", control_folder(self._mfs, self._server, faults))
         self._tree = TreeFilesystem(root)
 

@@ -51,3 +51,13 @@ def mfs_time_path() -> str:
 def unsynced_path() -> str:
     """Where the undo of writes that are to be lost with the power is kept; it must outlive a boot."""
     return os.environ.get("OPENMOSIX_UNSYNCED", "/var/lib/openmosix/unsynced")
+
+
+def system_name() -> str:
+    """What ``mosctl whois`` calls the system: the tools before 2004 said ``MOSIX``."""
+    return os.environ.get("OPENMOSIX_NAME", "openMosix")
+
+
+def discovery_pid_path() -> str:
+    """Where ``omdiscd`` says which process it is."""
+    return os.environ.get("OPENMOSIX_DISCOVERY_PID", "/run/omdiscd.pid")

@@ -201,3 +201,16 @@ def test_a_time_that_there_is_not_is_an_error(daemon: Daemon, tmp_path: Path) ->
     assert process.wait(READY_S) == 1
     assert "mfs_time: 'slow' is none of quick, genuine" in daemon.log.read_text()
     assert daemon.mounts() == []
+
+
+def test_mfs_knows_what_a_process_has_selected(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.ready()
+    daemon.setpe()
+    selected, here = f"{daemon.mfs}/selected", f"{daemon.mfs}/here"
+    read = ["readlink", selected]
+    assert subprocess.check_output(read) == b"1\n"
+    selects = f'echo 2 >"{daemon.proc}/self/selected" && readlink "$0" && (readlink "$0") && readlink "$1"'
+    command = ["bash", "-c", selects, selected, here]
+    assert subprocess.check_output(command) == b"2\n2\n1\n", "its children too"
+    assert subprocess.check_output(read) == b"1\n", "others not"

@@ -34,6 +34,7 @@ ADMIN = {
     "slowdecay": "975\n",
     "fastdecay": "926\n",
     "gateways": "0\n",
+    "overheads": "\t".join(map(str, range(14))) + "\n",
     **dict.fromkeys(("stay", "lstay", "block", "quiet", "nomfs", "expel", "bring"), "0\n"),
 }
 
