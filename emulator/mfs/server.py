@@ -180,9 +180,10 @@ class _Connection:
 
     def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
         """Send an answer; if the connection has gone meanwhile, nobody hears it."""
-        self._slow.pop(request.unique, None)
+        slow_until_s = self._slow.pop(request.unique, None)
         if self._tally is not None and request.opcode in fuse.OPERATIONS:
-            self._tally.add(request.opcode, error, self._server.reactor.now() - self._link.heard_s)
+            begin_s = self._link.heard_s if slow_until_s is None else slow_until_s - ALIVE_MAX_S
+            self._tally.add(request.opcode, error, self._server.reactor.now() - begin_s)
         if not self._link.closed:
             length = 16 + sum(map(len, buffers))
             self._link.send([fuse.OUT_HEADER.pack(length, error, request.unique), *buffers])

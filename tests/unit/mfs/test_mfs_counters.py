@@ -40,6 +40,14 @@ def test_both_ends_count_each_operation(pair: list[MfsNode]) -> None:
     assert table(two.control / "asked") == table(one.control / "served") == {}
 
 
+def test_the_time_of_a_slow_operation_is_counted_at_both_ends(pair: list[MfsNode]) -> None:
+    one, two = pair
+    two.faults({"do": "delay", "seconds": 0.4, "on": ["mkdir"]})
+    os.mkdir(one.path(2, "d"))
+    for seen in (table(one.control / "asked")[2, "mkdir"], table(two.control / "served")[1, "mkdir"]):
+        assert 0.4 <= seen[3] < 1
+
+
 def test_what_is_given_up_counts_as_failed_and_with_its_time(pair: list[MfsNode]) -> None:
     one, two = pair
     (two.root / "f").touch()
