@@ -74,6 +74,20 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
     os.close(directory)
 
 
+def test_what_was_given_up_is_not_carried_out_when_a_frozen_node_thaws(pair: list[MfsNode]) -> None:
+    one, two = pair
+    seen = one.path(2, "f")
+    seen.write_text("before")
+    fd = os.open(seen, os.O_WRONLY | os.O_APPEND)
+    for _ in range(3):
+        two.send_signal(signal.SIGSTOP)
+        assert timed(lambda: os.write(fd, b"late"))[0] == "EAGAIN"
+        two.send_signal(signal.SIGCONT)
+        wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3)
+    assert (two.root / "f").read_text() == "before"
+    os.close(fd)
+
+
 def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) -> None:
     one, two = pair
     seen = one.path(2, "f")

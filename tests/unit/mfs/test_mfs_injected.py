@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -23,6 +24,7 @@ from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 from tests.unit.mfs.test_mfs_faults import AT_ONCE_S, SLACK_S, timed
 
 Call = Callable[[], object]
+Opener = Callable[[Path, int], int]
 
 
 def met(node: MfsNode) -> list[int]:
@@ -47,9 +49,22 @@ def make(folder: Path) -> None:
     (folder / "l").symlink_to("f")
 
 
-def operations(seen: Path) -> dict[str, Call]:
+@pytest.fixture
+def opened(pair: list[MfsNode]) -> Iterator[Opener]:
+    """open(2); what it opened is closed at the end."""
+    with ExitStack() as stack:
+
+        def open_(path: Path, flags: int) -> int:
+            fd = os.open(path, flags)
+            stack.callback(os.close, fd)
+            return fd
+
+        yield open_
+
+
+def operations(seen: Path, opened: Opener) -> dict[str, Call]:
     """A call for each operation that a fault can name, all in one directory of a tree."""
-    file, directory = os.open(seen / "f", os.O_RDWR), os.open(seen, os.O_RDONLY)
+    file, directory = opened(seen / "f", os.O_RDWR), opened(seen, os.O_RDONLY)
     return {
         "lookup": lambda: os.stat("f", dir_fd=directory),
         "getattr": lambda: os.fstat(file),
@@ -92,8 +107,8 @@ def seen(owner: MfsNode, pair: list[MfsNode]) -> Path:
     return pair[0].path(owner)
 
 
-def test_each_operation_can_fail_alone(owner: MfsNode, seen: Path) -> None:
-    calls = operations(seen)
+def test_each_operation_can_fail_alone(owner: MfsNode, seen: Path, opened: Opener) -> None:
+    calls = operations(seen, opened)
     assert calls.keys() == NAMES
     for name, call in calls.items():
         owner.faults({"do": "error", "errno": "EDQUOT", "on": [name]})
@@ -105,18 +120,20 @@ def test_each_operation_can_fail_alone(owner: MfsNode, seen: Path) -> None:
         assert timed(call)[0] == "ok", name
 
 
-def own_places(root: Path, seen: Path) -> dict[str, Call]:
+def own_places(root: Path, seen: Path, opened: Opener) -> dict[str, Call]:
     """The same, each in a directory of its own: the kernel lets one change of a directory wait for the one before."""
     calls = {}
     for name in sorted(NAMES - {"access"}):  # access(2) says no more than no
         (root / name).mkdir()
         make(root / name)
-        calls[name] = operations(seen / name)[name]
+        calls[name] = operations(seen / name, opened)[name]
     return calls
 
 
-def test_no_operation_outlives_its_bound_when_no_answer_comes(owner: MfsNode, pair: list[MfsNode]) -> None:
-    calls = own_places(owner.root, pair[0].path(owner))
+def test_no_operation_outlives_its_bound_when_no_answer_comes(
+    owner: MfsNode, pair: list[MfsNode], opened: Opener
+) -> None:
+    calls = own_places(owner.root, pair[0].path(owner), opened)
     owner.faults({"do": "hang", "on": sorted(calls.keys() - {"lookup", "getattr"})})
     at_once = {name: calls.pop(name) for name in ("lookup", "getattr")}
     assert_bounded(calls)
@@ -124,16 +141,18 @@ def test_no_operation_outlives_its_bound_when_no_answer_comes(owner: MfsNode, pa
     assert_bounded(at_once)
 
 
-def test_no_operation_outlives_its_bound_when_the_owner_is_silent(pair: list[MfsNode]) -> None:
-    calls = own_places(pair[1].root, pair[0].path(2))
-    large = os.open(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
+def test_no_operation_outlives_its_bound_when_the_owner_is_silent(
+    pair: list[MfsNode], opened: Opener
+) -> None:
+    calls = own_places(pair[1].root, pair[0].path(2), opened)
+    large = opened(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
     calls["write 8 MiB"] = lambda: os.pwrite(large, bytes(8 << 20), 0)
     pair[1].send_signal(signal.SIGSTOP)
     assert_bounded(calls)
 
 
-def test_a_large_write_alone_is_bounded(pair: list[MfsNode]) -> None:
-    large = os.open(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
+def test_a_large_write_alone_is_bounded(pair: list[MfsNode], opened: Opener) -> None:
+    large = opened(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
     pair[1].send_signal(signal.SIGSTOP)
     result, took_s = timed(lambda: os.pwrite(large, bytes(8 << 20), 0))
     assert (result, took_s < QUICK.slow_s + SLACK_S) == ("EAGAIN", True)
@@ -227,14 +246,13 @@ def test_an_operation_that_failed_may_have_happened(
     assert opened.count(str(owner.root / "made")) <= 1, "the handle was taken back"
 
 
-def test_short_reads_and_writes(owner: MfsNode, seen: Path) -> None:
+def test_short_reads_and_writes(owner: MfsNode, seen: Path, opened: Opener) -> None:
     owner.faults({"do": "short", "bytes": 4})
-    file = os.open(seen / "f", os.O_RDWR)
+    file = opened(seen / "f", os.O_RDWR)
     assert os.read(file, 10) == b"0123"
     assert os.write(file, b"abcdef") == 4
     owner.faults()
     assert os.pread(file, 20, 0) == b"0123abcd89"
-    os.close(file)
     owner.faults({"do": "short", "bytes": 1})
     assert (seen / "f").read_bytes() == b"0123abcd89", "who reads until the end gets all"
 
@@ -247,9 +265,9 @@ def test_torn_write(owner: MfsNode, seen: Path) -> None:
     assert (seen / "f").read_bytes() == b"abc"
 
 
-def test_full_disk(owner: MfsNode, seen: Path) -> None:
+def test_full_disk(owner: MfsNode, seen: Path, opened: Opener) -> None:
     owner.faults({"do": "full", "bytes": 4})
-    file = os.open(seen / "f", os.O_RDWR)
+    file = opened(seen / "f", os.O_RDWR)
     assert os.pwrite(file, b"abc", 0) == 3, "no room is needed where there is something"
     assert os.pwrite(file, b"ABCD", 8) == 4
     assert os.pwrite(file, b"XYZ", 12) == 2
@@ -257,7 +275,6 @@ def test_full_disk(owner: MfsNode, seen: Path) -> None:
     assert failing(lambda: os.mkdir(seen / "m")) == "ENOSPC"
     assert failing((seen / "c").touch) == "ENOSPC"
     assert os.pread(file, 20, 0) == b"abc34567ABCDXY"
-    os.close(file)
     os.unlink(seen / "gone")
     owner.faults()
     (seen / "c").touch()
