@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,19 +34,12 @@ PID = {
 READ_LINE = "import sys; sys.stdin.readline()"
 
 
-@pytest.fixture
-def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(["sleep", "60"]) as process:
-        yield process
-        process.kill()
-
-
 def own(node: Node, name: str) -> Path:
     return node.proc / str(os.getpid()) / name
 
 
-def test_a_process_has_the_files_of_one_at_home(node: Node) -> None:
-    folder = node.proc / str(os.getpid())
+def test_a_process_has_the_files_of_one_at_home(node: Node, sleeper: subprocess.Popen[bytes]) -> None:
+    folder = node.proc / str(sleeper.pid)
     assert sorted(os.listdir(folder)) == sorted(PID)
     for name, (bits, content) in PID.items():
         assert mode(folder / name) == bits, name

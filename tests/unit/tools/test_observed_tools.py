@@ -1,6 +1,6 @@
 """What the genuine tools (2004) were seen to say on the genuine system: one test for each observation.
 
-What is seen of a node's files is in tests/unit/hpc/test_observed.py.
+What is seen of a node's files is in tests/unit/hpc/test_observed_tree.py.
 """
 
 from __future__ import annotations

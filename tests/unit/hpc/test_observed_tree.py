@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import struct
+import subprocess
 import time
 
 import pytest
@@ -231,8 +232,8 @@ def test_one_sided_map(three: list[Node]) -> None:
     assert third.log.read_text().count(complaint) == 1  # three questions, one line
 
 
-def test_process_before_any_migration(node: Node) -> None:
-    own = node.proc / "self"
+def test_process_before_any_migration(node: Node, sleeper: subprocess.Popen[bytes]) -> None:
+    own = node.proc / str(sleeper.pid)
     names = ("where", "lock", "nmigs", "sigmig", "migfilter", "migpolicy", "miggroup", "selected")
     assert {name: (own / name).read_text() for name in names} == dict.fromkeys(names, "0\n")
     assert (own / "disclosure").read_text() == "3\n"
