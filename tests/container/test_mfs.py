@@ -183,7 +183,7 @@ def test_genuine_time(lab: Lab) -> None:
     kept.go()
     (first, second) = kept.said()
     assert (first[0], second[0]) == ("EAGAIN", "EAGAIN")
-    assert 19.5 < first[1] < 22
+    assert 10 < first[1] < 22, "20 s, less the time for which the agent's own request had waited before"
     assert 9.5 < second[1] < 12
     faults.resume(2)
     healed(lab)
