@@ -59,7 +59,8 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
     one, two = pair
     seen = one.path(2, "f")
     seen.write_text("before")
-    with seen.open("r+b", buffering=0) as opened:
+    directory = os.open(one.path(2), os.O_RDONLY)
+    with seen.open("r+b", buffering=0) as opened, seen.open("rb", buffering=0) as idle:
         two.send_signal(signal.SIGSTOP)
         assert_one_deadline_then_at_once(lambda: os.stat(seen))
         assert timed(lambda: os.pread(opened.fileno(), 9, 0))[0] == "EAGAIN"
@@ -68,7 +69,23 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
         assert timed(lambda: os.listdir(one.path(1)))[0] == "ok"
         two.send_signal(signal.SIGCONT)
         assert wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3) < 1 + SLACK_S
-        assert os.pread(opened.fileno(), 9, 0) == b"before"  # the handle lives on
+        assert os.pread(opened.fileno(), 9, 0) == idle.read() == b"before"  # the handles live on
+        assert os.stat("f", dir_fd=directory).st_size == 6
+    os.close(directory)
+
+
+def test_what_was_given_up_is_not_carried_out_when_a_frozen_node_thaws(pair: list[MfsNode]) -> None:
+    one, two = pair
+    seen = one.path(2, "f")
+    seen.write_text("before")
+    fd = os.open(seen, os.O_WRONLY | os.O_APPEND)
+    for _ in range(3):
+        two.send_signal(signal.SIGSTOP)
+        assert timed(lambda: os.write(fd, b"late"))[0] == "EAGAIN"
+        two.send_signal(signal.SIGCONT)
+        wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3)
+    assert (two.root / "f").read_text() == "before"
+    os.close(fd)
 
 
 def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) -> None:
@@ -186,35 +203,77 @@ def test_asker_that_is_not_in_the_peers_map_is_eremote(pair: list[MfsNode], node
 def test_node_that_is_off(pair: list[MfsNode], nodes: Nodes) -> None:
     one, two = pair
     (two.root / "f").write_text("f")
-    one.path(2, "f").read_text()
     kept = one.path(2, "f").open("rb", buffering=0)
     mine = os.open(one.path(1), os.O_RDONLY)
     two.tell("off")
     wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE", 2)
     one.tell("off")
+    assert set(os.listdir(one.mfs)) == {"here", "home", "lastexec", "magic", "selected"}
     assert failing(lambda: kept.read(1)) == "EREMOTE"
     assert failing(lambda: os.listdir(mine)) == "EREMOTE"
     assert failing(lambda: os.stat(one.path(2))) == "ENOENT"
     os.close(mine)
-    kept.close()
     for node in pair:
         node.tell(json.dumps(nodes.table))
     assert one.path(2, "f").read_text() == "f"
+    assert failing(lambda: kept.read(1)) == "ESTALE"
+    kept.close()
+    assert "will become inaccessible!" in two.log.read_text()
 
 
-def test_nomfs(pair: list[MfsNode]) -> None:
-    two = pair[1]
-    (two.root / "f").write_text("f")
-    kept = [node.path(2, "f").open("rb", buffering=0) for node in pair]
+def test_a_change_of_its_own_map_costs_a_node_only_the_handles_that_it_serves(
+    pair: list[MfsNode], nodes: Nodes
+) -> None:
+    """As ``setpe -W`` does: off, and then configured anew."""
+    one, two = pair
+    (one.root / "f").write_text("one")
+    (two.root / "f").write_text("two")
+    asked, served = one.path(2, "f").open("rb", buffering=0), two.path(1, "f").open("rb", buffering=0)
+    one.tell("off")
+    one.tell(json.dumps(nodes.table))
+    assert asked.read() == b"two"
+    assert failing(served.read) == "ESTALE"
+    asked.close()
+    served.close()
+
+
+def test_a_node_that_joins_the_map_harms_no_handle(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "f").write_text("two")
+    with one.path(2, "f").open("rb", buffering=0) as opened:
+        for node in pair:
+            node.tell(json.dumps({**nodes.table, 7: "127.0.0.77"}))
+        assert "7" in os.listdir(one.mfs)
+        assert opened.read() == b"two"
+
+
+def test_nomfs(nodes: Nodes) -> None:
+    """Open handles go for good; who is connected gets EINVAL, a new connection and the node itself EREMOTE."""
+    one, two, three = nodes.start(1, 2, 3)
+    (two.root / "d").mkdir()
+    (two.root / "d/f").write_text("f")
+    kept = [node.path(2, "d/f").open("rb", buffering=0) for node in (one, two)]
+    directory = os.open(one.path(2, "d"), os.O_RDONLY)
     two.tell("nomfs")
-    for node in pair:
-        wait_until(partial(ends_with, "EREMOTE", partial(os.stat, node.path(2, "f"))), 2)
+    for opened in kept:
+        assert failing(partial(opened.read, 1)) == "ESTALE"
+    assert failing(lambda: os.listdir(directory)) == "ESTALE"
+    assert failing(lambda: os.stat("f", dir_fd=directory)) == "ESTALE"
+    for _ in range(3):
+        assert failing(lambda: os.stat(one.path(2, "d"))) == "EINVAL"
+        assert failing(lambda: os.listdir(one.path(2))) == "EINVAL"
+        assert failing(lambda: os.stat(three.path(2, "d"))) == "EREMOTE"
+        assert failing(lambda: os.stat(two.path(2, "d"))) == "EREMOTE"
     assert two.path(1).is_dir()
     two.tell("mfs")
-    for node, opened in zip(pair, kept):
-        assert node.path(2, "f").read_text() == "f"
+    for node in (one, two, three):
+        assert node.path(2, "d/f").read_text() == "f"
+    for opened in kept:
         assert failing(partial(opened.read, 1)) == "ESTALE"
         opened.close()
+    assert failing(lambda: os.listdir(directory)) == "ESTALE"
+    os.close(directory)
+    assert "not found (obsolete)" in two.log.read_text()
 
 
 def test_killing_a_waiting_caller_does_not_wedge(pair: list[MfsNode]) -> None:
