@@ -67,7 +67,7 @@ class Faults:
 
     def _delay(self, fault: Fault, request: Request, client: Client, target: Target) -> None:
         def later(request: Request, error: int, answer: bytes) -> None:
-            self._reactor.call_later(fault.seconds, partial(_answer, request, error, answer))
+            self._reactor.call_later(fault.seconds, partial(_answer, client, request, error, answer))
 
         request.sink = _Catch(request.sink, later)
 
@@ -107,7 +107,7 @@ class Faults:
         def old(request: Request, error: int, answer: bytes) -> None:
             if not error:
                 answer = answer[:-ATTRIBUTES_BYTES] + self._remembered(fault, client.node, answer[-ATTRIBUTES_BYTES:])
-            _answer(request, error, answer)
+            _answer(client, request, error, answer)
 
         request.sink = _Catch(request.sink, old)
 
@@ -137,20 +137,20 @@ class Faults:
             if flags & os.O_TRUNC:
                 unsynced.note_size(target.file, 0)
         elif opcode in (fuse.FSYNC, fuse.FSYNCDIR, fuse.UNLINK):
-            self._after(request, partial(unsynced.synced, target.file))
+            self._after(client, request, partial(unsynced.synced, target.file))
         else:
             old, new = (target.root + path for path in target.paths)
-            self._after(request, partial(unsynced.renamed, old, new))
+            self._after(client, request, partial(unsynced.renamed, old, new))
 
     @staticmethod
-    def _after(request: Request, call: Callable[[], None]) -> None:
+    def _after(client: Client, request: Request, call: Callable[[], None]) -> None:
         """Call it when the operation has succeeded."""
 
         def then(request: Request, error: int, answer: bytes) -> None:
             if not error:
                 with identity.as_root():
                     call()
-            _answer(request, error, answer)
+            _answer(client, request, error, answer)
 
         request.sink = _Catch(request.sink, then)
 
@@ -167,10 +167,10 @@ class _Catch:
         self._then(request, error, b"".join(buffers))
 
 
-def _answer(request: Request, error: int, answer: bytes) -> None:
+def _answer(client: Client, request: Request, error: int, answer: bytes) -> None:
     if request.answered:  # given up meanwhile
-        return
-    if error:
+        _take_back(client, request, error, answer)
+    elif error:
         request.fail(-error)
     else:
         request.reply(answer)

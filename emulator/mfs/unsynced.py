@@ -8,6 +8,7 @@ Rules:
 1. One log for each file: its path, then before each write the size, and the bytes that were at the place.
 2. Names are not undone: a file that was made, written and renamed without fsync is empty afterwards.
 3. What does not pass MFS is not seen.
+4. A log whose end is missing was being written when the node died: that write had not begun.
 """
 
 from __future__ import annotations
@@ -105,19 +106,24 @@ class Unsynced:
 def _undo(name: str) -> None:
     with open(name, "rb") as file:
         data = file.read()
+    if len(data) < _PATH.size:  # rule 4
+        return
     (length,) = _PATH.unpack_from(data)
     path, at = data[_PATH.size : _PATH.size + length], _PATH.size + length
     records = []
-    while at < len(data):
+    while at + _RECORD.size <= len(data):
         size, offset, count = _RECORD.unpack_from(data, at)
-        at += _RECORD.size
-        records.append((size, offset, data[at : at + count]))
-        at += count
+        at += _RECORD.size + count
+        if at <= len(data):
+            records.append((size, offset, data[at - count : at]))
+    if not records:
+        return
     try:
         with open(path, "r+b", buffering=0) as file:
             for size, offset, old in reversed(records):
                 os.pwrite(file.fileno(), old, offset)
                 os.ftruncate(file.fileno(), size)
-    except FileNotFoundError:
+    except OSError as error:  # removed, or replaced, and not through MFS
+        log.warning("MFS: %s: nothing is undone: %s", os.fsdecode(path), error.strerror)
         return
     log.info("MFS: %s lost %d writes that were not synced", os.fsdecode(path), len(records))

@@ -18,6 +18,7 @@ from emulator.tools.screen import Ask, Screen
 
 USAGE = "Usage: mtop [-b] [-d seconds] [-n times]"
 BALANCE = -1
+EVERY_MAX_S = 3600.0
 PAGE_KIB = 4
 HEAD = "  PID   UID  N#    RSS STAT %CPU    TIME COMMAND"
 
@@ -94,6 +95,8 @@ def main() -> int:
                 times = int(next(words, ""))
             else:
                 raise ValueError(word)
+        if not 0 < every_s <= EVERY_MAX_S or times < 1:
+            raise ValueError(every_s, times)
     except ValueError:
         complain(USAGE)
         return 1

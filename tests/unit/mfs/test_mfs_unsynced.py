@@ -53,6 +53,29 @@ def test_overlapping_writes_truncations_and_growth_are_undone(disk: Disk) -> Non
     assert disk.file.read_bytes() == b"later", "what was undone is forgotten"
 
 
+def test_a_log_without_its_end_loses_only_that_write(disk: Disk) -> None:
+    """The daemon was killed while it wrote the undo, before the write itself."""
+    disk.write(b"abc", 2)
+    [log] = [path for path in disk.folder.iterdir() if path.name != "boot"]
+    first = len(log.read_bytes())
+    disk.undo.note(os.fsencode(disk.file), 5, 3)
+    whole = log.read_bytes()
+    for end in range(len(whole)):
+        disk.file.write_bytes(b"01abc56789")
+        (disk.folder / "boot").write_text("first")
+        log.write_bytes(whole[:end])
+        disk.power_cut()
+        assert disk.file.read_bytes() == (b"01abc56789" if end < first else b"0123456789"), end
+
+
+def test_what_is_no_file_any_more_is_left_alone(disk: Disk) -> None:
+    disk.write(b"abc", 2)
+    disk.file.unlink()
+    disk.file.mkdir()
+    disk.power_cut()
+    assert disk.file.is_dir()
+
+
 def test_what_was_synced_stays(disk: Disk) -> None:
     disk.write(b"abc", 0)
     disk.undo.synced(os.fsencode(disk.file))

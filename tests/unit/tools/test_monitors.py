@@ -152,7 +152,7 @@ def test_mtop_in_a_batch(node: Node, run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert lines.count(HEAD) == 2
     own = [line.split() for line in lines if line.split()[:1] == [str(os.getpid())]]
     assert [(words[1], words[2]) for words in own] == [(str(os.getuid()), "0")] * 2
-    for words in (["-x"], ["-n"], ["-b", "-d", "x"]):
+    for words in (["-x"], ["-n"], ["-b", "-d", "x"], ["-d", "nan"], ["-b", "-n", "0"]):
         code, out, err = run("mtop", *words)
         assert (code, out) == (1, "")
         assert err.startswith("Usage: mtop")
