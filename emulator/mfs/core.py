@@ -37,7 +37,6 @@ from emulator.reactor import Reactor
 OPEN_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_TRUNC | os.O_EXCL
 ALWAYS = os.O_NONBLOCK | os.O_CLOEXEC
 SYNC = os.O_SYNC | os.O_DSYNC
-NAME_MAX = 255
 
 
 class Core:
