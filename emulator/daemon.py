@@ -5,7 +5,8 @@ Rules:
 1. It starts off, as a kernel after boot: ``setpe`` tells it which node it is. Started again within one boot it knows
    that still (:mod:`emulator.memory`).
 2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
-3. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
+3. What a power cut took from the disk is gone before anything is served (:mod:`emulator.mfs.unsynced`).
+4. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
    replaced at the next start.
 """
 
@@ -16,15 +17,21 @@ import signal
 import sys
 
 from emulator import settings
+from emulator.boot import BOOT_ID
 from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Filesystem, Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.hpc.state import State
+from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
 from emulator.memory import keep
+from emulator.mfs.control import control_folder
+from emulator.mfs.faults import Faults
 from emulator.mfs.mount import MfsFilesystem
+from emulator.mfs.pace import PACES, Pace
 from emulator.mfs.server import Server
+from emulator.mfs.unsynced import Unsynced
 from emulator.probe import Prober
 from emulator.reactor import Reactor
 
@@ -36,16 +43,23 @@ KEY_BYTES_MAX = 4096
 class Daemon:
     """All parts of openMosix on one node. OSError if one of them cannot be had."""
 
-    def __init__(self, reactor: Reactor, key: bytes) -> None:
+    def __init__(self, reactor: Reactor, key: bytes, pace: Pace) -> None:
         self._reactor = reactor
         self._sessions: list[tuple[str, Session]] = []
         membership = Membership()
         keep(membership, settings.state_path())
         state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
-        self._server = Server(reactor, membership, key)
-        self._mfs = MfsFilesystem(reactor, membership, key)
-        self._tree = TreeFilesystem(make_root(membership, state, self._prober))
+        tasks = Tasks()
+        unsynced = Unsynced(settings.unsynced_path(), read_boot_id())
+        unsynced.restore()
+        faults = Faults(reactor, unsynced)
+        self._server = Server(reactor, membership, key, faults)
+        self._mfs = MfsFilesystem(reactor, membership, key, faults, selected=tasks.selected)
+        self._mfs.pace = pace
+        root = make_root(membership, state, self._prober, tasks)
+        root.add("mfs", control_folder(self._mfs, self._server, faults))
+        self._tree = TreeFilesystem(root)
 
     def start(self) -> None:
         """Listen, and mount both file systems."""
@@ -84,13 +98,31 @@ def read_key(path: str) -> bytes:
     return key
 
 
+def read_pace(path: str) -> Pace:
+    """How long MFS may take, as the file says: ``quick``, also without a file, or ``genuine``. OSError, ValueError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            name = file.read().strip()
+    except FileNotFoundError:
+        name = "quick"
+    if name not in PACES:
+        raise ValueError(f"{path}: {name!r} is none of {', '.join(PACES)}")
+    return PACES[name]
+
+
+def read_boot_id() -> str:
+    """What this boot of the node is called."""
+    with open(BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
 def main() -> int:
     """Run until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     reactor = Reactor()
     reactor.watch_signals((signal.SIGTERM, signal.SIGINT), lambda _numbers: reactor.stop())
     try:
-        daemon = Daemon(reactor, read_key(settings.key_path()))
+        daemon = Daemon(reactor, read_key(settings.key_path()), read_pace(settings.mfs_time_path()))
     except (OSError, ValueError) as error:
         print(f"openmosixd: {error}", file=sys.stderr)
         return 1

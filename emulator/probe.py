@@ -4,8 +4,10 @@ Rules:
 
 1. Liveness is asked for at each read; nothing is remembered.
 2. A try lasts 20 ms for each hop, and counts only if its answer comes within it; the asker waits to its end
-   even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways.
-3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims.
+   even if the answer came at once. There are three tries: a dead node costs 60 ms with no gateways. One that could
+   not be sent in time, as the processor was busy, lasts that much longer: a starved asker does not see all others dead.
+3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims. Who is not
+   answered is logged, at most once a second.
 4. The own node is answered without the network.
 
 Source: the genuine kernel (2.4.26, openMosix 1.8.1) observed running. A packet has 40 bytes, little-endian:
@@ -31,6 +33,7 @@ log = logging.getLogger(__name__)
 
 TRY_S = 0.020
 TRIES = 3
+LATE_S = 0.005              # how much of a try may have gone by when it is sent
 COMPLAINT_S = 1.0
 
 _PACKET = struct.Struct("<IIIHH IHHHH III")
@@ -124,7 +127,7 @@ class Prober:
             if one.report is not None or tries == 1:
                 then(one.report)
             else:
-                self._ask(node, then, end_s, tries - 1)
+                self._ask(node, then, max(end_s, self._reactor.now() - LATE_S), tries - 1)
 
         self._reactor.call_later(end_s - self._reactor.now(), ended)
         if address is not None:
@@ -146,8 +149,12 @@ class Prober:
                 continue
             if self._membership.node_at(address) == node:
                 _send(self._answering, self._answer(serial), address, port)
+            elif node == self._membership.mospe:
+                self._complain(
+                    "WARNING: Another computer is masquerading as same openMosix node as this (%s)!", str(node)
+                )
             else:
-                self._complain(address)
+                self._complain("Received an unauthorized information request from %s", address)
 
     def _answer(self, serial: int) -> bytes:
         report = self._report()
@@ -156,11 +163,11 @@ class Prober:
         own = self._membership.mospe
         return _PACKET.pack(_MAGIC, _ANSWER, serial, 0, own, _capped(report.load, 32), *words, *pages)
 
-    def _complain(self, address: str) -> None:
+    def _complain(self, line: str, of: str) -> None:
         now_s = self._reactor.now()
         if now_s >= self._quiet_until_s:
             self._quiet_until_s = now_s + COMPLAINT_S
-            log.warning("Received an unauthorized information request from %s", address)
+            log.warning(line, of)
 
 
 class _Try:

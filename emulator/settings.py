@@ -41,3 +41,23 @@ def inittab_path() -> str:
 def state_path() -> str:
     """What the daemon remembers over its own restart, in a place that a boot empties."""
     return os.environ.get("OPENMOSIX_STATE", "/run/openmosix.state")
+
+
+def mfs_time_path() -> str:
+    """How long MFS may take, ``quick`` or ``genuine``; without the file it is quick."""
+    return os.environ.get("OPENMOSIX_MFS_TIME", "/etc/openmosix/mfs_time")
+
+
+def unsynced_path() -> str:
+    """Where the undo of writes that are to be lost with the power is kept; it must outlive a boot."""
+    return os.environ.get("OPENMOSIX_UNSYNCED", "/var/lib/openmosix/unsynced")
+
+
+def system_name() -> str:
+    """What ``mosctl whois`` calls the system: the tools before 2004 said ``MOSIX``."""
+    return os.environ.get("OPENMOSIX_NAME", "openMosix")
+
+
+def discovery_pid_path() -> str:
+    """Where ``omdiscd`` says which process it is."""
+    return os.environ.get("OPENMOSIX_DISCOVERY_PID", "/run/omdiscd.pid")

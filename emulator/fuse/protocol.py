@@ -59,6 +59,34 @@ RENAME2 = 45
 LSEEK = 46
 KEEP = 0xF001  # not the kernel's, only between nodes: the handles that are in use; no answer
 
+OPERATIONS = {
+    LOOKUP: "lookup",
+    GETATTR: "getattr",
+    SETATTR: "setattr",
+    READLINK: "readlink",
+    SYMLINK: "symlink",
+    MKNOD: "mknod",
+    MKDIR: "mkdir",
+    UNLINK: "unlink",
+    RMDIR: "rmdir",
+    RENAME: "rename",
+    RENAME2: "rename",
+    LINK: "link",
+    OPEN: "open",
+    CREATE: "create",
+    READ: "read",
+    WRITE: "write",
+    FSYNC: "fsync",
+    FSYNCDIR: "fsync",
+    LSEEK: "lseek",
+    RELEASE: "release",
+    OPENDIR: "opendir",
+    READDIR: "readdir",
+    RELEASEDIR: "release",
+    ACCESS: "access",
+}
+"""What people call the operations on files."""
+
 # INIT flags
 ATOMIC_O_TRUNC = 1 << 3
 BIG_WRITES = 1 << 5
@@ -87,6 +115,7 @@ FMODE_EXEC = 0x20  # in the flags of OPEN: the kernel opens it to execute it
 
 IN_HEADER = Struct("=IIQQIIII")  # len opcode unique nodeid uid gid pid extlen+padding
 OUT_HEADER = Struct("=IiQ")  # len -errno unique
+ALIVE = OUT_HEADER.pack(OUT_HEADER.size, 0, 0)  # not the kernel's, only between nodes: an answer to no request
 
 # Attributes: ino size blocks atime mtime ctime, their nsec, mode nlink uid gid rdev blksize flags
 ENTRY_OUT = Struct("=4Q2I3Q3q10I")  # nodeid generation entry_valid attr_valid, their nsec, attributes
@@ -110,6 +139,7 @@ LINK_IN = Struct("=Q")
 OPEN_IN = Struct("=II")  # flags open_flags
 OPEN_OUT = Struct("=QII")  # fh open_flags padding
 CREATE_IN = Struct("=IIII")  # flags mode umask open_flags
+HANDLE = Struct("=Q")  # fh, with which every request on an open file begins
 RELEASE_IN = Struct("=QIIQ")  # fh flags release_flags lock_owner
 READ_IN = Struct("=QQIIQII")  # fh offset size read_flags lock_owner flags padding
 WRITE_IN = Struct("=QQIIQII")  # the same
@@ -119,6 +149,10 @@ ACCESS_IN = Struct("=II")  # mask padding
 INTERRUPT_IN = Struct("=Q")
 LSEEK_IN = Struct("=QQII")  # fh offset whence padding
 LSEEK_OUT = Struct("=Q")
+
+GIVES_NODE = (LOOKUP, SYMLINK, MKNOD, MKDIR, LINK, CREATE)
+GIVES_HANDLE = {OPEN: 0, OPENDIR: 0, CREATE: ENTRY_OUT.size}
+"""Answers that give a handle, and where in the answer it is."""
 
 PAGE = 4096
 MAX_WRITE = 1 << 20  # bytes of one READ or WRITE
@@ -184,6 +218,17 @@ def serve(request: Request, handler: Callable[..., None], *arguments: object) ->
 def names(body: memoryview, count: int = 1) -> list[bytes]:
     """The first ``count`` NUL-terminated names in ``body``."""
     return bytes(body).split(b"\0", count)[:count]
+
+
+def node_in(opcode: int, answer: Buffer) -> int | None:
+    """The node id to which an answer gives one more reference, if it does."""
+    return int(ENTRY_OUT.unpack_from(answer)[0]) if opcode in GIVES_NODE else None
+
+
+def handle_in(opcode: int, answer: Buffer) -> int | None:
+    """The handle that an answer gives, if it does."""
+    at = GIVES_HANDLE.get(opcode)
+    return None if at is None else int(OPEN_OUT.unpack_from(answer, at)[0])
 
 
 def forgotten(request: Request) -> Iterator[tuple[int, int]]:

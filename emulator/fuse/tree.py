@@ -4,8 +4,10 @@ Rules:
 
 1. Nothing is cached, neither names nor attributes nor contents; every size reads as 0, as in /proc.
 2. A read at offset 0 asks the file anew; reads further on get slices of that answer, kept for the open handle.
-3. A write's offset is ignored: each write is a whole new value. Truncation does nothing.
-4. Permission bits are checked here; uid 0 passes. Nothing can be made, removed or renamed.
+3. Offsets of a :class:`RecordFile` count records: a read at n begins with the record after the first n, SEEK_END is
+   the number of records, and a read that goes on where the last one ended goes on with the next record.
+4. A write's offset is ignored: each write is a whole new value. Truncation does nothing.
+5. Permission bits are checked here; uid 0 passes. Nothing can be made, removed or renamed.
 """
 
 from __future__ import annotations
@@ -91,6 +93,22 @@ class File(Node):
         reply(errno.EINVAL)
 
 
+class RecordFile(Node):
+    """A generated file of records of one size, whose offsets count records."""
+
+    def __init__(self, mode: int, record_bytes: int) -> None:
+        super().__init__(stat.S_IFREG | mode)
+        self.record_bytes = record_bytes
+
+    def end(self) -> int:
+        """How many records there are."""
+        raise NotImplementedError
+
+    def read(self, first: int, count: int, reply: Reply) -> None:
+        """Answer, once, with at most ``count`` whole records after the first ``first``, or with an errno."""
+        raise NotImplementedError
+
+
 class Symlink(Node):
     """A symbolic link."""
 
@@ -101,13 +119,17 @@ class Symlink(Node):
 
 
 class _Handle:
-    """An open file or directory, and what its last read from the start gave."""
+    """An open file or directory, and what its last read gave.
 
-    __slots__ = ("content", "listing", "node")
+    ``ended`` is where the last read of records ended: as the kernel counts (in bytes), and in records.
+    """
+
+    __slots__ = ("content", "ended", "listing", "node")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.content: bytes | None = None
+        self.ended = (0, 0)
         self.listing: Listing | None = None
 
 
@@ -163,7 +185,13 @@ class TreeFilesystem:
         request.reply(fuse.ENTRY_OUT.pack(node.nodeid, 0, 0, 0, 0, 0, *_attributes(node)))
 
     def _getattr(self, request: Request) -> None:
-        request.reply(fuse.ATTR_OUT.pack(0, 0, 0, *_attributes(self.node(request.nodeid))))
+        node = self.node(request.nodeid)
+        size = node.size
+        if isinstance(node, RecordFile):
+            (flags, _, _) = fuse.GETATTR_IN.unpack_from(request.body)
+            if flags & fuse.GETATTR_FH:  # the kernel names a handle for SEEK_END, not for stat
+                size = node.end()
+        request.reply(fuse.ATTR_OUT.pack(0, 0, 0, *_attributes(node, size)))
 
     def _setattr(self, request: Request) -> None:
         (valid, *_) = fuse.SETATTR_IN.unpack_from(request.body)
@@ -171,7 +199,7 @@ class TreeFilesystem:
             raise OSError(errno.EPERM, "modes are fixed here")
         if not valid & fuse.FATTR_FH:
             self._permitted(request, W_OK)
-        self._getattr(request)
+        request.reply(fuse.ATTR_OUT.pack(0, 0, 0, *_attributes(self.node(request.nodeid))))
 
     def _access(self, request: Request) -> None:
         (mask, _) = fuse.ACCESS_IN.unpack_from(request.body)
@@ -203,6 +231,9 @@ class TreeFilesystem:
     def _read(self, request: Request) -> None:
         (number, offset, size, *_) = fuse.READ_IN.unpack_from(request.body)
         handle = self._handles[number]
+        if isinstance(handle.node, RecordFile):
+            self._read_records(request, handle, handle.node, offset, size)
+            return
         if not isinstance(handle.node, File):
             raise OSError(errno.EISDIR, "a directory")
 
@@ -217,6 +248,20 @@ class TreeFilesystem:
             answer(handle.content)
         else:
             handle.node.read(_context(request), answer)
+
+    @staticmethod
+    def _read_records(request: Request, handle: _Handle, node: RecordFile, offset: int, size: int) -> None:
+        ended, record = handle.ended
+        first = record if offset == ended else offset
+
+        def answer(content: bytes | int) -> None:
+            if isinstance(content, int):
+                request.fail(content)
+                return
+            handle.ended = (offset + len(content), first + len(content) // node.record_bytes)
+            request.reply(content)
+
+        node.read(first, size // node.record_bytes, answer)
 
     def _write(self, request: Request) -> None:
         (number, _, size, *_) = fuse.WRITE_IN.unpack_from(request.body)
@@ -255,10 +300,11 @@ def _context(request: Request) -> Context:
     return Context(request.uid, request.gid, request.pid)
 
 
-def _attributes(node: Node) -> tuple[int, ...]:
+def _attributes(node: Node, size: int | None = None) -> tuple[int, ...]:
     seconds, nanoseconds = divmod(node.born_ns, 1_000_000_000)
     times = (seconds,) * 3 + (nanoseconds,) * 3
-    return (node.ino, node.size, 0, *times, node.mode, node.nlink, node.uid, node.gid, 0, fuse.PAGE, 0)
+    size = node.size if size is None else size
+    return (node.ino, size, 0, *times, node.mode, node.nlink, node.uid, node.gid, 0, fuse.PAGE, 0)
 
 
 def _listing(directory: Node) -> Listing:

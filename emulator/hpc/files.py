@@ -73,11 +73,19 @@ def not_emulated(_data: bytes) -> None:
     raise Refused(errno.EOPNOTSUPP)
 
 
-def to_ints(data: bytes, low: int, high: int, count: int = 1) -> list[int]:
+def to_ints(data: bytes, low: int, high: int, count: int = 1, base: int = 10) -> list[int]:
     """The ``count`` numbers in what was written, each from ``low`` to ``high``; Refused (EINVAL)."""
     words = data.replace(b"\0", b" ").split()
-    if len(words) == count and all(word.removeprefix(b"-").isdigit() and len(word) < 12 for word in words):
-        numbers = [int(word) for word in words]
+    if len(words) == count and all(_is_number(word, base) for word in words):
+        numbers = [int(word, base) for word in words]
         if all(low <= number <= high for number in numbers):
             return numbers
     raise Refused(errno.EINVAL)
+
+
+def _is_number(word: bytes, base: int) -> bool:
+    digits = word.removeprefix(b"-")
+    return 0 < len(digits) < 12 and not digits.translate(None, _DIGITS[base])
+
+
+_DIGITS = {10: b"0123456789", 16: b"0123456789abcdefABCDEF"}

@@ -7,7 +7,8 @@ Rules:
 2. ``infos`` has 36 bytes for each id; the record of a dead node repeats the values of the one before, with status
    1. ``loads`` of a dead node is -101 in 32 bits. Both are quirks of the genuine kernel.
 3. Nodes are probed in batches of 10.
-4. Offsets count bytes. The genuine kernel's count nodes, which FUSE cannot express: read from the start, at once.
+4. Offsets count nodes: a read at offset n begins with node n + 1, SEEK_END is the highest id. Only the nodes that a
+   read covers are probed. Off, the files are empty.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import functools
 import struct
 from typing import Callable, Optional
 
-from emulator.fuse.tree import Context, Directory, File, Reply
+from emulator.fuse.tree import Directory, RecordFile, Reply
 from emulator.hpc.files import folder
 from emulator.hpc.nodes import value_of
 from emulator.membership import Membership
@@ -41,23 +42,29 @@ _NUMBER = struct.Struct("<q")
 Reports = dict[int, Optional[Report]]
 
 
-class Info(File):
-    """One file of ``info/``; ``render(reports)`` makes its content from the answers of all nodes in the map."""
+class Info(RecordFile):
+    """One file of ``info/``; ``render(nodes, reports)`` makes the records of these ids from the nodes' answers."""
 
-    def __init__(self, membership: Membership, prober: Prober, render: Callable[[Reports], bytes]) -> None:
-        super().__init__(0o444)
+    def __init__(
+        self, membership: Membership, prober: Prober, record: struct.Struct, render: Callable[[range, Reports], bytes]
+    ) -> None:
+        super().__init__(0o444, record.size)
         self._membership = membership
         self._prober = prober
         self._render = render
 
-    def read(self, context: Context, reply: Reply) -> None:
-        nodes = list(self._membership.table)
+    def end(self) -> int:
+        return max(self._membership.table, default=0)
+
+    def read(self, first: int, count: int, reply: Reply) -> None:
+        ids = range(first + 1, min(first + count, self.end()) + 1)
+        nodes = [node for node in self._membership.table if node in ids]
         reports: Reports = {}
 
         def next_batch() -> None:
             batch = nodes[len(reports) : len(reports) + BATCH]
             if not batch:
-                reply(self._render(reports))
+                reply(self._render(ids, reports))
             waiting = set(batch)
             for node in batch:
                 self._prober.probe(node, functools.partial(answered, waiting, node))
@@ -71,10 +78,10 @@ class Info(File):
         next_batch()
 
 
-def render_array(name: str, reports: Reports) -> bytes:
-    """All nodes' ``name`` as 8-byte numbers."""
+def render_array(name: str, ids: range, reports: Reports) -> bytes:
+    """``name`` of these nodes as 8-byte numbers."""
     numbers = []
-    for node in range(1, max(reports, default=0) + 1):
+    for node in ids:
         if node not in reports:
             numbers.append(0 if name == "status" else -errno.ENXIO)
             continue
@@ -85,11 +92,11 @@ def render_array(name: str, reports: Reports) -> bytes:
     return b"".join(map(_NUMBER.pack, numbers))
 
 
-def render_infos(reports: Reports) -> bytes:
-    """All nodes' reports as 36-byte records."""
+def render_infos(ids: range, reports: Reports) -> bytes:
+    """The reports of these nodes as 36-byte records."""
     records = []
     last = Report(0, 0, 0, 0, 0, 0, 0, 0)
-    for node in range(1, max(reports, default=0) + 1):
+    for node in ids:
         report = reports.get(node)
         status = report.status if report else int(node in reports)
         last = report or last
@@ -105,7 +112,7 @@ def info_folder(membership: Membership, prober: Prober) -> Directory:
     """The directory ``info/``."""
 
     def array(name: str) -> Info:
-        return Info(membership, prober, lambda reports: render_array(name, reports))
+        return Info(membership, prober, _NUMBER, functools.partial(render_array, name))
 
     arrays = [(file, array(name)) for file, name in ARRAYS.items()]
-    return folder([*arrays, ("infos", Info(membership, prober, render_infos))])
+    return folder([*arrays, ("infos", Info(membership, prober, _INFO, render_infos))])

@@ -2,10 +2,12 @@
 
 Rules:
 
-1. A process is at home and stays there: migration is not emulated (a write of another node's id is EOPNOTSUPP).
-2. ``lock`` belongs to one process, known by pid and start time: a new process with an old pid starts at 0.
+1. The settings are those of :mod:`emulator.hpc.tasks`; each write is checked, and nothing but numbers is taken.
+2. ``migrate`` waits until the process is where it was sent, and fails where it cannot go; ``goto`` only asks: a node
+   that is dead or takes no guests is no error (a node that is not in the map is: ENODEV).
 3. The files belong to the process's user, as in ``/proc``; but only root may write ``lock`` and ``migrate``
    (EACCES), and only the owner or root ``goto`` (EPERM).
+4. ``cantmove`` names what keeps the process at home, of what the machine tells.
 
 Names, modes, values and errors are those of the genuine kernel for a process at home.
 """
@@ -14,157 +16,189 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, NamedTuple
+from weakref import WeakValueDictionary
 
 from emulator.fuse.tree import Context, Directory, File, Node, Reply, Symlink
-from emulator.hpc.files import Generated, Refused, constant, to_ints
-from emulator.membership import Membership
+from emulator.hpc.files import Refused, constant, to_ints
+from emulator.hpc.migration import BALANCE, Migration
+from emulator.hpc.procfs import KERNEL_THREAD, live, locked_kib, process_of, stat_of
+from emulator.hpc.tasks import SETTINGS, Task, Tasks
 from emulator.table import NODE_MAX
 
-HOME, BALANCE = 0, -1
-"""What is written to ``goto`` instead of a node: go home; let the balancer choose."""
-
-FIXED = (
-    ("where", 0o444, "0\n"),
-    ("nmigs", 0o444, "0\n"),
-    ("sigmig", 0o644, "0\n"),
-    ("disclosure", 0o644, "3\n"),
-    ("migfilter", 0o644, "0\n"),
-    ("migpolicy", 0o644, "0\n"),
-    ("mignodes", 0o644, "00000000\n"),
-    ("miggroup", 0o644, "0\n"),
-    ("selected", 0o644, "0\n"),
-)
+INIT = 1
+NUMBER_MAX = (1 << 31) - 1
+REAL_TIME = (1, 2, 6)  # SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
+AT_HOME = (("where", "0\n"), ("nmigs", "0\n"))
 
 
 class Root(Directory):
     """The root of the tree: ``hpc``, ``self``, and a directory for each live process."""
 
-    def __init__(self, hpc: Directory, membership: Membership) -> None:
+    def __init__(self, hpc: Directory, tasks: Tasks, migration: Migration) -> None:
         super().__init__(0o555)
         self.add("hpc", hpc)
         self.add("self", Symlink(""))
-        self._membership = membership
-        self._processes: dict[str, Process] = {}
+        self._tasks = tasks
+        self._migration = migration
+        self._folders: WeakValueDictionary[int, Process] = WeakValueDictionary()
 
     def lookup(self, name: str, context: Context) -> Node | None:
         if name == "self":
             process = process_of(context.pid)
-            return Symlink(process) if process else None
-        return super().lookup(name, context) or self._process(name)
+            return Symlink(str(process)) if process else None
+        return super().lookup(name, context) or (self._process(int(name)) if _is_pid(name) else None)
 
     def entries(self) -> Iterable[tuple[str, Node]]:
         yield from super().entries()
-        for name in self._live():
-            process = self._process(name)
+        for pid in live():
+            process = self._process(pid)
             if process is not None:
-                yield name, process
+                yield str(pid), process
 
-    def _process(self, name: str) -> Process | None:
+    def _process(self, pid: int) -> Process | None:
         """The directory of a live process; a new one if the pid has passed to another process."""
-        start = start_time(name) if name.isascii() and name.isdigit() else None
-        if start is None:
-            self._processes.pop(name, None)
+        task = self._tasks.of(pid)
+        if task is None:
             return None
-        process = self._processes.get(name)
-        if process is None or process.start != start:
-            process = Process(int(name), start, self._membership)
-            self._processes = {pid: self._processes[pid] for pid in self._live() if pid in self._processes}
-            self._processes[name] = process
-        process.take_owner()
-        return process
-
-    @staticmethod
-    def _live() -> list[str]:
-        return [name for name in os.listdir("/proc") if name.isdigit()]
+        folder = self._folders.get(pid)
+        if folder is None or folder.task is not task:
+            folder = self._folders[pid] = Process(task, self._tasks, self._migration)
+        folder.take_owner()
+        return folder
 
 
 class Process(Directory):
     """The directory of one process."""
 
-    def __init__(self, pid: int, start: int, membership: Membership) -> None:
+    def __init__(self, task: Task, tasks: Tasks, migration: Migration) -> None:
         super().__init__(0o555)
-        self.start = start
-        self._pid = pid
-        for name, mode, text in FIXED:
-            self.add(name, constant(mode, text))
-        self.add("cantmove", constant(0o444, "system\n" if pid == 1 else ""))
-        self.add("lock", Lock())
-        self.add("migrate", Destination(0o200, membership, errno.EACCES))
-        self.add("goto", Destination(0o222, membership, errno.EPERM))
+        self.task = task
+        for name, text in AT_HOME:
+            self.add(name, constant(0o444, text))
+        for name in SETTINGS:
+            self.add(name, Setting(name, task, tasks))
+        self.add("cantmove", Cantmove(task))
+        self.add("migrate", Migrate(0o200, migration))
+        self.add("goto", Goto(0o222, migration))
 
     def take_owner(self) -> None:
         """Give the directory and its files to the user that the process has now."""
         try:
-            owner = os.stat(f"/proc/{self._pid}")
+            owner = os.stat(f"/proc/{self.task.pid}")
         except OSError:
             return
         for _name, node in [("", self), *self.entries()]:
             node.uid, node.gid = owner.st_uid, owner.st_gid
 
 
-class Lock(Generated):
-    """Whether the process must stay where it is, for the balancer; 0 or 1."""
+class Format(NamedTuple):
+    """How a setting reads, in which base it is written, its values, and whether only root may change it."""
 
-    def __init__(self) -> None:
-        super().__init__(0o644, lambda: f"{self._locked}\n", self._set)
-        self._locked = 0
+    text: str = "{}\n"
+    base: int = 10
+    low: int = 0
+    high: int = NUMBER_MAX
+    root_only: bool = False
 
-    def _set(self, data: bytes) -> None:
-        [value] = to_ints(data, 0, NODE_MAX)
-        self._locked = int(value != 0)
+
+FORMATS = {
+    "lock": Format(high=1, root_only=True),
+    "mignodes": Format("{:08x}\n", base=16, high=0xFFFFFFFF),
+    "selected": Format(high=NODE_MAX),
+}
+
+
+class Setting(File):
+    """One number of one process."""
+
+    def __init__(self, name: str, task: Task, tasks: Tasks) -> None:
+        super().__init__(0o644)
+        self._name = name
+        self._task = task
+        self._tasks = tasks
+        self._format = FORMATS.get(name, Format())
+
+    def read(self, context: Context, reply: Reply) -> None:
+        reply(self._format.text.format(self._task.settings[self._name]).encode())
 
     def write(self, context: Context, data: bytes, reply: Reply) -> None:
-        if context.uid != 0:
+        if self._format.root_only and context.uid != 0:
             reply(errno.EACCES)
+            return
+        try:
+            [value] = to_ints(data, self._format.low, self._format.high, base=self._format.base)
+        except Refused as refused:
+            reply(refused.code)
         else:
-            super().write(context, data, reply)
+            self._tasks.set(self._task, {self._name: value})
+            reply(0)
+
+
+class Cantmove(File):
+    """Why the process cannot move: names in the kernel's order; empty if nothing keeps it."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(0o444)
+        self._pid = task.pid
+
+    def read(self, context: Context, reply: Reply) -> None:
+        stat = stat_of(self._pid)
+        if stat is None:
+            reply(errno.ESRCH)
+            return
+        kernel = bool(stat.flags & KERNEL_THREAD)
+        found = {
+            "system": kernel or self._pid == INIT,
+            "mem_lock": locked_kib(self._pid) > 0,
+            "clone_vm": kernel or stat.threads > 1,
+            "rt_sched": stat.policy in REAL_TIME,
+        }
+        names = ", ".join(name for name, there in found.items() if there)
+        reply(f"{names}\n".encode() if names else b"")
 
 
 class Destination(File):
-    """``goto`` and ``migrate``: a node to go to; home (0, or this node) is where the process is.
+    """A node to go to, written by root or by whom a subclass permits."""
 
-    ``refusal`` is the errno for a caller who is neither root nor, for ``goto``, the owner.
-    """
+    refusal: ClassVar[int]
+    answers: ClassVar[Mapping[int, int]] = {}
 
-    def __init__(self, mode: int, membership: Membership, refusal: int) -> None:
+    def __init__(self, mode: int, migration: Migration) -> None:
         super().__init__(mode)
-        self._membership = membership
-        self._refusal = refusal
+        self._migration = migration
+
+    def permits(self, context: Context) -> bool:
+        return context.uid == 0
 
     def write(self, context: Context, data: bytes, reply: Reply) -> None:
-        owner = context.uid == self.uid and self._refusal == errno.EPERM
-        if context.uid != 0 and not owner:
-            reply(self._refusal)
+        if not self.permits(context):
+            reply(self.refusal)
             return
         try:
             [node] = to_ints(data, BALANCE, NODE_MAX)
         except Refused as refused:
             reply(refused.code)
-            return
-        if node in (BALANCE, HOME, self._membership.mospe):
-            reply(0)
-        elif node not in self._membership.table:
-            reply(errno.ENODEV)
         else:
-            reply(errno.EOPNOTSUPP)
+            self._migration.move(node, lambda code: reply(self.answers.get(code, code)))
 
 
-def start_time(pid: str) -> int | None:
-    """When the process started, in clock ticks since boot; None if there is no such process."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            stat = file.read(1024)
-    except OSError:
-        return None
-    return int(stat[stat.rindex(b")") + 2 :].split()[19])
+class Migrate(Destination):
+    """Go there, and fail where that cannot be."""
+
+    refusal = errno.EACCES
 
 
-def process_of(thread: int) -> str | None:
-    """The process of a thread: FUSE names the thread that asks; None if it is not one of this node's."""
-    try:
-        with open(f"/proc/{thread}/status", "rb", buffering=0) as file:
-            status = file.read(1024)
-    except OSError:
-        return None
-    return status.partition(b"\nTgid:")[2].split(None, 1)[0].decode()
+class Goto(Destination):
+    """Go there, when you come to it."""
+
+    refusal = errno.EPERM
+    answers: ClassVar[Mapping[int, int]] = {errno.ENXIO: errno.ENODEV, errno.ENETUNREACH: 0}
+
+    def permits(self, context: Context) -> bool:
+        return context.uid in (0, self.uid)
+
+
+def _is_pid(name: str) -> bool:
+    return name.isascii() and name.isdigit() and name[0] != "0" and len(name) < 10

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 from emulator.hpc.admin import Admin
-from emulator.hpc.files import constant, folder
+from emulator.hpc.decay import decay_folder
+from emulator.hpc.files import folder
 from emulator.hpc.info import info_folder
+from emulator.hpc.migration import Migration
 from emulator.hpc.nodes import Nodes
 from emulator.hpc.processes import Root
 from emulator.hpc.state import State
+from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership
 from emulator.probe import Prober
 
-DECAY = (
-    ("cpujob", 0o666, "0\n"),
-    ("iojob", 0o666, "0\n"),
-    ("slow", 0o666, "1\n"),
-    ("fast", 0o666, "0\n"),
-    ("own", 0o666, "0\n"),
-    ("inherit", 0o666, "0\n"),
-    ("exec", 0o666, "0\n"),
-    ("execonce", 0o666, "0\n"),
-    ("clear", 0o222, ""),
-)
 
-
-def make_root(membership: Membership, state: State, prober: Prober) -> Root:
+def make_root(membership: Membership, state: State, prober: Prober, tasks: Tasks) -> Root:
     """The root directory, for :class:`emulator.fuse.tree.TreeFilesystem`."""
     hpc = folder(
         [
             ("admin", Admin(membership, state, prober).folder()),
-            ("decay", folder((name, constant(mode, text)) for name, mode, text in DECAY)),
+            ("decay", decay_folder(tasks)),
             ("info", info_folder(membership, prober)),
             ("nodes", Nodes(membership, prober)),
             ("remote", folder([])),
         ]
     )
-    return Root(hpc, membership)
+    return Root(hpc, tasks, Migration(membership, prober))

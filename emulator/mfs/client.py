@@ -9,12 +9,15 @@ Rules:
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 
 from emulator.fuse.listing import Listing
 from emulator.mfs.inodes import Inode, Inodes
 from emulator.mfs.names import NUMBER_MASK
+
+log = logging.getLogger(__name__)
 
 HANDLES_MAX = 4096
 
@@ -32,9 +35,10 @@ class Handle:
 
 
 class Client:
-    """One asker in one incarnation."""
+    """Node ``node`` in one incarnation."""
 
-    def __init__(self, inodes: Inodes, incarnation: int) -> None:
+    def __init__(self, inodes: Inodes, node: int, incarnation: int) -> None:
+        self.node = node
         self.incarnation = incarnation
         self._inodes = inodes
         self._references: dict[int, int] = {}
@@ -74,6 +78,7 @@ class Client:
         try:
             return self._handles[number]
         except KeyError:
+            log.info("MFS: Handle %016X not found (obsolete)", number)
             raise OSError(errno.ESTALE, "unknown handle") from None
 
     def release(self, number: int) -> None:

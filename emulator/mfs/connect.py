@@ -2,8 +2,7 @@
 
 Rules:
 
-1. An unanswered TCP connect is made anew after ``RETRY_S``, then every ``RETRY_MAX_S``: TCP's own first retry takes
-   a second, too long for a cut that has healed.
+1. An unanswered TCP connect is made anew as ``redials_s`` says (:mod:`emulator.mfs.pace`).
 2. It ends with exactly one of ``on_connected`` and ``on_refused``, or with close().
 """
 
@@ -20,9 +19,6 @@ from emulator.mfs.link import Link, tune
 from emulator.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
-
-RETRY_S = 0.25
-RETRY_MAX_S = 0.5
 
 
 class Asker(NamedTuple):
@@ -43,6 +39,7 @@ class Attempt:
         asker: Asker,
         node: int,
         place: tuple[str, int],
+        redials_s: tuple[float, float] | None,
         on_connected: Callable[[Link, int], None],
         on_refused: Callable[[int], None],
     ) -> None:
@@ -54,7 +51,7 @@ class Attempt:
         self._on_refused = on_refused
         self._sock: socket.socket | None = None
         self._link: Link | None = None
-        self._retry_s = RETRY_S
+        self._redials_s = redials_s
         self._challenge = b""
         self._asked = b""
         self._timer: Timer = reactor.call_later(0, self._dial)
@@ -85,8 +82,10 @@ class Attempt:
             self._refuse(failure.errno or errno.EIO)
             return
         self._reactor.watch(sock.fileno(), select.EPOLLOUT, self._dialled)
-        self._timer = self._reactor.call_later(self._retry_s, self._dial)
-        self._retry_s = RETRY_MAX_S
+        if self._redials_s is not None:
+            first_s, later_s = self._redials_s
+            self._timer = self._reactor.call_later(first_s, self._dial)
+            self._redials_s = (later_s, later_s)
 
     def _dialled(self, _mask: int) -> None:
         assert self._sock is not None

@@ -7,6 +7,7 @@ Rules:
 3. O_APPEND, O_EXCL, O_TRUNC, rename and link are the system's own, hence atomic among all nodes.
 4. The loop does not wait for a disk to sync: fsync, and the sync of an O_SYNC write, run in a thread.
 5. An OSError is the answer; nothing is cached.
+6. While the node serves no files (``mosctl nomfs``) nothing begins anew: ``refusal`` is the errno.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import errno
 import mmap
 import os
 import stat
+from functools import partial
 from typing import Callable
 
 from emulator.fuse import protocol as fuse
@@ -25,6 +27,8 @@ from emulator.membership import Membership
 from emulator.mfs import identity
 from emulator.mfs.attributes import Attributes, set_times
 from emulator.mfs.client import Client, Handle
+from emulator.mfs.fault import Target
+from emulator.mfs.faults import Faults
 from emulator.mfs.inodes import PATH_FLAGS, Inode, Inodes
 from emulator.mfs.mounts import MFS, Forbidden
 from emulator.mfs.names import NUMBER_MASK, ROOT_INO, ROOT_MODE, listing
@@ -33,15 +37,16 @@ from emulator.reactor import Reactor
 OPEN_FLAGS = os.O_ACCMODE | os.O_APPEND | os.O_TRUNC | os.O_EXCL
 ALWAYS = os.O_NONBLOCK | os.O_CLOEXEC
 SYNC = os.O_SYNC | os.O_DSYNC
-NAME_MAX = 255
 
 
 class Core:
     """Serves the tree below ``root``."""
 
-    def __init__(self, reactor: Reactor, membership: Membership, root: str) -> None:
+    def __init__(self, reactor: Reactor, membership: Membership, root: str, faults: Faults, refusal: int) -> None:
         self._reactor = reactor
         self._membership = membership
+        self._faults = faults
+        self._refusal = refusal
         self._forbidden = Forbidden(reactor)
         self.inodes = Inodes(root, self._forbidden)
         self._root = os.fsencode(os.path.realpath(root)).rstrip(b"/")
@@ -56,15 +61,24 @@ class Core:
 
     def handle(self, request: Request, client: Client) -> None:
         """Answer ``request`` of ``client``, now or later; raises OSError in place of an answer."""
+        if self._faults.present:
+            self._faults.meet(request, client, self._target(request, client), partial(self._carry_out, request, client))
+        else:
+            self._carry_out(request, client)
+
+    def _carry_out(self, request: Request, client: Client) -> None:
         operation = _OPERATIONS.get(request.opcode)
         if operation is None:
             raise OSError(errno.ENOSYS, "no such operation")
         self.inodes.trim()
         inode = self.inodes.get(request.nodeid & NUMBER_MASK)
+        by_handle = request.opcode in _BY_HANDLE
+        if not by_handle and not self._membership.serves_files:
+            raise OSError(self._refusal, "this node serves no files")
         if inode.mount is not None:
             self._handle_mount(request, inode, client)
             return
-        if request.opcode in _BY_HANDLE:
+        if by_handle:
             fd = -1
         else:
             fd = self.inodes.descriptor(inode)
@@ -76,6 +90,30 @@ class Core:
                 identity.become(0, 0)
         else:
             operation(self, request, inode, fd, client)
+
+    def _target(self, request: Request, client: Client) -> Target:
+        """What ``request`` is about; nothing if that does not exist, and then the operation itself will say so."""
+        opcode, frame, folders = request.opcode, request.frame, []
+        try:
+            if opcode in _BY_HANDLE:
+                fd = client.handle(*fuse.HANDLE.unpack_from(frame, fuse.IN_HEADER.size)).fd
+            else:
+                fd = self.inodes.descriptor(self.inodes.get(request.nodeid & NUMBER_MASK))
+            folders.append(self._path_of(fd))
+            if opcode in _RENAMES:
+                (other,) = fuse.RENAME_IN.unpack_from(frame, fuse.IN_HEADER.size)
+                folders.append(self._path_of(self.inodes.descriptor(self.inodes.get(other & NUMBER_MASK))))
+        except OSError:
+            return Target(-1, self._root, ())
+        at = _NAMES_AT.get(opcode)
+        if at is None:
+            return Target(fd, self._root, (folders[0] or b"/",))
+        names = fuse.names(frame[at:], len(folders))
+        return Target(fd, self._root, tuple(b"%s/%s" % pair for pair in zip(folders, names)))
+
+    def _path_of(self, fd: int) -> bytes:
+        """The path of an open file below the root; empty for the root."""
+        return os.readlink(_path(fd))[len(self._root) :].rstrip(b"/")
 
     # names
 
@@ -264,6 +302,8 @@ class Core:
 
         def done(result: object) -> None:
             os.close(mine)
+            if request.answered:  # given up meanwhile
+                return
             if isinstance(result, OSError):
                 request.fail(result.errno or errno.EIO)
             else:
@@ -367,6 +407,15 @@ _BY_HANDLE: dict[int, _Operation] = {
     fuse.RELEASE: Core._release,
     fuse.RELEASEDIR: Core._release,
 }
+
+_RENAMES = (fuse.RENAME, fuse.RENAME2)
+
+_NAMES_AT = {
+    **dict.fromkeys((fuse.LOOKUP, fuse.SYMLINK, fuse.UNLINK, fuse.RMDIR), 40),
+    **dict.fromkeys((fuse.MKDIR, fuse.LINK, fuse.RENAME), 48),
+    **dict.fromkeys((fuse.MKNOD, fuse.CREATE, fuse.RENAME2), 56),
+}
+"""Where in a request the names begin that it has."""
 
 _OPERATIONS: dict[int, _Operation] = {
     **_BY_HANDLE,

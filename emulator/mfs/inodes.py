@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import secrets
 import stat
@@ -22,6 +23,8 @@ from collections import OrderedDict
 from emulator.mfs import identity
 from emulator.mfs.mounts import Forbidden
 from emulator.mfs.names import ROOT_NUMBER
+
+log = logging.getLogger(__name__)
 
 DESCRIPTORS_MAX = 1024
 TRIM_MAX = 16  # descriptors looked at per request
@@ -89,6 +92,7 @@ class Inodes:
         try:
             return self._by_number[number]
         except KeyError:
+            log.info("MFS: Handle %016X not found (obsolete)", number)
             raise OSError(errno.ESTALE, "unknown file") from None
 
     def descriptor(self, inode: Inode) -> int:

@@ -6,6 +6,7 @@ Rules:
 2. Received bytes stay in one buffer; a frame is a view into it, valid until the receiver returns.
 3. What the socket does not take is queued, ``QUEUE_MAX`` bytes at most; a link that ``pauses`` takes no frames
    while something is queued, so that a slow reader holds back its own requests only.
+4. A link that ``pauses`` delivers nothing of a connection that the other side has reset: who asked has given up.
 """
 
 from __future__ import annotations
@@ -137,7 +138,7 @@ class Link:
 
     def _receive(self) -> None:
         length = self._sock.recv_into(self._buffer[self._end :])
-        if not length:
+        if not length or (self._pauses and self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
             raise ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self.heard_s = self._reactor.now()
         self._end += length

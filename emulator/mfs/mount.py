@@ -4,7 +4,7 @@ Rules:
 
 1. A node id's top 16 bits are its owner; 0 is ``/mfs`` itself, which is answered here, and so are the attributes
    of ``/mfs/<node>``: looking at ``/mfs`` asks nobody.
-2. This node's own files are served in the process; all others' over TCP. No operation waits for ever.
+2. This node's own files are served in the process; all others' over TCP. No operation waits for ever: EAGAIN.
 3. While this node is off or serves no files to itself, and for a node that left the map: EREMOTE.
 4. Between nodes nothing can be renamed or linked: EXDEV. statfs is ENOSYS, as in the genuine MFS; extended
    attributes, ioctl, fallocate and their like do not exist; locks stay in this node's kernel.
@@ -15,21 +15,32 @@ from __future__ import annotations
 
 import errno
 import secrets
+from typing import Callable
 
 from emulator import settings
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request, Sink
 from emulator.fuse.tree import Context, Directory, Node, Symlink, TreeFilesystem
 from emulator.membership import Membership
-from emulator.mfs.client import Client
 from emulator.mfs.connect import Asker
-from emulator.mfs.core import Core
-from emulator.mfs.names import NUMBER_MASK, OWNER_SHIFT, ROOT_INO, ROOT_MODE, ROOT_NUMBER, SPECIALS, listing
+from emulator.mfs.counters import Tally
+from emulator.mfs.faults import Faults
+from emulator.mfs.names import (
+    NUMBER_MASK,
+    OWNER_SHIFT,
+    ROOT_INO,
+    ROOT_MODE,
+    ROOT_NUMBER,
+    SPECIAL_BITS,
+    SPECIALS,
+    listing,
+)
+from emulator.mfs.own import Own
+from emulator.mfs.pace import QUICK, Pace
 from emulator.mfs.peer import Peer
 from emulator.reactor import Reactor
 
 _LOCAL = (fuse.GETATTR, fuse.ACCESS)
-_NONE = (fuse.STATFS, fuse.FLUSH, fuse.SETXATTR, fuse.GETXATTR, fuse.LISTXATTR, fuse.REMOVEXATTR)
 _TWO_NODES = (fuse.RENAME, fuse.RENAME2, fuse.LINK)
 
 
@@ -41,9 +52,11 @@ class MfsFilesystem:
         reactor: Reactor,
         membership: Membership,
         key: bytes,
+        faults: Faults,
         root: str = "/",
         mountpoint: str | None = None,
         port: int = settings.MFS_PORT,
+        selected: Callable[[int], int] = lambda _pid: 0,
     ) -> None:
         self._reactor = reactor
         self._membership = membership
@@ -51,11 +64,11 @@ class MfsFilesystem:
         self._port = port
         self._mountpoint = mountpoint or settings.mfs_root()
         self._incarnation = secrets.randbits(64)
-        self._tree = TreeFilesystem(_Root(membership))
-        self._core = Core(reactor, membership, root)
-        self._self = Client(self._core.inodes, self._incarnation)
+        self._tree = TreeFilesystem(_Root(membership, selected))
+        self._own = Own(reactor, membership, root, faults, self._incarnation, QUICK)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
+        self._left: dict[int, Peer] = {}  # not in the map now; they may come back
         membership.on_change(self._changed)
 
     def handle(self, request: Request) -> None:
@@ -65,7 +78,7 @@ class MfsFilesystem:
         if not owner or (opcode in _LOCAL and request.nodeid & NUMBER_MASK == ROOT_NUMBER):
             self._tree.handle(request)
             return
-        if opcode in _NONE:
+        if opcode not in fuse.OPERATIONS:
             raise OSError(errno.ENOSYS, "MFS has no such operation")
         if opcode in _TWO_NODES:
             (other,) = fuse.RENAME_IN.unpack_from(request.frame, fuse.IN_HEADER.size)
@@ -75,10 +88,8 @@ class MfsFilesystem:
             request.sink = _LinkSink(request.sink, f"{self._mountpoint}/{owner}".encode())
         if owner != self._me[0]:
             self._peer(owner).forward(request)
-        elif self._me[1]:
-            self._core.handle(request, self._self)
         else:
-            raise OSError(errno.EREMOTE, "this node serves no files")
+            self._own.forward(request)
 
     def forget(self, nodeid: int, count: int) -> None:
         """The kernel drops ``count`` references to ``nodeid``."""
@@ -86,53 +97,81 @@ class MfsFilesystem:
         if not owner or nodeid & NUMBER_MASK == ROOT_NUMBER:
             self._tree.forget(nodeid, count)
         elif owner == self._me[0]:
-            self._self.forget(nodeid, count)
-        elif owner in self._peers:
-            self._peers[owner].forget(nodeid, count)
+            self._own.forget(nodeid, count)
+        else:
+            peer = self._peers.get(owner) or self._left.get(owner)
+            if peer is not None:
+                peer.forget(nodeid, count)
 
     def close(self) -> None:
         """End all connections and let go of all files."""
         for node in list(self._peers):
             self._peers.pop(node).close(errno.EREMOTE)
-        self._self.close()
-        self._core.close()
+        self._own.close()
+
+    @property
+    def tallies(self) -> dict[int, Tally]:
+        """What was asked of the others, by node."""
+        return {node: peer.tally for node, peer in [*self._left.items(), *self._peers.items()]}
+
+    @property
+    def pace(self) -> Pace:
+        """How long operations may take."""
+        return self._own.pace
+
+    @pace.setter
+    def pace(self, pace: Pace) -> None:
+        self._own.pace = pace
+        for peer in self._peers.values():
+            peer.pace = pace
 
     def _peer(self, node: int) -> Peer:
         peer = self._peers.get(node)
+        return peer if peer is not None else self._add_peer(node)
+
+    def _add_peer(self, node: int) -> Peer:
+        members = self._membership
+        if not members.mospe or node not in members.table:
+            raise OSError(errno.EREMOTE, f"node {node} is not configured")
+        asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
+        place = (members.table[node], self._port)
+        peer = self._left.pop(node, None)
         if peer is None:
-            members = self._membership
-            if not members.mospe or node not in members.table:
-                raise OSError(errno.EREMOTE, f"node {node} is not configured")
-            asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
-            peer = Peer(self._reactor, asker, node, (members.table[node], self._port))
-            self._peers[node] = peer
+            peer = Peer(self._reactor, node, asker, place, self.pace)
+        peer.asker, peer.place, peer.pace = asker, place, self.pace
+        self._peers[node] = peer
         return peer
 
     def _changed(self) -> None:
         members = self._membership
         me, self._me = self._me, (members.mospe, members.serves_files)
         if me != self._me:
-            self._self.close()
+            self._own.let_go(members.mospe)
         address = members.table.get(members.mospe)
         for node, peer in list(self._peers.items()):
             if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:
-                del self._peers[node]
+                self._left[node] = self._peers.pop(node)
                 peer.close(errno.EREMOTE)
 
 
 class _Root(Directory):
-    """``/mfs``."""
+    """``/mfs``. ``selected(pid)`` is the node that a process has selected, or 0."""
 
     nlink = 1
 
-    def __init__(self, membership: Membership) -> None:
+    def __init__(self, membership: Membership, selected: Callable[[int], int]) -> None:
         super().__init__(ROOT_MODE, ino=ROOT_INO)
         self._membership = membership
+        self._selected = selected
         self._named: dict[str, Node] = {}
         membership.on_change(self._changed)
         self._changed()
 
     def lookup(self, name: str, context: Context) -> Node | None:
+        if name == "selected":
+            selected = self._selected(context.pid)
+            if selected:
+                return _special(name, selected)
         return self._named.get(name)
 
     def entries(self) -> list[tuple[str, Node]]:
@@ -145,8 +184,9 @@ class _Root(Directory):
 
 
 def _special(name: str, target: int) -> Node:
-    node = Symlink(str(target), ROOT_MODE, ino=target)
-    node.nodeid = fuse.ROOT_ID + 1 + SPECIALS.index(name)
+    """A magic link. No process is ever away from home, so all but ``selected`` lead there."""
+    node = Symlink(str(target), ROOT_MODE, ino=target or ROOT_INO)  # readdir(3) hides names without an inode number
+    node.nodeid = target << SPECIAL_BITS | fuse.ROOT_ID + 1 + SPECIALS.index(name)
     return node
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from emulator.membership import Membership
 
 SPECIALS = ("here", "home", "lastexec", "magic", "selected")
+SPECIAL_BITS = 4
+"""A special's node id is the node to which it leads, and in so many bits which special it is."""
 ROOT_INO = 65538
 ROOT_MODE = 0o555
 

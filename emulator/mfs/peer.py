@@ -2,40 +2,39 @@
 
 Rules:
 
-1. Every request has a deadline: ``LIMIT_S``, or ``SLOW_S`` for fsync and big writes; then EAGAIN. The request may
-   have been carried out all the same.
-2. If nothing at all was heard since such a request was sent, the peer is lost: everything that waits for it fails
-   with EAGAIN, and for ``COOL_S`` every request does so at once. The connection is reset: nothing more is sent.
-3. From then until ``COOL_S`` is over a new connection is tried in the background: a healed link serves at once.
-4. A closed port is ECONNREFUSED, a peer that refuses the hello EREMOTE, both at once and without cooling.
-5. An answer that comes too late gives its handle back. On a new connection the peer is told which handles are in
+1. Every request has a deadline, by the node's pace (:mod:`emulator.mfs.pace`); then EAGAIN. The request may have been
+   carried out all the same.
+2. A peer that works on a request says that it lives. If nothing at all was heard since a request was sent that has
+   expired, the peer is lost: the connection is reset, nothing more is sent on it. What waits then fails with EAGAIN and
+   a new connection is tried in the background while the peer cools, so that a healed link serves at once; or, if the
+   pace says so, it waits for the new connection to be sent once more.
+3. A closed port is ECONNREFUSED, a peer that refuses the hello EREMOTE, both at once and without cooling.
+4. An answer that comes too late gives its handle back. On a new connection the peer is told which handles are in
    use, and closes all others. Forgotten references are told in batches, ``FORGETS_MAX`` kept at most.
+5. Each operation is counted once, by how it ended here.
+6. What is known of the peer's handles survives a change of either node's place in the map.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-from typing import NamedTuple
+from typing import cast
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Request
+from emulator.mfs.again import AT_ONCE_S, GivenUp, Key, key_of
 from emulator.mfs.connect import Asker, Attempt
+from emulator.mfs.counters import Tally
 from emulator.mfs.link import Link
+from emulator.mfs.pace import Pace
 from emulator.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
 
-LIMIT_S = 1.0
-SLOW_S = 5.0
-COOL_S = 1.0
-BIG_BYTES = 64 << 10
 FORGETS_MAX = 65536
 FORGET_S = 0.1
 
-_SLOW = (fuse.FSYNC, fuse.FSYNCDIR)
-_GIVES_NODE = (fuse.LOOKUP, fuse.SYMLINK, fuse.MKNOD, fuse.MKDIR, fuse.LINK, fuse.CREATE)
-_GIVES_HANDLE = {fuse.OPEN: 0, fuse.OPENDIR: 0, fuse.CREATE: fuse.ENTRY_OUT.size}  # where in the answer it is
 _CLOSES = (fuse.RELEASE, fuse.RELEASEDIR)
 _AT_ONCE = (errno.ECONNREFUSED, errno.EREMOTE)
 _MEANS = {
@@ -46,23 +45,34 @@ _MEANS = {
 }
 
 
-class _Waiting(NamedTuple):
-    request: Request
-    sent_s: float
-    until_s: float
+class _Waiting:
+    """A request without an answer. ``frame`` is kept for as long as it may still have to be sent."""
+
+    __slots__ = ("begin_s", "frame", "key", "limit_s", "repeated", "request", "sent_s", "until_s")
+
+    def __init__(self, request: Request, key: Key | None, limit_s: float, begin_s: float) -> None:
+        self.request = request
+        self.key = key
+        self.limit_s = limit_s
+        self.begin_s = self.sent_s = begin_s
+        self.until_s = begin_s + limit_s
+        self.frame = b""
+        self.repeated = False
 
 
 class Peer:
-    """The connection to node ``node`` at ``place``, made when it is needed."""
+    """Node ``node``, and the connection to it, made when it is needed."""
 
-    def __init__(self, reactor: Reactor, asker: Asker, node: int, place: tuple[str, int]) -> None:
-        self.place = place
+    def __init__(self, reactor: Reactor, node: int, asker: Asker, place: tuple[str, int], pace: Pace) -> None:
         self.asker = asker
+        self.place = place
+        self.pace = pace
+        self.tally = Tally()
+        self._given_up = GivenUp()
         self._reactor = reactor
         self._node = node
         self._waiting: dict[int, _Waiting] = {}
         self._late: dict[int, int] = {}  # unique of a request given up -> its opcode
-        self._early: list[bytes] = []  # frames that wait for a connection
         self._attempt: Attempt | None = None
         self._link: Link | None = None
         self._incarnation: int | None = None
@@ -75,24 +85,29 @@ class Peer:
 
     def forward(self, request: Request) -> None:
         """Ask; the answer comes in time, whatever happens. Raises OSError if it is known to be in vain."""
-        now_s = self._reactor.now()
+        now_s, pace = self._reactor.now(), self.pace
         frame = request.frame
         if request.opcode in _CLOSES:
             (number, *_) = fuse.RELEASE_IN.unpack_from(frame, fuse.IN_HEADER.size)
             self._handles.discard(number)
+        key = key_of(request)
+        if key is not None:
+            self._given_up.check(key, now_s)
+        waiting = _Waiting(request, key, pace.limit_s(request), now_s)
         if self._link is not None:
             self._link.send([frame])
+            if pace.repeats:
+                waiting.frame = bytes(frame)
         elif now_s < self._cool_until_s:
+            self.tally.add(request.opcode, -self._cool_errno, 0.0)
             raise OSError(self._cool_errno, f"node {self._node} does not answer")
         else:
-            self._early.append(bytes(frame))
-            if self._attempt is None:
-                self._attempt = self._connect()
-        slow = request.opcode in _SLOW or len(frame) > BIG_BYTES
-        until_s = now_s + (SLOW_S if slow else LIMIT_S)
-        self._waiting[request.unique] = _Waiting(request, now_s, until_s)
-        if self._timer is None or self._timer.when_s > until_s:
-            self._expire_at(until_s)
+            waiting.frame = bytes(frame)
+            waiting.until_s = now_s + pace.connect_s
+            self._attempt = self._attempt or self._connect()
+        self._waiting[request.unique] = waiting
+        if self._timer is None or self._timer.when_s > waiting.until_s:
+            self._expire_at(waiting.until_s)
 
     def forget(self, nodeid: int, count: int) -> None:
         """Tell the peer, by and by, that ``count`` references to ``nodeid`` are dropped."""
@@ -102,17 +117,20 @@ class Peer:
             self._forget_timer = self._reactor.call_later(FORGET_S, self._send_forgets)
 
     def close(self, error: int) -> None:
-        """Drop the connection for good; whoever waits gets ``error``."""
+        """Drop the connection; whoever waits gets ``error``."""
         self._disconnect()
-        for timer in (self._timer, self._forget_timer):
-            if timer is not None:
-                timer.cancel()
+        if self._forget_timer is not None:
+            self._forget_timer.cancel()
+            self._forget_timer = None
+        self._cool_until_s = 0.0
         self._fail_all(error)
 
     # the connection
 
     def _connect(self) -> Attempt:
-        return Attempt(self._reactor, self.asker, self._node, self.place, self._connected, self._refused)
+        return Attempt(
+            self._reactor, self.asker, self._node, self.place, self.pace.redials_s, self._connected, self._refused
+        )
 
     def _connected(self, link: Link, incarnation: int) -> None:
         self._attempt = None
@@ -123,9 +141,20 @@ class Peer:
             self._incarnation = incarnation
             self._handles.clear()
             self._forgets.clear()
-        link.send([fuse.keep(self._handles), *self._early])
-        self._early.clear()
+        link.send([fuse.keep(self._handles)])
+        for waiting in list(self._waiting.values()):
+            try:
+                self._send(waiting, link)
+            except BlockingIOError:  # more waits than a link may queue
+                self._fail(waiting, errno.EAGAIN)
         self._send_forgets()
+
+    def _send(self, waiting: _Waiting, link: Link) -> None:
+        link.send([waiting.frame])
+        waiting.sent_s = self._reactor.now()
+        waiting.until_s = min(waiting.sent_s + waiting.limit_s, waiting.begin_s + self.pace.bound_s(waiting.limit_s))
+        if not self.pace.repeats:
+            waiting.frame = b""
 
     def _refused(self, error: int) -> None:
         self._attempt = None
@@ -140,28 +169,51 @@ class Peer:
         if failure.errno == errno.EPROTO:
             log.warning("MFS: node %d: %s", self._node, failure.strerror)
         self._link = None
-        self._fail_all(errno.EAGAIN)
+        self._repeat_or_fail()
 
     def _lost(self) -> None:
-        if self._link is not None:
-            self._disconnect()
-            self._attempt = self._connect()
-        self._cool(errno.EAGAIN)
-        self._fail_all(errno.EAGAIN)
+        self._drop_link()
+        if not self.pace.repeats:
+            self._cool(errno.EAGAIN)
+            if self._attempt is None:
+                self._attempt = self._connect()
+        self._repeat_or_fail()
+
+    def _repeat_or_fail(self) -> None:
+        """After the connection went: what may be sent once more waits for the next one, all else fails."""
+        now_s = self._reactor.now()
+        until_s = now_s + self.pace.connect_s
+        for waiting in list(self._waiting.values()):
+            bound_s = waiting.begin_s + self.pace.bound_s(waiting.limit_s)
+            if self.pace.repeats and waiting.frame and not waiting.repeated and bound_s > now_s:
+                waiting.repeated = True
+                waiting.until_s = min(until_s, bound_s)
+            else:
+                self._fail(waiting, errno.EAGAIN)
+        self._late.clear()
+        if self._waiting:
+            self._attempt = self._attempt or self._connect()
+            self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))
 
     def _cool(self, error: int) -> None:
-        self._cool_until_s = self._reactor.now() + COOL_S
+        self._cool_until_s = self._reactor.now() + self.pace.cool_s
         self._cool_errno = error
-        self._reactor.call_later(COOL_S, self._cooled)
+        self._reactor.call_later(self.pace.cool_s, self._cooled)
 
     def _cooled(self) -> None:
-        if not self._waiting and self._attempt is not None and self._reactor.now() >= self._cool_until_s:
-            self._disconnect()
+        if not self._waiting and self._reactor.now() >= self._cool_until_s:
+            self._drop_attempt()
 
     def _disconnect(self) -> None:
+        self._drop_attempt()
+        self._drop_link()
+
+    def _drop_attempt(self) -> None:
         if self._attempt is not None:
             self._attempt.close()
             self._attempt = None
+
+    def _drop_link(self) -> None:
         if self._link is not None:
             self._link.close(reset=True)
             self._link = None
@@ -180,8 +232,10 @@ class Peer:
         waiting = self._waiting.pop(unique, None)
         if waiting is not None:
             request = waiting.request
-            if not error and request.opcode in _GIVES_HANDLE:
-                self._handles.add(_handle_in(request.opcode, answer))
+            if not error and request.opcode in fuse.GIVES_HANDLE:
+                self._handles.add(cast(int, fuse.handle_in(request.opcode, answer)))
+            assert self._link is not None
+            self.tally.add(request.opcode, error, self._link.heard_s - waiting.begin_s)
             request.answered = True
             request.sink.send(request, error, (answer,))
         else:
@@ -191,11 +245,20 @@ class Peer:
 
     def _undo(self, opcode: int, answer: memoryview) -> None:
         """A late answer gave what nobody will give back: do it here."""
-        if opcode in _GIVES_NODE:
-            (nodeid, *_) = fuse.ENTRY_OUT.unpack_from(answer)
+        nodeid, handle = fuse.node_in(opcode, answer), fuse.handle_in(opcode, answer)
+        if nodeid is not None:
             self.forget(nodeid, 1)
-        if opcode in _GIVES_HANDLE and self._link is not None:
-            self._link.send([fuse.release(_handle_in(opcode, answer))])
+        if handle is not None and self._link is not None:
+            self._link.send([fuse.release(handle)])
+
+    def _fail(self, waiting: _Waiting, error: int) -> None:
+        request = waiting.request
+        self._waiting.pop(request.unique, None)
+        now_s = self._reactor.now()
+        self.tally.add(request.opcode, -error, now_s - waiting.begin_s)
+        if waiting.key is not None and now_s - waiting.begin_s > AT_ONCE_S:
+            self._given_up.add(waiting.key, error, now_s)
+        request.fail(error)
 
     def _expire_at(self, when_s: float) -> None:
         if self._timer is not None:
@@ -206,25 +269,23 @@ class Peer:
         self._timer = None
         now_s = self._reactor.now()
         expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
-        heard_s = self._link.heard_s if self._link is not None else 0.0
-        if any(waiting.sent_s >= heard_s for waiting in expired):
+        link = self._link
+        if link is not None:
+            lost = any(waiting.sent_s >= link.heard_s for waiting in expired)
+        else:
+            lost = bool(expired) and not self.pace.repeats
+        if lost:
             self._lost()
-            return
-        for request, *_ in expired:
-            del self._waiting[request.unique]
-            self._late[request.unique] = request.opcode
-            request.fail(errno.EAGAIN)
+        else:
+            for waiting in expired:
+                self._late[waiting.request.unique] = waiting.request.opcode
+                self._fail(waiting, errno.EAGAIN)
+            if expired and link is None and not self._waiting:
+                self._drop_attempt()
         if self._waiting:
             self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))
 
     def _fail_all(self, error: int) -> None:
-        waiting, self._waiting = self._waiting, {}
-        self._early.clear()
         self._late.clear()
-        for request, *_ in waiting.values():
-            request.fail(error)
-
-
-def _handle_in(opcode: int, answer: memoryview) -> int:
-    (number, *_) = fuse.OPEN_OUT.unpack_from(answer, _GIVES_HANDLE[opcode])
-    return int(number)
+        for waiting in list(self._waiting.values()):
+            self._fail(waiting, error)

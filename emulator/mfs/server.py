@@ -6,7 +6,11 @@ Rules:
    from, or asks for another node than this; the connection is then closed without a word.
 2. An asker keeps its handles and references when its connection is lost; they go when it comes back as another
    incarnation, when the map no longer has it at its address, or when this node stops serving files.
-3. One connection per asker: a new one replaces the old.
+3. ``nomfs`` leaves connections as they are: handles are ESTALE and the rest EINVAL, as in the genuine MFS. New
+   connections are refused.
+4. While a request waits (for a disk, for an injected fault) the asker hears every ``ALIVE_S`` that this node lives, for
+   ``ALIVE_MAX_S`` at most: who is slow is not taken for dead.
+5. One connection per asker: a new one replaces the old.
 """
 
 from __future__ import annotations
@@ -23,13 +27,17 @@ from emulator.membership import Membership
 from emulator.mfs import hello
 from emulator.mfs.client import Client
 from emulator.mfs.core import Core
+from emulator.mfs.counters import Tally
+from emulator.mfs.faults import Faults
 from emulator.mfs.link import Link, tune
-from emulator.reactor import Reactor
+from emulator.reactor import Reactor, Timer
 from emulator.settings import MFS_PORT
 
 log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
+ALIVE_S = 0.25
+ALIVE_MAX_S = 30.0
 STRANGERS_MAX = 64
 BACKLOG = 128
 
@@ -42,6 +50,7 @@ class Server:
         reactor: Reactor,
         membership: Membership,
         key: bytes,
+        faults: Faults,
         root: str = "/",
         address: str = "",
         port: int = MFS_PORT,
@@ -49,14 +58,15 @@ class Server:
         self.reactor = reactor
         self.membership = membership
         self.key = key
-        self.core = Core(reactor, membership, root)
+        self.core = Core(reactor, membership, root, faults, errno.EINVAL)
         self.incarnation = secrets.randbits(64)
         self.strangers: dict[_Connection, None] = {}  # in the order in which they came
         self._place = (address, port)
+        self.tallies: dict[int, Tally] = {}  # by asker; who leaves the map and comes back goes on counting
         self._clients: dict[int, tuple[str, Client]] = {}
         self._connections: dict[int, _Connection] = {}
         self._sock: socket.socket | None = None
-        self._served = (membership.mospe, membership.serves_files)
+        self._mospe = membership.mospe
         membership.on_change(self._changed)
 
     def listen(self) -> None:
@@ -93,7 +103,7 @@ class Server:
         _, client = self._clients.get(asker, ("", None))
         if client is None or client.incarnation != incarnation:
             self._drop(asker)
-            client = Client(self.core.inodes, incarnation)
+            client = Client(self.core.inodes, asker, incarnation)
             self._clients[asker] = (connection.address, client)
         self._connections[asker] = connection
         return client
@@ -123,11 +133,16 @@ class Server:
         self.strangers[_Connection(self, sock, address)] = None
 
     def _changed(self) -> None:
-        now = (self.membership.mospe, self.membership.serves_files)
-        all_go, self._served = now != self._served, now
-        for asker, (address, _) in list(self._clients.items()):
-            if all_go or self.membership.node_at(address) != asker:
+        members = self.membership
+        renamed, self._mospe = members.mospe != self._mospe, members.mospe
+        if renamed and self._clients:
+            log.warning("WARNING: Due to the openMosix configuration-change, all MFS files and directories"
+                        " previously opened on this node will become inaccessible!")
+        for asker, (address, client) in list(self._clients.items()):
+            if renamed or members.node_at(address) != asker:
                 self._drop(asker)
+            elif not members.serves_files:
+                client.close()
 
     def _drop(self, asker: int) -> None:
         connection = self._connections.pop(asker, None)
@@ -146,6 +161,9 @@ class _Connection:
         self.asker: int | None = None
         self._server = server
         self._client: Client | None = None
+        self._tally: Tally | None = None
+        self._slow: dict[int, float] = {}  # unique of a request that waits -> until when the asker hears of it
+        self._alive: Timer | None = None
         self._challenge = hello.challenge()
         tune(sock)
         self._link = Link(server.reactor, sock, self._frame, self._ended, hello.HELLO_MAX, pauses=True)
@@ -155,14 +173,33 @@ class _Connection:
     def close(self) -> None:
         """End it."""
         self._timer.cancel()
+        if self._alive is not None:
+            self._alive.cancel()
         self._link.close()
         self._server.gone(self)
 
     def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
         """Send an answer; if the connection has gone meanwhile, nobody hears it."""
+        slow_until_s = self._slow.pop(request.unique, None)
+        if self._tally is not None and request.opcode in fuse.OPERATIONS:
+            begin_s = self._link.heard_s if slow_until_s is None else slow_until_s - ALIVE_MAX_S
+            self._tally.add(request.opcode, error, self._server.reactor.now() - begin_s)
         if not self._link.closed:
             length = 16 + sum(map(len, buffers))
             self._link.send([fuse.OUT_HEADER.pack(length, error, request.unique), *buffers])
+
+    def _wait(self, unique: int) -> None:
+        self._slow[unique] = self._server.reactor.now() + ALIVE_MAX_S
+        if self._alive is None:
+            self._alive = self._server.reactor.call_later(ALIVE_S, self._say_alive)
+
+    def _say_alive(self) -> None:
+        self._alive = None
+        now_s = self._server.reactor.now()
+        self._slow = {unique: until_s for unique, until_s in self._slow.items() if until_s > now_s}
+        if self._slow and not self._link.closed:
+            self._link.send([fuse.ALIVE])
+            self._alive = self._server.reactor.call_later(ALIVE_S, self._say_alive)
 
     def _ended(self, failure: OSError) -> None:
         if failure.errno == errno.EPROTO:
@@ -184,6 +221,8 @@ class _Connection:
             client.keep(fuse.kept(request))
         else:
             fuse.serve(request, self._server.core.handle, client)
+            if not request.answered:
+                self._wait(request.unique)
 
     def _greet(self, frame: memoryview) -> None:
         server = self._server
@@ -197,5 +236,6 @@ class _Connection:
         self._timer.cancel()
         server.strangers.pop(self, None)
         self.asker, self._client = asker, client
+        self._tally = server.tallies.setdefault(asker, Tally())
         self._link.frame_max = fuse.MAX_REQUEST
         self._link.send([hello.grant(server.key, self._challenge, frame, owner, server.incarnation)])

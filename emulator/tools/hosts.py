@@ -1,8 +1,8 @@
-"""Host names and addresses, as ``setpe`` and ``mosctl`` take and show them."""
+"""Host names and addresses, as ``setpe`` and ``mosctl`` take and show them; ``socket`` is imported only to ask."""
 
 from __future__ import annotations
 
-import socket
+import os
 
 from emulator.table import address_to_int
 
@@ -12,6 +12,8 @@ def address_of(host: str) -> str:
     try:
         address_to_int(host)
     except ValueError:
+        import socket
+
         try:
             return socket.gethostbyname(host)
         except UnicodeError as error:
@@ -21,7 +23,7 @@ def address_of(host: str) -> str:
 
 def own_address() -> str:
     """The address of this host's name, which must be the one in the map (setpe(1)); OSError."""
-    return address_of(socket.gethostname())
+    return address_of(os.uname().nodename)
 
 
 def name_of(address: str) -> str:

@@ -26,11 +26,19 @@ def exists() -> bool:
 
 def read(name: str) -> bytes:
     """The whole content of ``hpc/<name>``, read at once; OSError."""
+    return _read(path(name))
+
+
+def read_all(name: str) -> bytes:
+    """The whole content of ``hpc/<name>``, however long; OSError."""
     fd = os.open(path(name), os.O_RDONLY)
     try:
-        return os.read(fd, BYTES_MAX)
+        parts = [os.read(fd, BYTES_MAX)]
+        while parts[-1]:
+            parts.append(os.read(fd, BYTES_MAX))
     finally:
         os.close(fd)
+    return b"".join(parts)
 
 
 def read_int(name: str) -> int:
@@ -40,7 +48,29 @@ def read_int(name: str) -> int:
 
 def write(name: str, data: bytes) -> None:
     """Make ``data`` the new value of ``hpc/<name>``; OSError."""
-    fd = os.open(path(name), os.O_WRONLY)
+    _write(path(name), data)
+
+
+def read_process(pid: int | str, name: str) -> bytes:
+    """The content of ``<pid>/<name>``; OSError."""
+    return _read(f"{settings.proc_root()}/{pid}/{name}")
+
+
+def write_process(pid: int | str, name: str, value: int) -> None:
+    """Make ``value`` the new value of ``<pid>/<name>``; OSError."""
+    _write(f"{settings.proc_root()}/{pid}/{name}", b"%d\n" % value)
+
+
+def _read(file: str) -> bytes:
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        return os.read(fd, BYTES_MAX)
+    finally:
+        os.close(fd)
+
+
+def _write(file: str, data: bytes) -> None:
+    fd = os.open(file, os.O_WRONLY)
     try:
         os.write(fd, data)
     finally:

@@ -8,7 +8,7 @@ Rules (openmosix-tools 0.3.6, mosctl(1)):
 3. A toggle reads the old value and writes the new one to the same descriptor, without a seek. What the kernel
    refused is not reported: the success line is printed.
 
-``gettune`` is not offered: the genuine labels of its 14 lines are not known.
+``gettune`` has the genuine form; of its 14 labels only the first is known to be genuine, the others are ours.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 
+from emulator import settings
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
 
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 USAGE = """\
 Usage: mosctl { stay | nostay | lstay | nolstay | block | noblock | quiet |
-                noquiet | nomfs | mfs | expel | bring | getyard | getdecay }
+                noquiet | nomfs | mfs | expel | bring | gettune | getyard |
+                getdecay }
        mosctl whois [ openMosix-ID | IP-address | hostname ]
        mosctl { getload | getspeed | status | isup | getmem | getfree | getutil } [ openMosix-ID ]
        mosctl setyard [ processor-type | number | this ]
@@ -78,6 +80,24 @@ REQUESTS = {
     "expel": "All remote processes were expelled and no further remote processes accepted.",
     "bring": "All local processes were brought back and will stay here.",
 }
+
+
+TUNING = (
+    "Home-node overhead in processing a demand-page",
+    "Remote-node overhead in processing a demand-page",
+    "Home-node overhead of a system-call",
+    "Remote-node overhead of a system-call",
+    "Home-node base overhead of copying out",
+    "Home-node overhead of copying out 1KB",
+    "Remote-node base overhead of copying out",
+    "Remote-node overhead of copying out 1KB",
+    "Home-node base overhead of copying in",
+    "Home-node overhead of copying in 1KB",
+    "Remote-node base overhead of copying in",
+    "Remote-node overhead of copying in 1KB",
+    "Base cost of migrating a process",
+    "Cost of migrating a page",
+)
 
 
 class NoAnswer(Exception):
@@ -172,7 +192,7 @@ def asking(text: str, *files: str) -> Verb:
 def whois(words: list[str]) -> int:
     if not words:
         try:
-            print(f"This is openMosix #{hpcfile.read_int('admin/mospe')}")
+            print(f"This is {settings.system_name()} #{hpcfile.read_int('admin/mospe')}")
         except (OSError, ValueError):
             complain("Node at (null) is not configured")
         return 0
@@ -197,7 +217,7 @@ def whois(words: list[str]) -> int:
         return 1
     for node, known in table.nodes_of(records).items():  # by its primary address, not by an alias
         if known == address:
-            print(f"{asked} is openMosix #{node}")
+            print(f"{asked} is {settings.system_name()} #{node}")
             return 0
     raise NoAnswer(f"Node at {asked} is not configured")
 
@@ -253,6 +273,18 @@ def setdecay(words: list[str]) -> int:
     return write_numbers(
         ("admin/decayinterval", interval), ("admin/slowdecay", slow), ("admin/fastdecay", fast)
     )
+
+
+def gettune(_words: list[str]) -> int:
+    try:
+        values = hpcfile.read("admin/overheads").split()
+    except OSError as error:
+        complain(f"Getting tune values: {error.strerror}")
+        return 1
+    print("\n\033[1mOpenMosix Kernel Tuning Parameters (microseconds):\033[0m\n")
+    for label, value in zip(TUNING, values):
+        print(f"\t{label:<47} = {int(value)}")
+    return 0
 
 
 def getyard(_words: list[str]) -> int:
@@ -316,6 +348,7 @@ VERBS: dict[str, Verb] = {
     "getrawmem": asking("raw free memory = {} of {}", "rmem", "tmem"),
     "getutil": asking("Utilizability = {}%", "util"),
     "setspeed": setspeed,
+    "gettune": gettune,
     "getdecay": getdecay,
     "setdecay": setdecay,
     "getyard": getyard,

@@ -19,6 +19,8 @@ import docker
 import requests
 from docker.errors import DockerException
 
+from emulator.mfs.fault import FaultError, parse
+from emulator.mfs.pace import PACES, QUICK
 from moslab import base, bench, bench_failover, bench_sim, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
@@ -90,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--profile", choices=sorted(PROFILES), default="default", help="beat and lease")
     up.add_argument("--no-stomith", action="store_true", help="nobody is shot: moves wait for the lease's end")
     up.add_argument("--arbitrator", action="store_true", help="the last node votes, and runs no group")
+    up.add_argument("--mfs-time", choices=list(PACES), default=QUICK.name, help="of operations on other nodes' files")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
@@ -121,6 +124,9 @@ def _parser() -> argparse.ArgumentParser:
     tell.add_argument("node", metavar="NODE", type=_node)
     tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP` or `group GROUP`")
     tell.add_argument("signal", metavar="SIGNAL", help="KILL, STOP, CONT, TERM, …")
+    files = command("files", _files, "faults of a node's files for who uses them through /mfs, until there are others")
+    files.add_argument("node", metavar="NODE", type=_node)
+    files.add_argument("faults", metavar="JSON", nargs="?", default="[]", help="a list, as in docs/emulator.md (none)")
     command("history", _history, "when the tickers ran, from their journals; exit code 1 if two nodes did at once")
     simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
     command("down", _down, "remove the cluster and all that belongs to it")
@@ -163,7 +169,9 @@ def _up(arguments: argparse.Namespace) -> int:
     size, progress = checked_size(arguments.nodes), Progress()
     checked_name(arguments.cluster)
     cluster = _cluster(arguments, engine.ensure(progress))
-    options = Options(arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator)
+    options = Options(
+        arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator, mfs_time=arguments.mfs_time,
+    )
     cluster.up(size, progress, options=options)
     print(render(status(cluster)))
     print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
@@ -269,6 +277,16 @@ def _signal(arguments: argparse.Namespace) -> int:
         raise CannotError(f"{arguments.signal!r} is no signal") from None
     pids = Faults(_existing(arguments)).signal(arguments.node, arguments.role, number)
     print(f"{number.name} to {arguments.role} of node {arguments.node}: {' '.join(map(str, pids))}")
+    return 0
+
+
+def _files(arguments: argparse.Namespace) -> int:
+    try:
+        faults = [fault.given for fault in parse(arguments.faults)]
+    except FaultError as error:
+        raise CannotError(str(error)) from None
+    Faults(_existing(arguments)).files(arguments.node, faults)
+    print(f"node {arguments.node}: {len(faults) or 'no'} faults of its files")
     return 0
 
 

@@ -16,6 +16,7 @@ import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from emulator.mfs.pace import QUICK
 from emulator.powerswitch.protocol import PORT
 from mosha.ownership.electorate import VOTERS_MAX
 from mosha.ownership.voter import FOUNDED
@@ -76,6 +77,7 @@ class Options:
     stomith: bool = True
     tables: Mapping[str, str] | None = None
     arbitrator: bool = False
+    mfs_time: str = QUICK.name
 
 
 DEFAULTS = Options()
@@ -185,6 +187,7 @@ class Layout:
         files = {
             "etc/openmosix.map": (f"1 {self.node(1)} {self.size}\n".encode(), public),
             "etc/openmosix/key": (self.mfs_key, secret),
+            "etc/openmosix/mfs_time": (f"{self.options.mfs_time}\n".encode(), public),
             "etc/mosha.conf": (self._mosha_conf(node).encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
             f"var/mosix-ha/{FOUNDED}": (f"{self.era} {self._voters}\n".encode(), public),

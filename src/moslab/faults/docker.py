@@ -15,10 +15,11 @@ Rules:
 from __future__ import annotations
 
 import ipaddress
+import json
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import NamedTuple
@@ -35,11 +36,12 @@ from moslab.wait import eventually
 
 MAP = "/etc/openmosix.map"
 INSTALLED = {
-    MAP: 0o644, "/etc/openmosix/key": 0o600, "/etc/mosha.conf": 0o644, "/etc/powerswitch.json": 0o600,
-    FILE: 0o644,
+    MAP: 0o644, "/etc/openmosix/key": 0o600, "/etc/openmosix/mfs_time": 0o644, "/etc/mosha.conf": 0o644,
+    "/etc/powerswitch.json": 0o600, FILE: 0o644,
 }
 NODE = "node"                    # the role of a whole node
 GROW = f'echo "$1" >>{MAP}; setpe -w -f {MAP}'
+MFS_FAULTS = "/openmosix/proc/mfs/faults"
 AGENT_LIMIT_S = 30.0
 UNENDED = float("inf")
 
@@ -167,10 +169,23 @@ class Faults:
             self.heal(name)
             time.sleep(whole_s)
 
+    # -- files -------------------------------------------------------------------------------------
+
+    def files(self, node: int, faults: Sequence[Mapping[str, object]]) -> None:
+        """Have these faults, and no others, of a node's files for who uses them through MFS (docs/emulator.md)."""
+        given = json.dumps(faults)
+        begin_s = self.now_s()
+        done = run(self.cluster.node(node), ["sh", "-c", f'printf %s "$1" >{MFS_FAULTS}', "files", given])
+        if done.exit_code:
+            raise LabError(f"node {node} takes no such faults of files; moslab logs {node} says why")
+        self._ends("files", node)
+        if faults:
+            self._begins("files", node, "", begin_s, given)
+
     # -- all ---------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """End what still lasts, whoever began it: paused, cut, stopped, off."""
+        """End what still lasts, whoever began it: paused, cut, stopped, off; faults of files that began here."""
         for node, container in self.cluster.nodes().items():
             if container.status == "paused":
                 self.resume(node)
@@ -182,6 +197,11 @@ class Faults:
                     self.signal(node, role, signal.SIGCONT)
                 except LabError:                             # it has ended, or its node is off
                     self._ends("stop", node, role)
+            elif kind == "files":
+                try:
+                    self.files(node, [])
+                except LabError:                             # its node is off, and they with it
+                    self._ends("files", node)
         for node, container in self.cluster.nodes().items():
             if container.status != "running":
                 self.start(node)

@@ -19,7 +19,7 @@ import pytest
 from mosha.platform import procscan
 from mosha.resources.records import RUN_VARIABLE
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 STOP = ((0.0, signal.SIGINT), (0.3, signal.SIGTERM), (0.6, signal.SIGKILL))
 HERE = Path(__file__).parent
 

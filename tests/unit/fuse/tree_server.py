@@ -35,7 +35,7 @@ class Slow(File):
     """Answers after a while: who asked, and how often."""
 
     def read(self, context: Context, reply: Reply) -> None:
-        reactor.call_later(0.2, lambda: reply(b"%d %d\n" % (context.uid, context.pid)))
+        reactor.call_later(1.0, lambda: reply(b"%d %d\n" % (context.uid, context.pid)))
 
 
 class Never(File):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 SERVE = Path(__file__).with_name("serve.py")
 READY_S = 10.0
+NO_ONE = 64999
 
 # another process of the test suite, at work at the same time, has another network
 NETWORK = f"127.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}"
@@ -35,6 +37,27 @@ def may_mount() -> None:
         pytest.skip(reason)
 
 
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def refused(call: Callable[[], object]) -> int | None:
+    """The errno that a call fails with; None if it does not fail."""
+    try:
+        call()
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def reachable(node: Node) -> None:
+    """Let every user reach the node's tree (tmp_path is closed to others)."""
+    for folder in (node.folder, *node.folder.parents):
+        if str(folder) in ("/", "/tmp"):
+            break
+        folder.chmod(folder.stat().st_mode | 0o011)
+
+
 class Node:
     """One node: ``proc`` is its tree."""
 
@@ -51,10 +74,11 @@ class Node:
     def environment(self) -> dict[str, str]:
         return {**os.environ, "OPENMOSIX_PROC": str(self.proc)}
 
-    def start(self) -> None:
+    def start(self, *within: str) -> None:
+        """Serve the tree; ``within`` is put before the command, as to enter a namespace."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, str(SERVE)], env=self.environment, stderr=log
+                [*within, sys.executable, str(SERVE)], env=self.environment, stderr=log
             )
         wait_until(lambda: (self.proc / "hpc").exists() or self._ended())
 
@@ -104,13 +128,27 @@ class Node:
             os.close(fd)
 
     def tool(self, name: str, *words: str, text: str = "") -> tuple[int, str, str]:
-        """Run a tool on this node: exit code, stdout, stderr."""
+        """Run a tool on this node, in a session without a terminal: exit code, stdout, stderr."""
+        return self._run("-m", f"emulator.tools.{name}", *words, text=text)
+
+    def tool_as_user(self, name: str, *words: str) -> tuple[int, str, str]:
+        """The same for a user who owns no other process."""
+        reachable(self)
+        code = (
+            f"import os, sys, warnings; from emulator.tools import {name} as tool\n"
+            f"os.setgid({NO_ONE}); os.setuid({NO_ONE})\n"
+            f"sys.argv[:1] = [{name!r}]; sys.exit(tool.main())"
+        )
+        return self._run("-c", code, *words)
+
+    def _run(self, *arguments: str, text: str = "") -> tuple[int, str, str]:
         done = subprocess.run(
-            [sys.executable, "-m", f"emulator.tools.{name}", *words],
-            env=self.environment,
+            [sys.executable, *arguments],
+            env={**self.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             input=text,
             capture_output=True,
             text=True,
+            start_new_session=True,
             timeout=30,
             check=False,
         )

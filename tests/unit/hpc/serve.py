@@ -11,6 +11,7 @@ from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.hpc.state import State
+from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
 from emulator.probe import Prober
@@ -23,7 +24,7 @@ membership = Membership()
 state = State(membership)
 prober = Prober(reactor, membership, state.report)
 session = Session(
-    reactor, mount(settings.proc_root(), "hpc"), TreeFilesystem(make_root(membership, state, prober))
+    reactor, mount(settings.proc_root(), "hpc"), TreeFilesystem(make_root(membership, state, prober, Tasks()))
 )
 try:
     reactor.run()

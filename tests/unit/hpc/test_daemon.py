@@ -34,6 +34,8 @@ class Daemon:
             "OPENMOSIX_PROC": str(self.proc),
             "OPENMOSIX_KEY": str(self.key),
             "OPENMOSIX_STATE": str(folder / "state"),
+            "OPENMOSIX_MFS_TIME": str(folder / "mfs_time"),
+            "OPENMOSIX_UNSYNCED": str(folder / "unsynced"),
         }
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -180,3 +182,35 @@ def test_a_mount_point_that_is_not_there_leaves_no_mount(daemon: Daemon) -> None
     assert f"No such file or directory: '{daemon.proc}'" in daemon.log.read_text()
     assert "Traceback" not in daemon.log.read_text()
     assert daemon.mounts() == []
+
+
+@pytest.mark.parametrize("time", ["", "quick", "genuine"])
+def test_its_file_says_how_long_mfs_may_take(daemon: Daemon, tmp_path: Path, time: str) -> None:
+    if time:
+        (tmp_path / "mfs_time").write_text(time + "\n")
+    daemon.start()
+    daemon.ready()
+    assert sorted(os.listdir(daemon.proc / "mfs")) == ["asked", "faults", "served", "time"]
+    assert (daemon.proc / "mfs/time").read_text() == (time or "quick") + "\n"
+    assert (daemon.proc / "mfs/faults").read_text() == "[]\n"
+
+
+def test_a_time_that_there_is_not_is_an_error(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "mfs_time").write_text("slow")
+    process = daemon.start()
+    assert process.wait(READY_S) == 1
+    assert "mfs_time: 'slow' is none of quick, genuine" in daemon.log.read_text()
+    assert daemon.mounts() == []
+
+
+def test_mfs_knows_what_a_process_has_selected(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.ready()
+    daemon.setpe()
+    selected, here = f"{daemon.mfs}/selected", f"{daemon.mfs}/here"
+    read = ["readlink", selected]
+    assert subprocess.check_output(read) == b"1\n"
+    selects = f'echo 2 >"{daemon.proc}/self/selected" && readlink "$0" && (readlink "$0") && readlink "$1"'
+    command = ["bash", "-c", selects, selected, here]
+    assert subprocess.check_output(command) == b"2\n2\n1\n", "its children too"
+    assert subprocess.check_output(read) == b"1\n", "others not"

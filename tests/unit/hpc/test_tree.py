@@ -8,12 +8,8 @@ import stat
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
-from typing import Callable
 
-import pytest
-
-from tests.unit.hpc.loopback import NETWORK, Node
+from tests.unit.hpc.loopback import NETWORK, Node, mode, reachable, refused
 
 ADMIN = {
     "config": (0o644, None),
@@ -39,35 +35,7 @@ ADMIN = {
 }
 DECAY = ["cpujob", "iojob", "slow", "fast", "own", "inherit", "exec", "execonce", "clear"]
 NODE_FILES = ["cpus", "load", "mem", "rmem", "speed", "tmem", "status", "util"]
-PID = {
-    "where": (0o444, "0\n"),
-    "migrate": (0o200, None),
-    "goto": (0o222, None),
-    "lock": (0o644, "0\n"),
-    "nmigs": (0o444, "0\n"),
-    "cantmove": (0o444, ""),
-    "sigmig": (0o644, "0\n"),
-    "disclosure": (0o644, "3\n"),
-    "migfilter": (0o644, "0\n"),
-    "migpolicy": (0o644, "0\n"),
-    "mignodes": (0o644, "00000000\n"),
-    "miggroup": (0o644, "0\n"),
-    "selected": (0o644, "0\n"),
-}
 NOBODY = 65534
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def refused(call: Callable[[], object]) -> int | None:
-    """The errno that a call fails with; None if it does not fail."""
-    try:
-        call()
-    except OSError as error:
-        return error.errno
-    return None
 
 
 def as_nobody(code: str, node: Node) -> str:
@@ -85,16 +53,6 @@ def as_nobody(code: str, node: Node) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-@pytest.fixture
-def open_node(node: Node) -> Node:
-    """A node whose tree every user can reach (tmp_path is closed to others)."""
-    for folder in (node.folder, *node.folder.parents):
-        if folder == Path("/tmp") or str(folder) == "/":
-            break
-        folder.chmod(folder.stat().st_mode | 0o011)
-    return node
 
 
 def test_admin_has_the_genuine_names_modes_and_values(node: Node) -> None:
@@ -134,16 +92,6 @@ def test_nodes_are_all_of_the_map_and_no_others(node: Node) -> None:
         assert refused(node.path(f"nodes/{name}").stat) == errno.ENOENT
 
 
-def test_off_config_cannot_be_read(node: Node, table: str) -> None:
-    assert refused(lambda: node.read("admin/config")) == errno.ENXIO
-    node.configure(table)
-    assert len(node.read("admin/config")) == 24
-    node.write("admin/mospe", b"0")
-    assert node.read("admin/mospe") == "0\n"
-    assert refused(lambda: node.read("admin/config")) == errno.ENXIO
-    assert os.listdir(node.path("nodes")) == []
-
-
 def test_configuration_that_makes_no_sense_is_refused(node: Node, table: str) -> None:
     assert refused(lambda: node.write("admin/mospe", b"1\0")) == errno.EINVAL  # no table yet
     assert refused(lambda: node.write("admin/config", b"x" * 24)) == errno.EINVAL
@@ -157,27 +105,6 @@ def test_configuration_that_makes_no_sense_is_refused(node: Node, table: str) ->
     assert (node.read("admin/mospe"), node.read("admin/config")) == ("1\n", config)
 
 
-def test_a_live_change_of_the_map_is_taken_at_once(node: Node, table: str) -> None:
-    node.configure(table)
-    assert node.tool("setpe", "-w", "-p", "1", text=f"1 {NETWORK}.1 4\n") == (0, "", "")
-    assert os.listdir(node.path("nodes")) == ["1", "2", "3", "4"]
-    assert f"openMosix range: 1-4 begins at {NETWORK}.1" in node.log.read_text()
-
-
-def test_toggles_are_bits_that_others_see(nodes: list[Node], table: str) -> None:
-    first, second, _ = nodes
-    first.configure(table)
-    second.configure(table)
-    for name, bit in (("stay", 4), ("lstay", 8), ("block", 16), ("quiet", 32), ("nomfs", 64)):
-        second.write(f"admin/{name}", b"1\n")
-        assert first.comes_to_read("nodes/2/status", f"{3 | bit}\n")
-        second.write(f"admin/{name}", b"0\n")
-    for name in ("stay", "lstay", "block", "quiet"):
-        second.write(f"admin/{name}", b"1\n")
-    assert second.read("nodes/2/status") == "63\n"
-    assert first.comes_to_read("nodes/2/status", "63\n")
-
-
 def test_nomfs_and_noblock_are_logged_as_the_kernel_does(node: Node) -> None:
     for name, value in (("nomfs", b"1"), ("nomfs", b"1"), ("nomfs", b"0"), ("block", b"1"), ("block", b"0")):
         node.write(f"admin/{name}", value)
@@ -186,14 +113,6 @@ def test_nomfs_and_noblock_are_logged_as_the_kernel_does(node: Node) -> None:
         "openMosix: This node  may now provide oMFS services.",
         "openMosix: guest-processes now accepted again.",
     ]
-
-
-def test_expel_blocks_and_bring_keeps_local_processes(node: Node, table: str) -> None:
-    node.configure(table)
-    node.write("admin/expel", b"1\n")
-    assert node.read("nodes/1/status") == f"{3 | 16}\n"
-    node.write("admin/bring", b"1\n")
-    assert node.read("nodes/1/status") == f"{3 | 16 | 8}\n"
 
 
 def test_each_write_is_a_whole_new_value_at_any_offset(node: Node) -> None:
@@ -222,65 +141,13 @@ def test_numbers_are_kept_and_checked(node: Node) -> None:
     assert refused(lambda: node.write("admin/version", b"2\n")) == errno.EINVAL
 
 
-def test_a_process_has_the_files_of_one_at_home(node: Node) -> None:
-    own = node.proc / str(os.getpid())
-    assert sorted(os.listdir(own)) == sorted(PID)
-    for name, (bits, content) in PID.items():
-        assert mode(own / name) == bits, name
-        if content is not None:
-            assert (own / name).read_text() == content, name
-    assert (node.proc / "1" / "cantmove").read_text() == "system\n"
-    assert os.readlink(node.proc / "self") == str(os.getpid())
-    assert str(os.getpid()) in os.listdir(node.proc)
-    assert refused((node.proc / "4194305").stat) == errno.ENOENT
-
-
-def test_self_is_the_process_and_not_the_thread(node: Node) -> None:
-    code = (
-        "import os, threading\n"
-        f"show = lambda: print(os.readlink({str(node.proc / 'self')!r}) == str(os.getpid()))\n"
-        "thread = threading.Thread(target=show); thread.start(); thread.join()"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"True\n"
-
-
-def test_a_lock_belongs_to_one_process(node: Node) -> None:
-    def lock_of(pid: int) -> Path:
-        return node.proc / str(pid) / "lock"
-
-    with subprocess.Popen(["sleep", "60"]) as one, subprocess.Popen(["sleep", "60"]) as other:
-        try:
-            lock_of(one.pid).write_text("1\n")
-            assert lock_of(one.pid).read_text() == "1\n"
-            assert lock_of(other.pid).read_text() == "0\n"
-            lock_of(one.pid).write_text("0\n")
-            assert lock_of(one.pid).read_text() == "0\n"
-        finally:
-            one.kill()
-            other.kill()
-        one.wait()
-        assert not lock_of(one.pid).exists()
-
-
-def test_goto_knows_the_nodes_but_does_not_migrate(node: Node, table: str) -> None:
-    node.configure(table)
-    with subprocess.Popen(["sleep", "60"]) as process:
-        try:
-            goto = node.proc / str(process.pid) / "goto"
-            for home in ("0", "1", "-1"):
-                goto.write_text(home)
-            assert refused(lambda: goto.write_text("9")) == errno.ENODEV
-            assert refused(lambda: goto.write_text("2")) == errno.EOPNOTSUPP
-        finally:
-            process.kill()
-
-
-def test_a_user_may_do_what_a_user_may(open_node: Node) -> None:
+def test_a_user_may_do_what_a_user_may(node: Node) -> None:
+    reachable(node)
     files = ("self/lock", "self/migrate", "self/goto", "1/goto", "1/lock", "hpc/admin/stay", "hpc/admin/mospe")
     code = f"print([write(path, b'0') for path in {files!r}])"
     expected = [
         errno.EACCES, errno.EACCES, 0, errno.EPERM, errno.EACCES, errno.EACCES, errno.EACCES,
     ]  # fmt: skip
-    assert as_nobody(code, open_node) == f"{expected}\n"
+    assert as_nobody(code, node) == f"{expected}\n"
     code = "print(read('self/lock'), read('hpc/admin/stay'), os.stat('self/lock').st_uid)"
-    assert as_nobody(code, open_node) == f"0\n 0\n {NOBODY}\n"
+    assert as_nobody(code, node) == f"0\n 0\n {NOBODY}\n"

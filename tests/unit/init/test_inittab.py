@@ -48,5 +48,5 @@ def test_the_log_calls_a_process_by_its_program() -> None:
 def test_the_inittab_of_the_image_is_good() -> None:
     entries = in_runlevel(parse_inittab(IMAGE.read_text(), "inittab"), "2")
     assert [(entry.name, entry.action) for entry in entries] == [
-        ("sh", "wait"), ("openmosixd", "respawn"), ("timeout", "wait"), ("setpe", "wait"), ("mosha", "respawn"),
+        ("sh", "wait"), ("openmosixd", "respawn"), ("timeout", "wait"), ("openmosix", "wait"), ("mosha", "respawn"),
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +22,21 @@ def nodes() -> Iterator[Nodes]:
             yield cluster
         finally:
             cluster.stop()
+            left = close_dead()
+    assert not left, f"the test left descriptors {left} open, in file systems that are gone"
+
+
+def close_dead() -> list[int]:
+    """Close what is open in a file system that is gone, which would surprise later tests; which descriptors."""
+    dead = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            os.stat(int(name))
+        except OSError as error:
+            if error.errno in (errno.ENOTCONN, errno.ECONNABORTED):
+                dead.append(int(name))
+                os.close(int(name))
+    return dead
 
 
 @pytest.fixture

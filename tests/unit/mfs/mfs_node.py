@@ -1,7 +1,9 @@
 """One MFS node as a process: ``python node.py '{"node": 1, "nodes": {"1": "127.0.0.11", ...}, ...}'``.
 
 Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
-(its first entry being this node's own id), or ``nomfs``/``mfs``. Ends at TERM or the end of stdin, without its mount.
+(its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, or ``selected PID NODE``. The tree of
+:mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but so many seconds for
+ten. Ends at TERM or the end of stdin, without its mounts.
 """
 
 from __future__ import annotations
@@ -14,10 +16,15 @@ import sys
 from typing import Any
 
 from emulator.fuse.mount import mount, unmount
-from emulator.fuse.session import Session
+from emulator.fuse.session import Filesystem, Session
+from emulator.fuse.tree import TreeFilesystem
 from emulator.membership import Membership
+from emulator.mfs.control import control_folder
+from emulator.mfs.faults import Faults
 from emulator.mfs.mount import MfsFilesystem
+from emulator.mfs.pace import GENUINE
 from emulator.mfs.server import Server
+from emulator.mfs.unsynced import Unsynced
 from emulator.reactor import Reactor
 from emulator.table import Record
 
@@ -31,12 +38,25 @@ def main() -> None:
     options: dict[str, Any] = json.loads(sys.argv[1])
     reactor, membership = Reactor(), Membership()
     key, root, port = options["key"].encode(), options["root"], options["port"]
-    fd = mount(options["mountpoint"], "mfs")
+    selected: dict[int, int] = {}
+    mounted = {options["mountpoint"]: mount(options["mountpoint"], "mfs")}
     try:
-        server = Server(reactor, membership, key, root=root, address=options["address"], port=port)
+        mounted[options["control"]] = mount(options["control"], "hpc")
+        unsynced = Unsynced(options["unsynced"], options["boot"])
+        unsynced.restore()
+        faults = Faults(reactor, unsynced)
+        server = Server(reactor, membership, key, faults, root=root, address=options["address"], port=port)
         server.listen()
-        filesystem = MfsFilesystem(reactor, membership, key, root=root, mountpoint=options["mountpoint"], port=port)
-        session = Session(reactor, fd, filesystem, reactor.stop)
+        filesystem = MfsFilesystem(
+            reactor, membership, key, faults, root=root, mountpoint=options["mountpoint"], port=port,
+            selected=lambda pid: selected.get(pid, 0),
+        )
+        if options["genuine_s"]:
+            part_s = options["genuine_s"]
+            filesystem.pace = GENUINE._replace(reply_s=part_s, slow_s=part_s, connect_s=part_s)
+        control = TreeFilesystem(control_folder(filesystem, server, faults))
+        served: tuple[Filesystem, ...] = (filesystem, control)
+        sessions = [Session(reactor, fd, tree, reactor.stop) for fd, tree in zip(mounted.values(), served)]
         if options["nodes"]:
             configure(membership, options["node"], options["nodes"])
 
@@ -46,6 +66,9 @@ def main() -> None:
                 membership.serve_files(line == "mfs")
             elif line == "off":
                 membership.disable()
+            elif line.startswith("selected "):
+                _, pid, node = line.split()
+                selected[int(pid)] = int(node)
             elif line:
                 configure(membership, options["node"], json.loads(line))
             else:
@@ -57,8 +80,10 @@ def main() -> None:
         reactor.call_later(0, lambda: print("ready", flush=True))
         reactor.run()
     finally:
-        unmount(options["mountpoint"])
-    session.close()
+        for mountpoint in mounted:
+            unmount(mountpoint)
+    for session in sessions:
+        session.close()
     filesystem.close()
     server.close()
     reactor.close()

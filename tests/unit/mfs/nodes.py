@@ -48,13 +48,16 @@ class MfsNode:
         self.port = port
         self.root = folder / f"root{number}"
         self.mfs = folder / f"mfs{number}"
+        self.control = folder / f"control{number}"
         self.log = folder / f"log{number}"
+        self._unsynced = folder / f"unsynced{number}"
         self.root.mkdir()
         self.root.chmod(0o755)
         self.mfs.mkdir()
+        self.control.mkdir()
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, nodes: dict[int, str], key: str = "secret") -> None:
+    def start(self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0) -> None:
         """Start, and wait until it serves."""
         options = {
             "node": self.number,
@@ -62,6 +65,10 @@ class MfsNode:
             "key": key,
             "root": str(self.root),
             "mountpoint": str(self.mfs),
+            "control": str(self.control),
+            "unsynced": str(self._unsynced),
+            "boot": boot,
+            "genuine_s": genuine_s,
             "address": self.address,
             "port": self.port,
         }
@@ -84,6 +91,10 @@ class MfsNode:
         self.process.stdin.flush()
         self._ready()
 
+    def faults(self, *faults: dict[str, object]) -> None:
+        """Have these faults of its files, and no others."""
+        (self.control / "faults").write_text(json.dumps(faults))
+
     def send_signal(self, number: int) -> None:
         assert self.process is not None
         self.process.send_signal(number)
@@ -92,8 +103,8 @@ class MfsNode:
         """End it, and wait until it has ended; its mount is gone then."""
         if self.process is None:
             return
-        self.process.send_signal(signal.SIGCONT)
         self.process.send_signal(number)
+        self.process.send_signal(signal.SIGCONT)  # a stopped one hears it only then; KILL needs no such thing
         try:
             self.process.wait(END_S)
         except subprocess.TimeoutExpired:
@@ -104,8 +115,9 @@ class MfsNode:
         self.process.stdin.close()
         self.process.stdout.close()
         self.process = None
-        while (str(self.mfs), "fuse.mfs") in mounts():
-            unmount(str(self.mfs))
+        for point, kind in mounts():
+            if (point, kind) in ((str(self.mfs), "fuse.mfs"), (str(self.control), "fuse.hpc")):
+                unmount(point)
 
     def path(self, owner: int | MfsNode, name: str = "") -> Path:
         """``/mfs/<owner>/<name>`` as this node sees it."""

@@ -13,13 +13,15 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 
-SLACK_S = 0.8  # for a busy machine; two deadlines are more
-AT_ONCE_S = 0.5
+LIMIT_S = 20.0  # whatever the bound: a busy machine may add that much to any one time
+SLACK_S = 0.8  # to the least of several times; two deadlines are more
+AT_ONCE_S = 0.5  # the least of several times, where none of a deadline is waited
 
 
 def timed(call: Callable[[], object]) -> tuple[str, float]:
@@ -33,33 +35,47 @@ def timed(call: Callable[[], object]) -> tuple[str, float]:
     return result, time.monotonic() - begin_s
 
 
+def least(call: Callable[[], object], times: int = 3) -> tuple[str, float]:
+    """How ``call`` ends each time, and the least time that it takes."""
+    ends = [timed(call) for _ in range(times)]
+    assert len({result for result, _ in ends}) == 1, ends
+    return min(ends)
+
+
 def assert_one_deadline_then_at_once(call: Callable[[], object]) -> None:
     result, took_s = timed(call)
     assert result == "EAGAIN"
-    assert 0.9 < took_s < 1 + SLACK_S
-    for _ in range(20):
-        result, took_s = timed(call)
-        assert result == "EAGAIN"
-        assert took_s < AT_ONCE_S
+    assert 0.9 < took_s < LIMIT_S
+    result, took_s = least(call, 20)
+    assert (result, took_s < AT_ONCE_S) == ("EAGAIN", True)
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float) -> float:
+def wait_until(condition: Callable[[], bool]) -> None:
     begin_s = time.monotonic()
     while not condition():
-        assert time.monotonic() - begin_s < limit_s, f"not within {limit_s} s"
+        assert time.monotonic() - begin_s < LIMIT_S, f"not within {LIMIT_S} s"
         time.sleep(0.01)
-    return time.monotonic() - begin_s
 
 
-def ends_with(result: str, call: Callable[[], object]) -> bool:
-    return timed(call)[0] == result
+def descriptors_on(path: Path, node: MfsNode) -> int:
+    """How many descriptors of a file of its own a node has open."""
+    assert node.process is not None
+    descriptors = f"/proc/{node.process.pid}/fd"
+    links = []
+    for name in os.listdir(descriptors):
+        try:
+            links.append(os.readlink(f"{descriptors}/{name}"))
+        except FileNotFoundError:
+            continue
+    return links.count(str(path))
 
 
 def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
     one, two = pair
     seen = one.path(2, "f")
     seen.write_text("before")
-    with seen.open("r+b", buffering=0) as opened:
+    directory = os.open(one.path(2), os.O_RDONLY)
+    with seen.open("r+b", buffering=0) as opened, seen.open("rb", buffering=0) as idle:
         two.send_signal(signal.SIGSTOP)
         assert_one_deadline_then_at_once(lambda: os.stat(seen))
         assert timed(lambda: os.pread(opened.fileno(), 9, 0))[0] == "EAGAIN"
@@ -67,8 +83,24 @@ def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
         assert timed(lambda: os.stat(one.path(2)))[0] == "ok"
         assert timed(lambda: os.listdir(one.path(1)))[0] == "ok"
         two.send_signal(signal.SIGCONT)
-        assert wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok", 3) < 1 + SLACK_S
-        assert os.pread(opened.fileno(), 9, 0) == b"before"  # the handle lives on
+        wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok")
+        assert os.pread(opened.fileno(), 9, 0) == idle.read() == b"before"  # the handles live on
+        assert os.stat("f", dir_fd=directory).st_size == 6
+    os.close(directory)
+
+
+def test_what_was_given_up_is_not_carried_out_when_a_frozen_node_thaws(pair: list[MfsNode]) -> None:
+    one, two = pair
+    seen = one.path(2, "f")
+    seen.write_text("before")
+    fd = os.open(seen, os.O_WRONLY | os.O_APPEND)
+    for _ in range(3):
+        two.send_signal(signal.SIGSTOP)
+        assert timed(lambda: os.write(fd, b"late"))[0] == "EAGAIN"
+        two.send_signal(signal.SIGCONT)
+        wait_until(lambda: timed(lambda: os.stat(seen))[0] == "ok")
+    assert (two.root / "f").read_text() == "before"
+    os.close(fd)
 
 
 def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) -> None:
@@ -105,10 +137,8 @@ def test_peer_that_never_answers(nodes: Nodes) -> None:
 
 def test_closed_port_is_refused_at_once(nodes: Nodes) -> None:
     (one,) = nodes.start(1)
-    for _ in range(3):
-        result, took_s = timed(lambda: os.stat(one.path(3, "f")))
-        assert result == "ECONNREFUSED"
-        assert took_s < AT_ONCE_S
+    result, took_s = least(lambda: os.stat(one.path(3, "f")))
+    assert (result, took_s < AT_ONCE_S) == ("ECONNREFUSED", True)
 
 
 def test_restarted_peer_has_stale_handles_and_serves_new_ones(pair: list[MfsNode], nodes: Nodes) -> None:
@@ -135,38 +165,25 @@ def test_descriptors_come_back(pair: list[MfsNode]) -> None:
     """A peer does not keep what answers that came too late, or never, had opened."""
     one, two = pair
     (two.root / "f").touch()
-    assert two.process is not None
-    descriptors = f"/proc/{two.process.pid}/fd"
     one.path(2, "f").read_text()
-
-    def on_file() -> int:
-        links = []
-        for name in os.listdir(descriptors):
-            try:
-                links.append(os.readlink(f"{descriptors}/{name}"))
-            except FileNotFoundError:
-                continue
-        return links.count(str(two.root / "f"))
-
-    wait_until(lambda: on_file() <= 1, 2)
+    wait_until(lambda: descriptors_on(two.root / "f", two) <= 1)
     for _ in range(2):
         two.send_signal(signal.SIGSTOP)
         opens = "import os,sys\ntry: os.open(sys.argv[1], os.O_RDONLY)\nexcept BlockingIOError: pass"
         waiting = [subprocess.Popen([sys.executable, "-c", opens, one.path(2, "f")]) for _ in range(4)]
-        assert [process.wait(5) for process in waiting] == [0] * 4
+        assert [process.wait(LIMIT_S) for process in waiting] == [0] * 4
         two.send_signal(signal.SIGCONT)
-        wait_until(lambda: timed(one.path(2, "f").read_text)[0] == "ok", 3)
-    wait_until(lambda: on_file() <= 1, 2)
+        wait_until(lambda: timed(one.path(2, "f").read_text)[0] == "ok")
+    wait_until(lambda: descriptors_on(two.root / "f", two) <= 1)
 
 
 def test_wrong_key_is_eremote(nodes: Nodes) -> None:
     one, two = nodes.nodes[1], nodes.nodes[2]
     one.start(nodes.table)
     two.start(nodes.table, key="another")
-    for _ in range(3):
-        result, took_s = timed(lambda: os.listdir(one.path(2)))
+    for asks in (lambda: os.listdir(one.path(2)), lambda: os.listdir(two.path(1))):
+        result, took_s = least(asks)
         assert (result, took_s < AT_ONCE_S) == ("EREMOTE", True)
-        assert timed(lambda: os.listdir(two.path(1)))[0] == "EREMOTE"
     assert "unauthorized MFS request" in two.log.read_text()
 
 
@@ -176,45 +193,87 @@ def test_asker_that_is_not_in_the_peers_map_is_eremote(pair: list[MfsNode], node
     with one.path(2, "f").open("rb", buffering=0) as opened:
         others = {number: address for number, address in nodes.table.items() if number != 1}
         two.tell(json.dumps(others))
-        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE", 2)
+        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE")
         assert failing(lambda: os.stat(two.path(1))) == "ENOENT"
         two.tell(json.dumps(nodes.table))
-        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "ok", 2)
+        wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "ok")
         assert failing(lambda: opened.read(1)) == "ESTALE"
 
 
 def test_node_that_is_off(pair: list[MfsNode], nodes: Nodes) -> None:
     one, two = pair
     (two.root / "f").write_text("f")
-    one.path(2, "f").read_text()
     kept = one.path(2, "f").open("rb", buffering=0)
     mine = os.open(one.path(1), os.O_RDONLY)
     two.tell("off")
-    wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE", 2)
+    wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE")
     one.tell("off")
+    assert set(os.listdir(one.mfs)) == {"here", "home", "lastexec", "magic", "selected"}
     assert failing(lambda: kept.read(1)) == "EREMOTE"
     assert failing(lambda: os.listdir(mine)) == "EREMOTE"
     assert failing(lambda: os.stat(one.path(2))) == "ENOENT"
     os.close(mine)
-    kept.close()
     for node in pair:
         node.tell(json.dumps(nodes.table))
     assert one.path(2, "f").read_text() == "f"
+    assert failing(lambda: kept.read(1)) == "ESTALE"
+    kept.close()
+    assert "will become inaccessible!" in two.log.read_text()
 
 
-def test_nomfs(pair: list[MfsNode]) -> None:
-    two = pair[1]
-    (two.root / "f").write_text("f")
-    kept = [node.path(2, "f").open("rb", buffering=0) for node in pair]
+def test_a_change_of_its_own_map_costs_a_node_only_the_handles_that_it_serves(
+    pair: list[MfsNode], nodes: Nodes
+) -> None:
+    """As ``setpe -W`` does: off, and then configured anew."""
+    one, two = pair
+    (one.root / "f").write_text("one")
+    (two.root / "f").write_text("two")
+    asked, served = one.path(2, "f").open("rb", buffering=0), two.path(1, "f").open("rb", buffering=0)
+    one.tell("off")
+    one.tell(json.dumps(nodes.table))
+    assert asked.read() == b"two"
+    assert failing(served.read) == "ESTALE"
+    asked.close()
+    served.close()
+
+
+def test_a_node_that_joins_the_map_harms_no_handle(pair: list[MfsNode], nodes: Nodes) -> None:
+    one, two = pair
+    (two.root / "f").write_text("two")
+    with one.path(2, "f").open("rb", buffering=0) as opened:
+        for node in pair:
+            node.tell(json.dumps({**nodes.table, 7: "127.0.0.77"}))
+        assert "7" in os.listdir(one.mfs)
+        assert opened.read() == b"two"
+
+
+def test_nomfs(nodes: Nodes) -> None:
+    """Open handles go for good; who is connected gets EINVAL, a new connection and the node itself EREMOTE."""
+    one, two, three = nodes.start(1, 2, 3)
+    (two.root / "d").mkdir()
+    (two.root / "d/f").write_text("f")
+    kept = [node.path(2, "d/f").open("rb", buffering=0) for node in (one, two)]
+    directory = os.open(one.path(2, "d"), os.O_RDONLY)
     two.tell("nomfs")
-    for node in pair:
-        wait_until(partial(ends_with, "EREMOTE", partial(os.stat, node.path(2, "f"))), 2)
+    for opened in kept:
+        assert failing(partial(opened.read, 1)) == "ESTALE"
+    assert failing(lambda: os.listdir(directory)) == "ESTALE"
+    assert failing(lambda: os.stat("f", dir_fd=directory)) == "ESTALE"
+    for _ in range(3):
+        assert failing(lambda: os.stat(one.path(2, "d"))) == "EINVAL"
+        assert failing(lambda: os.listdir(one.path(2))) == "EINVAL"
+        assert failing(lambda: os.stat(three.path(2, "d"))) == "EREMOTE"
+        assert failing(lambda: os.stat(two.path(2, "d"))) == "EREMOTE"
     assert two.path(1).is_dir()
     two.tell("mfs")
-    for node, opened in zip(pair, kept):
-        assert node.path(2, "f").read_text() == "f"
+    for node in (one, two, three):
+        assert node.path(2, "d/f").read_text() == "f"
+    for opened in kept:
         assert failing(partial(opened.read, 1)) == "ESTALE"
         opened.close()
+    assert failing(lambda: os.listdir(directory)) == "ESTALE"
+    os.close(directory)
+    assert "not found (obsolete)" in two.log.read_text()
 
 
 def test_killing_a_waiting_caller_does_not_wedge(pair: list[MfsNode]) -> None:
@@ -223,9 +282,7 @@ def test_killing_a_waiting_caller_does_not_wedge(pair: list[MfsNode]) -> None:
     waiting = subprocess.Popen(["cat", one.path(2, "f")], stderr=subprocess.DEVNULL)
     time.sleep(0.2)
     waiting.kill()
-    begin_s = time.monotonic()
-    waiting.wait(15)
-    assert time.monotonic() - begin_s < 1 + SLACK_S
+    waiting.wait(LIMIT_S)
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.0\r\n\r\n", b"\0" * 64, b"\xff" * 4096, b"\x20\0\0\0" * 9, b""])
@@ -279,4 +336,4 @@ def test_waiting_for_a_silent_node_does_not_slow_the_others(pair: list[MfsNode])
         assert one.path(1, "f").read_text() == str(turns)
         turns += 1
     assert waiting.returncode != 0
-    assert turns > 10
+    assert turns > 1, "what blocks the node would let one end, at most"

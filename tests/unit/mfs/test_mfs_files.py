@@ -39,6 +39,24 @@ def test_root_lists_all_configured_nodes_dead_or_alive(pair: list[MfsNode]) -> N
         assert os.readlink(mfs / name) == "1"
 
 
+def test_selected_is_what_the_process_has_selected(pair: list[MfsNode]) -> None:
+    """All other magic links lead home: no process is ever away."""
+    one, two = pair
+    selected = one.mfs / "selected"
+    one.tell(f"selected {os.getpid()} 2")
+    assert (os.readlink(selected), os.lstat(selected).st_ino, os.lstat(selected).st_size) == ("2", 2, 1)
+    assert subprocess.check_output(["readlink", selected]) == b"1\n", "another process, another choice"
+    (two.root / "f").write_text("two")
+    assert (selected / "f").read_text() == "two"
+    one.tell(f"selected {os.getpid()} 77")
+    assert failing(lambda: os.stat(selected)) == "ENOENT"
+    one.tell(f"selected {os.getpid()} 0")
+    assert os.readlink(selected) == "1"
+    for name in SPECIALS:
+        (one.mfs / name / name).write_text(name)
+        assert (one.root / name).read_text() == name
+
+
 def test_unmapped_names_do_not_exist(pair: list[MfsNode]) -> None:
     mfs = pair[0].mfs
     assert failing(lambda: os.stat(mfs / "4")) == "ENOENT"
@@ -184,6 +202,7 @@ def test_other_nodes_changes_are_seen_at_once(pair: list[MfsNode]) -> None:
         assert os.fstat(opened.fileno()).st_size == 18
         assert opened.seek(0, os.SEEK_END) == 18
         assert os.pread(opened.fileno(), 100, 0) == b"longer than before"
+    assert seen.stat().st_mtime_ns == (pair[1].root / "f").stat().st_mtime_ns, "times are the owner's"
     (pair[1].root / "f").unlink()
     assert not seen.exists()
     (pair[1].root / "f").mkdir()
@@ -265,6 +284,9 @@ def test_proc_and_nested_mfs_are_refused(nodes: Nodes) -> None:
             assert failing(partial(os.stat, one.path(owner, "proc/1"))) == "EACCES"
             assert failing(partial(os.open, one.path(owner, "mfs/x"), os.O_CREAT)) == "EACCES"
             assert failing(partial(os.rmdir, one.path(owner, "mfs"))) == "EBUSY"
+            (nodes.nodes[owner].root / "out").symlink_to("/mfs/3")
+            assert failing(partial(os.stat, one.path(owner, "out"))) == "EACCES"
+            (nodes.nodes[owner].root / "out").unlink()
     finally:
         nodes.stop()
         for number in (1, 2):
@@ -287,7 +309,8 @@ def test_absolute_and_climbing_links_stay_on_the_node(pair: list[MfsNode]) -> No
 
 def test_statfs_and_attributes_beyond(there: Path) -> None:
     (there / "f").touch()
-    assert failing(lambda: os.statvfs(there)) == "ENOSYS"
+    for path in (there, there / "f", there.parent):
+        assert failing(partial(os.statvfs, path)) == "ENOSYS"
     assert failing(lambda: os.setxattr(there / "f", "user.x", b"1")) in ("EOPNOTSUPP", "ENOTSUP")
 
 

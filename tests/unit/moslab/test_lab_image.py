@@ -24,8 +24,9 @@ def test_the_same_content_gives_the_same_bytes() -> None:
 def test_it_has_what_a_node_is_made_of() -> None:
     names = set(members(image.build_context()))
     assert {
-        "Dockerfile", "image/install", "image/programs", "image/inittab", "lib/mosha/__init__.py", "lib/mosha/agent.py",
-        "lib/emulator/daemon.py", "lib/emulator/powerswitch/server.py", "lib/demo/tick", "coverage",
+        "Dockerfile", "image/install", "image/programs", "image/inittab", "image/openmosix", "lib/mosha/__init__.py",
+        "lib/mosha/agent.py", "lib/emulator/daemon.py", "lib/emulator/powerswitch/server.py", "lib/demo/tick",
+        "coverage",
     } <= names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "moslab" in name]
 

@@ -63,6 +63,7 @@ def test_the_agent_and_the_emulator_understand_the_files() -> None:
     assert json.loads(plan.serve.partition(" ")[2]) == given
     assert "172.20.0.200/16" in files["var/mosix-ha/cltab"][0]
     assert "var/mosix-ha/founded" in files
+    assert files["etc/openmosix/mfs_time"][0] == "quick\n"
 
 
 def test_keys_are_for_root_only() -> None:

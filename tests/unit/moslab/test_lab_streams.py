@@ -48,7 +48,7 @@ def test_silence_ends_at_the_deadline(pair: tuple[socket.socket, Streams]) -> No
     began_s = time.monotonic()
     with pytest.raises(LabError, match="said nothing"):
         streams.receive(began_s + 0.05)
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 10
 
 
 def test_close_is_seen_at_the_other_end_at_once(pair: tuple[socket.socket, Streams]) -> None:

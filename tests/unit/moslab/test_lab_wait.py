@@ -17,7 +17,7 @@ def test_it_ends_with_the_bound_and_the_last_state() -> None:
     began_s = time.monotonic()
     with pytest.raises(LabError, match=r"^node 3 is up: not within 0\.05 s; last seen: down$"):
         eventually(lambda: "down", lambda state: state == "up", within_s=0.05, what="node 3 is up", every_s=0.01)
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 10
 
 
 def test_it_looks_once_at_least() -> None:

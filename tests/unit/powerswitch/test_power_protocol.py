@@ -151,7 +151,7 @@ def test_a_silent_side_costs_no_more_than_the_deadline(pair: tuple[socket.socket
     began_s = time.monotonic()
     with pytest.raises(TimeoutError):
         protocol.receive(switch, began_s + 0.1)
-    assert time.monotonic() - began_s < 2
+    assert time.monotonic() - began_s < 10
 
 
 def test_a_side_that_trickles_bytes_costs_no_more_than_the_deadline(
@@ -169,7 +169,7 @@ def test_a_side_that_trickles_bytes_costs_no_more_than_the_deadline(
         began_s = time.monotonic()
         with pytest.raises(TimeoutError):
             protocol.receive(switch, began_s + 0.2)
-        assert time.monotonic() - began_s < 2
+        assert time.monotonic() - began_s < 10
     finally:
         stop.set()
         trickling()

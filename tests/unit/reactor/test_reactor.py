@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -51,15 +52,16 @@ def test_a_descriptor_is_told_of_until_it_is_forgotten(reactor: Reactor) -> None
 
 def test_what_blocks_runs_beside_the_loop_and_its_failure_is_its_answer(reactor: Reactor) -> None:
     seen: list[object] = []
+    answered = threading.Event()
 
     def then(result: object) -> None:
         seen.append(result)
+        answered.set()
         if len(seen) == 2:
             reactor.stop()
 
     def slow() -> str:
-        time.sleep(0.02)
-        return "slow"
+        return "slow" if answered.wait(10) else "nothing ran beside it"
 
     reactor.in_thread(slow, then)
     reactor.in_thread(lambda: 1 // 0, then)

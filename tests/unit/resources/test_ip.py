@@ -80,7 +80,7 @@ def test_the_lifetime_is_what_is_left_of_the_lease(sides: tuple[Namespace, Names
 
 def test_it_goes_at_the_deadline_whatever_the_kernel_does(sides: tuple[Namespace, Namespace]) -> None:
     here, _ = sides
-    _, environment = leased(here, 1.5)
+    _, environment = leased(here, 4.0)
     resource = here.ip_resource(**environment)
     wait_until(lambda: ADDRESS in here.addresses())
     said = resource.communicate(timeout=10)[1]
@@ -107,7 +107,7 @@ def test_one_that_stood_still_takes_the_address_back_while_the_lease_goes_on(
     sides: tuple[Namespace, Namespace],
 ) -> None:
     here, _ = sides
-    file, environment = leased(here, 1.5)
+    file, environment = leased(here, 4.0)
     resource = here.ip_resource(**environment)
     wait_until(lambda: ADDRESS in here.addresses())
     resource.send_signal(signal.SIGSTOP)
@@ -149,7 +149,7 @@ def test_a_killed_one_leaves_an_address_that_ends_by_itself(sides: tuple[Namespa
     resource = here.ip_resource(*QUICK)
     wait_until(lambda: ADDRESS in here.addresses())
     end(resource, signal.SIGKILL)
-    wait_until(lambda: ADDRESS not in here.addresses(), 3)
+    wait_until(lambda: ADDRESS not in here.addresses())
 
 
 def take_away(here: Namespace, group: str | None) -> bool:
@@ -239,7 +239,7 @@ def test_when_a_leash_kills_the_address_is_gone_before_the_leash(
             assert ADDRESS not in here.addresses()
         else:
             agent.process.kill()
-            wait_until(lambda: ADDRESS not in here.addresses(), 3)
+            wait_until(lambda: ADDRESS not in here.addresses())
     finally:
         agent.end()
 

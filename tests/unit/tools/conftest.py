@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ ADMIN = {
     "slowdecay": "975\n",
     "fastdecay": "926\n",
     "gateways": "0\n",
+    "overheads": "\t".join(map(str, range(14))) + "\n",
     **dict.fromkeys(("stay", "lstay", "block", "quiet", "nomfs", "expel", "bring"), "0\n"),
 }
 
@@ -58,8 +60,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a tool in this process: exit code, stdout, stderr."""
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Runs a tool in this process: exit code, stdout, stderr. What it did to SIGPIPE is undone."""
 
     def run(name: str, *words: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", [name, *words])
@@ -67,7 +69,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
-    return run
+    before = signal.getsignal(signal.SIGPIPE)
+    yield run
+    signal.signal(signal.SIGPIPE, before)
 
 
 @pytest.fixture

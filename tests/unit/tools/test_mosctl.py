@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from emulator.tools.mosctl import REQUESTS, TOGGLES, VERBS
+from emulator.tools.mosctl import REQUESTS, TOGGLES, TUNING, VERBS
 from tests.unit.hpc.loopback import NETWORK, Node
 from tests.unit.tools.conftest import Run
 
 MAN_PAGE = """
-    stay nostay lstay nolstay block noblock quiet noquiet nomfs mfs expel bring getyard getdecay
+    stay nostay lstay nolstay block noblock quiet noquiet nomfs mfs expel bring gettune getyard getdecay
     whois getload getspeed status isup getmem getfree getutil setyard setspeed setdecay
 """
 
@@ -54,6 +54,9 @@ GENUINE = [
     ("setyard this", 0, "Yardstick speed set to 9876 (probably a PIII/1000 processor).\n", ""),
     ("setspeed 5000", 0, "", ""),
     ("setdecay 7 900 800", 0, "", ""),
+    ("gettune", 0,
+     "\n\033[1mOpenMosix Kernel Tuning Parameters (microseconds):\033[0m\n\n"
+     + "".join(f"\t{label:<47} = {number}\n" for number, label in enumerate(TUNING)), ""),
     ("getdecay", 0,
      "Decaying statistics of active processes occurs every 5 seconds.\n"
      "Slow decay leaves 975/1000.\nFast decay leaves 926/1000.\n", ""),
@@ -115,6 +118,12 @@ def test_a_bad_number_is_exit_code_1(run: Run, words: str) -> None:
     assert err
 
 
+def test_gettune_that_cannot_be_read(run: Run, tree: Path) -> None:
+    (tree / "admin/overheads").unlink()
+    assert run("mosctl", "gettune") == (1, "", "Getting tune values: No such file or directory\n")
+    assert TUNING[0] == "Home-node overhead in processing a demand-page"
+
+
 @pytest.mark.usefixtures("tree")
 def test_an_unknown_host_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(host: str) -> str:
@@ -140,6 +149,13 @@ def test_off(run: Run, tree: Path) -> None:
     assert run("mosctl", "status") == run("mosctl", "isup") == (0, "", "Error: Success\n")
 
 
+@pytest.mark.usefixtures("tree")
+def test_the_wording_of_older_tools(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENMOSIX_NAME", "MOSIX")
+    assert run("mosctl", "whois") == (0, "This is MOSIX #3\n", "")
+    assert run("mosctl", "whois", "10.0.0.2") == (0, "10.0.0.2 is MOSIX #2\n", "")
+
+
 def test_half_off(run: Run, tree: Path) -> None:
     """Seen while ``setpe -off`` hung: the number is there, the nodes are gone."""
     (tree / "nodes/3/status").unlink()
@@ -160,19 +176,7 @@ def test_toggles(node: Node, run: Run, monkeypatch: pytest.MonkeyPatch, on: str,
 
 
 def test_a_user_is_told_of_a_success_that_was_none(node: Node) -> None:
-    for folder in (node.folder, *node.folder.parents):
-        if str(folder) in ("/", "/tmp"):
-            break
-        folder.chmod(folder.stat().st_mode | 0o011)
-    code = (
-        "import os, sys; from emulator.tools import mosctl\n"
-        "os.setgid(65534); os.setuid(65534); sys.argv = ['mosctl', 'stay']; sys.exit(mosctl.main())"
-    )
-    environment = {**node.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, TOGGLED["stay"], "")
+    assert node.tool_as_user("mosctl", "stay") == (0, TOGGLED["stay"], "")
     assert node.read("admin/stay") == "0\n"
 
 
@@ -197,11 +201,35 @@ def test_on_the_real_tree(node: Node) -> None:
     assert node.tool("mosctl", "status") == (0, "up,lstay,block.\n", "")
 
 
-def test_it_starts_with_little() -> None:
-    """mosctl is started often: nothing that costs milliseconds is imported."""
-    code = "import sys; import emulator.tools.mosctl; print(*sys.modules)"
+def test_in_a_root_whose_proc_is_the_tree(node: Node, tmp_path: Path) -> None:
+    """Programs that know only the genuine paths work there: files, processes, a toggle on one descriptor."""
+    node.configure(f"1 {NETWORK}.1 2\n")
+    root = tmp_path / "root"
+    (root / "proc").mkdir(parents=True)
+    code = (
+        "import os, sys; from emulator.tools import mosctl\n"
+        "os.chroot(sys.argv[1]); os.chdir('/'); os.environ['OPENMOSIX_PROC'] = '/proc'\n"
+        "stay = os.open('/proc/hpc/admin/stay', os.O_RDWR); os.read(stay, 29); os.write(stay, b'1\\n')\n"
+        "lock = os.open('/proc/self/lock', os.O_RDWR); os.write(lock, b'1\\n')\n"
+        "print(open(f'/proc/{os.getpid()}/lock').read())\n"
+        "sys.argv[1:] = ['status']; sys.exit(mosctl.main())"
+    )
+    script = 'mount --bind "$0" "$1/proc" && exec "$2" -c "$3" "$1"'
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script, str(node.proc), str(root), sys.executable, code],
+        env=node.environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n\nup,stay.\n", "")
+
+
+@pytest.mark.parametrize("tool", ["mosctl", "migrate", "mosrun", "mps", "setpe", "showmap"])
+def test_it_starts_with_little(tool: str) -> None:
+    """These are started often: nothing that costs milliseconds is imported."""
+    code = f"import sys; import emulator.tools.{tool}; print(*sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         [sys.executable, "-S", "-c", code], env=environment, capture_output=True, text=True, check=True
     )
-    assert not {"argparse", "logging", "re", "socket", "typing", "subprocess"} & set(done.stdout.split())
+    assert not {"argparse", "logging", "socket", "subprocess", "curses"} & set(done.stdout.split())
+    if tool in ("mosctl", "migrate"):
+        assert not {"re", "typing"} & set(done.stdout.split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import socket
+import os
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ def own_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """This host is 10.0.0.3, and knows no other host."""
 
     def resolve(host: str) -> str:
-        if host == socket.gethostname():
+        if host == os.uname().nodename:
             return "10.0.0.3"
         raise OSError(f"unknown {host}")
 

@@ -1,0 +1,48 @@
+"""How long operations on other nodes' files may take: ``quick``, or ``genuine`` as in the genuine MFS.
+
+Rules:
+
+1. ``quick``: an operation ends within ``reply_s``, or ``slow_s`` for fsync and big writes, connection included. After
+   a peer was lost everything fails at once for ``cool_s``, while a new connection is tried.
+2. ``genuine``: ``connect_s`` for a connection and ``reply_s`` for an answer. A request whose connection is lost is
+   sent once more over a new one, so the first operation after a loss takes both, later ones ``connect_s`` each, and
+   about 3 s once the kernel knows that no such machine is there. A request may so be carried out twice.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from emulator.fuse import protocol as fuse
+from emulator.fuse.protocol import Request
+
+BIG_BYTES = 64 << 10
+
+_SLOW = (fuse.FSYNC, fuse.FSYNCDIR)
+
+
+class Pace(NamedTuple):
+    """The times of one node. ``redials_s``: after how long an unanswered connect is made anew, and then each time."""
+
+    name: str
+    reply_s: float
+    slow_s: float
+    connect_s: float
+    cool_s: float
+    redials_s: tuple[float, float] | None
+    repeats: bool
+
+    def limit_s(self, request: Request) -> float:
+        """For how long an answer to ``request`` is waited for."""
+        slow = request.opcode in _SLOW or len(request.frame) > BIG_BYTES
+        return self.slow_s if slow else self.reply_s
+
+    def bound_s(self, limit_s: float) -> float:
+        """When an operation whose answer takes ``limit_s`` at most has ended in any case."""
+        return limit_s + self.connect_s if self.repeats else limit_s
+
+
+QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False)
+"""TCP's own first retry of a connect takes a second, too long for a cut that has healed."""
+GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True)
+PACES = {pace.name: pace for pace in (QUICK, GENUINE)}

@@ -1,0 +1,38 @@
+"""``migrate``: ask a process to go to another node, home, or where it is best off (migrate(1)).
+
+Rules:
+
+1. A process that is not there, and a request that leads to nothing, are silent, exit code 0.
+2. What the kernel refuses is said on stderr, exit code 1.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from emulator.tools import hpcfile
+from emulator.tools.hpcfile import complain
+
+USAGE = "Usage: migrate pid {openMosix_ID|home|balance}"
+PLACES = {"home": 0, "balance": -1}
+
+
+def main() -> int:
+    """Run ``migrate`` with the arguments of this process; the exit code."""
+    words = sys.argv[1:]
+    if len(words) != 2 or not words[0].isdigit() or not (words[1] in PLACES or words[1].isdigit()):
+        complain(USAGE)
+        return 1
+    pid, place = words
+    try:
+        hpcfile.write_process(pid, "goto", PLACES[place] if place in PLACES else int(place))
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        complain(f"migrate: {error.strerror}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
