@@ -220,7 +220,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "founded-by-some", "R16c: an era is founded only when all voters are there", f"{OWNERSHIP}/voter.py",
-        "elif fresh.keys() >= set(self._others()) - self._gone and all(", "elif all(", plan={"founded": False},
+        "return fresh.keys() >= set(self._others()) - self._gone and all(", "return all(", plan={"founded": False},
     ),
     _one(
         "rolled-back", "R19: a later life that others saw shows that a disk is older", f"{OWNERSHIP}/voter.py",

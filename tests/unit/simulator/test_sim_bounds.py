@@ -65,7 +65,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 def measure(timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = False, **more: Any) -> Result:
     """A run of three nodes with quick answers; clocks at their limits."""
-    conf = {"beat": f"{timing.beat_s:g}", "lease": f"{timing.lease_s:g}"}
+    voters = " ".join(map(str, range(1, NODES + 1)))
+    conf = {"beat": f"{timing.beat_s:g}", "lease": f"{timing.lease_s:g}", "voters": voters}
     plan = FaultPlan(
         seed=seed, nodes=NODES, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 2.4 * timing.lease_s + 1,
         conf={**conf, "stomith": "/sbin/off %n"} if stomith else conf, faults=list(faults), **more,
