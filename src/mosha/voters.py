@@ -5,6 +5,7 @@ Rules:
 1. An order is a small file beside the voter's marker. It is for the agent that runs: that takes it at its next beat and
    answers on its page. One that is not answered in time is withdrawn.
 2. What no agent runs for is done at once, under the agent's lock: an installer's era, and a restored disk that forgets.
+   The disk of another machine (``--root``) has no agent here.
 3. Exit codes: 0 done, 1 it cannot be, 2 wrong usage.
 """
 
@@ -16,6 +17,7 @@ import os
 import secrets
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +30,7 @@ from mosha.ownership.marker import NONE
 from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER, installed
 from mosha.platform import linux, openmosix
 from mosha.platform.store import LocalStore
+from mosha.timing import ELECT_LIMIT_S
 
 ANSWER_BEATS, ANSWER_S = 4, 5.0      # an agent takes an order and shows its answer within this
 LOOK_EVERY_S = 0.1
@@ -126,7 +129,7 @@ def _elect(settings: Config, options: argparse.Namespace) -> None:
         print(f"node {options.node} {'votes already' if options.adds else 'has no vote'}")
         return
     wanted = sorted(voters ^ {options.node})
-    _order(settings, do="elect", voters=wanted)
+    _order(settings, takes_s=ELECT_LIMIT_S, do="elect", voters=wanted)
     print(f"decided: the voters will be {_list(wanted)}; mosha voters shows how far they are")
     if len(wanted) == 2:
         print("two voters are both needed: the death of either stops every group")
@@ -204,6 +207,20 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
             f"{options.era} was made {abs(age_s) / DAY_S:.0f} days {'ago' if age_s > 0 else 'from now'}, by this "
             "machine's clock. For a new cluster make a new one; a disk that was replaced needs none, its voter recovers"
         )
+    content = f"{options.era} {' '.join(map(str, options.voters))}"
+    try:
+        installed(content)
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    if options.root is not None:
+        _install_now(settings, content)
+    else:
+        with closing(Life(settings.rundir)):
+            _install_now(settings, content)
+    print(f"{settings.var / FOUNDED}: {content}")
+
+
+def _install_now(settings: Config, content: str) -> None:
     store = LocalStore(settings.var)
     used = sorted({marker.NAME, STATE}.intersection(store.list()))
     if used:
@@ -211,10 +228,4 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
             f"{settings.var / used[0]} is there: an agent has run with this disk. "
             "For a cluster that begins anew the directory must be empty, on all nodes"
         )
-    content = f"{options.era} {' '.join(map(str, options.voters))}"
-    try:
-        installed(content)
-    except ValueError as error:
-        raise Refused(str(error)) from None
     store.replace(FOUNDED, f"{content}\n".encode(), durable=True)
-    print(f"{settings.var / FOUNDED}: {content}")

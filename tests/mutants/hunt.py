@@ -6,10 +6,12 @@ Rules:
    ``--first`` on, until a run is invalid or ``--budget`` were not; and, if it has one, with its *directed* plan on
    ``DIRECTED_BUDGET`` of these seeds at most.
 2. The schedule that caught it is run with the sources as they are: if that is invalid too, nothing was caught.
-3. A mutant that neither catches, or whose text does not apply, is a failure, and so is the whole. One that is marked as
-   equivalent is not run.
+3. One that ordinary seeds catch is *caught*; one that only its directed plan catches is caught *by plan*. A mutant that
+   neither catches within its budget, or whose text does not apply, is a failure, and so is the whole. One that is
+   marked as equivalent is not run.
 4. A checker that only watches over liveness, leaks or crashes may catch a mutant; the table names all that did.
 5. ``out/mutants/mutants.json`` has it all, ``table.md`` the table of docs/simulator.md; ``--docs`` puts it there.
+6. SIGTERM and SIGINT end the children and remove the copies; nothing is written then.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +29,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 
 from moslab.history.checkers import INVALID, VALID
@@ -40,7 +44,9 @@ DOCS = ROOT / "docs" / "simulator.md"
 BUDGET, DIRECTED_BUDGET = 400, 60
 ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
 SECONDS_MAX = 1800.0
-CAUGHT, SURVIVES, EQUIVALENT, ROTTEN, BROKEN = "caught", "SURVIVES", "equivalent", "ROTTEN", "BROKEN"
+CAUGHT, BY_PLAN, SURVIVES, EQUIVALENT = "caught", "by plan", "SURVIVES", "equivalent"
+ROTTEN, BROKEN = "ROTTEN", "BROKEN"
+ENDING = (signal.SIGTERM, signal.SIGINT)
 ORDINARY, DIRECTED = "ordinary", "directed"
 HEAD = ("| mutant | rule | seeds | directed plan | caught by |", "|---|---|---|---|---|")
 
@@ -73,13 +79,57 @@ class Verdict(NamedTuple):
         found = [one for one in self.searches.values() if one.state == CAUGHT]
         cells = [str(self.searches.get(name, "-")) for name in (ORDINARY, DIRECTED)]
         why = ", ".join(dict.fromkeys(word for one in found for word in one.checkers.split(", "))) or self.state
-        if self.state == CAUGHT and self.searches[ORDINARY].state != CAUGHT:
-            why += f"; its plan is one seed in {ONE_SEED_IN}"
+        if self.state == BY_PLAN:
+            why = f"{BY_PLAN}, which is one seed in {ONE_SEED_IN}: {why}"
         return f"| {self.mutant.name} | {self.mutant.rule} | {' | '.join(cells)} | {why} |"
 
 
 class RottenError(Exception):
     """A replacement does not apply exactly once."""
+
+
+class EndedError(Exception):
+    """The hunt was told to end."""
+
+
+class Children:
+    """The processes of the runs, which end before the hunt does."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._living: set[subprocess.Popen[bytes]] = set()
+        self._over = False
+
+    def run(self, command: Sequence[str], seconds: float, **more: Any) -> None:
+        """Until it ends or the time is up; raises CalledProcessError, EndedError."""
+        with self._lock:
+            if self._over:
+                raise EndedError
+            child = subprocess.Popen(command, start_new_session=True, **more)    # Ctrl-C is for the hunt
+            self._living.add(child)
+        try:
+            status = child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            status = 0
+        finally:
+            child.kill()
+            child.wait()
+            with self._lock:
+                self._living.remove(child)
+        if self._over:
+            raise EndedError
+        if status:
+            raise subprocess.CalledProcessError(status, command)
+
+    def end(self) -> None:
+        """All, and no other begins."""
+        with self._lock:
+            self._over = True
+            for child in self._living:
+                child.kill()
+
+
+CHILDREN = Children()
 
 
 def apply(change: Change, source: Path) -> None:
@@ -109,10 +159,7 @@ def runs(
     command = ["nice", "-n", "10", python, str(CHILD), str(first), str(last), json.dumps(plan)]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile("w+") as out:
-        try:
-            subprocess.run(command, env=environment, stdout=out, stdin=subprocess.DEVNULL, check=True, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            pass
+        CHILDREN.run(command, seconds, env=environment, stdout=out, stdin=subprocess.DEVNULL)
         out.seek(0)
         return [json.loads(line) for line in out if line.endswith("\n")]
 
@@ -149,9 +196,27 @@ def hunt(mutant: Mutant, python: str, first: int, budget: int, seconds: float = 
                 searches[DIRECTED] = search(source, python, first, DIRECTED_BUDGET, mutant.plan, seconds)
     except RottenError as error:
         return Verdict(mutant, ROTTEN, {}, str(error))
+    return judged(mutant, searches)
+
+
+def judged(mutant: Mutant, searches: dict[str, Search]) -> Verdict:
+    """Rule 3."""
     states = {one.state for one in searches.values()}
-    state = next(state for state in (BROKEN, CAUGHT, SURVIVES) if state in states)
-    return Verdict(mutant, state, searches, next(one.first for one in searches.values() if one.state == state))
+    worth = next(state for state in (BROKEN, CAUGHT, SURVIVES) if state in states)
+    first = next(one.first for one in searches.values() if one.state == worth)
+    only_by_plan = worth == CAUGHT and searches[ORDINARY].state != CAUGHT
+    return Verdict(mutant, BY_PLAN if only_by_plan else worth, searches, first)
+
+
+def summary(verdicts: Sequence[Verdict], budget: int) -> tuple[str, int]:
+    """The last line, and the exit code."""
+    counts = {state: sum(1 for one in verdicts if one.state == state) for state in (CAUGHT, BY_PLAN, EQUIVALENT)}
+    left = len(verdicts) - sum(counts.values())
+    text = (
+        f"{len(verdicts)} mutants: {counts[CAUGHT]} caught by {budget} ordinary seeds, {counts[BY_PLAN]} only by their "
+        f"directed plans; {counts[EQUIVALENT]} equivalent, {left} not caught"
+    )
+    return text, 1 if left else 0
 
 
 def line(verdict: Verdict) -> str:
@@ -208,19 +273,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         return verdict
 
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        verdicts = list(pool.map(one, chosen))
+        try:
+            verdicts = list(pool.map(one, chosen))
+        finally:
+            CHILDREN.end()
     table = written(verdicts)
     if arguments.docs:
         DOCS.write_text(documented(DOCS.read_text(encoding="utf-8"), table), encoding="utf-8")
-    counts = {state: sum(1 for one in verdicts if one.state == state) for state in (CAUGHT, EQUIVALENT)}
-    ordinary = sum(1 for one in verdicts if one.searches and one.searches[ORDINARY].state == CAUGHT)
-    left = len(verdicts) - sum(counts.values())
-    print(
-        f"{len(verdicts)} mutants: {counts[CAUGHT]} caught, {ordinary} of them by {arguments.budget} ordinary seeds; "
-        f"{counts[EQUIVALENT]} equivalent, {left} not caught; {OUT.relative_to(ROOT)}/"
-    )
-    return 1 if left else 0
+    text, status = summary(verdicts, arguments.budget)
+    print(f"{text}; {OUT.relative_to(ROOT)}/")
+    return status
+
+
+def told_to_end(number: int, _frame: object) -> None:
+    """Rule 6; once, so that nothing keeps it from that."""
+    for one in ENDING:
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
+    for one in ENDING:
+        signal.signal(one, told_to_end)
     sys.exit(main())

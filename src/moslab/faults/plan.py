@@ -48,46 +48,59 @@ config   the agent runs with another configuration, or is of another version    
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from mosha import config
+from mosha.config import Config
+from mosha.tables import cltab, hactl
+from mosha.tables.errors import TableErrors
+from moslab.faults import shape
+from moslab.faults.shape import Shape
 
 FORMAT = 1
 FAULTS_MAX = 1000
-VOTERS_MAX = 7                   # when none are named, those with the lowest numbers
-KINDS: dict[str, frozenset[str]] = {
-    "crash": frozenset({"wipe", "restore"}),
-    "backup": frozenset(),
-    "order": frozenset({"order"}),
-    "vote": frozenset({"node"}),
-    "freeze": frozenset({"clock"}),
-    "pause": frozenset({"what"}),
-    "kill": frozenset({"what", "wipe"}),
-    "leave": frozenset(),
-    "cut": frozenset({"to", "both", "flap"}),
-    "weather": frozenset({"slow", "error", "hang", "loss", "torn"}),
-    "stuck": frozenset(),
-    "stomith": frozenset({"how"}),
-    "jump": frozenset({"by"}),
-    "slew": frozenset({"by"}),
-    "edit": frozenset({"table", "bad"}),
-    "damage": frozenset({"file", "shape"}),
-    "config": frozenset({"conf", "protocol"}),
+NODES_MAX = 65535
+SEED_MAX = 2**63 - 1
+TIME = shape.number(0, 1e6)
+CHANCE = shape.number(0, 1)
+FACTOR = shape.number(0, 1e4)
+DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal")
+DAMAGES = ("bits", "short", "other", "later")
+SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
+ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
+    "do": shape.one_of("elect", "found", "forget"), "voters": shape.wholes(1, NODES_MAX),
+    "without": shape.wholes(1, NODES_MAX),
 }
-COMMON = frozenset({"at", "do", "whom", "for"})
+COMMON: dict[str, Shape] = {"at": TIME, "do": shape.TEXT, "whom": shape.FULL_LIST, "for": TIME}
+KINDS: dict[str, dict[str, Shape]] = {
+    "crash": {"wipe": shape.YES_NO, "restore": shape.one_of(True, False, "whole")},
+    "backup": {},
+    "order": {"order": shape.OBJECT},
+    "vote": {"node": shape.whole(1, NODES_MAX)},
+    "freeze": {"clock": shape.one_of("stops")},
+    "pause": {"what": shape.one_of("agent", "leash", "group")},
+    "kill": {"what": shape.one_of("agent", "leash", "group"), "wipe": shape.YES_NO},
+    "leave": {},
+    "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
+    "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
+    "stuck": {},
+    "stomith": {"how": shape.one_of(*SHOTS)},
+    "jump": {"by": shape.number(-1e6, 1e6)},
+    "slew": {"by": shape.number(-0.9, 9)},
+    "edit": {"table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO},
+    "damage": {
+        "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES),
+    },
+    "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
+}
 NEEDED: dict[str, tuple[str, ...]] = {
     "cut": ("to",), "pause": ("what",), "kill": ("what",), "vote": ("node",), "order": ("order",), "stomith": ("how",),
     "jump": ("by",), "slew": ("by",), "edit": ("table",), "damage": ("file", "shape"),
 }
-CHOICES: dict[str, tuple[str, ...]] = {
-    "what": ("agent", "leash", "group"), "how": ("works", "fails", "lies", "slow", "cut", "spares"),
-    "table": ("cltab", "hactl"), "clock": ("stops",),
-    "file": ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal"),
-    "shape": ("bits", "short", "other", "later"),
-}
-LISTS = frozenset({"whom", "to"})
-NUMBERS = frozenset({"at", "for", "by", "flap", "slow", "error", "hang", "loss", "torn"})
 Fault = dict[str, Any]
-
 
 CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005}
 NETWORK: dict[str, float] = {
@@ -95,6 +108,25 @@ NETWORK: dict[str, float] = {
     "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
 }
 POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
+WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
+    "clocks": (CLOCKS, {"drift": shape.number(0, 0.5), "restart": shape.YES_NO, "wake_s": TIME, "ipc_s": TIME}),
+    "network": (NETWORK, {
+        "latency_min_s": TIME, "latency_max_s": TIME, "tail": CHANCE, "tail_s": TIME, "careful": CHANCE, "torn": CHANCE,
+        "no_fork": CHANCE,
+    }),
+    "power": (POWER, {"shot_min_s": TIME, "shot_max_s": TIME, "on_after_s": TIME, "slow": FACTOR}),
+}
+PLAN: dict[str, Shape] = {
+    "seed": shape.whole(0, SEED_MAX), "nodes": shape.whole(1, NODES_MAX), "cltab": shape.TEXT, "hactl": shape.TEXT,
+    "conf": shape.LINES, "founded": shape.YES_NO, "arbitrators": shape.LIST, "profile": shape.TEXT, "safety_s": TIME,
+    "heal": shape.LIST, "bound_s": TIME, "faults": shape.LIST, **dict.fromkeys(WORLD, shape.OBJECT),
+}
+_NUMBER = r"\d+(?:\.\d*)?"
+_COMMAND = re.compile(             # what a modelled process understands: rule 3 of moslab.simulator.process
+    rf"(?:live|run {_NUMBER})(?: (?:(?:int|term)=(?:ignore|{_NUMBER})|exit=\d{{1,3}}|fail={_NUMBER}|dies={_NUMBER}"
+    r"|unfit=\d+(?:,\d+)*|leaves=[01]))*",
+    re.ASCII,
+)
 
 
 class PlanError(ValueError):
@@ -121,10 +153,13 @@ class FaultPlan:
     power: dict[str, float] = field(default_factory=lambda: dict(POWER))
     faults: list[Fault] = field(default_factory=list)
 
+    def settings(self, more: Mapping[str, str] = {}) -> Config:
+        """Of an agent, with what it has besides; raises TableErrors."""
+        return config.parse("".join(f"{name} = {value}\n" for name, value in {**self.conf, **more}.items()), "conf")
+
     def voters(self) -> list[int]:
         """The nodes whose majority counts."""
-        named = self.conf.get("voters", "")
-        return [int(word) for word in named.split()] or list(range(1, min(self.nodes, VOTERS_MAX) + 1))
+        return sorted(self.settings().voters_of(frozenset(range(1, self.nodes + 1))))
 
     def to_json(self) -> str:
         """One fault a line, so that a person can read it and take one away."""
@@ -139,61 +174,102 @@ def from_json(text: str) -> FaultPlan:
     """Read a plan; raises PlanError."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PlanError(f"a fault plan is JSON: {error}") from None
     if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
         raise PlanError(f'a fault plan is an object with "format": {FORMAT}')
-    unknown = sorted(set(data) - {f.name for f in fields(FaultPlan)})
-    if unknown:
-        raise PlanError(f"unknown: {', '.join(unknown)}")
-    for name, defaults in (("clocks", CLOCKS), ("network", NETWORK), ("power", POWER)):
+    missing = sorted({"seed", "nodes", "cltab", "hactl"} - set(data))
+    if missing:
+        raise PlanError(f"{', '.join(missing)} is missing")
+    problem = shape.problem(data, PLAN)
+    if problem:
+        raise PlanError(problem)
+    for name, (defaults, _) in WORLD.items():
         data[name] = {**defaults, **data.get(name, {})}
-    try:
-        plan = FaultPlan(**data)
-    except TypeError as error:
-        raise PlanError(str(error).replace("FaultPlan.__init__() ", "")) from None
-    return checked(plan)
+    return checked(FaultPlan(**data))
 
 
 def checked(plan: FaultPlan) -> FaultPlan:
-    """The plan, if it can be run; raises PlanError that names the fault."""
-    if type(plan.nodes) is not int or plan.nodes < 1 or not isinstance(plan.faults, list):
-        raise PlanError("nodes is a number from 1 on, faults is a list")
-    if len(plan.faults) > FAULTS_MAX:
-        raise PlanError(f"at most {FAULTS_MAX} faults")
-    if not all(isinstance(text, str) for text in (plan.cltab, plan.hactl, *plan.conf, *plan.conf.values())):
-        raise PlanError("cltab and hactl are texts, conf has texts by name")
-    if not isinstance(plan.heal, list) or any(node not in range(1, plan.nodes + 1) for node in plan.heal):
-        raise PlanError(f"heal is a list of nodes from 1 to {plan.nodes}")
-    if not isinstance(plan.arbitrators, list) or any(node not in range(1, plan.nodes + 1) for node in plan.arbitrators):
-        raise PlanError(f"arbitrators is a list of nodes from 1 to {plan.nodes}")
+    """The plan, if it can be run; raises PlanError that names the key, or the fault and its key."""
+    problem = shape.problem(vars(plan), PLAN)
+    for name, (_, shapes) in WORLD.items():
+        problem = problem or _within(name, shape.problem(getattr(plan, name), shapes))
+    problem = problem or _wrong_times(plan) or _wrong_nodes(plan) or _wrong_tables(plan)
+    if problem:
+        raise PlanError(problem)
+    owners = [f"owner:{group}" for group in cltab.parse(plan.cltab).groups()]
     for place, fault in enumerate(plan.faults):
-        problem = _problem(fault, plan.nodes)
+        problem = _wrong_fault(fault, plan, owners)
         if problem:
             raise PlanError(f"fault {place} {json.dumps(fault)}: {problem}")
     return plan
 
 
-def _problem(fault: Any, nodes: int) -> str:
+def _within(name: str, problem: str) -> str:
+    return problem and f"{name}: {problem}"
+
+
+def _wrong_times(plan: FaultPlan) -> str:
+    for name, low, high in (("network", "latency_min_s", "latency_max_s"), ("power", "shot_min_s", "shot_max_s")):
+        settings = getattr(plan, name)
+        if settings[low] > settings[high]:
+            return f"{name}: {low} is more than {high}"
+    return ""
+
+
+def _wrong_nodes(plan: FaultPlan) -> str:
+    if len(plan.faults) > FAULTS_MAX:
+        return f"at most {FAULTS_MAX} faults"
+    problem = shape.problem(
+        {"heal": plan.heal, "arbitrators": plan.arbitrators}, dict.fromkeys(PLAN, shape.wholes(1, plan.nodes)),
+    )
+    if not problem and len(set(plan.arbitrators)) == plan.nodes:
+        return "arbitrators: all nodes are, and none is left to run a group"
+    return problem
+
+
+def _wrong_tables(plan: FaultPlan) -> str:
+    try:
+        entries = cltab.parse(plan.cltab).entries
+        hactl.parse(plan.hactl)
+        settings = plan.settings()
+    except TableErrors as errors:
+        return _in_a_line(errors)
+    for entry in entries:
+        if entry.command and not _COMMAND.fullmatch(" ".join(entry.command.split())):
+            return f"cltab:{entry.line}: no command of a modelled process: {entry.command!r:.60}"
+    strangers = sorted(settings.voters - set(range(1, plan.nodes + 1)))
+    if strangers:
+        return f"conf: voters names {strangers}, and there are nodes 1 to {plan.nodes}"
+    if settings.arbitrator or settings.mynode:
+        return "conf: it is that of all nodes, so neither arbitrator (a plan has arbitrators) nor mynode can be set"
+    return ""
+
+
+def _in_a_line(errors: TableErrors) -> str:
+    return "; ".join(str(errors).splitlines())
+
+
+def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
     kind = fault.get("do") if isinstance(fault, dict) else None
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         return f"do is one of {', '.join(sorted(KINDS))}"
-    unknown = sorted(set(fault) - COMMON - KINDS[kind])
-    if unknown:
-        return f"unknown: {', '.join(unknown)}"
-    needed = {"at", *NEEDED.get(kind, ())} - set(fault)
-    if needed:
-        return f"{', '.join(sorted(needed))} is missing"
-    for name, value in fault.items():
-        if name in NUMBERS and (type(value) not in (int, float) or (value < 0 and name != "by")):
-            return f"{name} is a number, not {value!r}"
-        if name in LISTS and not isinstance(value, list):
-            return f"{name} is a list, not {value!r}"
-        if name in CHOICES and value not in CHOICES[name]:
-            return f"{name} is one of {', '.join(CHOICES[name])}"
-    for one in [*fault.get("whom", []), *fault.get("to", []), *([fault.get("node")] if kind == "vote" else [])]:
-        if isinstance(one, str) and one.startswith("owner:"):
-            continue
-        if not isinstance(one, int) or not 1 <= one <= nodes:
-            return f"{one!r} is neither a node from 1 to {nodes} nor owner:GROUP"
-    return "" if fault.get("whom") else "whom is a list that is not empty"
+    missing = sorted({"at", "whom", *NEEDED.get(kind, ())} - set(fault))
+    if missing:
+        return f"{', '.join(missing)} is missing"
+    problem = shape.problem(fault, {**COMMON, **KINDS[kind]})
+    problem = problem or _within("order", shape.problem(fault.get("order", {}), ORDER))
+    if problem:
+        return problem
+    node = shape.whole(1, plan.nodes)
+    if not node.holds(fault.get("node", 1)):
+        return f"node is {node.said}, not {fault['node']}"
+    for name in ("whom", "to"):
+        for one in fault.get(name, []):
+            if not node.holds(one) and one not in owners:
+                return f"{name}: {one!r} is neither a node from 1 to {plan.nodes} nor owner:GROUP of a group in cltab"
+    try:
+        plan.settings(fault.get("conf", {}))
+    except TableErrors as errors:
+        return _in_a_line(errors)
+    return ""

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan, PlanError, from_json
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
@@ -55,7 +54,7 @@ def simulate(arguments: argparse.Namespace) -> int:
         if arguments.seeds is not None:
             return _many(arguments)
         return _one(arguments)
-    except (PlanError, TableErrors, OSError, UnicodeDecodeError) as error:
+    except (PlanError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         return 2
 
@@ -83,8 +82,14 @@ def _seeds(text: str) -> range:
 def _plan(arguments: argparse.Namespace) -> FaultPlan:
     if arguments.plan is None:
         return draw_plan(arguments.seed, arguments.nodes)
-    with open(arguments.plan, encoding="utf-8") as stream:
-        return from_json(stream.read(FILE_BYTES_MAX))
+    try:
+        with open(arguments.plan, encoding="utf-8") as stream:
+            text = stream.read(FILE_BYTES_MAX + 1)
+        if len(text) > FILE_BYTES_MAX:
+            raise PlanError(f"longer than {FILE_BYTES_MAX} characters")
+        return from_json(text)
+    except (PlanError, UnicodeDecodeError) as error:
+        raise PlanError(f"{arguments.plan}: {error}") from None
 
 
 def _one(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Callable
 
-from mosha import config as mosha_config
 from mosha.agent import STATE
-from mosha.config import Config
 from mosha.ownership import marker
 from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
@@ -40,7 +38,7 @@ class Cluster:
         self._said = said
         self._pids = self._nonces = 0
         self.result = History(
-            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=config(plan.conf).timing.lease_s,
+            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=plan.settings().timing.lease_s,
             drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.fenced(hactl.parse(plan.hactl)),
         )
         self.facts = Facts(self.count, self._elected)
@@ -50,7 +48,7 @@ class Cluster:
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
             arbitrates = {"arbitrator": "yes"} if number in plan.arbitrators else {}
-            self.nodes[number] = Node(self, number, config({**plan.conf, **arbitrates}))
+            self.nodes[number] = Node(self, number, plan.settings(arbitrates))
         self.power = Power(self)
         self.tasks = Tasks(self)
         self._reached: set[tuple[int, int]] = set()
@@ -164,8 +162,3 @@ def _wished(plan: FaultPlan) -> Iterator[int]:
             yield fault["node"]
         elif fault["do"] == "order":
             yield from fault["order"].get("voters", ())
-
-
-def config(conf: dict[str, str]) -> Config:
-    """The settings of an agent."""
-    return mosha_config.parse("".join(f"{name} = {value}\n" for name, value in conf.items()))

@@ -14,7 +14,7 @@ from mosha import config
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import CHOICES, POWER, Fault, FaultPlan
+from moslab.faults.plan import DAMAGED, DAMAGES, POWER, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
@@ -269,12 +269,12 @@ def _order(scene: _Scene) -> Fault:
 def _damage(scene: _Scene) -> list[Fault]:
     """Something on a disk is bad, and the node boots soon after, now and then."""
     draw = scene.draw
-    file, whom = draw.pick(CHOICES["file"]), draw.pick(scene.numbers)
+    file, whom = draw.pick(DAMAGED), draw.pick(scene.numbers)
     if file in FORGETS:
         if not scene.may_forget():
             return [_crash(scene)]
         whom = scene.forgetful()
-    faults: list[Fault] = [{"do": "damage", "whom": [whom], "file": file, "shape": draw.pick(CHOICES["shape"])}]
+    faults: list[Fault] = [{"do": "damage", "whom": [whom], "file": file, "shape": draw.pick(DAMAGES)}]
     if draw.chance(0.6):
         faults.append({"do": "crash", "whom": [whom], "for": scene.around_lease_s(), "at": draw.pick([0.0, 2.0])})
     return faults

@@ -11,7 +11,7 @@ from typing import Any, Callable
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from moslab.faults.plan import Fault
-from moslab.simulator.cluster import Cluster, config
+from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
 from moslab.simulator.facts import voters_of
 from moslab.simulator.network import Cut
@@ -243,7 +243,7 @@ class Injector:
 
     def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:
-            changed = config({**self._cluster.plan.conf, **fault.get("conf", {})})
+            changed = self._cluster.plan.settings(fault.get("conf", {}))
             arbitrator = changed.arbitrator or node.base.arbitrator
             node.config = replace(changed, arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
             if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, Any, Callable
 
-from moslab.faults.plan import CHOICES
+from moslab.faults.plan import SHOTS
 from moslab.simulator.disk import error
 
 if TYPE_CHECKING:
     from moslab.simulator.cluster import Cluster
     from moslab.simulator.tasks import Job
 
-WORKS, FAILS, LIES, SLOW, CUT, SPARES = CHOICES["how"]
+WORKS, FAILS, LIES, SLOW, CUT, SPARES = SHOTS
 MODES = (WORKS, FAILS, LIES, SLOW, CUT)
 
 

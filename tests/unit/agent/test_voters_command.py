@@ -17,6 +17,7 @@ from mosha.ownership import marker
 from mosha.ownership.electorate import first
 from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.voter import FOUNDED
+from mosha.timing import ELECT_LIMIT_S
 from mosha.voters import new_era
 
 
@@ -72,6 +73,19 @@ def test_a_wish_is_for_a_whole_set(
     shown = capsys.readouterr().out
     assert f"the voters will be {', '.join(map(str, wanted))};" in shown
     assert ("both needed" in shown) is (len(wanted) == 2)
+
+
+def test_a_wish_is_waited_for_as_long_as_the_agent_keeps_it(
+    tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Slow(Agent):
+        def take(self, seconds: float) -> None:
+            self.trouble = "mute" if self.now < 100.0 + ELECT_LIMIT_S else ""
+            super().take(seconds)
+
+    agent = Slow(tmp_path)
+    assert run(agent, configuration, monkeypatch, "add", "4") == 0
+    assert agent.now >= 100.0 + ELECT_LIMIT_S
 
 
 @pytest.mark.parametrize(("action", "node", "said"), [("add", "3", "votes already"), ("remove", "4", "has no vote")])
@@ -244,3 +258,14 @@ def test_only_an_empty_disk_begins_in_an_era(
     assert install(configuration, new_era(), "--root", str(tmp_path / "absent")) == 1
     assert "no directory" in capsys.readouterr().err
     assert not (tmp_path / FOUNDED).exists()
+
+
+@pytest.mark.usefixtures("running")
+def test_an_era_is_not_installed_under_an_agent_that_runs(
+    tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert install(configuration, new_era()) == 1
+    assert "another mosha runs on this node" in capsys.readouterr().err
+    assert not (tmp_path / FOUNDED).exists()
+    (tmp_path / "disk").mkdir()
+    assert install(configuration, new_era(), "--root", str(tmp_path / "disk")) == 0

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from moslab.wait import eventually
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 from tests.mutants.hunt import (
+    BROKEN,
+    BY_PLAN,
     CAUGHT,
     DIRECTED,
     DOCS,
@@ -25,12 +31,15 @@ from tests.mutants.hunt import (
     apply,
     documented,
     hunt,
+    judged,
     main,
     mutated,
+    summary,
 )
 
 QUICK = ("expiry-one-read", "ballot-quorum")
 BUDGET = 40
+DEADLINE_S = 60.0
 
 
 def named(name: str) -> Mutant:
@@ -84,12 +93,64 @@ def test_an_equivalent_one_is_not_run() -> None:
     assert verdict.row() == "| same | none | - | - | equivalent |"
 
 
+FOUND = Search(CAUGHT, 3, 2, "directed", "overlap, epochs")
+NOTHING, WRONG = Search(SURVIVES, 400), Search(BROKEN, first="its process ended with 1")
+
+
+@pytest.mark.parametrize(("ordinary", "directed", "state", "status"), [
+    (FOUND, None, CAUGHT, 0), (FOUND, NOTHING, CAUGHT, 0), (NOTHING, FOUND, BY_PLAN, 0),
+    (NOTHING, NOTHING, SURVIVES, 1), (NOTHING, None, SURVIVES, 1), (WRONG, FOUND, BROKEN, 1), (FOUND, WRONG, BROKEN, 1),
+])
+def test_a_mutant_is_caught_by_seeds_or_by_its_plan_or_is_a_failure(
+    ordinary: Search, directed: Search | None, state: str, status: int,
+) -> None:
+    searches = {ORDINARY: ordinary, **({DIRECTED: directed} if directed else {})}
+    verdict = judged(Mutant("one", "R1", ()), searches)
+    assert verdict.state == state
+    equivalent = Verdict(Mutant("same", "R1", ()), EQUIVALENT, {})
+    text, code = summary([verdict, equivalent], 400)
+    assert text == (
+        f"2 mutants: {int(state == CAUGHT)} caught by 400 ordinary seeds, {int(state == BY_PLAN)} only by their "
+        f"directed plans; 1 equivalent, {status} not caught"
+    )
+    assert code == status
+
+
 def test_one_that_only_its_directed_plan_catches_says_so() -> None:
-    mutant = Mutant("rare", "R1", (), {"founded": False})
-    searches = {ORDINARY: Search(SURVIVES, 400), DIRECTED: Search(CAUGHT, 3, 2, "directed", "overlap, epochs")}
-    verdict = Verdict(mutant, CAUGHT, searches)
-    why = f"overlap, epochs; its plan is one seed in {ONE_SEED_IN}"
+    verdict = judged(Mutant("rare", "R1", (), {"founded": False}), {ORDINARY: NOTHING, DIRECTED: FOUND})
+    why = f"by plan, which is one seed in {ONE_SEED_IN}: overlap, epochs"
     assert verdict.row() == f"| rare | R1 | not within 400 | 3 | {why} |"
+    assert f" one seed in {ONE_SEED_IN}," in DOCS.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_hunt_that_is_told_to_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.mutants.hunt", "-j", "2", *(mutant.name for mutant in MUTANTS[:4])]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        try:
+            eventually(
+                lambda: processes_with(tmp_path), lambda found: len(found) == 3, within_s=DEADLINE_S,
+                what="the hunt and two runs",
+            )
+            assert len(list(tmp_path.glob("mosha-mutant-*"))) == 2
+            process.send_signal(number)
+            assert process.wait(DEADLINE_S) == 128 + number
+        finally:
+            process.kill()
+    assert not processes_with(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def processes_with(directory: Path) -> list[str]:
+    """Those that have it in their environment."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if str(directory).encode() in file.read_bytes():
+                found.append(file.parent.name)
+        except OSError:
+            pass                                     # it has ended, or is not ours
+    return found
 
 
 def test_the_documented_table_is_one_of_all_mutants_and_can_be_replaced() -> None:

@@ -7,7 +7,7 @@ import pytest
 from mosha.ownership import electorate, identity, journal, marker, slot
 from mosha.ownership.journal import Dead
 from mosha.ownership.marker import FULL, Marker
-from moslab.faults.plan import CHOICES
+from moslab.faults.plan import DAMAGED, DAMAGES
 from moslab.history.checkers import VALID
 from moslab.simulator import directed
 from moslab.simulator.damage import damage
@@ -29,8 +29,8 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("shape", CHOICES["shape"])
-@pytest.mark.parametrize("file", CHOICES["file"])
+@pytest.mark.parametrize("shape", DAMAGES)
+@pytest.mark.parametrize("file", DAMAGED)
 def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
     for seed in range(200):
         name, content = damage(file, shape, FILES, Stream(seed, "damage"), NONCE)
@@ -71,5 +71,5 @@ def test_a_running_voter_whose_marker_is_bad_counts_again() -> None:
 
 def test_a_directed_plan_has_every_file() -> None:
     faults = [fault for fault in DIRECTED["DAMAGES"]["faults"] if fault["do"] == "damage"]
-    assert {fault["file"] for fault in faults} == set(CHOICES["file"])
-    assert {fault["shape"] for fault in faults} == set(CHOICES["shape"])
+    assert {fault["file"] for fault in faults} == set(DAMAGED)
+    assert {fault["shape"] for fault in faults} == set(DAMAGES)

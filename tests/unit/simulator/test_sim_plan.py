@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moslab.faults.plan import KINDS, FaultPlan, PlanError, from_json
+from moslab.faults.plan import KINDS, FaultPlan, PlanError, checked, from_json
 from moslab.history.checkers import INVALID, VALID
 from moslab.history.record import History
+from moslab.simulator.cli import FILE_BYTES_MAX, main
 from moslab.simulator.directed import DIRECTED
-from moslab.simulator.draw import IN_ORDER, MANY, draw_plan
+from moslab.simulator.draw import IN_ORDER, MANY, directed_plan, draw_plan
 from moslab.simulator.run import Result
 from moslab.simulator.shrink import shrink
 
@@ -30,39 +32,137 @@ def test_a_fault_is_one_line_of_the_file() -> None:
     assert all(json.dumps(fault) in lines for fault in plan.faults)
 
 
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"format": 2}, "format"),
-        ({"speed": 1}, "unknown: speed"),
-        ({"nodes": 0}, "nodes is a number from 1 on"),
-        ({"nodes": "3"}, "nodes is a number from 1 on"),
-        ({"heal": [9]}, "heal is a list of nodes from 1 to 3"),
-        ({"arbitrators": [0]}, "arbitrators is a list of nodes from 1 to 3"),
-        ({"conf": {"beat": 1}}, "conf has texts by name"),
-        ({"faults": [7]}, "fault 0 7: do is one of"),
-        ({"faults": [{"at": 1, "do": "crash", "whom": 1}]}, "whom is a list, not 1"),
-        ({"faults": [{"at": 1, "do": "cut", "whom": [1]}]}, "to is missing"),
-        ({"faults": [{"at": 1, "do": "pause", "whom": [1], "what": "clinit"}]}, "what is one of agent, leash, group"),
-        ({"faults": [{"at": 1, "do": "stomith", "whom": [1], "how": "explodes"}]}, "how is one of works, fails"),
-        ({"faults": [{"at": 1, "do": "freeze", "whom": [1], "clock": "runs"}]}, "clock is one of stops"),
-        ({"faults": [{"do": "crash", "whom": [1]}]}, "at is missing"),
-        ({"faults": [{"at": 1, "do": "explode", "whom": [1]}]}, "fault 0 .*: do is one of"),
-        ({"faults": [{"at": 1, "do": "damage", "whom": [1]}]}, "file, shape is missing"),
-        ({"faults": [{"at": 1, "do": "damage", "whom": [1], "file": "etc", "shape": "bits"}]}, "file is one of"),
-        ({"faults": [{"at": 1, "do": "damage", "whom": [1], "file": "state", "shape": "no"}]}, "shape is one of"),
-        ({"faults": [{"at": 1, "do": "crash", "whom": [9]}]}, "9 is neither a node from 1 to 3"),
-        ({"faults": [{"at": 1, "do": "crash", "whom": []}]}, "whom is a list that is not empty"),
-        ({"faults": [{"at": 1, "do": "crash", "whom": [1], "flap": 1}]}, "unknown: flap"),
-        ({"faults": [{"at": -1, "do": "crash", "whom": [1]}]}, "at is a number, not -1"),
-    ],
-)
-def test_a_bad_plan_is_refused_with_its_reason(change: dict[str, Any], said: str) -> None:
-    plan = FaultPlan(seed=1, nodes=3, cltab="", hactl="")
+def fault(do: str, **more: Any) -> dict[str, Any]:
+    return {"faults": [{"at": 1, "do": do, "whom": [1], **more}]}
+
+
+BAD = [
+    ({"format": 2}, "format"),
+    ({"speed": 1}, "unknown: speed"),
+    ({"seed": "x"}, "seed is a whole number from 0 to"),
+    ({"seed": True}, "seed is a whole number from 0 to"),
+    ({"nodes": 0}, "nodes is a whole number from 1 to"),
+    ({"nodes": "3"}, "nodes is a whole number from 1 to"),
+    ({"profile": 1}, "profile is a text, not 1"),
+    ({"founded": "no"}, "founded is true or false, not 'no'"),
+    ({"safety_s": "abc"}, "safety_s is a number from 0 to .*, not 'abc'"),
+    ({"bound_s": -1}, "bound_s is a number from 0 to .*, not -1"),
+    ({"bound_s": float("nan")}, "bound_s is a number from 0 to .*, not nan"),
+    ({"heal": [9]}, "heal is a list of whole numbers from 1 to 3"),
+    ({"heal": [True]}, "heal is a list of whole numbers from 1 to 3"),
+    ({"heal": 1}, "heal is a list, not 1"),
+    ({"arbitrators": [0]}, "arbitrators is a list of whole numbers from 1 to 3"),
+    ({"arbitrators": [1, 2, 3]}, "none is left to run a group"),
+    ({"network": 5}, "network is an object, not 5"),
+    ({"clocks": None}, "clocks is an object, not None"),
+    ({"power": []}, r"power is an object, not \[\]"),
+    ({"network": {"speed": 1}}, "network: unknown: speed"),
+    ({"clocks": {"speed": 1}}, "clocks: unknown: speed"),
+    ({"power": {"speed": 1}}, "power: unknown: speed"),
+    ({"network": {"latency_max_s": "x"}}, "network: latency_max_s is a number from 0 to .*, not 'x'"),
+    ({"network": {"latency_max_s": 0.0001}}, "network: latency_min_s is more than latency_max_s"),
+    ({"network": {"tail": 2}}, "network: tail is a number from 0 to 1, not 2"),
+    ({"clocks": {"restart": 1}}, "clocks: restart is true or false, not 1"),
+    ({"power": {"shot_min_s": 9}}, "power: shot_min_s is more than shot_max_s"),
+    ({"conf": []}, r"conf is an object of names of settings and texts of one line, not \[\]"),
+    ({"conf": {"beat": 1}}, "conf is an object of names of settings"),
+    ({"conf": {"beat": "1\nvoters = 1"}}, "conf is an object of names of settings"),
+    ({"conf": {"# beat": "1"}}, "conf is an object of names of settings"),
+    ({"conf": {"beat": "x"}}, "conf:1: beat must be a number of seconds"),
+    ({"conf": {"voters": "9"}}, r"conf: voters names \[9\], and there are nodes 1 to 3"),
+    ({"conf": {"voters": "one"}}, "conf:1: voters must be node numbers"),
+    ({"conf": {"arbitrator": "yes"}}, "conf: it is that of all nodes"),
+    ({"conf": {"mynode": "2"}}, "conf: it is that of all nodes"),
+    ({"cltab": 5}, "cltab is a text, not 5"),
+    ({"cltab": "kv\n"}, "cltab:1: no tag"),
+    ({"cltab": "kv:kv-run:start:respawn:/bin/live\n"}, "cltab:1: no command of a modelled process: '/bin/live'"),
+    ({"cltab": "kv:kv-run:start:respawn:run soon\n"}, "cltab:1: no command of a modelled process: 'run soon'"),
+    ({"cltab": "kv:kv-run:start:respawn:live int=no\n"}, "cltab:1: no command of a modelled process"),
+    ({"hactl": "kv\n"}, "hactl:1: no level for group"),
+    ({"faults": {}}, "faults is a list, not {}"),
+    ({"faults": [7]}, "fault 0 7: do is one of"),
+    ({"faults": [{"do": []}]}, "fault 0 .*: do is one of"),
+    (fault("explode"), "fault 0 .*: do is one of"),
+    ({"faults": [*fault("leave")["faults"], *fault("leave", at=-1)["faults"]]}, "fault 1 .*: at is a number from 0"),
+    (fault("crash", whom=1), "whom is a list that is not empty, not 1"),
+    (fault("crash", whom=[]), r"whom is a list that is not empty, not \[\]"),
+    (fault("crash", whom=[9]), "whom: 9 is neither a node from 1 to 3 nor owner:GROUP"),
+    (fault("crash", whom=[True]), "whom: True is neither a node"),
+    (fault("crash", whom=[[1]]), r"whom: \[1\] is neither a node"),
+    (fault("crash", whom=["owner:zz"]), "whom: 'owner:zz' is neither a node from 1 to 3 nor owner:GROUP of a group in"),
+    (fault("crash", wipe="no"), "fault 0 .*: wipe is true or false, not 'no'"),
+    (fault("crash", restore=1), "restore is one of True, False, whole, not 1"),
+    (fault("crash", flap=1), "unknown: flap"),
+    (fault("crash", at=float("nan")), "at is a number from 0 to .*, not nan"),
+    (fault("crash", at=float("inf")), "at is a number from 0 to .*, not inf"),
+    (fault("crash", at="1"), "at is a number from 0 to .*, not '1'"),
+    ({"faults": [{"do": "crash", "whom": [1]}]}, "at is missing"),
+    ({"faults": [{"at": 1, "do": "crash"}]}, "whom is missing"),
+    (fault("cut"), "to is missing"),
+    (fault("cut", to=[]), "to is a list that is not empty"),
+    (fault("cut", to=[1, 4]), "to: 4 is neither a node from 1 to 3"),
+    (fault("cut", to=["owner:zz"]), "to: 'owner:zz' is neither a node"),
+    (fault("cut", to=[2], both=0), "both is true or false, not 0"),
+    (fault("pause", what="clinit"), "what is one of agent, leash, group, not 'clinit'"),
+    (fault("stomith", how="explodes"), "how is one of works, fails"),
+    (fault("damage"), "file, shape is missing"),
+    (fault("damage", file="etc", shape="bits"), "file is one of"),
+    (fault("damage", file="state", shape="no"), "shape is one of"),
+    (fault("freeze", clock="runs"), "clock is one of stops"),
+    (fault("slew", by=-1), "by is a number from -0.9 to 9, not -1"),
+    (fault("weather", error=2), "error is a number from 0 to 1, not 2"),
+    (fault("edit", table="voters"), "table is one of cltab, hactl"),
+    (fault("edit", table="cltab", bad="x"), "bad is true or false"),
+    (fault("vote", node="owner:kv"), "node is a whole number from 1 to .*, not 'owner:kv'"),
+    (fault("vote", node=4), "node is a whole number from 1 to 3, not 4"),
+    (fault("order", order=5), "order is an object, not 5"),
+    (fault("order", order={"do": "obey"}), "order: do is one of elect, found, forget, not 'obey'"),
+    (fault("order", order={"do": "elect", "voters": 1}), "order: voters is a list of whole numbers"),
+    (fault("order", order={"do": "elect", "who": 1}), "order: unknown: who"),
+    (fault("config", conf="beat = x"), "conf is an object of names of settings and texts of one line, not 'beat = x'"),
+    (fault("config", conf={"beat": "x"}), "fault 0 .*: conf:1: beat must be a number of seconds"),
+    (fault("config", protocol="2"), "protocol is a whole number from 0"),
+]
+
+
+def text_of(change: dict[str, Any]) -> str:
+    plan = FaultPlan(seed=1, nodes=3, cltab="kv:kv-run:start:respawn:live\n", hactl="kv start\n")
+    return json.dumps({**json.loads(plan.to_json()), **change})
+
+
+@pytest.mark.parametrize(("change", "said"), BAD)
+def test_a_bad_plan_is_refused_with_file_and_reason(
+    change: dict[str, Any], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(PlanError, match=said):
-        from_json(json.dumps({**json.loads(plan.to_json()), **change}))
-    with pytest.raises(PlanError, match="JSON"):
-        from_json("not at all")
+        from_json(text_of(change))
+    file = tmp_path / "bad.json"
+    file.write_text(text_of(change))
+    assert main(["--plan", str(file)]) == 2
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err.count("\n")) == ("", 1)
+    assert shown.err.startswith(f"moslab sim: {file}: ")
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"not at all", "a fault plan is JSON"), (b"[" * 100_000, "a fault plan is JSON"), (b"\xff", "decode"),
+    (b"[]", "is an object with"), (b'{"format": 1, "seed": 1, "nodes": 3, "hactl": ""}', "cltab is missing"),
+    (b" " * (FILE_BYTES_MAX + 1), "longer than"),
+])
+def test_what_is_no_plan_is_refused(
+    content: bytes, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "bad.json"
+    file.write_bytes(content)
+    assert main(["--plan", str(file)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"moslab sim: {file}: ")
+    assert said in shown
+
+
+def test_whatever_is_drawn_may_be_run() -> None:
+    for plan in [draw_plan(seed) for seed in SEEDS] + [directed_plan(1, changes) for changes in DIRECTED.values()]:
+        assert checked(plan) is plan
 
 
 def test_the_ordinary_budget_has_every_kind_of_fault_and_the_tight_profile() -> None:
