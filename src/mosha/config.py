@@ -12,17 +12,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from mosha.ownership import electorate
 from mosha.ownership.marker import PROTOCOL
 from mosha.stomith import shooting
-from mosha.stomith.devices import Level, is_node, parse_level
+from mosha.stomith.devices import Level, parse_level
 from mosha.tables.errors import TableError, TableErrors
+from mosha.tables.lines import is_node
 from mosha.timing import Timing
 
 DEFAULT_FILE = "/etc/mosha.conf"
 FILE_BYTES_MAX = 65536
 LEVELS_MAX = 9
 RETRIES_MAX = 10
-VOTERS_MAX = 7
 SHOT_MAX_S = 600.0
 GRACE_S = 1.0
 
@@ -74,7 +75,7 @@ class Config:
 
     def voters_of(self, nodes: frozenset[int]) -> frozenset[int]:
         """The voters on a map: those that are configured, else the seven nodes with the lowest numbers."""
-        return self.voters or frozenset(sorted(nodes)[:VOTERS_MAX])
+        return self.voters or frozenset(sorted(nodes)[:electorate.VOTERS_MAX])
 
 
 _SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "beat", "lease")}
@@ -196,18 +197,6 @@ def _plug(name: str, value: str) -> tuple[int, str]:
     return int(node), value
 
 
-def _voters(value: str) -> frozenset[int]:
-    words = value.replace(",", " ").split()
-    for word in words:
-        if not is_node(word):
-            raise ValueError(f"voters must be node numbers from 1 to 65535, got {word!r}")
-        if words.count(word) > 1:
-            raise ValueError(f"voters names node {word} twice")
-    if not 1 <= len(words) <= VOTERS_MAX:
-        raise ValueError(f"voters must name 1 to {VOTERS_MAX} nodes, got {len(words)}")
-    return frozenset(map(int, words))
-
-
 def _value(name: str, value: str) -> Any:
     if name in _SECONDS:
         seconds = float(value) if value.replace(".", "", 1).isdigit() else 0.0
@@ -223,7 +212,7 @@ def _value(name: str, value: str) -> Any:
             raise ValueError(f"stomith_retries must be a number from 0 to {RETRIES_MAX}, got {value!r}")
         return int(value)
     if name == "voters":
-        return _voters(value)
+        return electorate.named(value.replace(",", " ").split())
     if name in ("stomith_verify", "arbitrator"):
         if value not in ("yes", "no"):
             raise ValueError(f"{name} must be yes or no, got {value!r}")

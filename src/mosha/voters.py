@@ -27,7 +27,7 @@ from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
 from mosha.ownership import marker
 from mosha.ownership.marker import NONE
-from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER, installed
+from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER, installation, installed
 from mosha.platform import linux, openmosix
 from mosha.platform.store import LocalStore
 from mosha.timing import ELECT_LIMIT_S
@@ -207,7 +207,7 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
             f"{options.era} was made {abs(age_s) / DAY_S:.0f} days {'ago' if age_s > 0 else 'from now'}, by this "
             "machine's clock. For a new cluster make a new one; a disk that was replaced needs none, its voter recovers"
         )
-    content = f"{options.era} {' '.join(map(str, options.voters))}"
+    content = installation(options.era, options.voters)
     try:
         installed(content)
     except ValueError as error:

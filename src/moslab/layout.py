@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 
 from emulator.mfs.pace import QUICK
 from emulator.powerswitch.protocol import PORT
-from mosha.ownership.electorate import VOTERS_MAX
-from mosha.ownership.voter import FOUNDED
+from mosha.config import Config
+from mosha.ownership.voter import FOUNDED, installation
 from mosha.voters import new_era
 from moslab.errors import CannotError
 
@@ -160,9 +160,9 @@ class Layout:
         return json.dumps({"address": self.power, "port": PORT, "key": self.power_key.hex()})
 
     @property
-    def _voters(self) -> str:
-        """The first ones; the same text on every node."""
-        return " ".join(map(str, range(1, min(self.size, VOTERS_MAX) + 1)))
+    def _voters(self) -> list[int]:
+        """The first ones; the same on every node."""
+        return sorted(Config().voters_of(frozenset(range(1, self.size + 1))))
 
     def _mosha_conf(self, node: int) -> str:
         return (
@@ -170,7 +170,7 @@ class Layout:
             "hpcbase = /openmosix/proc/hpc\n"
             "mwhois = mosctl whois\n"
             "varpath = /var/mosix-ha\n"
-            f"voters = {self._voters}\n"
+            f"voters = {' '.join(map(str, self._voters))}\n"
             f"{'' if self.options.stomith else '#'}{STOMITH}\n"
             "stomith_verify = no\n"                  # the switch itself has looked before it says off
             f"beat = {beat_s(self.size, self.options.profile):g}\n"
@@ -190,7 +190,7 @@ class Layout:
             "etc/openmosix/mfs_time": (f"{self.options.mfs_time}\n".encode(), public),
             "etc/mosha.conf": (self._mosha_conf(node).encode(), public),
             "etc/powerswitch.json": (self._powerswitch.encode() + b"\n", secret),
-            f"var/mosix-ha/{FOUNDED}": (f"{self.era} {self._voters}\n".encode(), public),
+            f"var/mosix-ha/{FOUNDED}": (f"{installation(self.era, self._voters)}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
         }
         return archive(files)

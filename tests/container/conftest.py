@@ -23,6 +23,7 @@ from moslab.image import ensure_image
 from moslab.measure import collect
 from moslab.progress import Progress
 from moslab.removal import is_anything_left
+from tests.container.arena import Arena
 
 COMMAND_LIMIT_S = 400.0
 
@@ -131,3 +132,11 @@ def running(lab: Lab) -> Lab:
 def cluster(running: Lab) -> Cluster:
     """The same, without the command."""
     return running.cluster
+
+
+@pytest.fixture
+def arena(one_arena: Arena) -> Iterator[Arena]:
+    """The module's ``one_arena``, whole and running; and again, if the scenario failed."""
+    one_arena.settle()
+    yield one_arena
+    one_arena.faults.end()

@@ -53,14 +53,6 @@ def one_arena(client: docker.DockerClient) -> Iterator[Arena]:
         lab.end()
 
 
-@pytest.fixture
-def arena(one_arena: Arena) -> Iterator[Arena]:
-    """The cluster, whole and running; and again, if the scenario failed."""
-    one_arena.settle()
-    yield one_arena
-    one_arena.faults.end()
-
-
 def address_of(arena: Arena) -> str:
     """That of the group, beside those of the nodes."""
     networks = arena.cluster.node(1).attrs["NetworkSettings"]["Networks"]

@@ -52,14 +52,6 @@ def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> It
         lab.end()
 
 
-@pytest.fixture
-def arena(one_arena: Arena) -> Iterator[Arena]:
-    """The cluster, whole and running; and again, if the scenario failed."""
-    one_arena.settle()
-    yield one_arena
-    one_arena.faults.end()
-
-
 # -- voters --------------------------------------------------------------------------------------------
 
 

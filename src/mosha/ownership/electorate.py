@@ -16,8 +16,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+from mosha.tables.lines import NODE_MAX, is_node
 
 PREFIX = "voters/"
 VOTERS_MAX = 7
@@ -67,6 +69,18 @@ class Electorate(NamedTuple):
         if not wanted:
             return "the last voter cannot go"
         return "" if len(wanted) <= VOTERS_MAX else f"{VOTERS_MAX} voters are the most"
+
+
+def named(words: Sequence[str]) -> frozenset[int]:
+    """The voters that somebody has named; ValueError says what is wrong with them."""
+    for word in words:
+        if not is_node(word):
+            raise ValueError(f"voters must be node numbers from 1 to {NODE_MAX}, got {word!r}")
+        if words.count(word) > 1:
+            raise ValueError(f"voters names node {word} twice")
+    if not 1 <= len(words) <= VOTERS_MAX:
+        raise ValueError(f"voters must name 1 to {VOTERS_MAX} nodes, got {len(words)}")
+    return frozenset(map(int, words))
 
 
 def first(voters: Iterable[int], era: int = 0) -> Electorate:

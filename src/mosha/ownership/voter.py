@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Callable, NamedTuple
 
 from mosha.ownership import electorate as electorates
@@ -49,7 +49,6 @@ FOUNDED_REFUSED = "founded.refused"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 128
-NODE_DIGITS = 5
 NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
@@ -76,15 +75,21 @@ class Seen(NamedTuple):
     began: float
 
 
+def installation(era: str, voters: Iterable[int]) -> str:
+    """What ``founded`` says of them, as :func:`installed` reads it."""
+    return " ".join([era, *map(str, sorted(voters))])
+
+
 def installed(text: str) -> tuple[str, frozenset[int]]:
     """Era and voters that ``founded`` names; ValueError says what is wrong with it."""
     era, *words = text.split() or [""]
     if not marker.is_era(era):
         raise ValueError(f"{era!r} is no era ({marker.ERA_FORM})")
-    voters = {int(word) for word in words if word.isdigit() and len(word) <= NODE_DIGITS}
-    if not 1 <= len(voters) == len(words) <= electorates.VOTERS_MAX or 0 in voters:
-        raise ValueError(f"after the era there must be its 1 to {electorates.VOTERS_MAX} voters: {' '.join(words)!r}")
-    return era, frozenset(voters)
+    try:
+        return era, electorates.named(words)
+    except ValueError:
+        most = electorates.VOTERS_MAX
+        raise ValueError(f"after the era there must be its 1 to {most} voters: {' '.join(words)!r}") from None
 
 
 def rejoin(store: Store, boot: str) -> Marker | None:

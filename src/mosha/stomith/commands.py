@@ -13,8 +13,9 @@ from typing import Any
 from mosha.config import Config
 from mosha.platform import openmosix
 from mosha.stomith import history
-from mosha.stomith.devices import NODE_MAX, UNKNOWN, is_node
+from mosha.stomith.devices import UNKNOWN
 from mosha.stomith.shooting import Answer, Stomith
+from mosha.tables.lines import NODE_MAX, is_node
 
 HISTORY_LINES = 20
 

@@ -22,10 +22,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Union
 
+from mosha.tables.lines import is_node
+
 ON, OFF, UNKNOWN = "on", "off", "unknown"
 METADATA = "metadata"
 AGENT_PREFIX = "fence:"
-NODE_MAX = 65535
 DEVICES_MAX = 8
 CHARACTERS_MAX = 4096
 _OPTION = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -193,11 +194,6 @@ def parse_plugs(text: str) -> dict[int, str]:
     if not plugs:
         raise ValueError("plugs are NODE:PLUG;NODE:PLUG, got nothing")
     return plugs
-
-
-def is_node(text: str) -> bool:
-    """Whether it is the number of a node."""
-    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= NODE_MAX
 
 
 def redact(device: Device, words: str) -> str:

@@ -18,6 +18,7 @@ LINE_CHARACTERS_MAX = 4096
 TABLE_CHARACTERS_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 64
 SHOWN_CHARACTERS_MAX = 40
+NODE_MAX = 65535
 
 NAME_RULE = f"letters, digits, _ and - only, at most {NAME_CHARACTERS_MAX}, not starting with -"
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{NAME_CHARACTERS_MAX - 1}}}", re.ASCII)
@@ -26,6 +27,11 @@ _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{NAME_CHARACTERS_MAX - 1}}}",
 def is_name(text: str) -> bool:
     """Whether ``text`` can name a group, a tag or a level: it is used in file names and environments."""
     return _NAME.fullmatch(text) is not None
+
+
+def is_node(text: str) -> bool:
+    """Whether it is the number of a node."""
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= NODE_MAX
 
 
 def shown(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Callable
 
 from mosha.agent import STATE
 from mosha.ownership import marker
+from mosha.ownership.voter import FOUNDED, installation
 from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
 from moslab.history.record import Edit, Held, History
@@ -60,7 +61,7 @@ class Cluster:
         for node in self.nodes.values():
             files = {"cltab": self.plan.cltab, "hactl": self.plan.hactl}
             if self.plan.founded:
-                files["founded"] = " ".join([era, *map(str, self.voters)])
+                files[FOUNDED] = installation(era, self.voters)
             for name, text in files.items():
                 node.disk.files[name] = text.encode()
             self.kernel.at(draw.uniform(0.0, BOOT_SPREAD_S), node.power_on)

@@ -12,6 +12,7 @@ import pytest
 from mosha.config import Config
 from mosha.ownership import marker, slot
 from mosha.ownership.marker import FULL, REJOINING
+from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
@@ -25,7 +26,7 @@ def world_of(
 ) -> FakeWorld:
     answers: dict[str, Callable[..., Any]] = {"whois": lambda: 1, "nodes": lambda: nodes, **(tasks or {})}
     config = config or Config()
-    founded = " ".join(["7-00000007", *map(str, sorted(config.voters_of(frozenset(nodes))))])
+    founded = installation("7-00000007", config.voters_of(frozenset(nodes)))
     on_disk = {"cltab": CLTAB, "hactl": b"web start\n", "founded": founded.encode(), **files}
     return FakeWorld(config, answers, **on_disk)
 

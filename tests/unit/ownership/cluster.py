@@ -18,7 +18,7 @@ from mosha.fencing import Fencing, Shot
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import Call, DiskPaxos
 from mosha.ownership.marker import configuration
-from mosha.ownership.voter import FOUNDED, Voter
+from mosha.ownership.voter import FOUNDED, Voter, installation
 from mosha.partner import Partner
 from mosha.platform import plans
 from mosha.timing import Timing
@@ -309,7 +309,7 @@ class Cluster:
             self.nodes[int(number)] = Node(self, int(number), rate, wants)
         for node in self.nodes.values():
             if founded:
-                node.disk.files[FOUNDED] = " ".join([ERA, *map(str, sorted(self.voters))]).encode()
+                node.disk.files[FOUNDED] = installation(ERA, self.voters).encode()
 
     def boot(self, *numbers: int) -> None:
         """These nodes, or all."""
