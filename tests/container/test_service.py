@@ -40,10 +40,12 @@ def wait_running(cluster: Cluster, name: str, other_than: int | None = None) -> 
 def wait_all_up(cluster: Cluster) -> None:
     """Until every node's own agent, in its present boot, sees all nodes up."""
 
+    def view(number: int) -> list[str]:
+        page = json.loads(say(cluster, number, ["mosha", "status", "--json"]) or "{}")
+        return [node["state"] for node in page.get("nodes", [{"state": "no agent"}])]
+
     def views() -> list[str]:
-        shown = [run(container, ["mosha", "status", "--json"]) for container in cluster.nodes().values()]
-        pages = [json.loads(answer.stdout) if answer.exit_code == 0 else {} for answer in shown]
-        return [node["state"] for page in pages for node in page.get("nodes", [{"state": "no agent"}])]
+        return [state for number in cluster.nodes() for state in view(number)]
 
     eventually(views, lambda seen: set(seen) == {"up"}, within_s=MOVE_LIMIT_S, what="all agents are up", every_s=0.3)
 
@@ -176,21 +178,22 @@ def test_a_crash_of_openmosix_or_of_the_agent_is_mended_by_init(cluster: Cluster
         what=f"{program} runs again",
     )  # fmt: skip
     eventually(
-        lambda: whois(cluster, owner), lambda said: said == f"This is openMosix #{owner}\n", within_s=MOVE_LIMIT_S,
-        what=f"openMosix runs on node {owner}",
+        lambda: say(cluster, owner, ["mosctl", "whois"]), lambda said: said == f"This is openMosix #{owner}\n",
+        within_s=MOVE_LIMIT_S, what=f"openMosix runs on node {owner}",
     )  # fmt: skip
     wait_all_up(cluster)
     wait_running(cluster, "kv")
 
 
-def whois(cluster: Cluster, number: int) -> str:
-    """What the node says of itself; it is started first, should it have been shot."""
+def say(cluster: Cluster, number: int, command: list[str]) -> str:
+    """What the command prints on the node, which is started first, should it have been shot; empty if it fails."""
     try:
         if cluster.node(number).status != "running":
             cluster.start(number)
-        return run(cluster.node(number), ["mosctl", "whois"]).stdout
-    except LabError as error:
-        return str(error)
+        answer = run(cluster.node(number), command)
+    except LabError:
+        return ""
+    return answer.stdout if answer.exit_code == 0 else ""
 
 
 def test_bystanders_that_come_and_go_do_not_touch_the_service(cluster: Cluster) -> None:
