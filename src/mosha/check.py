@@ -109,7 +109,9 @@ def voters(settings: Config, found: Found) -> None:
     elif len(chosen) == 2:
         found.warnings.append(
             f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off "
-            "both are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes)"
+            "both are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes). The node "
+            f"that owns nothing waits {settings.stomith_delay_s:g} s (stomith_delay) before it shoots, beyond what a "
+            "failover takes: that must be longer than the switch takes, or a mutual cut turns both off"
         )
 
 

@@ -40,7 +40,7 @@ class Config:
     stomith: tuple[Level, ...] = ()  # empty: no STOMITH
     stomith_timeout_s: float = 10.0  # of one device, once
     stomith_retries: int = 1
-    stomith_delay_s: float = 2.0     # of two voters, the one that owns nothing waits so long before it shoots
+    stomith_delay_s: float = 5.0     # of two voters, the one that owns nothing waits so long before it shoots
     stomith_verify: bool = True      # a device that can tell its status must say off after it switched off
     voters: frozenset[int] = frozenset()     # empty: the seven nodes with the lowest numbers on the map
     arbitrator: bool = False         # this node votes, and never runs a group

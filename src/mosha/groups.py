@@ -1,7 +1,8 @@
 """The resource groups of this node: each has a view, the monitor decides, and this carries it out on leashes.
 
 A group may be tested *ahead*, while its owner still runs it: by a leash that has no token, runs nothing but tests, and
-is killed when the group does not come. It is told the token when the epoch was won, and not before.
+is killed when the group does not come. It is told the token when the epoch was won, and not before. A group that has
+anything but tests at level test is tested only when it was won.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Groups:
 
     def idle(self) -> bool:
         """Whether nothing runs here and nothing is claimed."""
-        return not any(local.leash or self.ownership.claims(name) for name, local in self._local.items())
+        return self.is_empty() and not any(self.ownership.claims(name) for name in self._local)
 
     def is_empty(self) -> bool:
         """Whether no process of any group can be left here."""
@@ -141,7 +142,7 @@ class Groups:
             level=local.told,
             state=local.state,
             entries_changed=local.leash is not None and local.entries != cltab.group(name),
-            awaited=self.ownership.contests.awaits(now, name),
+            awaited=_only_tests(cltab.group(name)) and self.ownership.contests.awaits(now, name),
             ahead=local.leash is not None and local.ahead_since is not None,
             fresh=local.ahead_since is not None and now < local.ahead_since + AHEAD_S and local.killed_at is None,
         )
@@ -257,6 +258,11 @@ class Groups:
         if now < local.deadline and deadline >= local.deadline + self._timing.extend_s:
             local.deadline = deadline
             local.leash.extend(deadline)
+
+
+def _only_tests(entries: tuple[Entry, ...]) -> bool:
+    """Whether nothing but tests is started at level test: only then may that be done ahead."""
+    return all(entry.mode == TEST for entry in entries if entry.at(TEST))
 
 
 @lru_cache(maxsize=256)

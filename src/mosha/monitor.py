@@ -81,7 +81,7 @@ TABLE: tuple[Row, ...] = (
     ("not wanted", lambda v: v.wanted is None, Action.RUN_STOP),
     ("failed here", lambda v: v.failed, Action.GIVE_UP),
     ("not settled", lambda v: not v.settled, Action.NOTHING),
-    ("fit", lambda v: v.level == TEST, Action.RUN),
+    ("fit", lambda v: v.level == TEST != v.wanted, Action.RUN),
     ("another level is wanted", lambda v: v.level != v.wanted, Action.RUN),
     ("cltab has changed", lambda v: v.entries_changed, Action.RUN),
     ("as it should be", lambda v: True, Action.NOTHING),

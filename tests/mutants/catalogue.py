@@ -291,8 +291,9 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
         ),
         plan=plans.PAIR_LATE,
-        equivalent="only identities known before the call are freed: who is back by then has another, whose lease "
-        "is waited for",
+        equivalent="as far as simulation goes, where going alone is one instant: only identities known before the call "
+        "are freed, and who is back by then has another, whose lease is waited for. On a real disk the closed marker "
+        "keeps what arrives between the reading of the journals and the new marker from counting (docs/adr/0012)",
     ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(

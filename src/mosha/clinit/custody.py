@@ -7,7 +7,8 @@ are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simula
    ``reason`` says why, and stays. After that nothing is obeyed and nothing is started.
 2. The deadline is absolute. Whatever is told comes with the time, which is held against it before anything else: so an
    order that comes after it is not even read, and nothing is started. It only ever moves forward.
-3. One that was begun ahead of its epoch starts nothing but tests, until it is told the token.
+3. One that was begun ahead of its epoch starts nothing but tests (entries of mode test, at level test), until it is
+   told the token.
 4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
 """
 
@@ -98,7 +99,7 @@ class Custody:
         """Asked before every start, which takes ``environment``."""
         if not self._holds(now_s):
             return False
-        if self._is_ahead and start.level != TEST:
+        if self._is_ahead and not start.level == start.entry.mode == TEST:
             self.kill(NO_TOKEN)
         return not self.reason
 

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from moslab.history.intervals import Interval
 
-TEST_LEVEL = "test"
-
 
 class Edit(NamedTuple):
     """Edit ``number`` of a table was made on a node."""
@@ -71,7 +69,7 @@ class History:
     drift: float = 0.0
     end_s: float = float("inf")
     intervals: list[Interval] = field(default_factory=list)
-    levels: dict[int, str] = field(default_factory=dict)                   # pid -> level that it was started for
+    tests: set[int] = field(default_factory=set)                           # pids of what only tests fitness
     thaws: list[tuple[float, int]] = field(default_factory=list)
     stops: list[tuple[float, int]] = field(default_factory=list)           # of nodes whose clocks had stood still
     shots: list[tuple[float, int]] = field(default_factory=list)
@@ -97,8 +95,8 @@ class History:
 
     def owned(self) -> list[Interval]:
         """The intervals of what ran under a token: not of tests that were made ahead of it."""
-        return [i for i in self.intervals if i.epoch or self.levels.get(i.pid) != TEST_LEVEL]
+        return [i for i in self.intervals if i.epoch or i.pid not in self.tests]
 
     def services(self) -> list[Interval]:
         """The intervals of what is more than a test of fitness."""
-        return [i for i in self.intervals if self.levels.get(i.pid) != TEST_LEVEL]
+        return [i for i in self.intervals if i.pid not in self.tests]

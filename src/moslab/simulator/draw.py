@@ -54,9 +54,10 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     draw = Stream(seed, "plan")
     count = nodes or (draw.weighted(FEW) if tight else _size(draw))
     groups = [f"g{i + 1}" for i in range(draw.integer(1, 2 if tight else 4))]
+    cltab = _cltab(draw, groups, count, tight) + _more_entries(Stream(seed, "entries"), groups)
     plan = FaultPlan(
-        seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=_cltab(draw, groups, count, tight),
-        hactl=_hactl(Stream(seed, "fenced"), groups), founded=draw.chance(0.8),
+        seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=cltab,
+        hactl=_hactl(Stream(seed, "fenced"), groups, cltab), founded=draw.chance(0.8),
         safety_s=round(draw.uniform(SAFETY_MIN_S, SAFETY_MAX_S), 1),
     )
     beat_s = draw.pick([0.1, 0.25, 0.5] if not tight else [0.1, 0.5])
@@ -123,9 +124,31 @@ def _cltab(draw: Stream, groups: list[str], count: int, tight: bool) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _hactl(draw: Stream, groups: list[str]) -> str:
-    fenced = draw.chance(0.3)
-    return "".join(f"{group} start{' fenced' if fenced and draw.chance(0.6) else ''}\n" for group in groups)
+def _more_entries(draw: Stream, groups: list[str]) -> str:
+    """Now and then: what runs at two levels, has no part in it, ends by itself, or belongs to the stop."""
+    lines = []
+    for group in groups:
+        if draw.chance(0.15):
+            lines.append(f"{group}:{group}-both:test,start,busy:respawn:live")
+        if draw.chance(0.1):
+            lines.append(f"{group}:{group}-off:test,start:off:live")
+        if draw.chance(0.1):
+            lines.append(f"{group}:{group}-once:start,busy:once:run {draw.uniform(0.05, 3.0):.3f}")
+        if draw.chance(0.15):
+            lines.append(f"{group}:{group}-end:stop:wait:run {draw.uniform(0.005, 0.2):.3f}")
+        if draw.chance(0.1):
+            lines.append(f"{group}:{group}-busy:busy:respawn:live")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _hactl(draw: Stream, groups: list[str], cltab: str) -> str:
+    """A group that has something to run at level ``busy`` shall be there now and then."""
+    fenced, lines = draw.chance(0.3), []
+    for group in groups:
+        option = " fenced" if fenced and draw.chance(0.6) else ""
+        level = "busy" if f"{group}-busy:" in cltab else "start"
+        lines.append(f"{group} {level}{option}\n")
+    return "".join(lines)
 
 
 def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:

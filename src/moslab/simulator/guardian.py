@@ -17,7 +17,7 @@ from mosha.clinit import custody
 from mosha.clinit.custody import Custody, Order
 from mosha.clinit.group import STRAYS, Action, Signal, Start
 from mosha.clinit.leash import LeashReport
-from mosha.tables.cltab import Entry
+from mosha.tables.cltab import TEST, Entry
 from moslab.simulator.process import Member, Process
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Guardian(Process):
             return
         entry, node, environment = action.entry, self.node, self._custody.environment
         epoch = ".".join(environment[name] for name in ("MOSHA_ERA", "MOSHA_EPOCH") if name in environment)
-        member = Member(self, entry.tag, action.level, epoch, entry.command)
+        member = Member(self, entry.tag, action.level, epoch, entry.command, action.level == entry.mode == TEST)
         self.members[member.pid] = member
         node.trace(f"{self.group}/{entry.tag} starts at {action.level}, epoch {epoch}")
         self._report("started", tag=entry.tag, pid=member.pid)

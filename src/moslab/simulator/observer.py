@@ -26,7 +26,8 @@ class Observer:
         """A process executed from then to then."""
         interval = Interval(member.group, member.node.number, member.pid, member.epoch, begin_s, end_s)
         self.history.intervals.append(interval)
-        self.history.levels[member.pid] = member.level
+        if member.tests:
+            self.history.tests.add(member.pid)
 
     def gone(self, member: Member, time_s: float) -> None:
         """A process that was killed is gone only now."""

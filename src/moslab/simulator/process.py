@@ -75,15 +75,16 @@ class Member(Process):
     """One process of a group. It ``runs`` until it executes no more, and is ``alive`` until it is gone."""
 
     __slots__ = ("_began_s", "_ends", "_words", "epoch", "group", "guardian", "level", "main", "pid", "runs",
-                 "stopped_s", "tag")
+                 "stopped_s", "tag", "tests")
 
     def __init__(
-        self, guardian: Guardian, tag: str, level: str, epoch: str, command: str, main: bool = True
+        self, guardian: Guardian, tag: str, level: str, epoch: str, command: str, tests: bool, main: bool = True
     ) -> None:
+        """``tests``: it is to change nothing, and says only whether the group may run here."""
         super().__init__(guardian.node)
         node = guardian.node
         self.guardian, self.group = guardian, guardian.group
-        self.tag, self.level, self.epoch, self.main = tag, level, epoch, main
+        self.tag, self.level, self.epoch, self.tests, self.main = tag, level, epoch, tests, main
         self.pid = node.new_pid()
         self.runs = True
         self.stopped_s = float("inf")
@@ -111,7 +112,7 @@ class Member(Process):
         if self._words.get("leaves") == "1" and self.main:
             self.node.count("process left behind")
             self.guardian.adopt(
-                Member(self.guardian, self.tag, self.level, self.epoch, "live int=ignore", main=False)
+                Member(self.guardian, self.tag, self.level, self.epoch, "live int=ignore", self.tests, main=False)
             )
         self.record_end(self.node.kernel.now)
         self._gone(status)

@@ -12,7 +12,7 @@ from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID, judge, thaw_overlap_s
-from moslab.history.record import TEST_LEVEL, History
+from moslab.history.record import History
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.facts import said, waits_for
 from moslab.simulator.inject import Injector
@@ -175,6 +175,6 @@ def _wanted(cluster: Cluster, heal: list[int]) -> list[str]:
 
 def _runs(cluster: Cluster, group: str) -> bool:
     return any(
-        member.group == group and member.runs and member.level != TEST_LEVEL
+        member.group == group and member.runs and not member.tests
         for node in cluster.nodes.values() if not node.frozen for member in node.members.values()
     )

@@ -97,6 +97,7 @@ def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
         (View("start", True, True, True, True, level="start", state="DONE"), Action.NOTHING),
         (View("start", True, True, True, True, level="start", state="FAILED"), Action.GIVE_UP),
         (View("start", True, True, True, True, level="start", state="DONE", entries_changed=True), Action.RUN),
+        (View("test", True, True, True, True, level="test", state="PASSED"), Action.NOTHING),
         (View("other", True, True, True, True, level="start", state="DONE"), Action.RUN),
         (View(None, True, True, True, True, level="start", state="DONE"), Action.RUN_STOP),
         (View(None, True, True, True, True, level="start", state="STARTING"), Action.RUN_STOP),

@@ -128,6 +128,31 @@ def test_a_group_of_which_a_mount_is_left_is_not_released() -> None:
     assert (world.ended, leash.told[-1]) == (0, "finish")
 
 
+def test_an_agent_that_leaves_after_its_lease_waits_for_what_outlives_its_leash() -> None:
+    """A process in state D: its next life might not find it, and would say that this one is dead (R4)."""
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    world = world_of([1])
+    leash = running(world)
+    world.left, world.tasks["exchange"] = True, failing
+    world.until(lambda: leash.gone, 5)
+    world.agent.leave("SIGTERM")
+    world.pass_time(5)
+    assert world.ended is None
+    world.left = False
+    world.until(lambda: world.ended is not None, 5)
+    assert world.ended == 0
+
+
+def test_a_group_that_is_only_to_be_tested_is_tested_once() -> None:
+    world = world_of([1], hactl=b"web test\n")
+    world.until(lambda: bool(world.leashes) and world.leashes[-1].told[-1:] == ["test"], 30)
+    world.pass_time(5)
+    assert [leash.told for leash in world.leashes] == [["test"]]
+
+
 def test_a_node_that_joins_the_map_ends_nothing() -> None:
     world = world_of([1])
     leash = running(world)

@@ -121,6 +121,15 @@ def test_what_is_ahead_and_told_to_start_more_kills() -> None:
     assert one.reason == NO_TOKEN
 
 
+def test_what_is_ahead_kills_rather_than_start_a_service_at_level_test() -> None:
+    """It would run on into the next level, without a token."""
+    one = make(ahead=True)
+    both = cltab.parse("kv:run:test,start:respawn:serve\n").entries
+    (start,) = [a for a in obey(one, 0.0, custody.tell("test", both)) if isinstance(a, Start)]
+    assert not one.may_start(0.0, start)
+    assert one.reason == NO_TOKEN
+
+
 @pytest.mark.parametrize("killed", [False, True])
 def test_it_has_not_ended_while_a_process_lives(killed: bool) -> None:
     one = make()

@@ -47,7 +47,7 @@ def test_a_whole_history_is_valid() -> None:
 
 def test_a_test_ahead_of_the_token_is_no_run_of_the_group() -> None:
     ahead = Interval("kv", 2, 20, "", 9.0, 9.5)
-    assert judge(replace(whole(), intervals=[FIRST, ahead, SECOND], levels={20: "test"})) == (VALID, [])
+    assert judge(replace(whole(), intervals=[FIRST, ahead, SECOND], tests={20})) == (VALID, [])
     assert problems(replace(whole(), intervals=[FIRST, ahead, SECOND])) == {"overlap", "epochs"}
 
 
@@ -86,7 +86,7 @@ BROKEN = {
         lambda h: replace(h, wanted=["kv", "web"]),
         lambda h: replace(h, intervals=[FIRST, SECOND._replace(end_s=29.0)]),
         lambda h: replace(h, intervals=[FIRST, SECOND._replace(begin_s=25.1)]),
-        lambda h: replace(h, levels={22: "test"}),
+        lambda h: replace(h, tests={22}),
     ],
     "journals": [lambda h: replace(h, overwritten=[Overwritten(3.0, 2, "1-aa.j.1.1.aa.0")])],
     "leak": [lambda h: replace(h, files={1: 10, 2: 21})],

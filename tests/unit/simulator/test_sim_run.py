@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -103,12 +102,23 @@ def test_a_group_that_is_to_be_given_up_is_tested_ahead_on_the_next_node() -> No
     result = run(calm(faults=[leave]), core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
     ahead = [i for i in result.history.intervals if not i.epoch]
-    assert [result.history.levels[i.pid] for i in ahead] == ["test"]
+    assert [i.pid in result.history.tests for i in ahead] == [True]
     first = max((i for i in result.history.services() if i.begin_s < 6.0), key=lambda i: i.end_s)
     second = min((i for i in result.history.services() if i.begin_s > 6.0), key=lambda i: i.begin_s)
     assert ahead[0].end_s < first.end_s < second.begin_s
     assert second.node == ahead[0].node != first.node
     assert not [i for i in result.history.intervals if first.end_s < i.begin_s < second.begin_s]
+
+
+def test_a_group_that_starts_more_than_tests_at_level_test_is_tested_only_when_it_was_won() -> None:
+    """A service at two levels runs on untouched from one to the other, so it must have its token from the start."""
+    cltab = "kv:fit:test:test:run 0.05\nkv:run:test,start:respawn:live\n"
+    leave = {"at": 6.0, "do": "leave", "whom": ["owner:kv"]}
+    result = run(calm(faults=[leave], cltab=cltab), core_s_max=CORE_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert {i.node for i in result.history.services()} == {i.node for i in result.history.intervals}
+    assert len({i.node for i in result.history.services()}) == 2, "it has moved"
+    assert all(i.epoch for i in result.history.intervals)
 
 
 def test_a_run_in_haste_goes_to_its_end_if_nothing_is_wrong() -> None:
@@ -124,7 +134,7 @@ def test_what_was_tested_ahead_is_tested_again_when_the_owner_did_not_give_up() 
     result = run(calm(faults=faults, conf=conf, safety_s=30.0), core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
     second = min((i for i in result.history.services() if i.begin_s > 6.6), key=lambda i: i.begin_s)
-    tests = [i for i in result.history.intervals if i.node == second.node and result.history.levels[i.pid] == "test"]
+    tests = [i for i in result.history.intervals if i.node == second.node and i.pid in result.history.tests]
     assert [i.epoch for i in tests] == ["", "", second.epoch], "ahead, ahead once more, and not ahead"
     assert result.counters["leash kills: agent's order"] == 2
 
@@ -224,15 +234,16 @@ def digest(python: str, seed: int, hash_seed: str) -> str:
     return hashlib.sha256(b"\n".join(lines)).hexdigest()
 
 
-def other_pythons() -> list[str]:
-    """Those on the PATH that are supported and answer."""
-    found = []
-    for name in (*(f"python3.{minor}" for minor in range(9, 16)), "pypy3"):
+def pythons() -> dict[str, str]:
+    """One command for each supported Python that answers, this one's first; by implementation and version."""
+    code = "import platform as p; print(p.python_implementation(), *p.python_version_tuple()[:2])"
+    found: dict[str, str] = {}
+    for command in (sys.executable, *(f"python3.{minor}" for minor in range(9, 16)), "pypy3"):
         try:
-            subprocess.run([name, "-c", "pass"], capture_output=True, check=True, timeout=30)
+            said = subprocess.run([command, "-c", code], capture_output=True, check=True, timeout=30, text=True)
         except (OSError, subprocess.SubprocessError):
             continue
-        found.append(name)
+        found.setdefault(said.stdout, command)
     return found
 
 
@@ -242,12 +253,11 @@ def test_the_trace_does_not_depend_on_the_hash_seed(seed: int) -> None:
 
 
 def test_the_trace_is_the_same_on_every_python_of_this_machine() -> None:
-    mine = digest(sys.executable, 7, "0")
-    others = [name for name in other_pythons() if shutil.which(name) != sys.executable]
+    mine, *others = pythons().values()
     if not others and "CI" not in os.environ:
         pytest.skip("there is no other Python on the PATH: apt-get install pypy3")
     assert others, "CI must have a second Python: pypy3"
-    assert {name: digest(name, 7, "1") for name in others} == dict.fromkeys(others, mine)
+    assert {name: digest(name, 7, "1") for name in others} == dict.fromkeys(others, digest(mine, 7, "0"))
 
 
 def test_it_needs_nothing_but_the_source() -> None:
