@@ -376,6 +376,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "local.leash.own({**self._environment, **self._token(name)})", "local.leash.own(self._environment)",
         plan=plans.LEAVES,
     ),
+    Mutant(
+        "ahead-with-services", "R26: only entries of mode test are started ahead", (
+            Change("mosha/groups.py", "_only_tests(cltab.group(name)) and ", ""),
+            Change(CUSTODY, "not start.level == start.entry.mode == TEST", "start.level != TEST"),
+        ),
+        plan=plans.LEAVES_AT_TWO_LEVELS,
+    ),
     # ---- guardians ------------------------------------------------------------------------------------------------
     _one(
         "leash-unarmed", "R7: the leash kills at its deadline", CUSTODY,

@@ -321,6 +321,11 @@ FENCED = plan(
     every(8.0, {"at": 0, "do": "freeze", "whom": ["owner:g1"], "for": 5.0}), SLOW, hactl="g1 start fenced\n",
 )
 LEAVES = plan(every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}))
+# Its service is begun by the test, and runs on.
+LEAVES_AT_TWO_LEVELS = plan(
+    every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}),
+    cltab="g1:g1-fit:test:test:run 0.005\ng1:g1-run:test,start:respawn:live\n",
+)
 # The power is off and on again, and the group is owned anew, before the answer comes.
 SHOTS_SLOW = plan([
     {"at": 2.0, "do": "stomith", "how": "slow", "whom": ALL, "for": SAFETY_S},
