@@ -255,9 +255,11 @@ class Agent:
     # ---- other nodes ------------------------------------------------------------------------------------------
 
     def _rank(self, group: str) -> int:
-        """How many living nodes should have it before this one."""
+        """How many living nodes should have it before this one. Its owner counts while it beats: nobody waits for
+        one that is late, and for as long as it looks alive somebody must be the first, who looks closely."""
         fit, load = self._others_for(group)
-        return rank(group, self.me, fit, load)
+        late = self.ownership.late_owner(self._world.now(), group)
+        return rank(group, self.me, [node for node in fit if node != late], load)
 
     def _shooter_rank(self, victim: int) -> int:
         """How many living nodes should shoot it before this one. The first is the one that should have its group: it

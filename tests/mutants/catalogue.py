@@ -64,7 +64,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "read-renews", "R5: only writing the slot renews", f"{OWNERSHIP}/disk_paxos.py",
         "            if request.wrote_slot:\n                self._count",
         "            if True:\n                self._count",
-        plan=plans.CRASH_ONE_CUT_ANOTHER,
+        plan=plans.EAGER_OWNER,
     ),
     _one(
         "late-completion", "R5: nothing counts once the lease has ended", f"{OWNERSHIP}/lease.py",
@@ -82,6 +82,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "same-identity", "R4: a new identity after a lapse", "mosha/agent.py",
         "identity = identities.make(self.me, number, self._world.nonce())",
         'identity = self.__dict__.setdefault("_kept", identities.make(self.me, number, self._world.nonce()))',
+        plan=plans.ONE_VOTER_LEFT,
     ),
     _one(
         "new-before-empty", "R4: everything is killed and gone before the next identity", "mosha/agent.py",
@@ -92,6 +93,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "owner-by-node", "R8: held only by the whole identity", f"{OWNERSHIP}/records.py",
         "return self.owner == identity and",
         'return self.owner.partition(".")[0] == identity.partition(".")[0] and',
+        plan=plans.LATE_ANSWER,
     ),
     _one(
         "dead-unread", "R6: who reads that it is dead ends", f"{OWNERSHIP}/disk_paxos.py",
@@ -111,10 +113,12 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "expiry-quorum", "R13: a slot stood still on Q voters", f"{OWNERSHIP}/link.py",
         "read >= start + expiry_s) >= quorum", "read >= start + expiry_s) >= quorum - 1",
+        plan=plans.ONE_VOTER_LEFT,
     ),
     _one(
         "expiry-one-read", "R13: two reads, F L apart", f"{OWNERSHIP}/link.py",
         "read >= start + expiry_s) >= quorum", "read >= start) >= quorum",
+        plan=plans.ONE_VOTER_LEFT,
     ),
     _one(
         "expiry-unseen", "R13: the window begins after the identity was first seen", f"{OWNERSHIP}/link.py",
@@ -178,10 +182,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "        register.blocks[writer] = block\n"
         "        if block.bal > NOBODY:\n"
         "            register.owner, register.owner_epoch = block.value, block.epoch\n",
+        plan=plans.CUT_SLOW_OWNER,
     ),
     _one(
         "undecided-skipped", "R10: an epoch that was begun is decided first", f"{OWNERSHIP}/contests.py",
         "epoch = register.epoch if register.undecided else register.epoch + 1", "epoch = register.epoch + 1",
+        plan=plans.CUT_SLOW_OWNER,
     ),
     # ---- voters ---------------------------------------------------------------------------------------------------
     _one(
@@ -346,6 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "released-before-dead", "R14: released only when nothing of the group is left", "mosha/groups.py",
         "        elif action is Action.RUN_STOP:\n",
         "        elif action is Action.RUN_STOP:\n            self.ownership.renounce(now, name)\n",
+        plan=plans.LEAVES,
     ),
     _one(
         "fenced-expires", "R25: that its owner has expired does not free a fenced group", f"{OWNERSHIP}/contests.py",
@@ -387,6 +394,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "leash-unarmed", "R7: the leash kills at its deadline", CUSTODY,
         "        self.deadline_s = deadline_s\n", "        self.deadline_s = deadline_s + 3600.0\n",
+        plan=plans.AGENT_STOPPED,
     ),
     _one(
         "extended-too-far", "R7: an extension is the lease's end, and no more", CUSTODY,

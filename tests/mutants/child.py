@@ -1,7 +1,7 @@
 """Runs seeds in a process of its own, with whatever sources its PYTHONPATH names; one line of JSON for each run.
 
-``python child.py FIRST LAST PLAN``: PLAN is a JSON object of what to change in each drawn plan; null for the seeds as
-they are. It ends at the first run that is invalid.
+``python child.py SEEDS PLAN``: SEEDS is a JSON list, PLAN a JSON object of what to change in each drawn plan; null for
+the seeds as they are. It ends at the first run that is invalid.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from moslab.simulator.run import run
 RUN_CORE_S_MAX = 60.0
 
 
-def main(first: int, last: int, changes: dict[str, Any] | None) -> None:
-    """All seeds from first to last."""
-    for seed in range(first, last + 1):
+def main(seeds: list[int], changes: dict[str, Any] | None) -> None:
+    """All seeds, in this order."""
+    for seed in seeds:
         plan = draw_plan(seed) if changes is None else directed_plan(seed, changes)
         result = run(plan, core_s_max=RUN_CORE_S_MAX, hasty=True)
         print(json.dumps([seed, result.verdict, result.problems, plan.profile]), flush=True)
@@ -28,4 +28,4 @@ def main(first: int, last: int, changes: dict[str, Any] | None) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    main(json.loads(sys.argv[1]), json.loads(sys.argv[2]))

@@ -2,9 +2,11 @@
 
 Rules:
 
-1. Each mutant is a copy of src in a temporary directory, run by processes of its own: with *ordinary* seeds from
-   ``--first`` on, until a run is invalid or ``--budget`` were not; and, if it has one, with its *directed* plan on
-   ``DIRECTED_BUDGET`` of these seeds at most.
+1. Each mutant is a copy of src in a temporary directory, run by processes of its own, until a run is invalid: with
+   ``--budget`` *ordinary* seeds from ``--first`` on; and, if it has one, with its *directed* plan on at most
+   ``DIRECTED_BUDGET`` of these seeds. Of the ordinary seeds the first ``ALL`` are all run, and of the others those that
+   draw its plan: if one of these catches it, so does the budget, after *at most* so many; what the seeds between would
+   have done is not asked.
 2. The schedule that caught it is run with the sources as they are: if that is invalid too, nothing was caught.
 3. One that ordinary seeds catch is *caught*; one that only its directed plan catches is caught *by plan*. A mutant that
    neither catches within its budget, or whose text does not apply, is a failure, and so is the whole. One that is
@@ -28,22 +30,23 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
 from moslab.history.checkers import INVALID, VALID
 from moslab.simulator import directed
-from moslab.simulator.draw import IN_ORDER, PROFILES
+from moslab.simulator.draw import IN_ORDER, PROFILES, draw_plan
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 
 ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("child.py")
 OUT = ROOT / "out" / "mutants"
 DOCS = ROOT / "docs" / "simulator.md"
-BUDGET, DIRECTED_BUDGET = 400, 60
+BUDGET, ALL, DIRECTED_BUDGET = 400, 60, 60
 ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
-SECONDS_MAX = 1800.0
+SECONDS_MAX = 600.0
 CAUGHT, BY_PLAN, SURVIVES, EQUIVALENT = "caught", "by plan", "SURVIVES", "equivalent"
 ROTTEN, BROKEN = "ROTTEN", "BROKEN"
 ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -61,9 +64,12 @@ class Search(NamedTuple):
     checkers: str = ""
     first: str = ""              # problem, or what is wrong with the hunt
     seconds: float = 0.0
+    at_most: int = 0             # so many seeds catch it, if seeds were left out before the one that did
 
     def __str__(self) -> str:
-        return str(self.schedules) if self.state == CAUGHT else f"not within {self.schedules}"
+        if self.state == CAUGHT:
+            return f"at most {self.at_most}" if self.at_most else str(self.schedules)
+        return f"not within {self.schedules}"
 
 
 class Verdict(NamedTuple):
@@ -152,11 +158,24 @@ def mutated(mutant: Mutant) -> Iterator[Path]:
         yield source
 
 
+@cache
+def profile_of(seed: int) -> str:
+    """Which kind of plan it draws."""
+    return draw_plan(seed).profile
+
+
+def ordinary_seeds(mutant: Mutant, first: int, budget: int) -> list[int]:
+    """Rule 1; all of the budget for a mutant without a plan, or with one that no seed draws."""
+    seeds = range(first, first + budget)
+    profiles = {f"{IN_ORDER} {name}" for name, plan in directed.DIRECTED.items() if plan is mutant.plan}
+    return [*seeds[:ALL], *(seed for seed in seeds[ALL:] if not profiles or profile_of(seed) in profiles)]
+
+
 def runs(
-    source: Path, python: str, first: int, last: int, plan: dict[str, Any] | None, seconds: float
+    source: Path, python: str, seeds: Sequence[int], plan: dict[str, Any] | None, seconds: float
 ) -> list[list[Any]]:
     """[seed, verdict, problems, profile] of each run, up to the first that is invalid; fewer when the time is up."""
-    command = ["nice", "-n", "10", python, str(CHILD), str(first), str(last), json.dumps(plan)]
+    command = ["nice", "-n", "10", python, str(CHILD), json.dumps([*seeds]), json.dumps(plan)]
     environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile("w+") as out:
         CHILDREN.run(command, seconds, env=environment, stdout=out, stdin=subprocess.DEVNULL)
@@ -165,24 +184,26 @@ def runs(
 
 
 def search(
-    source: Path, python: str, first: int, budget: int, plan: dict[str, Any] | None, seconds: float = SECONDS_MAX,
+    source: Path, python: str, seeds: Sequence[int], plan: dict[str, Any] | None, seconds: float = SECONDS_MAX,
 ) -> Search:
     """Rules 1 and 2."""
     began = time.monotonic()
     try:
-        done = runs(source, python, first, first + budget - 1, plan, seconds)
+        done = runs(source, python, seeds, plan, seconds)
     except subprocess.CalledProcessError as error:
         return Search(BROKEN, first=f"its process ended with {error.returncode}")
     took = time.monotonic() - began
     if not done or done[-1][1] != INVALID:
         return Search(SURVIVES, len(done), seconds=took)
     seed, _, problems, profile = done[-1]
-    again = runs(ROOT / "src", python, seed, seed, plan, SECONDS_MAX)
+    again = runs(ROOT / "src", python, [seed], plan, SECONDS_MAX)
     if not again or again[0][1] != VALID:
         why = f"the sources as they are fail it too: {again[0][1:] if again else 'it took too long'}"
         return Search(BROKEN, len(done), seed, profile, first=why, seconds=took)
     checkers = ", ".join(dict.fromkeys(problem.partition(":")[0] for problem in problems))
-    return Search(CAUGHT, len(done), seed, profile, checkers, problems[0], took)
+    nth = seed - seeds[0] + 1
+    at_most = nth if nth > len(done) else 0
+    return Search(CAUGHT, len(done), seed, profile, checkers, problems[0], took, at_most)
 
 
 def hunt(mutant: Mutant, python: str, first: int, budget: int, seconds: float = SECONDS_MAX) -> Verdict:
@@ -191,9 +212,10 @@ def hunt(mutant: Mutant, python: str, first: int, budget: int, seconds: float = 
         return Verdict(mutant, EQUIVALENT, {}, mutant.equivalent)
     try:
         with mutated(mutant) as source:
-            searches = {ORDINARY: search(source, python, first, budget, None, seconds)}
+            searches = {ORDINARY: search(source, python, ordinary_seeds(mutant, first, budget), None, seconds)}
             if mutant.plan:
-                searches[DIRECTED] = search(source, python, first, DIRECTED_BUDGET, mutant.plan, seconds)
+                seeds = range(first, first + DIRECTED_BUDGET)
+                searches[DIRECTED] = search(source, python, seeds, mutant.plan, seconds)
     except RottenError as error:
         return Verdict(mutant, ROTTEN, {}, str(error))
     return judged(mutant, searches)

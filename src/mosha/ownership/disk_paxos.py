@@ -145,6 +145,14 @@ class DiskPaxos:
         found = {self.owner(now, group) for group in self.records.registers if not group.startswith(FENCE)}
         return {node for node in found if node is not None and node != self.node}
 
+    def late_owner(self, now: float, group: str) -> int | None:
+        """The other node that had the group last, free or not, if its slot is late."""
+        register = self.records.registers.get(group)
+        if register is None or register.is_decree or not register.owner:
+            return None
+        node = identities.node_of(register.owner)
+        return node if node != self.node and self.peers.is_late(now, node) else None
+
     def heard_at(self, node: int) -> float:
         """When a voter's marker, or its slot on this node's own disk, was news last; long ago for never."""
         seen, link = self._seen.get(node), self._links.get(self.node)

@@ -100,7 +100,10 @@ CUT_OWNER = plan(
     every(18.0, cut(0, 10.0, ["owner:g1"])), (0.5, 8.0),
     network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
 )
-ONE_VOTER_LEFT = plan(every(6.0, cut(0, 3.0, ["owner:g1"], [1, 2]), cut(3.2, 1.0, ["owner:g1"], [3])), groups=AWAY)
+# For five leases it has 2 and 3, then 3 alone, then 1 and 2.
+ONE_VOTER_LEFT = plan(every(
+    8.0, cut(0, 5.0, ["owner:g1"], [1]), cut(2.0, 3.0, ["owner:g1"], [2]), cut(5.2, 1.0, ["owner:g1"], [3]),
+), groups=AWAY)
 CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does not
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
@@ -108,9 +111,6 @@ SLOW_WATCHER = plan(every(       # only while it reads what stands still from th
     3.0, [weather(0, 0.3, [4], slow=100.0), cut(0.15, 1.5, [5])],
     [weather(0, 0.3, [5], slow=100.0), cut(0.15, 1.5, [4])],
 ), groups=AWAY, network=SHARP)
-CRASH_ONE_CUT_ANOTHER = plan(
-    every(10.0, crash(0, 4.0, ["owner:g2"]), cut(1.4, 6.0, ["owner:g1"])), (0.5, 2.0), groups={"g1": "", "g2": ""},
-)
 DUELS = plan([
     weather(3.0, SAFETY_S, ALL, slow=3.0),
     *every(
@@ -118,11 +118,19 @@ DUELS = plan([
     ),
 ], network={"latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.0})
 
-# A write of the owner is held on its way until others have seen the lease expire; the answer is there when the agent,
-# which stood still over the end of its lease, goes on. D is longer than the lease.
+# A write of the owner, which stood still until just before its lease ends, is held on its way until others have seen
+# the lease expire; the answer is there when the agent, which stood still over the end of its lease as well, goes on,
+# and hears nothing more. D is 1.5 s.
 LATE_ANSWER = plan(every(
-    2.0, {"at": 0, "do": "cut", "whom": ["owner:g1"], "to": [1], "for": 0.3}, pause(0.15, 0.24, "agent", "owner:g1"),
-), (0.1, 0.4), {"g1": "1"}, "1", nodes=3, network=SHARP)
+    14.0, pause(0, 7.4, "agent", "owner:g1"), {"at": 7.3, "do": "cut", "whom": ["owner:g1"], "to": [1], "for": 1.0},
+    pause(7.45, 1.4, "agent", "owner:g1"), cut(8.84, 3.0, [2, 3], [1]),
+), (0.1, 8.0), voters="1", nodes=3, network=SHARP, arbitrators=[1])
+# 4 owns g1 and looks closely at the voters, since 6, whose groups should come to 4 and 5, is off: it reads long after
+# it wrote last, when it is cut off. 5, which looks as closely, takes g1 as soon as it can.
+EAGER_OWNER = plan(every(
+    28.0, {"at": 0, "do": "leave", "whom": [5]}, crash(6.0, 18.0, [6]), cut(10.0, 12.0, [4]),
+), (2.0, 8.0), {"g1": "6", "g3": "4,5", "h1": "4,5", "h2": "4,6"}, nodes=6, network=SHARP, arbitrators=[1, 2, 3],
+    bound_s=90.0)
 STUCK = plan(every(
     6.0, {"at": 0, "do": "stuck", "whom": ["owner:g1"], "for": 2.5}, cut(0.05, 0.8, ["owner:g1"]),
 ))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 from functools import partial
 from typing import Any, Callable
@@ -10,7 +11,9 @@ from typing import Any, Callable
 import pytest
 
 from mosha.config import Config
-from mosha.ownership import marker, slot
+from mosha.ownership import identity as identities
+from mosha.ownership import journal, marker, slot
+from mosha.ownership.journal import Commit
 from mosha.ownership.marker import FULL, REJOINING
 from mosha.ownership.voter import installation
 from mosha.placement import preference
@@ -431,3 +434,32 @@ def test_the_node_that_should_have_a_dead_owners_group_shoots_first(
             turns[me] = world.agent._shooter_rank(victim)
     survivors = sorted(turns, key=lambda node: (load.get(node, 0), preference("kv", node)))
     assert [turns[node] for node in survivors] == ([3, 3, 3, 3] if arbitrator else [0, 1, 2, 3])
+
+
+def test_nobody_waits_for_a_late_owner_to_take_its_own_group() -> None:
+    """It looks alive until its lease is over: meanwhile, too, somebody is the first, who looks closely."""
+    owner = identities.make(2, 1, f"{2:032x}")
+    group = next(name for name in map("g{}".format, range(99)) if preference(name, 2) < preference(name, 1))
+    world = world_of([1, 2], config=Config(voters=frozenset({1})))
+    world.disk.files[journal.name("7-00000007", owner, 0)] = journal.encode(Commit(group, 1, owner))
+    running(world)
+    agent, timing = world.agent, world.agent.timing
+
+    def pass_beats(count: int) -> None:
+        for _ in range(count):
+            show(world, 2, next(counters))
+            world.pass_time(timing.beat_s)
+
+    counters = itertools.count(1)
+    pass_beats(5)
+    assert agent.ownership.owner(world.now(), group) == 2
+    assert agent._rank(group) == 1, "each has a group, and its owner comes first for it"
+    world.pass_time(timing.late_s)
+    assert agent.ownership.peers.alive(world.now(), 2)
+    assert agent.ownership.owner(world.now(), group) == 2, "it has not expired"
+    assert agent._rank(group) == 0
+    pass_beats(2)
+    assert agent._rank(group) == 1, "it beats again"
+    world.pass_time(timing.expiry_s + timing.beat_s)
+    assert agent.ownership.owner(world.now(), group) is None, "it has expired"
+    assert agent._rank(group) == 0

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from moslab.simulator.draw import draw_plan
 from moslab.wait import eventually
 from tests.mutants.catalogue import MUTANTS, Change, Mutant
 from tests.mutants.hunt import (
+    ALL,
     BROKEN,
     BY_PLAN,
     CAUGHT,
@@ -34,6 +36,7 @@ from tests.mutants.hunt import (
     judged,
     main,
     mutated,
+    ordinary_seeds,
     summary,
 )
 
@@ -94,6 +97,7 @@ def test_an_equivalent_one_is_not_run() -> None:
 
 
 FOUND = Search(CAUGHT, 3, 2, "directed", "overlap, epochs")
+LATER = Search(CAUGHT, 62, 230, "directed", "overlap, epochs", at_most=231)
 NOTHING, WRONG = Search(SURVIVES, 400), Search(BROKEN, first="its process ended with 1")
 
 
@@ -114,6 +118,18 @@ def test_a_mutant_is_caught_by_seeds_or_by_its_plan_or_is_a_failure(
         f"directed plans; 1 equivalent, {status} not caught"
     )
     assert code == status
+
+
+def test_of_later_seeds_only_those_that_draw_its_plan_are_run() -> None:
+    mutant = named("read-renews")
+    seeds = ordinary_seeds(mutant, 1, 400)
+    assert seeds[:ALL] == list(range(1, ALL + 1))
+    assert seeds[ALL:], "it is drawn again and again"
+    assert all(draw_plan(seed).profile == "directed EAGER_OWNER" for seed in seeds[ALL:])
+    assert ordinary_seeds(Mutant("one", "R1", ()), 1, 400) == list(range(1, 400 + 1))
+    assert ordinary_seeds(mutant, 1, 2) == [1, 2]
+    row = judged(mutant, {ORDINARY: LATER}).row()
+    assert row.endswith("| at most 231 | - | overlap, epochs |"), "seeds were left out"
 
 
 def test_one_that_only_its_directed_plan_catches_says_so() -> None:
