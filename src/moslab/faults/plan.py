@@ -221,7 +221,7 @@ def checked(plan: FaultPlan) -> FaultPlan:
     problem = shape.problem(vars(plan), PLAN)
     for name, (_, shapes) in WORLD.items():
         problem = problem or _within(name, shape.problem(getattr(plan, name), shapes))
-    problem = problem or _wrong_times(plan) or _wrong_nodes(plan) or _wrong_tables(plan) or _wrong_installed(plan)
+    problem = problem or _wrong_times(plan) or _wrong_nodes(plan) or _wrong_installed(plan) or _wrong_tables(plan)
     if problem:
         raise PlanError(problem)
     owners = [f"owner:{group}" for group in cltab.parse(plan.cltab).groups()]

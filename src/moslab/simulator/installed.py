@@ -22,7 +22,7 @@ from typing import Any
 from moslab.faults.plan import Fault, FaultPlan
 from moslab.simulator.kernel import Stream
 
-SHARE = 0.08
+SHARE = 0.1
 MAPS, NAMES, ORDER = "maps", "names", "order"
 KINDS = ((4, MAPS), (4, NAMES), (2, ORDER))
 LATE_S = 8.0                     # the last node gets its whole map, at the latest
@@ -199,7 +199,7 @@ def _draw_order(draw: Stream, plan: FaultPlan) -> None:
     voters = plan.voters()
     plan.arbitrators = [number for number in plan.arbitrators if number in voters]
     faults: list[Fault] = []
-    for number in draw.some(everybody, draw.integer(1, plan.nodes)) if draw.chance(0.6) else []:
+    for number in draw.some(everybody, draw.integer(1, plan.nodes)) if draw.chance(0.4) else []:
         plan.installed.append({"node": number, "map": _half(draw, plan, number)})
         if draw.chance(0.8):
             faults.append(_map(draw.uniform(0.3, LATE_S), number, everybody))
