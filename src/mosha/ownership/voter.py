@@ -13,7 +13,7 @@ Rules (R16 to R19, R27):
    voters, or so many of its own are there that no majority is left. So does one without a vote.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
    a later life than its own disk remembers, or more writes of one life than that disk has counted ahead (the disk was
-   not rolled back, as far as that can tell).
+   not rolled back, as far as that can tell). It counts before the first write of a life.
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
@@ -235,7 +235,7 @@ class Voter:
         mine, number = self._counted, identities.number_of(found.identity)
         if mine is not None and number == identities.number_of(mine.identity):
             return found.identity != mine.identity or found.counter > mine.counter
-        return number > self._number
+        return number >= self._number                # of the latest one this disk should have counted something
 
     def witnessed(self, said: Marker | None) -> None:
         """The marker of a node without a vote: an era that is founded is a later one."""

@@ -31,7 +31,7 @@ FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
-FORGETS = ("voter", "state")             # of a voter where this is bad its disk counts as lost
+FORGETS = ("voter", "state", "counted")  # of a voter where this is bad its disk counts as lost
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
