@@ -320,8 +320,15 @@ class Agent:
         if error is None and frozenset(nodes) != self.nodes:
             if self.me not in nodes:
                 self.leave(f"node {self.me} is not on the map {sorted(nodes)} any more")
+            elif self._guesses_others(frozenset(nodes)):
+                self.leave("who votes was a guess from a map that has changed")
             self._take_map(frozenset(nodes))
             self._news = True
+
+    def _guesses_others(self, nodes: frozenset[int]) -> bool:
+        """Whether this life began with voters that are only the lowest numbers of a map, and not of this one (R18)."""
+        known = self.voter.electorate
+        return not known.era and self.config.voters_of(nodes) != frozenset(known.voters)
 
     def _take_map(self, nodes: frozenset[int]) -> None:
         self.nodes, self._files = nodes, sorted({file_of(node) for node in nodes})

@@ -81,6 +81,7 @@ class DiskPaxos:
         self._spreads: dict[Fact, Spread] = {}
         self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
         self._counted = 0                            # what the own disk remembers is not below any counter (R19)
+        self._begins_by = now                        # the first beat waits for that until then
         self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
         self._next_beat, self._beats = now, 0
         self._next_poll = self._next_look = NEVER    # at all voters, at one
@@ -242,7 +243,7 @@ class DiskPaxos:
         self._markers_changed = False
         if self._void:
             return
-        if self.era and now >= self._next_beat:
+        if self.era and now >= self._next_beat and not self._is_held(now):
             self._beat(now)
         self._spread_later(now)
         if now >= self._next_poll:
@@ -264,7 +265,7 @@ class DiskPaxos:
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news."""
-        due = min(self._next_beat if self.era else NEVER, self._next_poll, self._next_look)
+        due = min(self._beat_due(now), self._next_poll, self._next_look)
         due = min(due, *self._asking.values(), self._later[0][0] if self._later else NEVER)
         if self._void:
             return NEVER
@@ -277,9 +278,10 @@ class DiskPaxos:
 
     def calls(self, now: float) -> list[Call]:
         """What is to be asked of the voters now; each is asked one thing at a time in each of its files."""
-        found = []
+        found: list[Call] = []
+        is_held = self._is_held(now)
         for voter, link in self._all_links().items():
-            if link.wants() and not self._void:
+            if link.wants() and not self._void and not is_held:
                 request = link.request(now, self.revision, self._slot_files)
                 if request.wrote_slot:
                     self._lease.writes(now)
@@ -293,7 +295,7 @@ class DiskPaxos:
             self._ask(found, now, "mark", node, [], self._witnessed(node))
         for voter in own.wants_peeks():
             self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
-        if self.node in self._links:
+        if self.node in self._all_links() and not (is_held and own.marker.state == marker.REJOINING):
             self._count_ahead(found, now)
         era, voters = own.wants_copies(now, self._seen)
         for voter in voters:
@@ -355,8 +357,8 @@ class DiskPaxos:
         ahead = reached + slot.COUNTED_AHEAD
 
         def take(_: float, __: bool) -> bool:
-            self._counted = ahead
-            return False
+            is_first, self._counted = not self._counted, ahead
+            return is_first
 
         content = slot.encode(slot.Slot(self.identity, ahead, 0, 0, 0))
         self._ask(found, now, "count", self.node, [content], take)
@@ -503,6 +505,7 @@ class DiskPaxos:
         for era, count in self._full().items():
             if count >= self.quorum:
                 self.era, self._next_beat = era, now
+                self._begins_by = now + self.timing.op_limit_s
                 for voter in sorted(self.voters):
                     self._links[voter] = self._link(voter, self.electorate)
 
@@ -603,6 +606,16 @@ class DiskPaxos:
 
     def _count_settled(self) -> int:
         return sum(1 for one in self._shown(self.voters) if one.settled and one.electorate == self.electorate)
+
+    def _is_held(self, now: float) -> bool:
+        """Whether this identity has yet to write anything, as its own disk does not remember it, or may be an old one:
+        what it writes first goes where others have seen what was written last (R19)."""
+        return not (self._counted or self._beats or now >= self._begins_by or self.node not in self._links)
+
+    def _beat_due(self, now: float) -> float:
+        if not self.era:
+            return NEVER
+        return self._begins_by if self._is_held(now) else self._next_beat
 
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)

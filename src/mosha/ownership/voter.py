@@ -13,7 +13,7 @@ Rules (R16 to R19, R27):
    voters, or so many of its own are there that no majority is left. So does one without a vote.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
    a later life than its own disk remembers, or more writes of one life than that disk has counted ahead (the disk was
-   not rolled back, as far as that can tell).
+   not rolled back, as far as that can tell). It counts before the first write of a life.
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
@@ -49,6 +49,7 @@ FOUNDED_REFUSED = "founded.refused"
 ORDER = "order"                  # an operator's word: see mosha.voters
 ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 128
+NOT_FIRST = "voter {0} recovers too, and its number is lower: say it on node {0}"
 NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
@@ -130,6 +131,7 @@ class Voter:
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
         self._known_era = 0                          # the latest that nodes without a vote know
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
+        self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters
         self._log: list[str] = []
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
@@ -233,7 +235,7 @@ class Voter:
         mine, number = self._counted, identities.number_of(found.identity)
         if mine is not None and number == identities.number_of(mine.identity):
             return found.identity != mine.identity or found.counter > mine.counter
-        return number > self._number
+        return number >= self._number                # of the latest one this disk should have counted something
 
     def witnessed(self, said: Marker | None) -> None:
         """The marker of a node without a vote: an era that is founded is a later one."""
@@ -247,6 +249,7 @@ class Voter:
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
         """Go on as far as is known."""
+        self._shown = seen
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
         self.learn(now, max(known, key=_key, default=self.electorate))
@@ -369,8 +372,13 @@ class Voter:
             return "this node is one of those that are gone"
         if len(voters - gone) < chosen.quorum:
             return f"{chosen.quorum} of {list(chosen.voters)} must be there, this one among them"
+        shown = {voter: one.marker for voter, one in self._shown.items() if voter not in gone}
+        first = self._first({voter: one for voter, one in shown.items() if one is not None})
+        if first != self._me:
+            return NOT_FIRST.format(first)
         self._gone, self._is_ordered = gone, True
-        self._log.append(f"an operator said that voters {sorted(gone)} are gone")
+        self._log.append(f"an operator said that voters {sorted(gone)} are gone" if gone else
+                         "an operator said that this voter may found an era")
         return ""
 
     # ---- two voters -------------------------------------------------------------------------------------------
@@ -469,9 +477,17 @@ class Voter:
                 chosen = min((fresh[voter].electorate for voter in full), key=lambda one: len(one.before))
                 self._become_full(era, COPIED, chosen)
         elif self._may_found() and self._is_complete(fresh):
-            recovering = [v for v, m in fresh.items() if m.state == RECOVERING]
-            if self._me < min(recovering, default=self._me + 1):
+            first = self._first(fresh)
+            if first == self._me:
                 self._found([self.marker, *fresh.values()])
+            elif self._is_ordered:
+                self._log.append(f"no era is founded: {NOT_FIRST.format(first)}")
+                self._is_ordered, self._gone = False, frozenset()
+
+    def _first(self, others: Mapping[int, Marker]) -> int:
+        """The voter that founds (rule 2): the lowest that recovers."""
+        voters = self._others()
+        return min([self._me, *(v for v, m in others.items() if m.state == RECOVERING and v in voters)])
 
     def _may_found(self) -> bool:
         """Rule 2: whether anybody has said who votes."""

@@ -8,7 +8,10 @@ Rules:
 3. Of the agent and the leash of a group one runs always, or nothing is promised (assumption A2 of docs/ownership.md): a
    pause that would leave neither spares the second, and a paused leash goes on when its agent ends.
 4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else: no fault ends by itself after that. Then every
-   group must run within ``bound_s``.
+   group must run within ``bound_s``, if the healed nodes agree on who votes (:mod:`moslab.simulator.installed`).
+5. ``installed`` says what an installer left on a node that is not so on all: ``{"node": 4, ...}`` with ``voters``,
+   which its configuration names (none for an empty list), ``map``, the nodes that openMosix there is configured with,
+   and ``founded``, whether it got that file. A node asks nobody who is not on its map.
 
 ======== ===================================================================== ==============================
 do       what                                                                  further fields
@@ -34,6 +37,7 @@ stomith  its shots end so                                                       
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all
+map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
                                                                                 it there), journal (of nobody);
@@ -55,6 +59,7 @@ from typing import Any
 
 from mosha import config
 from mosha.config import Config
+from mosha.ownership import electorate
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
 from moslab.faults import shape
@@ -91,6 +96,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "jump": {"by": shape.number(-1e6, 1e6)},
     "slew": {"by": shape.number(-0.9, 9)},
     "edit": {"table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO},
+    "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {
         "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES),
     },
@@ -98,7 +104,7 @@ KINDS: dict[str, dict[str, Shape]] = {
 }
 NEEDED: dict[str, tuple[str, ...]] = {
     "cut": ("to",), "pause": ("what",), "kill": ("what",), "vote": ("node",), "order": ("order",), "stomith": ("how",),
-    "jump": ("by",), "slew": ("by",), "edit": ("table",), "damage": ("file", "shape"),
+    "jump": ("by",), "slew": ("by",), "edit": ("table",), "map": ("nodes",), "damage": ("file", "shape"),
 }
 Fault = dict[str, Any]
 
@@ -118,8 +124,13 @@ WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
 }
 PLAN: dict[str, Shape] = {
     "seed": shape.whole(0, SEED_MAX), "nodes": shape.whole(1, NODES_MAX), "cltab": shape.TEXT, "hactl": shape.TEXT,
-    "conf": shape.LINES, "founded": shape.YES_NO, "arbitrators": shape.LIST, "profile": shape.TEXT, "safety_s": TIME,
+    "conf": shape.LINES, "founded": shape.YES_NO, "installed": shape.LIST, "arbitrators": shape.LIST,
+    "profile": shape.TEXT, "safety_s": TIME,
     "heal": shape.LIST, "bound_s": TIME, "faults": shape.LIST, **dict.fromkeys(WORLD, shape.OBJECT),
+}
+INSTALLED: dict[str, Shape] = {
+    "node": shape.whole(1, NODES_MAX), "voters": shape.wholes(1, NODES_MAX), "map": shape.wholes(1, NODES_MAX),
+    "founded": shape.YES_NO,
 }
 _NUMBER = r"\d+(?:\.\d*)?"
 _COMMAND = re.compile(             # what a modelled process understands: rule 3 of moslab.simulator.process
@@ -143,6 +154,7 @@ class FaultPlan:
     hactl: str
     conf: dict[str, str] = field(default_factory=dict)
     founded: bool = True
+    installed: list[dict[str, Any]] = field(default_factory=list)
     arbitrators: list[int] = field(default_factory=list)     # they vote, and run nothing
     profile: str = ""
     safety_s: float = 30.0
@@ -153,9 +165,24 @@ class FaultPlan:
     power: dict[str, float] = field(default_factory=lambda: dict(POWER))
     faults: list[Fault] = field(default_factory=list)
 
-    def settings(self, more: Mapping[str, str] = {}) -> Config:
-        """Of an agent, with what it has besides; raises TableErrors."""
-        return config.parse("".join(f"{name} = {value}\n" for name, value in {**self.conf, **more}.items()), "conf")
+    def settings(self, more: Mapping[str, str] = {}, node: int = 0) -> Config:
+        """Of an agent, with what it has besides, and of that node if one is named; raises TableErrors."""
+        named = self.installed_on(node).get("voters")
+        own = {} if named is None else {"voters": " ".join(map(str, named))}
+        lines = {name: value for name, value in {**self.conf, **own, **more}.items() if value or name not in own}
+        return config.parse("".join(f"{name} = {value}\n" for name, value in lines.items()), "conf")
+
+    def installed_on(self, node: int) -> dict[str, Any]:
+        """What is not so on this node as on all."""
+        return next((one for one in self.installed if one["node"] == node), {})
+
+    def founded_on(self, node: int) -> bool:
+        """Whether an installer leaves the file ``founded`` there."""
+        return bool(self.installed_on(node).get("founded", self.founded))
+
+    def map_of(self, node: int) -> list[int]:
+        """The nodes that openMosix there is configured with at first."""
+        return sorted(self.installed_on(node).get("map", range(1, self.nodes + 1)))
 
     def voters(self) -> list[int]:
         """The nodes whose majority counts."""
@@ -194,7 +221,7 @@ def checked(plan: FaultPlan) -> FaultPlan:
     problem = shape.problem(vars(plan), PLAN)
     for name, (_, shapes) in WORLD.items():
         problem = problem or _within(name, shape.problem(getattr(plan, name), shapes))
-    problem = problem or _wrong_times(plan) or _wrong_nodes(plan) or _wrong_tables(plan)
+    problem = problem or _wrong_times(plan) or _wrong_nodes(plan) or _wrong_installed(plan) or _wrong_tables(plan)
     if problem:
         raise PlanError(problem)
     owners = [f"owner:{group}" for group in cltab.parse(plan.cltab).groups()]
@@ -246,6 +273,34 @@ def _wrong_tables(plan: FaultPlan) -> str:
     return ""
 
 
+def _wrong_installed(plan: FaultPlan) -> str:
+    seen: set[int] = set()
+    for place, one in enumerate(plan.installed):
+        problem = _wrong_on(one, plan)
+        if not problem and one["node"] in seen:
+            problem = f"node {one['node']} has an entry already"
+        if problem:
+            return f"installed {place} {json.dumps(one)}: {problem}"
+        seen.add(one["node"])
+    return ""
+
+
+def _wrong_on(one: Any, plan: FaultPlan) -> str:
+    if not isinstance(one, dict) or "node" not in one:
+        return "an object with a node"
+    problem = shape.problem(one, {**INSTALLED, "node": shape.whole(1, plan.nodes), "map": shape.wholes(1, plan.nodes)})
+    if problem:
+        return problem
+    strangers = sorted(set(one.get("voters", ())) - set(range(1, plan.nodes + 1)))
+    if strangers:
+        return f"voters names {strangers}, and there are nodes 1 to {plan.nodes}"
+    try:
+        electorate.named([str(voter) for voter in one.get("voters", ())] or ["1"])
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _in_a_line(errors: TableErrors) -> str:
     return "; ".join(str(errors).splitlines())
 
@@ -264,7 +319,7 @@ def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
     node = shape.whole(1, plan.nodes)
     if not node.holds(fault.get("node", 1)):
         return f"node is {node.said}, not {fault['node']}"
-    for name in ("whom", "to"):
+    for name in ("whom", "to", "nodes"):
         for one in fault.get(name, []):
             if not node.holds(one) and one not in owners:
                 return f"{name}: {one!r} is neither a node from 1 to {plan.nodes} nor owner:GROUP of a group in cltab"

@@ -15,7 +15,8 @@ Rules:
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
 5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end; a fenced one may
-   wait for a node that was not healed, where nobody can confirm that it is dead.
+   wait for a node that was not healed, where nobody can confirm that it is dead. Nothing is promised where the healed
+   nodes do not agree on who votes.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
 9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
@@ -182,7 +183,7 @@ def check_edits(history: History) -> list[str]:
 
 def check_liveness(history: History) -> list[str]:
     """Rule 6."""
-    if history.healed_s is None or history.unfinished:
+    if history.healed_s is None or history.unfinished or not history.promised:
         return []
     problems = []
     for group in history.wanted:
@@ -275,13 +276,13 @@ CHECKERS: tuple[Callable[[History], list[str]], ...] = (
 def judge(history: History) -> tuple[str, list[str]]:
     """The verdict, and at most ``PROBLEMS_MAX`` problems of each checker.
 
-    Unknown: nothing is wrong, but the run was cut short, or nothing ever ran.
+    Unknown: nothing is wrong, but the run was cut short, or nothing ever ran that should have.
     """
     problems = [problem for check in CHECKERS for problem in check(history)[:PROBLEMS_MAX]]
     if problems:
         return INVALID, problems
     if history.unfinished:
         return UNKNOWN, [history.unfinished]
-    if not history.intervals:
+    if not history.intervals and history.promised:
         return UNKNOWN, ["no process of any group ever ran"]
     return VALID, []

@@ -11,6 +11,7 @@ from moslab.faults.plan import KINDS
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.draw import IN_ORDER, MANY, draw_plan
 from moslab.simulator.facts import NAMES
+from moslab.simulator.installed import UNEVEN, uneven
 from moslab.simulator.run import Result, run
 
 RUN_CORE_S_MAX = 60.0
@@ -31,7 +32,9 @@ EXPECTED: tuple[str, ...] = (
     "two nodes and an arbitrator", "ten nodes and more", "directed plan",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
-    "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group", *NAMES,
+    "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group",
+    "map of all nodes", "map without some nodes", "request to a node that is not on the map",
+    "nothing is promised but safety", *UNEVEN, *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""
 
@@ -86,6 +89,8 @@ def summary(result: Result) -> Summary:
     counters["takeover"] = len(owners) - len({group for group, _ in owners})
     counters["one voter"] = int(len(result.plan.voters()) == 1)
     counters["not founded"] = int(not result.plan.founded)
+    counters["nothing is promised but safety"] = int(not history.promised)
+    counters.update(uneven(result.plan))
     counters["fenced group"] = len(history.fenced)
     counters["fenced group waits at the end"] = len(history.waiting)
     counters["an arbitrator votes"] = int(bool(result.plan.arbitrators))

@@ -14,6 +14,7 @@ from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
 from moslab.history.record import Edit, Held, History
 from moslab.simulator.facts import Facts
+from moslab.simulator.installed import is_uneven
 from moslab.simulator.kernel import Kernel, Stream
 from moslab.simulator.network import Network
 from moslab.simulator.node import TABLES, Node
@@ -44,12 +45,12 @@ class Cluster:
         )
         self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)
-        self._electors = sorted({*self.voters, *_wished(plan)} & set(self.numbers))
+        self._electors = self.numbers if is_uneven(plan) else sorted({*self.voters, *_wished(plan)} & set(self.numbers))
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
             arbitrates = {"arbitrator": "yes"} if number in plan.arbitrators else {}
-            self.nodes[number] = Node(self, number, plan.settings(arbitrates))
+            self.nodes[number] = Node(self, number, plan.settings(arbitrates, number))
         self.power = Power(self)
         self.tasks = Tasks(self)
         self._reached: set[tuple[int, int]] = set()
@@ -60,7 +61,7 @@ class Cluster:
         draw, era = self.stream("boot"), marker.make_era(ERA, self.nonce())
         for node in self.nodes.values():
             files = {"cltab": self.plan.cltab, "hactl": self.plan.hactl}
-            if self.plan.founded:
+            if self.plan.founded_on(node.number):
                 files[FOUNDED] = installation(era, self.voters)
             for name, text in files.items():
                 node.disk.files[name] = text.encode()
@@ -111,7 +112,8 @@ class Cluster:
     def _in_contact(self, one: int, other: int) -> bool:
         nodes, network = self.nodes, self.network
         living = all(nodes[number].up and not nodes[number].frozen for number in (one, other))
-        return living and not network.blocked(one, other) and not network.blocked(other, one)
+        on_map = other not in nodes[one].strangers
+        return living and on_map and not network.blocked(one, other) and not network.blocked(other, one)
 
     def owner(self, group: str) -> int | None:
         """The node that runs it now; the first, should there be two."""

@@ -87,8 +87,8 @@ def plan(
         f"{name}:{name}-run:start:respawn:live\n" for name, unfit in groups.items()
     ]
     return {
-        "nodes": nodes, "arbitrators": [], "profile": "directed", "founded": True, "safety_s": safety_s,
-        "cltab": "".join(lines), "hactl": "".join(f"{name} start\n" for name in groups),
+        "nodes": nodes, "arbitrators": [], "profile": "directed", "founded": True, "installed": [],
+        "safety_s": safety_s, "cltab": "".join(lines), "hactl": "".join(f"{name} start\n" for name in groups),
         "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
         "conf": {"beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith},
         "clocks": {"drift": 0.01, "restart": False}, "network": network or {}, "faults": faults, **more,
@@ -195,6 +195,35 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
 # Nobody says so, but the node has had a later life; then the same within one life, which has written a lot since.
 ROLLED_BACK = plan(every(14.0, *_rolled_back(2.0, kill_agent(0.1, 1))), MIDDLE, AWAY, network=SHARP)
 ROLLED_BACK_WITHIN = plan(every(27.0, *_rolled_back(15.0)), (0.1, 2.0), AWAY, network=SHARP)
+
+
+def _map(at_s: float, whom: int, nodes: Sequence[int]) -> Fault:
+    return {"at": at_s, "do": "map", "whom": [whom], "nodes": list(nodes)}
+
+
+def _made_anew(half: Sequence[int]) -> Faults:
+    """3 gets its tables back without a marker, boots with a map of some nodes, and then begins with the whole one."""
+    return [
+        {"at": 0, "do": "backup", "whom": [3]}, _map(0.05, 3, half), crash(0.1, 0.2, [3], restore=True),
+        _map(5.0, 3, ALL), kill_agent(6.0, 3),
+    ]
+
+
+# Nobody has named the voters on 3, which has forgotten them.
+MADE_ANEW = plan(
+    every(10.0, _made_anew([3]), _made_anew([2, 3]), _made_anew([3, 4])), network=SHARP,
+    installed=[{"node": 3, "voters": []}],
+)
+# 3 has lost its disk, and its configuration names only itself: it founds an era, in which it is the only voter, and
+# runs nothing. Only one of 4 and 5 hears of it, and begins a next life.
+BY_ITSELF = plan(every(14.0, *(
+    [crash(0, 0.3, [3], wipe=True), cut(0.5, 10.0, [1, 2, one], [3]), kill_agent(6.0, other)]
+    for one, other in ((4, 5), (5, 4))
+)), (0.1, 2.0), AWAY, network=SHARP, arbitrators=[3], installed=[{"node": 3, "voters": [3]}])
+# As in ROLLED_BACK, and the node with the old disk is not on its own map: its agent does not begin for a while.
+ROLLED_BACK_UNPLACED = plan(every(20.0, *(
+    [*turn, _map(5.55, 1, [2, 3, 4, 5]), _map(12.0, 1, ALL)] for turn in _rolled_back(2.0, kill_agent(0.1, 1))
+)), MIDDLE, AWAY, network=SHARP)
 
 
 def _hole(one: int, other: int) -> Faults:

@@ -16,6 +16,7 @@ from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
 from moslab.faults.plan import DAMAGED, DAMAGES, POWER, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
+from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
 
@@ -30,7 +31,7 @@ FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
-FORGETS = ("voter", "state")             # of a voter where this is bad its disk counts as lost
+FORGETS = ("voter", "state", "counted")  # of a voter where this is bad its disk counts as lost
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
@@ -66,9 +67,13 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
         plan.conf["stomith"] = STOMITH
     _draw_voters(draw, plan, tight)
     _draw_world(draw, plan, tight)
+    weak = draw_installed(plan)
     scene = _Scene(draw, plan, groups, tight)
-    plan.heal = scene.numbers if draw.chance(0.3) else []
-    plan.faults = _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
+    scene.wiped |= weak
+    heals_all = draw.chance(0.3)
+    plan.heal = plan.heal or (scene.numbers if heals_all else [])
+    plan.faults += _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
+    plan.faults.sort(key=lambda fault: float(fault["at"]))
     plan.heal = plan.heal or _majority(draw, plan, scene.wiped)
     plan.bound_s = _bound_s(plan)
     return plan
@@ -220,7 +225,9 @@ class _Scene:
         self.numbers = list(range(1, plan.nodes + 1))
         self.lease_s = float(plan.conf["lease"])
         self.wiped: set[int] = set()                 # those of which ``may_forget`` was asked
-        self.votes = self.ruined = False             # the voters change; most lose their disks: not both
+        self.votes = False                           # the voters change, or most lose their disks: not both
+        self.uneven = self.ruined = is_uneven(plan)  # who has forgotten may not know who votes
+        self.may_lose = plan.profile.rpartition(" ")[2] not in (NAMES, ORDER)    # a disk
         self.stops = False                           # clocks stand still
 
     def forgets(self) -> bool:
@@ -239,7 +246,7 @@ class _Scene:
     def may_forget(self) -> bool:
         """Whether another voter may lose its disk: most keep it, or all are needed to begin anew."""
         voters = self.plan.voters()
-        most = len(voters) - (len(voters) // 2 + 1) if not self.stops else 0
+        most = len(voters) - (len(voters) // 2 + 1) if self.may_lose and not self.stops else 0
         return len(self.wiped) < (min(1, most) if self.votes else most)
 
     def may_begin_anew(self) -> bool:
@@ -285,6 +292,8 @@ def _order(scene: _Scene) -> Fault:
     draw, voters = scene.draw, scene.plan.voters()
     if draw.chance(0.3) and scene.may_forget():
         return {"do": "order", "whom": [scene.forgetful()], "order": {"do": "forget"}}
+    if scene.uneven:
+        return _leave(scene)                         # it would found a cluster of its own
     order = {"do": "found", "without": draw.some(voters, draw.integer(1, len(voters)))} if draw.chance(0.8) else {}
     return {"do": "order", "whom": voters, "order": order}
 

@@ -235,6 +235,12 @@ class Injector:
                 self._cluster.edited(node.number, table, self._edits)
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
 
+    def _do_map(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            node.set_map(fault["nodes"])
+            self._cluster.count("map without some nodes" if node.strangers else "map of all nodes")
+            self._cluster.reach_changed(node.number)
+
     def _do_damage(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:
             nonce = self._cluster.nonce()
@@ -243,7 +249,7 @@ class Injector:
 
     def _do_config(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:
-            changed = self._cluster.plan.settings(fault.get("conf", {}))
+            changed = self._cluster.plan.settings(fault.get("conf", {}), node.number)
             arbitrator = changed.arbitrator or node.base.arbitrator
             node.config = replace(changed, arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
             if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:

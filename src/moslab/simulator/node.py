@@ -43,7 +43,9 @@ class Node:
         self.cluster, self.number = cluster, number
         self.base = self.config = config             # what it is installed with, and what it has now
         self.kernel, self.history, self.count = cluster.kernel, cluster.history, cluster.count
-        self.map = list(cluster.numbers)
+        self.map: list[int] = []
+        self.strangers: frozenset[int] = frozenset()     # the nodes that are not on it
+        self.set_map(cluster.plan.map_of(number))
         draw = self._draw = cluster.stream(f"node/{number}")
         self.agent_draw = cluster.stream(f"agent/{number}")
         self.disk_draw = cluster.stream(f"disk/{number}")
@@ -108,6 +110,12 @@ class Node:
     def ipc_s(self) -> float:
         """What a message between two processes of this machine takes."""
         return self._ipc_max_s * self._draw.random()
+
+    # ---- the map ----------------------------------------------------------------------------------------------
+
+    def set_map(self, nodes: list[int]) -> None:
+        """openMosix is configured with these."""
+        self.map, self.strangers = sorted(nodes), frozenset(self.cluster.numbers) - set(nodes)
 
     # ---- power ------------------------------------------------------------------------------------------------
 

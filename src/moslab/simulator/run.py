@@ -16,6 +16,7 @@ from moslab.history.record import History
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.facts import said, waits_for
 from moslab.simulator.inject import Injector
+from moslab.simulator.installed import is_promised
 from moslab.simulator.node import TABLES
 
 CALLS_PER_NODE_S_MAX = 20_000
@@ -106,13 +107,14 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     heal = plan.heal or cluster.numbers
     injector.heal(heal)
     history.healed_s = healed_s = cluster.kernel.now
+    history.promised = is_promised(plan)
     well_since: float | None = None
     while cluster.kernel.now < healed_s + plan.bound_s + STEADY_S:
         if not _advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
             break
         now = cluster.kernel.now
         _note_fenced(cluster, heal)
-        wanted = [group for group in _wanted(cluster, heal) if group not in history.waiting]
+        wanted = [group for group in _wanted(cluster, heal) if group not in history.waiting and history.promised]
         if not all(_runs(cluster, group) for group in wanted):
             well_since = None
             continue
@@ -120,7 +122,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
         settled = now > healed_s + SETTLE_S or cluster.tables_settled(heal)
         if now >= well_since + STEADY_S and settled:
             break
-    history.wanted = _wanted(cluster, heal)
+    history.wanted = _wanted(cluster, heal) if history.promised else []
     _note_fenced(cluster, heal)
     _close(cluster)
     return well_since - healed_s if well_since is not None else 0.0

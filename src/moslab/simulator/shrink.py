@@ -46,6 +46,8 @@ def _smaller(plan: FaultPlan) -> Iterator[FaultPlan]:
         for begin in range(0, count, size):
             yield _with(plan, faults=plan.faults[:begin] + plan.faults[begin + size :])
         size //= 2
+    for place in range(len(plan.installed)):
+        yield _with(plan, installed=plan.installed[:place] + plan.installed[place + 1 :])
     last = max((fault["at"] for fault in plan.faults), default=0.0)
     if plan.safety_s > last + 10:
         yield _with(plan, safety_s=round(last + 9, 1))
@@ -62,6 +64,8 @@ def _named(plan: FaultPlan, node: int) -> bool:
     return (
         str(node) in plan.conf.get("voters", "").split() or plan.heal == [node] or node in plan.arbitrators
         or any(node in fault["whom"] or node in (*fault.get("to", []), fault.get("node")) for fault in plan.faults)
+        or any(node in fault.get("nodes", ()) for fault in plan.faults)
+        or any(node in (one["node"], *one.get("voters", ()), *one.get("map", ())) for one in plan.installed)
     )
 
 

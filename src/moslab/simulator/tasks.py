@@ -92,6 +92,10 @@ class Tasks:
         if job.plan is None:
             self._do_here(job)
             return
+        if target.number in node.strangers and target is not node:
+            self._count("request to a node that is not on the map")
+            self._kernel.at(self._kernel.now + LOCAL_S, self._finish, (job, None, error(errno.ENOENT)))
+            return
         job.boot = target.boot
         job.slow = max(node.weather.slow, target.weather.slow)
         job.careful = (
@@ -332,7 +336,7 @@ class Tasks:
         node, target, network = job.world.node, job.target, self._network
         if target is node:
             return True
-        if not target.up or target.frozen or not target.configured:
+        if not target.up or target.frozen or not target.configured or target.number in node.strangers:
             return False
         if network.blocked(node.number, target.number) or network.blocked(target.number, node.number):
             return False

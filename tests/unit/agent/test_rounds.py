@@ -83,6 +83,22 @@ def test_a_map_alone_founds_nothing_until_an_operator_says_so() -> None:
     running(world)
 
 
+def test_a_guess_at_who_votes_follows_the_map() -> None:
+    """What a half-made map named is not what the whole one names: the next life begins with that."""
+    world = world_of([1], founded=b"")
+    world.disk.remove("founded")
+    world.pass_time(10)
+    world.tasks["nodes"] = lambda: [1, 2]
+    world.until(lambda: world.ended is not None, 20)
+    assert world.ended == 0
+    named = world_of([1, 2], config=Config(voters=frozenset({1})))
+    named.disk.remove("founded")
+    named.pass_time(1)
+    named.tasks["nodes"] = lambda: [1, 2, 3]
+    named.pass_time(20)
+    assert named.ended is None, "who votes was named"
+
+
 def test_an_agent_waits_for_openmosix_and_asks_ever_more_rarely() -> None:
     def failing() -> int:
         raise OSError(errno.ENOENT, "there is no mosctl")

@@ -429,6 +429,38 @@ def test_the_own_disk_is_ahead_of_every_counter() -> None:
     assert reached > 2 * slot.COUNTED_AHEAD
 
 
+def test_nothing_is_written_before_the_own_disk_counts_it() -> None:
+    """A copy of that disk shows it, however soon it was made."""
+    cluster = Cluster(3)
+    cluster.boot()
+
+    def is_counted(node: Node) -> bool:
+        disks = [other.disk.files.get(slot.file_name(ERA, 0), b"") for other in cluster.nodes.values()]
+        at = slot.offset_of(node.number)
+        written = [found for found in (slot.decode(disk[at : at + slot.BYTES]) for disk in disks) if found is not None]
+        counted = slot.decode(node.disk.files.get(slot.COUNTED, b""))
+        assert all(counted is not None and found.identity == counted.identity for found in written)
+        return len(written) == 3
+
+    cluster.until(lambda: all(is_counted(node) for node in cluster.nodes.values()), 5)
+    node = cluster.nodes[1]
+    cluster.pass_time(5)
+    node.crash()
+    node.boot()
+    cluster.until(lambda: node.ownership.quorate(node.now), 5)
+    assert node.voter.marker.state == marker.FULL, "what it wrote before is counted"
+
+
+def test_a_disk_that_does_not_answer_holds_the_first_write_for_a_while_only() -> None:
+    cluster = Cluster(3)
+    cluster.hangs.add((1, 1))
+    cluster.boot()
+    node = cluster.nodes[1]
+    took = cluster.until(lambda: node.ownership.quorate(node.now), 5)
+    assert took >= cluster.timing.op_limit_s
+    assert slot.COUNTED not in node.disk.files
+
+
 def test_a_distrusted_identity_ends() -> None:
     cluster, owner = started()
     owner.ownership.distrust("the clocks went apart")

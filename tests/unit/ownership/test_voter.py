@@ -25,10 +25,12 @@ JOURNAL = journal.name(ERA, A, 0)
 
 
 class Scene:
-    """Voter 1 of 1 … ``voters``, with its disk; the others are what is put into ``seen``."""
+    """Voter ``me`` of 1 … ``voters``, with its disk; the others are what is put into ``seen``."""
 
-    def __init__(self, voters: int = 3, files: dict[str, bytes] | None = None, is_named: bool = True) -> None:
-        self.is_named = is_named
+    def __init__(
+        self, voters: int = 3, files: dict[str, bytes] | None = None, is_named: bool = True, me: int = 1,
+    ) -> None:
+        self.is_named, self.me = is_named, me
         self.voters, self.store = frozenset(range(1, voters + 1)), MemoryStore(**(files or {}))
         self.now, self.nonces = 100.0, 0
         self.seen: dict[int, Seen] = {}
@@ -40,7 +42,7 @@ class Scene:
             return f"{self.nonces:032x}"
 
         self.voter = Voter(
-            1, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0,
+            self.me, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0,
             self.is_named,
         )
         return self.voter
@@ -375,7 +377,7 @@ def test_a_later_era_ends_it() -> None:
 
 @pytest.mark.parametrize("boot", ["next", ""])
 def test_after_a_boot_it_asks_others_for_its_slot(boot: str) -> None:
-    scene = full()
+    scene = full(**{slot.COUNTED: slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0))})
     scene.start(boot, number=3)
     assert scene.voter.wants_peeks() == [2, 3]
     assert scene.step(100) == REJOINING
@@ -407,7 +409,7 @@ def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
         (("1.3.", "b", 200), ("1.3.", "b", 200), FULL),
         (("1.3.", "b", 200), ("1.3.", "b", 201), RECOVERING),        # it wrote more than this disk remembers
         (("1.3.", "b", 200), ("1.3.", "c", 1), RECOVERING),          # another life with that number
-        (("1.2.", "b", 200), ("1.3.", "c", 900), FULL),              # it had not counted yet
+        (("1.2.", "b", 200), ("1.3.", "c", 900), RECOVERING),        # it has not counted what was written then
         (("1.2.", "b", 200), ("1.2.", "b", 900), RECOVERING),
         (("1.3.", "b", 200), ("1.2.", "c", 900), FULL),              # an old one, on a voter that was away
         (("1.3.", "b", 200), ("1.4.", "c", 1), RECOVERING),
@@ -425,11 +427,12 @@ def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
     assert scene.step() == state
 
 
-def test_what_is_counted_ahead_may_be_torn() -> None:
+@pytest.mark.parametrize(("seen", "state"), [("1.3.", RECOVERING), ("1.2.", FULL)])
+def test_a_disk_that_does_not_remember_what_it_counted_is_not_trusted(seen: str, state: str) -> None:
     scene = full(**{slot.COUNTED: slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0))[:40]})
     scene.start("next", number=3)
-    scene.voter.peeked(2, slot.encode(Slot("1.3." + "b" * 32, 900, 0, 0, 0)))
-    assert scene.step() == FULL
+    scene.voter.peeked(2, slot.encode(Slot(seen + "b" * 32, 1, 0, 0, 0)))
+    assert scene.step() == state
 
 
 def test_a_late_look_meets_the_slot_of_this_very_agent() -> None:
@@ -512,6 +515,31 @@ def test_an_era_is_not_founded_without_a_quorum_or_by_one_that_is_gone(without: 
     scene.step(W)
     assert problem in order(scene, do="found", without=without)
     assert scene.step(1.0) == RECOVERING
+
+
+def test_an_operator_is_told_on_which_node_to_say_it() -> None:
+    scene = Scene(is_named=False, me=2)
+    for voter in (1, 3):
+        scene.see(voter, RECOVERING, "")
+    scene.step(W)
+    assert "say it on node 1" in order(scene, do="found", without=[])
+    assert scene.step(1.0) == RECOVERING
+    assert order(scene, do="found", without=[1]) == "", "it does not matter any more"
+    scene.see(3, RECOVERING, "")
+    assert scene.step(1.0) == FULL
+
+
+def test_an_order_is_over_when_another_voter_has_to_found() -> None:
+    """It was not there yet when the operator said so."""
+    scene = Scene(is_named=False, me=2)
+    scene.step(W)
+    assert order(scene, do="found", without=[]) == ""
+    for voter in (1, 3):
+        scene.see(voter, RECOVERING, "")
+    assert scene.step() == RECOVERING
+    assert [line for line in scene.voter.take_log() if "no era is founded" in line and "say it on node 1" in line]
+    assert scene.step(1.0) == RECOVERING
+    assert not scene.voter.take_log(), "it is said once"
 
 
 def test_a_node_without_a_vote_founds_nothing_and_has_nothing_to_forget() -> None:
