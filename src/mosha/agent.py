@@ -482,4 +482,5 @@ class Agent:
         and each new one has them do more: it reads all that they hold. So this node gives the others a pause."""
         soon = now < self._identity_since + self.timing.lost_s
         self._lapses = self._lapses + 1 if soon and void == LAPSED else 0
-        self._anew_at = now + self._world.uniform(0, self.timing.anew_s(self._lapses))
+        most_s = self.timing.anew_s(self._lapses)
+        self._anew_at = now + self._world.uniform(most_s / 2, most_s)

@@ -32,7 +32,7 @@ extend    a leash is told of a deadline that is this much later            H / 4
 second    the agent kills a leash that has not killed so long after        K / 2
 handover  what the lease must have left, for other voters to carry it      L / 2
 back-off  a beaten ballot waits at random, at most                         T, doubled thrice at most
-anew      after lapses in a row the next identity waits, at most   from the second on L, doubled, at most 4 L
+anew      after lapses in a row the next identity waits, at most   L, doubled, at most 4 L; half at least
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
@@ -220,7 +220,7 @@ class Timing:
         return self.turn_s * float(2 ** min(tries - 1, BACK_OFF_DOUBLINGS))
 
     def anew_s(self, lapses: int) -> float:
-        """After so many identities in a row that soon lapsed, the next one waits for a random time, at most this."""
+        """So long at most, and half of it at least, waits the next identity after so many that soon lapsed, in a row."""
         return min(4.0, 2.0 ** min(lapses - 2, 16)) * self.lease_s if lapses > 1 else 0.0
 
     def shot_pause_s(self, failures: int) -> float:
