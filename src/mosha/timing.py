@@ -220,7 +220,7 @@ class Timing:
         return self.turn_s * float(2 ** min(tries - 1, BACK_OFF_DOUBLINGS))
 
     def anew_s(self, lapses: int) -> float:
-        """So long at most, and half of it at least, waits the next identity after so many that soon lapsed, in a row."""
+        """So long at most, and half of it at least, waits the next identity after so many in a row that soon lapsed."""
         return min(4.0, 2.0 ** min(lapses - 2, 16)) * self.lease_s if lapses > 1 else 0.0
 
     def shot_pause_s(self, failures: int) -> float:
