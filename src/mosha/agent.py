@@ -27,7 +27,7 @@ from mosha.config import Config
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.ownership import identity as identities
-from mosha.ownership.disk_paxos import Call, DiskPaxos
+from mosha.ownership.disk_paxos import LAPSED, Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL, configuration
 from mosha.ownership.slot import file_of
@@ -81,6 +81,7 @@ class Agent:
         self._leaving: str | None = None
         self._stop_from = self._stop_by = float("inf")
         self._void_said = ""
+        self._lapses, self._anew_at = 0, self._due   # in a row, each soon; when the next identity may begin
 
     def round(self) -> float:
         """Do all that is to be done now; the absolute time at which it wants to be called again at the latest.
@@ -159,6 +160,7 @@ class Agent:
         number = self._number() + 1
         self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
         identity = identities.make(self.me, number, self._world.nonce())
+        self._identity_since = now
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
         self.ownership.contests.leaving = self._givers
@@ -469,14 +471,25 @@ class Agent:
             log.error("%s is void: %s", self.ownership.identity, void)
             self._void_said = void
             self.groups.kill_all(now)
+            self._put_off(now, void)
         if self._leaving and now >= self._stop_by:
             log.error("the groups have not stopped within %g s", STOP_LIMIT_S)
             self.groups.kill_all(now)
             self._stop_by = float("inf")
         if self._leaving and self.groups.idle():
             raise Ended(0)
+        if now < self._anew_at:
+            return
         if void and self.groups.is_empty() and self._world.sweep(None):
             self._void_said = ""
             self._new_identity(now)
             self.groups.ownership = self.ownership
             self._said, self._news = {}, True
+
+    def _put_off(self, now: float, void: str) -> None:
+        """Identities that lapse soon, one after the other, show that voters or machines have more to do than they can,
+        and each new one has them do more: it reads all that they hold. So this node gives the others a pause."""
+        soon = now < self._identity_since + self.timing.lost_s
+        self._lapses = self._lapses + 1 if soon and void == LAPSED else 0
+        most_s = self.timing.anew_s(self._lapses)
+        self._anew_at = now + self._world.uniform(most_s / 2, most_s)

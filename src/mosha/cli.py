@@ -1,26 +1,23 @@
-"""The command ``mosha``: without arguments it is the agent, as an inittab's respawn entry starts it."""
+"""The command ``mosha``: without arguments it is the agent, as an inittab's respawn entry starts it.
+
+What only other commands need is imported by these: an agent is away for as long as its own start takes.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
 import os
 import sys
-import time
 from collections.abc import Sequence
-from typing import Callable
+from typing import TYPE_CHECKING, Callable
 
-from mosha import __version__, check, config, status, voters
-from mosha.lives import AlreadyRuns
-from mosha.platform import linux, machine, openmosix
-from mosha.resources import ip, mount
-from mosha.stomith import commands as stomith
+from mosha import config
 from mosha.tables.errors import TableErrors
 
+if TYPE_CHECKING:
+    import argparse
+
 WATCH_S = 1.0
-RESOURCES: dict[str, Callable[[Sequence[str]], int]] = {"ip": ip.main, "mount": mount.main}
-"""Programs of groups: they need no configuration."""
 
 
 def run_main() -> None:
@@ -31,11 +28,14 @@ def run_main() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments and arguments[0] in RESOURCES:
-        return RESOURCES[arguments[0]](arguments[1:])
-    options = _parser().parse_args(arguments)
+    resource = _resource(arguments[0]) if arguments else None
+    if resource is not None:
+        return resource(arguments[1:])
+    options = _parser().parse_args(arguments) if arguments else None
     try:
-        settings = config.load(options.config)
+        settings = config.load(options.config if options is not None else None)
+        if options is None:
+            return _run(settings)
         command: Callable[[config.Config, argparse.Namespace], int] = options.command
         exit_code = command(settings, options)
         sys.stdout.flush()
@@ -54,7 +54,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _resource(name: str) -> Callable[[Sequence[str]], int] | None:
+    """A program of groups: it needs no configuration."""
+    if name == "ip":
+        from mosha.resources import ip
+
+        return ip.main
+    if name == "mount":
+        from mosha.resources import mount
+
+        return mount.main
+    return None
+
+
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from mosha import __version__, check, voters
+    from mosha.stomith import commands as stomith
+
     parser = argparse.ArgumentParser(
         prog="mosha", description="High availability for an openMosix cluster: a cluster-wide init.",
         epilog="Without a command: run the agent in the foreground. `mosha ip --help` and `mosha mount --help` tell of "
@@ -76,7 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(settings: config.Config, _: argparse.Namespace) -> int:
+def _run(settings: config.Config, _: argparse.Namespace | None = None) -> int:
+    from mosha.lives import AlreadyRuns
+    from mosha.platform import machine
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.raiseExceptions = False                  # logging never stops the agent
     try:
@@ -87,6 +108,12 @@ def _run(settings: config.Config, _: argparse.Namespace) -> int:
 
 
 def _status(settings: config.Config, options: argparse.Namespace) -> int:
+    import json
+    import time
+
+    from mosha import status
+    from mosha.platform import linux, openmosix
+
     while True:
         try:
             page = status.read(settings.var, linux.boottime(), openmosix.boot_id())

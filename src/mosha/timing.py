@@ -23,6 +23,7 @@ P         openMosix finds a node down, in three tries of 20 ms             0.06 
 late      a slot that stood still this long: look closer, and probe        1.3 H
 lost      a late owner is not looked at between beats any more             2 F L
 probe     limit of one probe, whatever hangs                               2 L
+look      a marker is looked at again, before there is an era              T, doubled to 2 T, or to 2 H
 heir      the others leave the one that the owner named this long          1.5 H
 wish      a wish for a group that is not repeated for so long is over      2 H
 watch     a leaving owner is looked at closely for so long                 3 H
@@ -31,6 +32,7 @@ extend    a leash is told of a deadline that is this much later            H / 4
 second    the agent kills a leash that has not killed so long after        K / 2
 handover  what the lease must have left, for other voters to carry it      L / 2
 back-off  a beaten ballot waits at random, at most                         T, doubled thrice at most
+anew      after lapses in a row the next identity waits, at most   L, doubled, at most 4 L; half at least
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
@@ -173,6 +175,11 @@ class Timing:
         """A probe that has not ended by then has failed."""
         return 2 * self.lease_s
 
+    def look_s(self, looks: int, is_idle: bool) -> float:
+        """A marker that showed nothing new so many times is looked at again after this; later where nothing new is to
+        be expected. What all nodes ask of all voters at once is what keeps the machine busy while they start."""
+        return min(self.turn_s * float(2 ** min(looks, 16)), 2 * (self.beat_s if is_idle else self.turn_s))
+
     @property
     def heir_s(self) -> float:
         """The others leave a group this long to the node that its owner named."""
@@ -211,6 +218,10 @@ class Timing:
     def back_off_s(self, tries: int) -> float:
         """A ballot that was beaten so many times waits for a random time, at most this."""
         return self.turn_s * float(2 ** min(tries - 1, BACK_OFF_DOUBLINGS))
+
+    def anew_s(self, lapses: int) -> float:
+        """So long at most, and half of it at least, waits the next identity after so many in a row that soon lapsed."""
+        return min(4.0, 2.0 ** min(lapses - 2, 16)) * self.lease_s if lapses > 1 else 0.0
 
     def shot_pause_s(self, failures: int) -> float:
         """From a shot that failed to the next, after so many in a row."""

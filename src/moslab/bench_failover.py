@@ -12,6 +12,9 @@ Rules:
 4. Planned move: the owner's agent is told to end (SIGTERM), as when a node is taken down.
 5. Nodes carry nothing but this group, and while it is away they are asked once a second, so the machine is as idle as
    it can be.
+6. Beside each median stands what the protocol alone takes (:mod:`moslab.bench_protocol`: the same code, no processor to
+   wait for), and how busy the engine's processors were meanwhile, whoever kept them so: of nodes, engine and others. A
+   verdict is about what was measured in containers, and about nothing else.
 """
 
 from __future__ import annotations
@@ -21,13 +24,14 @@ import signal
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 import docker
 from docker.models.containers import Container
 
 from mosha.timing import Timing
-from moslab import bench, journals
+from moslab import bench, bench_protocol, journals
+from moslab.bench_protocol import COLD, FIRST, LEASE, MOVE, SHOT
 from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import LabError
 from moslab.faults.docker import Faults
@@ -48,11 +52,14 @@ LOOK_EVERY_S = 1.0
 STEADY_S = 1.0
 """A group that ran for so long in a cluster whose nodes are all up is what a measurement begins with."""
 
-FIRST, COLD, SHOT, LEASE, MOVE = "first boot", "cold start", "death, STOMITH", "death, no STOMITH", "planned move"
 TARGETS_S = {
     (COLD, "default"): 2.0, (SHOT, "default"): 1.5, (LEASE, "default"): 4.0, (MOVE, "default"): 0.05,
     (COLD, "fast"): 2.0, (SHOT, "fast"): 0.6, (LEASE, "fast"): 1.2, (MOVE, "fast"): 0.05,
 }
+METRICS = (FIRST, COLD, SHOT, LEASE, MOVE)
+ALONE = "the protocol alone"
+LEAST_S = 0.001
+"""A cold start under virtual time may take less than nothing: a voter counts before its own agent begins."""
 FIRST_AFTER_WAIT_S = 1.0
 """A first boot takes W, the wait of voters that remember nothing, and at most so much more."""
 GROWTH_MAX = 1.3
@@ -73,6 +80,22 @@ ahead = time.time() - time.monotonic()
 print(json.dumps([[int(at) / 1e9 - ahead, int(node)] for at, node in map(str.split, lines)]))
 """
 EDIT = 'grep -qx -- "$2" /etc/mosha.conf || { sed -i "s|^$1stomith = .*|$2|" /etc/mosha.conf; exit 9; }'
+SAMPLES = """
+import time
+for _ in range(200_000):
+    with open("/proc/stat") as stat, open("/tmp/busy", "a") as found:
+        ticks = list(map(int, stat.readline().split()[1:9]))
+        print(time.monotonic(), sum(ticks) - sum(ticks[3:5]), sum(ticks), file=found)
+    time.sleep(0.05)
+"""
+BUSY = """
+import sys
+begin_s, end_s = map(float, sys.argv[1:])
+samples = [tuple(map(float, line.split())) for line in open("/tmp/busy") if line.endswith(chr(10))]
+before = max((one for one in samples if one[0] <= begin_s), default=samples[0])
+after = min((one for one in samples if one[0] >= end_s), default=samples[-1])
+print((after[1] - before[1]) / max(1, after[2] - before[2]))
+"""
 AGENT_BORN = """
 import os, re, time
 ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
@@ -86,15 +109,35 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
 """
 
 
+class Span(NamedTuple):
+    """For which the group did not run, on the engine's clock."""
+
+    begin_s: float
+    end_s: float
+
+
+class Took(NamedTuple):
+    """One measurement: how long, and the share of the processors' time in which they were busy."""
+
+    seconds: float
+    busy: float
+
+
 class Round:
     """The measurements on one cluster."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
+        self.switch = cluster.client.containers.get(cluster.names.power)
         self.nodes = sorted(cluster.nodes())
         self.faults = Faults(cluster)
 
-    def first_boot(self) -> float:
+    def took(self, span: Span) -> Took:
+        """Rule 6."""
+        busy = float(_python(self.switch, BUSY, str(span.begin_s), str(span.end_s)))
+        return Took(span.end_s - span.begin_s, busy)
+
+    def first_boot(self) -> Span:
         """Rule 3."""
         self._steady()
         self._set_stomith(False)
@@ -102,37 +145,37 @@ class Round:
         self._each(self._forget)
         return self.cold_start()
 
-    def cold_start(self) -> float:
+    def cold_start(self) -> Span:
         """Rule 3."""
         self._each(self._power_off)
         off_s = self.faults.now_s()
         self._each(self.faults.start)
         self._wait_running(lambda life: life.begin_s > off_s)
         born_s = sorted(float(_python(self.cluster.node(node), AGENT_BORN)) for node in self.nodes)
-        return self._executed_after(off_s) - born_s[quorum(len(born_s)) - 1]
+        return Span(born_s[quorum(len(born_s)) - 1], self._executed_after(off_s))
 
-    def death(self, stomith: bool) -> float:
+    def death(self, stomith: bool) -> Span:
         """Its node loses power, with STOMITH or without."""
         self._steady()
         self._set_stomith(stomith)
         before = self._steady()
         self.faults.kill(before.node)
-        took_s = self._moved(before)
+        span = self._moved(before)
         self.faults.end()
-        return took_s
+        return span
 
-    def move(self) -> float:
+    def move(self) -> Span:
         """Rule 4."""
         before = self._steady()
         self.faults.signal(before.node, "agent", signal.SIGTERM)
         return self._moved(before)
 
-    def _moved(self, before: Life) -> float:
+    def _moved(self, before: Life) -> Span:
         """From the last sign of the old run to the first process of the next."""
         self._wait_running(lambda life: life.begin_s > before.end_s, LOOK_EVERY_S)
         look = journals.read(self.cluster, whole=True)
         end_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
-        return self._executed_after(end_s) - end_s
+        return Span(end_s, self._executed_after(end_s))
 
     def _steady(self) -> Life:
         """The group's run, when all nodes are up."""
@@ -188,8 +231,8 @@ class Round:
             list(pool.map(action, self.nodes))
 
 
-def _python(container: Container, script: str) -> str:
-    done = run(container, ["/usr/bin/python3", "-IS", "-c", script])
+def _python(container: Container, script: str, *arguments: str) -> str:
+    done = run(container, ["/usr/bin/python3", "-IS", "-c", script, *arguments])
     if done.exit_code:
         raise LabError(f"{container.name}: {done.stderr.strip()}")
     return done.stdout
@@ -199,30 +242,45 @@ def bench_failover(
     client: docker.DockerClient, rounds: int, sizes: list[int], profiles: list[str], progress: Progress
 ) -> int:
     """Measure, print a table with verdicts, write ``out/bench/failover.json``; 0 if every target is met, else 1."""
-    took: dict[tuple[str, str, int], list[float]] = defaultdict(list)
+    took: dict[tuple[str, str, int], list[Took]] = defaultdict(list)
+    with progress.stage("the protocol alone, under virtual time"):
+        alone = {
+            (metric, profile, size): bench_protocol.median_s(
+                metric, beat_s(size, profile), lease_s(size, profile), size, ROUNDS)
+            for metric in METRICS for profile in profiles for size in sizes
+        }
     for profile in profiles:
         for size in sizes:
             cluster = Cluster(client, CLUSTER)
             try:
                 cluster.up(size, progress, options=Options(profile, tables=TABLES))
+                _watch_processors(cluster)
                 for number in range(1, rounds + 1):
                     with progress.stage(f"{profile}, {size} nodes: round {number} of {rounds}"):
-                        for metric, took_s in measure(Round(cluster)):
-                            took[profile, metric, size].append(took_s)
+                        for metric, one in measure(Round(cluster)):
+                            took[profile, metric, size].append(one)
             finally:
                 cluster.down()
-        rows = [row(metric, profile, size, values) for (profile, metric, size), values in sorted(took.items())]
-        rows += growth(took)
+        rows = [
+            row(metric, profile, size, values, alone[metric, profile, size])
+            for (profile, metric, size), values in sorted(took.items())
+        ]
+        rows += growth(took, alone)
         bench.write("failover", rows)            # what there is, should a later one fail
     print(bench.table(rows))
     return 0 if bench.all_met(rows) else 1
 
 
-def measure(on: Round) -> list[tuple[str, float]]:
+def _watch_processors(cluster: Cluster) -> None:
+    """From the power switch, which no fault touches, for as long as it lives."""
+    cluster.client.containers.get(cluster.names.power).exec_run(["/usr/bin/python3", "-IS", "-c", SAMPLES], detach=True)
+
+
+def measure(on: Round) -> list[tuple[str, Took]]:
     """One round, rule 2."""
     return [
-        (FIRST, on.first_boot()), (COLD, on.cold_start()), (LEASE, on.death(False)), (SHOT, on.death(True)),
-        (MOVE, on.move()),
+        (FIRST, on.took(on.first_boot())), (COLD, on.took(on.cold_start())), (LEASE, on.took(on.death(False))),
+        (SHOT, on.took(on.death(True))), (MOVE, on.took(on.move())),
     ]
 
 
@@ -234,20 +292,31 @@ def target_s(metric: str, profile: str, size: int) -> float:
     return TARGETS_S[metric, profile]
 
 
-def row(metric: str, profile: str, size: int, values: list[float]) -> dict[str, Any]:
-    """What was measured of one thing, for the table."""
-    target = target_s(metric, profile, size)
-    return bench.row(f"{metric}, {profile}, N={size}", "s", len(values), median(values), target)
+def row(metric: str, profile: str, size: int, values: list[Took], alone_s: float) -> dict[str, Any]:
+    """What was measured of one thing, for the table; ``alone_s``: what the protocol alone takes."""
+    median_s, target = median(one.seconds for one in values), target_s(metric, profile, size)
+    busy = median(one.busy for one in values)
+    made = bench.row(
+        f"{metric}, {profile}, N={size}", "s", len(values), median_s, target, peer=round(alone_s, 3),
+        peer_name=f"{ALONE}; processors {busy:.0%} busy", ratio=round(median_s / alone_s, 2) if alone_s > 0 else None,
+    )
+    return {**made, "busy": round(busy, 3)}
 
 
-def growth(took: dict[tuple[str, str, int], list[float]]) -> list[dict[str, Any]]:
-    """How much longer the largest cluster takes than the smallest, for everything that was measured on both."""
+def growth(
+    took: dict[tuple[str, str, int], list[Took]], alone: dict[tuple[str, str, int], float]
+) -> list[dict[str, Any]]:
+    """How much longer the largest cluster takes than the smallest, for everything that was measured on both: in
+    containers, and the protocol alone, each with its verdict."""
     rows = []
     for profile, metric in sorted({key[:2] for key in took}):
         by_size = {size: values for (p, m, size), values in took.items() if (p, m) == (profile, metric)}
         least, most = min(by_size), max(by_size)
         if least < most:
-            ratio = median(by_size[most]) / median(by_size[least])
-            name = f"{metric}, {profile}, N={most} / N={least}"
-            rows.append(bench.row(name, "x", len(by_size[most]), ratio, GROWTH_MAX))
+            medians = {size: median(one.seconds for one in by_size[size]) for size in (least, most)}
+            name, count = f"{metric}, {profile}, N={most} / N={least}", len(by_size[most])
+            rows.append(bench.row(name, "x", count, medians[most] / medians[least], GROWTH_MAX))
+            few_s = max(LEAST_S, alone[metric, profile, least])
+            protocol = max(LEAST_S, alone[metric, profile, most]) / few_s
+            rows.append(bench.row(f"{name}, protocol", "x", ROUNDS, protocol, GROWTH_MAX))
     return rows

@@ -122,6 +122,13 @@ class Contests:
             if contest.awaited_since is not None and now < contest.awaited_since + self._timing.watch_s
         ]
 
+    def is_busy(self) -> bool:
+        """Whether a group is free that this node contends for, or is about to come here."""
+        return any(
+            contest.ballot is not None or contest.free_since is not None or contest.awaited_since is not None
+            for contest in self._all.values()
+        )
+
     def hurries(self, now: float) -> bool:
         """Whether a group is about to come here, so that everything else should wait."""
         return bool(self.close_owners(now)) or any(contest.ballot is not None for contest in self._all.values())

@@ -34,6 +34,7 @@ from mosha.timing import ALL_BEATS, Timing
 
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
 WITNESSES_MAX = 8
+LAPSED = "its lease has ended"
 NEVER = float("inf")
 
 
@@ -77,6 +78,7 @@ class DiskPaxos:
         self._seen: dict[int, Seen] = {self.node: Seen(voter.marker, now)} if self.node in self.voters else {}
         self._markers_changed = True
         self._asking: dict[tuple[str, int], float] = {}     # (task, voter) -> when it may be asked again
+        self._looks: Counter[int] = Counter()        # node -> looks at its marker in a row that showed nothing new
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
         self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
@@ -313,10 +315,26 @@ class DiskPaxos:
         self._asking[task, voter] = NEVER
 
         def done(then: float, result: Any) -> bool:
-            self._asking[task, voter] = then + self.timing.turn_s
-            return result is not None and take(then, result)
+            before = self._seen.get(voter)
+            news = result is not None and take(then, result)
+            is_mark = task == "mark"
+            self._asking[task, voter] = self._look_at(then, voter, before) if is_mark else then + self.timing.turn_s
+            return news
 
         found.append(self._call(voter, task, arguments, done))
+
+    def _look_at(self, then: float, node: int, before: Seen | None) -> float:
+        """When to look at the node's marker again: ever later while it shows nothing new, above all where nothing new
+        is to be expected. A voter that has waited wants to know, at once and then often."""
+        seen, wait_ends = self._seen.get(node), self._voter.next_due(then)
+        changed = seen is not None and (before is None or before.marker != seen.marker)
+        recovers = self._voter.marker.state == marker.RECOVERING
+        if changed or (recovers and wait_ends == NEVER):
+            del self._looks[node]
+        counts = seen is not None and seen.marker is not None and seen.marker.state == marker.FULL
+        pause_s = self.timing.look_s(self._looks[node], counts or recovers)
+        self._looks[node] += 1
+        return min(then + pause_s, wait_ends)
 
     def _call(self, voter: int, task: str, arguments: list[Any], done: Take) -> Call:
         return Call(voter, task, arguments, self.timing.op_limit_s, done)
@@ -389,12 +407,17 @@ class DiskPaxos:
                     self._arrived(link.voter, pending)
             if not reply.is_whole or not self._is_counted(link):
                 self._put_again(link, request)
+            is_leased_anew = self._lease.end != end and (end is None or self._uses_lease())
             return (
-                self._lease.end != end or bool(reply.slots or reply.entries or request.appended) or link.wants()
-                or link.marker is not before
+                is_leased_anew or bool(reply.slots or reply.entries or request.appended) or link.wants()
+                or link.marker is not before or self._next is not None
             )
 
         return done
+
+    def _uses_lease(self) -> bool:
+        """Whether to look at a longer lease at once; who neither has nor expects a group sees it with its beat."""
+        return self.contests.is_busy() or any(self.held(group) for group in self.records.registers)
 
     def _put_again(self, link: Link, request: Request) -> None:
         for pending in request.appended:
@@ -519,7 +542,7 @@ class DiskPaxos:
         if self.identity in self.records.dead:
             return "it was fenced"
         if self._lease.is_void(now):
-            return "its lease has ended"
+            return LAPSED
         if self.era and self._markers_changed:
             eras = Counter(one.era for one in self._shown(self.voters) if one.state == marker.FULL)
             if any(era != self.era and count >= self.quorum for era, count in eras.items()):

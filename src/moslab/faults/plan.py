@@ -108,14 +108,16 @@ NEEDED: dict[str, tuple[str, ...]] = {
 }
 Fault = dict[str, Any]
 
-CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005}
+CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005, "late": 0.2}
 NETWORK: dict[str, float] = {
     "latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.001, "tail_s": 0.2,
     "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
 }
 POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
 WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
-    "clocks": (CLOCKS, {"drift": shape.number(0, 0.5), "restart": shape.YES_NO, "wake_s": TIME, "ipc_s": TIME}),
+    "clocks": (CLOCKS, {
+        "drift": shape.number(0, 0.5), "restart": shape.YES_NO, "wake_s": TIME, "ipc_s": TIME, "late": CHANCE,
+    }),
     "network": (NETWORK, {
         "latency_min_s": TIME, "latency_max_s": TIME, "tail": CHANCE, "tail_s": TIME, "careful": CHANCE, "torn": CHANCE,
         "no_fork": CHANCE,

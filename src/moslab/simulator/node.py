@@ -131,7 +131,7 @@ class Node:
         self._init = Process(self)
         self.run_disk.wipe()
         self._init.at(self.kernel.now + self._draw.uniform(BOOT_MIN_S, BOOT_MAX_S), self._start_agent)
-        late = self._draw.chance(0.2)
+        late = self._draw.chance(self.cluster.plan.clocks["late"])
         self._init.at(self.kernel.now + (self._draw.uniform(0.0, 2.0) if late else 0.0), self._configure)
         self.cluster.reach_changed(self.number)
 

@@ -313,6 +313,35 @@ def test_a_lease_that_cannot_be_renewed_ends_what_runs_before_a_new_identity_beg
     assert again.environment["MOSHA_EPOCH"] == "2"
 
 
+def test_who_lapses_again_and_again_gives_the_others_a_pause_and_the_first_time_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = world_of([1])
+    running(world)
+    monkeypatch.setattr(world, "uniform", lambda low, high: high)
+    timing = world.agent.timing
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    world.pass_time(timing.lost_s)
+    world.tasks["exchange"] = failing
+    began: list[float] = []
+
+    def is_anew() -> bool:
+        return world.agent.ownership.identity.startswith(f"1.{len(began) + 2}.")
+
+    for _ in range(6):
+        world.until(is_anew, 20)
+        began.append(world.now())
+    pauses = [later - earlier - timing.lease_s for earlier, later in zip(began, began[1:])]
+    slack_s = 2 * timing.beat_s
+    for pause_s, wanted_s in zip(pauses, [0.0, 1.0, 2.0, 4.0, 4.0]):
+        assert wanted_s * timing.lease_s <= pause_s <= wanted_s * timing.lease_s + slack_s
+    del world.tasks["exchange"]
+    running(world)
+
+
 def test_a_node_without_a_vote_that_joins_moves_nothing() -> None:
     world = world_of([1], config=Config(voters=frozenset({1})))
     leash = running(world)

@@ -33,6 +33,9 @@ def test_pauses_grow_and_have_a_bound() -> None:
     assert [times.shot_pause_s(failures) for failures in (1, 2, 3, 99)] == [5.0, 10.0, 20.0, 60.0]
     assert [times.unfit_s(failures) for failures in (1, 2, 3, 99)] == [2.5, 5.0, 10.0, 60.0]
     assert [times.back_off_s(tries) for tries in (1, 2, 4, 99)] == [0.125, 0.25, 1.0, 1.0]
+    assert [times.anew_s(lapses) for lapses in (0, 1, 2, 3, 4, 99)] == [0.0, 0.0, 2.5, 5.0, 10.0, 10.0]
+    assert [times.look_s(looks, is_idle=False) for looks in (0, 1, 2, 99)] == [0.125, 0.25, 0.25, 0.25]
+    assert [times.look_s(looks, is_idle=True) for looks in (0, 1, 2, 3, 99)] == [0.125, 0.25, 0.5, 1.0, 1.0]
 
 
 def test_no_other_module_makes_times_of_beat_and_lease() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 from mosha.ownership import electorate, journal, marker, slot
+from mosha.ownership.disk_paxos import Call, DiskPaxos
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Released
 from mosha.ownership.slot import file_name
 from mosha.timing import Timing
@@ -48,6 +50,27 @@ def test_an_unfounded_cluster_waits_w(size: int) -> None:
     _, took = cluster.until_runs(30)
     assert TIMING.recovery_s <= took <= TIMING.recovery_s + 1
     assert marker.number_of(cluster.runs[0].era) >= 1_700_000_000
+
+
+@pytest.mark.parametrize("size", SIZES[1:])
+def test_while_w_passes_markers_are_looked_at_seldom_and_at_its_end_at_once(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster(size, founded=False)
+    asked: list[tuple[float, int, int, str]] = []
+    call = DiskPaxos._call
+
+    def noted(self: DiskPaxos, voter: int, task: str, *rest: Any) -> Call:
+        asked.append((cluster.now, self.node, voter, task))
+        return call(self, voter, task, *rest)
+
+    monkeypatch.setattr(DiskPaxos, "_call", noted)
+    cluster.boot()
+    cluster.until_runs(30)
+    looks = [at for at, node, voter, task in asked if (node, voter, task) == (1, size, "mark")]
+    waited = [at for at in looks if at < TIMING.recovery_s * 0.98]
+    assert len(waited) <= 4 + TIMING.recovery_s / (2 * TIMING.beat_s)
+    assert any(TIMING.recovery_s * 0.98 <= at <= TIMING.recovery_s * 1.02 for at in looks)
 
 
 def test_an_unfounded_cluster_needs_all_voters() -> None:
