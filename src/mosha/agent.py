@@ -135,6 +135,9 @@ class Agent:
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
         self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
+        self._hactl_read: Hactl | None = None        # the table from which these were taken
+        self._levels: dict[str, str] = {}
+        self._fenced: frozenset[str] = frozenset()
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
@@ -186,7 +189,7 @@ class Agent:
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
-        self.ownership.contests.unexpiring = hactl.fenced(self.hactl.table)
+        self._read_hactl()
         self.ownership.step(now)
         self.groups.step(now, self._wanted(now), self.cltab.table)
         self._fence(now)
@@ -211,10 +214,9 @@ class Agent:
         """The levels of the groups that may run here. One that is leaving gets nothing new."""
         if now >= self._stop_from or self.config.arbitrator:
             return {}
-        levels = hactl.levels(self.hactl.table)
         if self._leaving:
-            return {name: level for name, level in levels.items() if self.ownership.held(name)}
-        return levels
+            return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
+        return self._levels
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -377,6 +379,13 @@ class Agent:
         fencing.answered(self._world.now(), error is None)
         self._news = True
 
+    def _read_hactl(self) -> None:
+        """What the table in force says, taken out of it once."""
+        if self.hactl.table is not self._hactl_read:
+            self._hactl_read = self.hactl.table
+            self._levels, self._fenced = hactl.levels(self._hactl_read), hactl.fenced(self._hactl_read)
+        self.ownership.contests.unexpiring = self._fenced
+
     # ---- tables -----------------------------------------------------------------------------------------------
 
     def _look_at_tables(self, now: float) -> None:
@@ -437,7 +446,7 @@ class Agent:
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        wanted = hactl.levels(self.hactl.table)
+        wanted = self._levels
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, wanted)
         page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
