@@ -41,7 +41,7 @@ from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
 from mosha.tables.hactl import Hactl
-from mosha.timing import CLOCKS_APART_S, MAP_BEATS, RHO, STOP_LIMIT_S
+from mosha.timing import CLOCKS_APART_S, CLOCKS_SPAN_S, MAP_BEATS, RHO, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ class Agent:
         self._givers: set[int] = set()                       # nodes that are about to give all up
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
-        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen
+        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
         self._fetching: set[str] = set()
         self._page, self._show_at = "", now
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
@@ -225,9 +225,12 @@ class Agent:
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
         skew = self._world.skew()
         if skew is not None:
-            if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:
-                self.ownership.distrust(f"the clocks of this machine went apart by {skew - self._skew[0]:.3f} s")
-            self._skew = skew, now
+            before, since = self._skew or (skew, now)
+            is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
+            if is_apart:
+                self.ownership.distrust(f"the clocks of this machine went apart by {skew - before:.3f} s")
+            if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
+                self._skew = skew, now
 
     def _submit(self, call: Call) -> None:
         def answered(result: Any, error: OSError | None) -> None:
