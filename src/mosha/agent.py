@@ -41,7 +41,7 @@ from mosha.replication import Replica
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
 from mosha.tables.hactl import Hactl
-from mosha.timing import CLOCKS_APART_S, MAP_BEATS, RHO, STOP_LIMIT_S
+from mosha.timing import CLOCKS_APART_S, CLOCKS_SPAN_S, MAP_BEATS, RHO, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -136,13 +136,16 @@ class Agent:
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
         self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
+        self._hactl_read: Hactl | None = None        # the table from which these were taken
+        self._levels: dict[str, str] = {}
+        self._fenced: frozenset[str] = frozenset()
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
         self._givers: set[int] = set()                       # nodes that are about to give all up
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
-        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen
+        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
         self._fetching: set[str] = set()
         self._page, self._show_at = "", now
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
@@ -188,7 +191,7 @@ class Agent:
                 clean(self.ownership, self._world.var)
             if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
-        self.ownership.contests.unexpiring = hactl.fenced(self.hactl.table)
+        self._read_hactl()
         self.ownership.step(now)
         self.groups.step(now, self._wanted(now), self.cltab.table)
         self._fence(now)
@@ -213,10 +216,9 @@ class Agent:
         """The levels of the groups that may run here. One that is leaving gets nothing new."""
         if now >= self._stop_from or self.config.arbitrator:
             return {}
-        levels = hactl.levels(self.hactl.table)
         if self._leaving:
-            return {name: level for name, level in levels.items() if self.ownership.held(name)}
-        return levels
+            return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
+        return self._levels
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -225,9 +227,12 @@ class Agent:
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
         skew = self._world.skew()
         if skew is not None:
-            if self._skew is not None and abs(skew - self._skew[0]) > RHO * (now - self._skew[1]) + CLOCKS_APART_S:
-                self.ownership.distrust(f"the clocks of this machine went apart by {skew - self._skew[0]:.3f} s")
-            self._skew = skew, now
+            before, since = self._skew or (skew, now)
+            is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
+            if is_apart:
+                self.ownership.distrust(f"the clocks of this machine went apart by {skew - before:.3f} s")
+            if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
+                self._skew = skew, now
 
     def _submit(self, call: Call) -> None:
         def answered(result: Any, error: OSError | None) -> None:
@@ -381,6 +386,13 @@ class Agent:
         fencing.answered(self._world.now(), error is None)
         self._news = True
 
+    def _read_hactl(self) -> None:
+        """What the table in force says, taken out of it once."""
+        if self.hactl.table is not self._hactl_read:
+            self._hactl_read = self.hactl.table
+            self._levels, self._fenced = hactl.levels(self._hactl_read), hactl.fenced(self._hactl_read)
+        self.ownership.contests.unexpiring = self._fenced
+
     # ---- tables -----------------------------------------------------------------------------------------------
 
     def _look_at_tables(self, now: float) -> None:
@@ -441,7 +453,7 @@ class Agent:
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        wanted = hactl.levels(self.hactl.table)
+        wanted = self._levels
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, wanted)
         page["electorate"] = self._electorate()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]

@@ -68,6 +68,7 @@ FAILED_PROBES = 3
 PAUSE_MAX_S = 60.0
 BACK_OFF_DOUBLINGS = 3
 CLOCKS_APART_S = 0.001           # a look at two clocks is not one instant
+CLOCKS_SPAN_S = 1.0              # they are compared with what they were up to so long ago: that instant is a thousandth
 AHEAD_S = 10.0
 STOP_LIMIT_S = 40.0
 ELECT_LIMIT_S = 20.0

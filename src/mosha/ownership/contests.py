@@ -143,15 +143,14 @@ class Contests:
 
     def is_free(self, now: float, group: str, register: Register) -> bool:
         """Whether the next epoch may be proposed (R11)."""
-        owner = register.owner
-        if not owner or register.released or owner in self._records.dead:
+        if self._is_over(register):
             return True
         return group not in self.unexpiring and self._has_expired(now, register)
 
     def waits_for(self, now: float, group: str) -> int | None:
         """The node whose death must be confirmed before this group, which is fenced, is free; None if there is none."""
         register = self._records.registers.get(group)
-        if register is None or register.undecided or self.is_free(now, group, register):
+        if group not in self.unexpiring or register is None or register.undecided or self._is_over(register):
             return None
         return identities.node_of(register.owner) if self._has_expired(now, register) else None
 
@@ -161,6 +160,10 @@ class Contests:
         return Due(ballot, ballot.phase, ballot.block(self._records.register(ballot.group), self._seq))
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _is_over(self, register: Register) -> bool:
+        """Whether nobody has it, by what is known for ever."""
+        return not register.owner or bool(register.released) or register.owner in self._records.dead
 
     def _has_expired(self, now: float, register: Register) -> bool:
         """R13, for the owner of a group."""

@@ -19,6 +19,7 @@ from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
+from mosha.timing import Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
 CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
@@ -282,6 +283,19 @@ def test_clocks_that_go_apart_end_the_identity_and_all_that_runs() -> None:
     assert (second.environment["MOSHA_EPOCH"], world.disk.files["state"]) == ("2", b"2\n")
     assert world.agent.ownership.identity != identity
     assert world.ended is None
+
+
+@pytest.mark.parametrize(("rate", "goes_on"), [(0.009, True), (0.015, False)])
+def test_a_short_beat_lets_no_more_pass(rate: float, goes_on: bool) -> None:
+    """What two looks may differ by counts once a second, and not once a beat."""
+    world = world_of([1], config=Config(timing=Timing(0.05, 0.25)))
+    running(world)
+    identity = world.agent.ownership.identity
+    for _ in range(60):
+        assert world.ahead_s is not None
+        world.ahead_s += rate * world.agent.timing.beat_s
+        world.pass_time(world.agent.timing.beat_s)
+    assert (world.agent.ownership.identity == identity) is goes_on
 
 
 def test_a_clock_that_could_not_be_seen_is_no_reason() -> None:
