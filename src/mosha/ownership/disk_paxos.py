@@ -361,9 +361,8 @@ class DiskPaxos:
 
     @staticmethod
     def _peeked(own: Voter, voter: int) -> Take:
-        def take(_: float, result: bytes) -> bool:
-            own.peeked(voter, result)
-            return True
+        def take(_: float, result: list[bytes]) -> bool:
+            return own.peeked(voter, *result)
 
         return take
 

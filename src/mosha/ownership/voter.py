@@ -11,9 +11,10 @@ Rules (R16 to R19, R27):
    map found nothing unless an operator says so, since maps may differ, or be half made.
 3. A full voter that sees another full in a later era recovers too: it was left out. But only if that era has the same
    voters, or so many of its own are there that no majority is left. So does one without a vote.
-4. After a boot a full voter *rejoins*: it counts again once Q - 1 others were asked for its node's slot and none shows
-   a later life than its own disk remembers, or more writes of one life than that disk has counted ahead (the disk was
-   not rolled back, as far as that can tell). It counts before the first write of a life.
+4. After a boot a full voter *rejoins*: it counts again once Q - 1 others that have forgotten nothing were asked for its
+   node's slot and none shows a later life than its own disk remembers, or more writes of one life than that disk has
+   counted ahead (the disk was not rolled back, as far as that can tell). One that has forgotten is no witness, but when
+   all others are asked there is none to wait for. It counts before the first write of a life.
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
@@ -120,6 +121,7 @@ class Voter:
         self._me, self.configuration, self._timing = me, configuration, timing
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
+        self._blank: set[int] = set()                # those that have forgotten it, if they ever knew it
         self._copied: dict[int, list[Any]] = {}      # voter -> its journals
         self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
         self._joint_since: float | None = None       # a majority was seen to be joint
@@ -225,10 +227,15 @@ class Voter:
 
     # ---- what it learns ---------------------------------------------------------------------------------------
 
-    def peeked(self, voter: int, content: bytes) -> None:
-        """Another voter's slot of this node."""
-        found = slot.decode(content)
+    def peeked(self, voter: int, content: bytes, shown: bytes) -> bool:
+        """Another voter's slot of this node, and its marker; whether that is any news."""
+        theirs, found = marker.decode(shown), slot.decode(content)
+        if theirs is None or theirs.state == RECOVERING or theirs.era != self.era:
+            is_news = voter not in self._blank
+            self._blank.add(voter)
+            return is_news
         self._peeked[voter] = found is None or found.identity in self.mine or not self._is_unknown(found)
+        return True
 
     def _is_unknown(self, found: Slot) -> bool:
         """Whether this disk has forgotten that it wrote this."""
@@ -453,7 +460,7 @@ class Voter:
         elif self.marker.state == REJOINING:
             if not all(self._peeked.values()):
                 self._forget(now, "this disk is older than what others know of it", self._nonce())
-            elif len(self._peeked) >= self.electorate.quorum - 1:
+            elif len(self._peeked) >= self.electorate.quorum - 1 or self._blank.issuperset(self.wants_peeks()):
                 self._mark(self.marker._replace(state=FULL))
 
     def _forget(self, now: float, why: str, life: str) -> None:

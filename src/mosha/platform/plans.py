@@ -66,9 +66,10 @@ def mark() -> Plan:
 
 
 def peek(era: str, node: int) -> Plan:
-    """Only the slot of one node."""
+    """The slot of one node, and after it the marker, which says what its absence is worth."""
     name = slot.file_name(era, slot.file_of(node))
-    return (yield from _read(name, slot.offset_of(node), slot.BYTES))
+    content = yield from _read(name, slot.offset_of(node), slot.BYTES)
+    return [content, (yield from _read(marker.NAME, 0, marker.BYTES_MAX))]
 
 
 def count(content: bytes) -> Plan:

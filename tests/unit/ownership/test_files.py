@@ -82,7 +82,8 @@ def test_journals_are_read_on_from_what_is_known(scene: Scene) -> None:
 
 def test_one_slot_is_looked_at_alone(scene: Scene) -> None:
     (scene.directory / f"{ERA}.slots.1").write_bytes(bytes(64) + b"x" * 64 + b"y" * 64)
-    assert scene.files.carry_out(NODE, plans.peek(ERA, 33)) == b"x" * 64
+    (scene.directory / marker.NAME).write_text("full")
+    assert scene.files.carry_out(NODE, plans.peek(ERA, 33)) == [b"x" * 64, b"full"]
 
 
 def test_a_file_is_opened_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,13 @@ class Scene:
             )._replace(**fields), self.now,
         )
 
+    def peek(self, voter: int, content: bytes, state: str = FULL, era: str = ERA) -> bool:
+        """It looked at that voter's slot of this node, and at the marker there."""
+        self.see(voter, state, era)
+        shown = self.seen[voter].marker
+        assert shown is not None
+        return self.voter.peeked(voter, content, marker.encode(shown))
+
     def step(self, seconds: float = 0.0) -> str:
         self.now += seconds
         self.voter.step(self.now, self.seen)
@@ -381,7 +388,7 @@ def test_after_a_boot_it_asks_others_for_its_slot(boot: str) -> None:
     scene.start(boot, number=3)
     assert scene.voter.wants_peeks() == [2, 3]
     assert scene.step(100) == REJOINING
-    scene.voter.peeked(3, slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0)))
+    scene.peek(3, slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0)))
     assert scene.voter.wants_peeks() == [2]
     assert scene.step() == FULL
     assert scene.voter.marker.life == "life 1"
@@ -391,14 +398,28 @@ def test_after_a_boot_it_asks_others_for_its_slot(boot: str) -> None:
 def test_a_voter_without_its_slot_knows_nothing_later(content: bytes) -> None:
     scene = full()
     scene.start("next", number=3)
-    scene.voter.peeked(2, content)
+    scene.peek(2, content)
+    assert scene.step() == FULL
+
+
+@pytest.mark.parametrize(("state", "era", "counts"), [
+    (FULL, ERA, True), (REJOINING, ERA, True), (RECOVERING, ERA, False), (FULL, "4-00000006", False),
+])
+def test_who_has_forgotten_itself_is_no_witness(state: str, era: str, counts: bool) -> None:
+    """It knew of a later life, perhaps, before it lost its disk. If all have, there is none to wait for."""
+    scene = full()
+    scene.start("next", number=3)
+    assert scene.peek(2, b"", state, era)
+    assert scene.voter.wants_peeks() == ([3] if counts else [2, 3])
+    assert scene.step() == (FULL if counts else REJOINING)
+    assert scene.peek(3, b"", RECOVERING)
     assert scene.step() == FULL
 
 
 def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
     scene = full()
     scene.start("next", number=3)
-    scene.voter.peeked(2, slot.encode(Slot("1.4." + "b" * 32, 9, 0, 0, 0)))
+    scene.peek(2, slot.encode(Slot("1.4." + "b" * 32, 9, 0, 0, 0)))
     assert scene.step() == RECOVERING
     assert scene.voter.marker.life != "life 1"
 
@@ -423,7 +444,7 @@ def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
 
     scene = full(**{slot.COUNTED: content(*counted)})
     scene.start("next", number=3)
-    scene.voter.peeked(2, content(*seen))
+    scene.peek(2, content(*seen))
     assert scene.step() == state
 
 
@@ -431,7 +452,7 @@ def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
 def test_a_disk_that_does_not_remember_what_it_counted_is_not_trusted(seen: str, state: str) -> None:
     scene = full(**{slot.COUNTED: slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0))[:40]})
     scene.start("next", number=3)
-    scene.voter.peeked(2, slot.encode(Slot(seen + "b" * 32, 1, 0, 0, 0)))
+    scene.peek(2, slot.encode(Slot(seen + "b" * 32, 1, 0, 0, 0)))
     assert scene.step() == state
 
 
@@ -440,7 +461,7 @@ def test_a_late_look_meets_the_slot_of_this_very_agent() -> None:
     scene.start("next", number=3)
     now = "1.4." + "b" * 32
     scene.voter.mine.add(now)
-    scene.voter.peeked(2, slot.encode(Slot(now, 1, 0, 0, 0)))
+    scene.peek(2, slot.encode(Slot(now, 1, 0, 0, 0)))
     assert scene.step() == FULL
 
 
