@@ -74,11 +74,15 @@ def _took_s(metric: str, result: Result) -> float:
     if metric == COLD:
         return _next(owned, AT_S).begin_s - _majority_s(result, AT_S)
     before = next(one for one in owned if one.begin_s < AT_S <= one.end_s)
-    return min(one.begin_s for one in owned if one.node != before.node and one.begin_s > AT_S) - before.end_s
+    return _next((one for one in owned if one.node != before.node), AT_S).begin_s - before.end_s
 
 
 def _next(owned: Iterable[Interval], after_s: float) -> Interval:
-    return next(one for one in owned if one.begin_s > after_s)
+    """The first that began after that time; LabError if none did: two nodes without STOMITH are no majority alone."""
+    found = next((one for one in owned if one.begin_s > after_s), None)
+    if found is None:
+        raise LabError(f"under virtual time nothing ran after {after_s:g} s")
+    return found
 
 
 def _majority_s(result: Result, after_s: float) -> float:

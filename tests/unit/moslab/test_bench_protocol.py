@@ -6,6 +6,7 @@ import pytest
 
 from mosha.timing import Timing
 from moslab.bench_protocol import COLD, FIRST, LEASE, MOVE, SHOT, SHOT_S, measure, median_s
+from moslab.errors import LabError
 
 FAST = Timing(0.1, 0.5)
 BOUND = {
@@ -29,3 +30,8 @@ def test_each_phase_is_measured_and_within_what_is_promised(metric: str) -> None
 def test_a_seed_is_a_figure_and_the_median_is_of_them() -> None:
     figures = [measure(MOVE, FAST.beat_s, FAST.lease_s, 3, seed) for seed in range(3)]
     assert median_s(MOVE, FAST.beat_s, FAST.lease_s, 3, rounds=3) == sorted(figures)[1]
+
+
+def test_what_does_not_come_back_is_an_error() -> None:
+    with pytest.raises(LabError, match="nothing ran after 6 s"):
+        measure(LEASE, FAST.beat_s, FAST.lease_s, 2, seed=0)
