@@ -239,6 +239,11 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.ROLLED_BACK_WITHIN,
     ),
     _one(
+        "bad-marker-kept", "R27: a voter whose marker is not what it wrote forgets", f"{OWNERSHIP}/voter.py",
+        'if self.marker.state != NONE and marker.decode(content or b"") != self.marker:', "if content is None:",
+        plan=plans.MARKERS_ROT,
+    ),
+    _one(
         "voters-in-a-leap", "R20: the voters change one at a time", f"{OWNERSHIP}/electorate.py",
         "if len(wanted ^ mine) != 1:", "if wanted == mine:",
         plan=plans.LEAP,
