@@ -239,6 +239,34 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.ROLLED_BACK_WITHIN,
     ),
     _one(
+        "rejoin-unread", "R19: a voter that boots counts for nobody until its disk was compared",
+        f"{OWNERSHIP}/voter.py",
+        "    if found is None or found.state not in (FULL, CLOSED):\n        return found\n    is_same",
+        "    if found is None or found.state != CLOSED:\n        return found\n    is_same",
+        plan=plans.ROLLED_BACK,
+    ),
+    _one(
+        "rejoin-later", "R19: first of all, before it knows whether it is on the map", "mosha/agent.py",
+        "        rejoin(world.var, world.boot_id())\n", "",
+        plan=plans.ROLLED_BACK_UNPLACED,
+    ),
+    _one(
+        "map-founds", "R18: voters that only a map names found nothing", "mosha/agent.py",
+        "is_named=bool(self.config.voters)", "is_named=True",
+        plan=plans.MADE_ANEW,
+    ),
+    _one(
+        "any-era-followed", "R17: a full voter follows no era of other voters while a majority is left here",
+        f"{OWNERSHIP}/voter.py",
+        "        return moved > len(mine.voters) - mine.quorum\n", "        return moved >= 0\n",
+        plan=plans.BY_ITSELF,
+    ),
+    _one(
+        "bad-marker-kept", "R27: a voter whose marker is not what it wrote forgets", f"{OWNERSHIP}/voter.py",
+        'if self.marker.state != NONE and marker.decode(content or b"") != self.marker:', "if content is None:",
+        plan=plans.MARKERS_ROT,
+    ),
+    _one(
         "voters-in-a-leap", "R20: the voters change one at a time", f"{OWNERSHIP}/electorate.py",
         "if len(wanted ^ mine) != 1:", "if wanted == mine:",
         plan=plans.LEAP,

@@ -349,6 +349,11 @@ def _damages(voter: int, shape: str) -> Faults:
 DAMAGES = plan(every(
     14.0, _damages(1, "bits"), _damages(2, "short"), _damages(3, "other"), _damages(1, "later"),
 ), groups=AWAY, network=SHARP)
+# The same on two voters, one after the other is well again, and none of them boots: who does not look, and goes on with
+# what is bad, counts for nobody for ever.
+MARKERS_ROT = plan([
+    {"at": at, "do": "damage", "whom": [voter], "file": "voter", "shape": "bits"} for at, voter in ((4.0, 1), (8.0, 2))
+], groups=AWAY, network=SHARP, safety_s=12.0, bound_s=10.0)
 SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, cut(0, 5.0, ["owner:g1"])),
