@@ -409,7 +409,7 @@ class DiskPaxos:
             is_leased_anew = self._lease.end != end and (end is None or self._uses_lease())
             return (
                 is_leased_anew or bool(reply.slots or reply.entries or request.appended) or link.wants()
-                or link.marker is not before or self._next is not None
+                or link.marker is not before or self._next is not None or self.contests.poll_at(now) < NEVER
             )
 
         return done
