@@ -30,13 +30,14 @@ from typing import Any, Callable
 
 from mosha.clinit.custody import AGENT_GONE, Custody
 from mosha.clinit.family import TAG, Families
-from mosha.clinit.group import STRAYS, Action, Policy, Signal, Start, StateChanged, ending
+from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
 from mosha.resources import deadline, remove_left
 from mosha.resources.records import RUN_VARIABLE
+from mosha.tables.settings import Policy
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
