@@ -106,7 +106,7 @@ class Custody:
             self.environment = order["environment"] or self.environment
             if order["policy"]:
                 stop = tuple((after_s, signo) for after_s, signo in order["policy"]["stop"])
-                self._group.policy = Policy(**{**order["policy"], "stop": stop})
+                self._group.treat(now_s, Policy(**{**order["policy"], "stop": stop}))
             entries = [Entry(*fields) for fields in order["entries"]]
             return self._group.tell(now_s, order["level"], entries, has_strays())
         return []

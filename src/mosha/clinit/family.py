@@ -25,8 +25,8 @@ LOOKS_TO_KILL_MAX = 16
 class Families:
     """The processes that descend from the caller, by tag."""
 
-    def __init__(self, group: str, subreaper: bool) -> None:
-        self._group = group
+    def __init__(self, group: str, rundir: str, subreaper: bool) -> None:
+        self._group, self._rundir = group, rundir
         self._subreaper = subreaper
         self._tags: dict[tuple[int, int], str] = {}
 
@@ -78,7 +78,12 @@ class Families:
         return members
 
     def _is_marked(self, process: Process, session: int) -> bool:
-        return process.session == session or procscan.variable(process.pid, procscan.MARK) == self._group
+        if process.session == session:
+            return True
+        return (
+            procscan.variable(process.pid, procscan.MARK) == self._group
+            and procscan.variable(process.pid, procscan.RUN) in (None, self._rundir)
+        )
 
 
 def _send_once(processes: list[Process], table: dict[int, Process], signo: int) -> None:

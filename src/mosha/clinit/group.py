@@ -122,7 +122,7 @@ class Group:
         self.name = name
         self.level = ""
         self.state = CONFIGURED
-        self.policy = policy
+        self._policy = policy
         self._wanted = ""
         self._to_start: list[Entry] = []
         self._only_tests = False
@@ -148,6 +148,15 @@ class Group:
     def remains(self) -> list[str]:
         """The tags whose process ended but whose family is not known to be empty: see :meth:`emptied`."""
         return [tag for tag, family in self._families.items() if not family.running]
+
+    def treat(self, now_s: float, policy: Policy) -> None:
+        """From now on processes are treated so; what is being stopped begins with the first signal again."""
+        if policy == self._policy:
+            return
+        self._policy = policy
+        for family in self._families.values():
+            if family.stopping:
+                family.signals_sent, family.due_s = 0, now_s + policy.stop[0][0]
 
     def tell(self, now_s: float, level: str, entries: Iterable[Entry], strays: bool = False) -> list[Action]:
         """Go to ``level``; ``entries`` are all entries of the group. ``strays``: there are processes of no entry."""
@@ -176,7 +185,7 @@ class Group:
             family.again = False
             family.changed = entry is None or not _same_process(entry, family.entry)
             if family.changed or tag not in wanted:
-                family.stop(now_s, self.policy)
+                family.stop(now_s, self._policy)
         before = self.state
         change = self._enter("tell")
         news = [] if self.state == before else [change]
@@ -193,7 +202,7 @@ class Group:
         if not was_stopping:
             self._judge(now_s, family, status)
             if left and family.entry.mode in (RESPAWN, TEST, MONITOR):
-                family.stop(now_s, self.policy)
+                family.stop(now_s, self._policy)
         if not left:
             return self.emptied(now_s, tag)
         return [*self.tick(now_s), *self._advance(now_s)]
@@ -212,7 +221,7 @@ class Group:
         """Time went by: the signals and the monitors that are due."""
         news = self._watch(now_s)
         return news + [
-            Signal(tag, family.next_signal(now_s, self.policy))
+            Signal(tag, family.next_signal(now_s, self._policy))
             for tag, family in self._families.items()
             if family.stopping and family.due_s is not None and family.due_s <= now_s
         ]
@@ -231,7 +240,7 @@ class Group:
             self._hold_strays(now_s)
         for family in self._families.values():
             family.again = False
-            family.stop(now_s, self.policy)
+            family.stop(now_s, self._policy)
         return [self._enter("halt"), *self.tick(now_s)]
 
     def _enter(self, event: str) -> StateChanged:
@@ -283,7 +292,7 @@ class Group:
             self._awaited = entry.tag if entry.mode in (WAIT, TEST) else ""
 
     def _start(self, now_s: float, entry: Entry) -> Start:
-        limit_s = now_s + self.policy.monitor_limit_s if entry.mode == MONITOR else None
+        limit_s = now_s + self._policy.monitor_limit_s if entry.mode == MONITOR else None
         self._families[entry.tag] = _Family(entry, now_s, due_s=limit_s)
         return Start(entry, self.level)
 
@@ -304,7 +313,7 @@ class Group:
         for family in late:
             if self.state == DONE:
                 self._fail(f"{family.entry.tag}: no answer within {now_s - family.started_s:g} s")
-            family.stop(now_s, self.policy)
+            family.stop(now_s, self._policy)
         return [*actions, *(self._advance(now_s) if late else [])]
 
     def _judge(self, now_s: float, family: _Family, status: int) -> None:
@@ -320,7 +329,7 @@ class Group:
                 self._to_start.clear()
 
     def _may_start_again(self, now_s: float, family: _Family) -> bool:
-        tag, policy = family.entry.tag, self.policy
+        tag, policy = family.entry.tag, self._policy
         fast = now_s - family.started_s < policy.fast_exit_s
         count = self._fast_exits[tag] = max(0, self._fast_exits.get(tag, 0) + (1 if fast else -1))
         if count <= policy.fast_exits_max:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import select
 import selectors
@@ -43,8 +44,10 @@ FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
 
 TURN_S = 1.0                     # poll(2) does not count the time that the machine slept: look at the clock again
+LONG_TURN_S = 30.0               # where there is no deadline to be seen
 POLL_S = 0.05                    # looking for processes that nobody tells of
 DYING_S = 0.04                   # what lives at this pause while killing may wait for a mount
+IN_ORDER_LIMIT_S = 60.0          # for unmounting in order, where no deadline comes earlier
 MOUNTS_LIMIT_S = 1.0             # for ending mounts as a power cut would; the agent tries again
 KILL_POLL_S = 0.01               # first pause between two looks while killing; it doubles, up to TURN_S
 LOG_BACKLOG_BYTES_MAX = 64 * 1024
@@ -108,7 +111,7 @@ class Guardian:
         os.setsid()
         os.chdir("/")
         self._subreaper = linux.set_subreaper()
-        self._families = Families(bond.group, self._subreaper)
+        self._families = Families(bond.group, self._rundir, self._subreaper)
         self._wake_fd = _wake_at_signals()
         linux.set_pdeathsig(signal.SIGHUP)
         self._control.setblocking(False)
@@ -158,7 +161,7 @@ class Guardian:
 
     def _remove_left(self) -> bool:
         """Addresses and mounts; in order, up to the deadline, if the group was stopped in order."""
-        in_order_s = self.custody.deadline_s - linux.boottime()
+        in_order_s = min(self.custody.deadline_s - linux.boottime(), IN_ORDER_LIMIT_S)
         if not self.custody.reason and remove_left(self._bond.group, self._rundir, in_order_s, cut=False):
             return True
         return remove_left(self._bond.group, self._rundir, MOUNTS_LIMIT_S)
@@ -166,7 +169,9 @@ class Guardian:
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def _timeout_s(self) -> float:
-        turn_s = TURN_S if self._subreaper or self._empty else POLL_S
+        turn_s = TURN_S if math.isfinite(self.custody.deadline_s) else LONG_TURN_S
+        if not self._subreaper and not self._empty:
+            turn_s = POLL_S
         return max(0.0, min(self.custody.next_due - linux.boottime(), turn_s))
 
     def _collect(self) -> list[tuple[int, int]]:
@@ -211,6 +216,8 @@ class Guardian:
             self._report("empty")
 
     def _show_deadline(self) -> None:
+        if not math.isfinite(self.custody.deadline_s):
+            return
         try:
             deadline.put(self._deadline_file, self.custody.deadline_s)
         except OSError as error:
@@ -238,8 +245,9 @@ class Guardian:
             **self.custody.environment,
             "MOSHA_LEVEL": action.level,
             TAG: entry.tag,
-            deadline.VARIABLE: self._deadline_file,
         }
+        if math.isfinite(self.custody.deadline_s):
+            environment[deadline.VARIABLE] = self._deadline_file
         try:
             output_r, output_w = os.pipe()
             try:

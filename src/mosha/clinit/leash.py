@@ -81,7 +81,8 @@ class Leash:
         policy: Policy = DEFAULT_POLICY,
         ahead: bool = False,
     ) -> Leash:
-        """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``).
+        """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``;
+        infinite for a group that needs no lease).
 
         ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL, MOSHA_TAG and MOSHA_DEADLINE.
         ``close_fds`` are descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian

@@ -49,8 +49,8 @@ IDLE, HELD, FINISHING, LOST = "IDLE", "HELD", "FINISHING", "LOST"
 
 UNIT: Machine = {
     IDLE: {"tell": HELD},
-    HELD: {"tell": HELD, "finish": FINISHING, "ended": LOST},
-    FINISHING: {"finish": FINISHING, "ended": IDLE, "killed": LOST},
+    HELD: {"tell": HELD, "finish": FINISHING, "died": LOST},
+    FINISHING: {"ended": IDLE, "died": LOST},
     LOST: {"swept": IDLE},
 }
 """One group in the stand-alone daemon: has it a guardian, and what becomes of it."""

@@ -26,7 +26,7 @@ def crowd(group: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sh", "-c", command], env={**os.environ, "MOSHA_GROUP": group}) as shell:
         wait_until(lambda: len(procscan.find(f"MOSHA_GROUP={group}".encode())) >= 2)
         yield shell
-        procscan.kill_all(partial(procscan.marked, group), 5)
+        procscan.kill_all(partial(procscan.marked, group, ""), 5)
 
 
 def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.Popen[bytes]) -> None:
@@ -39,7 +39,7 @@ def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.
 
 def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> None:
     pids = procscan.find(f"MOSHA_GROUP={group}".encode())
-    assert procscan.kill_all(partial(procscan.marked, group), 5)
+    assert procscan.kill_all(partial(procscan.marked, group, ""), 5)
     assert not any(lives(pid) for pid in pids)
 
 
