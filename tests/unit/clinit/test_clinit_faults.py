@@ -137,6 +137,7 @@ def test_fault_14_a_clock_that_is_set_back_stops_nothing(alone: Standalone) -> N
     (alone.directory / "sitecustomize.py").write_text(
         "import time\nreal, begin = time.time, time.monotonic()\n"
         "time.time = lambda: real() - (3600 if time.monotonic() > begin + 0.5 else 0)\n"
+        f"open('{alone.directory}/set-back', 'w').close()\n"
     )
     alone.environment["PYTHONPATH"] = f"{alone.directory}:{os.environ.get('PYTHONPATH', '')}"
     alone.start(f"{WEB}web:deaf:start:respawn:{DEAF}\n", ":::heartbeat_s:0.1\n:::stop:INT 0 TERM 0.1 KILL 0.2\n")
@@ -147,6 +148,7 @@ def test_fault_14_a_clock_that_is_set_back_stops_nothing(alone: Standalone) -> N
     before = alone.clstat.stat().st_ino
     wait_until(lambda: alone.clstat.stat().st_ino != before)
     alone.run("web", "stop")
+    assert (alone.directory / "set-back").exists()
 
 
 def test_fault_15_what_a_shell_left_is_stopped_with_it(alone: Standalone, tmp_path: Path) -> None:
