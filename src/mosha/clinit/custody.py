@@ -79,6 +79,19 @@ class Custody:
         """The tags whose main process ended, and whose other processes are not known to have ended."""
         return self._group.remains()
 
+    def tags(self) -> set[str]:
+        """Of the families that are accounted for; processes of other tags are strays."""
+        return self._group.tags()
+
+    @property
+    def ends_strays(self) -> bool:
+        """Whether processes that belong to no entry are to end: a level is being left, or everything."""
+        return self._group.ends_strays or (self._finishing and self._group.rests)
+
+    def strayed(self, now_s: float) -> list[Action]:
+        """Such processes were seen, at a time when they are to end."""
+        return self._group.strayed(now_s) if self._holds(now_s) and self.ends_strays else []
+
     def kill(self, reason: str) -> None:
         """Rule 1; the first reason counts."""
         self.reason = self.reason or reason

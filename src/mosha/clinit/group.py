@@ -124,6 +124,7 @@ class Group:
         self.state = CONFIGURED
         self._policy = policy
         self._wanted = ""
+        self._repeated = False
         self._to_start: list[Entry] = []
         self._only_tests = False
         self._awaited = ""
@@ -149,6 +150,24 @@ class Group:
         """The tags whose process ended but whose family is not known to be empty: see :meth:`emptied`."""
         return [tag for tag, family in self._families.items() if not family.running]
 
+    @property
+    def ends_strays(self) -> bool:
+        """Whether a level is being left, or everything, so that processes of no entry are to end."""
+        return self.state == HALTING or (self.state in (STOPPING, DUMPING) and not self._repeated)
+
+    def tags(self) -> set[str]:
+        """Of the families that are accounted for."""
+        return set(self._families)
+
+    def strayed(self, now_s: float) -> list[Action]:
+        """Processes of no entry were seen, which are to end; what is left of them is :meth:`emptied` later."""
+        if STRAYS in self._families:
+            return []
+        self._hold_strays(now_s)
+        self._families[STRAYS].changed = True
+        self._families[STRAYS].stop(now_s, self._policy)
+        return self.tick(now_s)
+
     def treat(self, now_s: float, policy: Policy) -> None:
         """From now on processes are treated so; what is being stopped begins with the first signal again."""
         if policy == self._policy:
@@ -164,7 +183,7 @@ class Group:
             return []
         entries_by_tag = {entry.tag: entry for entry in entries}
         wanted = {tag: e for tag, e in entries_by_tag.items() if e.mode != OFF and e.at(level)}
-        repeated = level == self._wanted and not self._failure
+        repeated = self._repeated = level == self._wanted and not self._failure
         self._succeeded = {
             tag: entry
             for tag, entry in self._succeeded.items()

@@ -36,6 +36,7 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
+from mosha.platform.procscan import Process
 from mosha.resources import deadline, remove_left
 from mosha.resources.records import RUN_VARIABLE
 from mosha.tables.settings import Policy
@@ -45,6 +46,8 @@ FINISHED, KILLED, BROKEN = 0, 1, 3
 
 TURN_S = 1.0                     # poll(2) does not count the time that the machine slept: look at the clock again
 LONG_TURN_S = 30.0               # where there is no deadline to be seen
+LOOK_S = 0.25                    # looking for strays while all of them are to end
+LOOKS_MAX = 5                    # at /proc, while it does not show what must be there
 POLL_S = 0.05                    # looking for processes that nobody tells of
 DYING_S = 0.04                   # what lives at this pause while killing may wait for a mount
 IN_ORDER_LIMIT_S = 60.0          # for unmounting in order, where no deadline comes earlier
@@ -108,6 +111,7 @@ class Guardian:
         self._orders = bytearray()
         self._reports = bytearray()
         self._lost_lines = 0
+        self._looked_s = 0.0
         os.setsid()
         os.chdir("/")
         self._subreaper = linux.set_subreaper()
@@ -145,7 +149,7 @@ class Guardian:
             procscan.kill(-pid, signal.SIGKILL)
         pause_s = KILL_POLL_S
         while not self.custody.has_ended(self._is_empty()):
-            for family in self._families.living().values():
+            for family in self._living().values():
                 for process in family:
                     procscan.kill(process.pid, signal.SIGKILL)
             if pause_s >= DYING_S:
@@ -170,6 +174,8 @@ class Guardian:
 
     def _timeout_s(self) -> float:
         turn_s = TURN_S if math.isfinite(self.custody.deadline_s) else LONG_TURN_S
+        if self.custody.ends_strays and not self._empty:
+            turn_s = LOOK_S
         if not self._subreaper and not self._empty:
             turn_s = POLL_S
         return max(0.0, min(self.custody.next_due - linux.boottime(), turn_s))
@@ -192,23 +198,40 @@ class Guardian:
         """Rule 4."""
         if not self._childless:
             return False
-        return self._subreaper or not any(self._families.living() for _ in range(procscan.LOOKS_EMPTY))
+        return self._subreaper or not any(self._living() for _ in range(procscan.LOOKS_EMPTY))
+
+    def _living(self) -> dict[str, list[Process]]:
+        """All living processes by tag. Nothing is believed to live no more while a child is there."""
+        for _ in range(LOOKS_MAX):
+            families = self._families.living(self.custody.tags())
+            if families or self._childless:
+                break
+        return families
 
     def _reap(self) -> None:
         """Collect what has ended, and tell custody."""
         ended = self._collect()
         exits = [(self._mains.pop(pid), status) for pid, status in ended if pid in self._mains]
-        if exits:
-            families = self._families.living()
+        if exits or self._is_time_to_look():
+            families = self._living()
+            if STRAYS in families:
+                self._do(self.custody.strayed(linux.boottime()))
             for tag, status in exits:
                 self._say_exit(tag, status)
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ())), status))
         if self.custody.remains() and (ended or not self._subreaper):
-            families = self._families.living()
+            families = self._living()
             for tag in self.custody.remains():
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ()))))
         if self._childless and not self._mains and self._is_empty():
             self._note_empty()
+
+    def _is_time_to_look(self) -> bool:
+        """Whether there may be strays of which nobody tells."""
+        if not self.custody.ends_strays or self._empty or linux.boottime() < self._looked_s + LOOK_S:
+            return False
+        self._looked_s = linux.boottime()
+        return True
 
     def _note_empty(self) -> None:
         if not self._empty:
@@ -310,7 +333,7 @@ class Guardian:
                 self._show_deadline()
 
     def _has_strays(self) -> bool:
-        return not self._empty and STRAYS in self._families.living()
+        return not self._empty and STRAYS in self._living()
 
     def _say_state(self, change: StateChanged) -> None:
         self._report("state", level=change.level, state=change.state, text=change.reason)

@@ -134,3 +134,31 @@ def test_halt_takes_strays_along_and_starts_nothing() -> None:
     assert group.remains() == [STRAYS]
     assert group.emptied(3, STRAYS) == []
     assert short(group.halt()) == ["start/HALTING"]
+
+
+def test_a_stray_that_appears_while_a_level_is_left_holds_it_up() -> None:
+    group = up()
+    assert not group.ends_strays
+    group.tell(1, "stop", entries())
+    assert group.ends_strays
+    assert short(group.strayed(2)) == [f"{STRAYS}-INT"]
+    assert group.strayed(3) == [], "it is known"
+    assert short(group.exited(3, "a", 0)) == ["start/DUMPING"]
+    assert short(group.tick(7)) == [f"{STRAYS}-TERM"]
+    assert short(group.emptied(8, STRAYS))[-1] == "stop/DONE"
+
+
+def test_a_stray_that_appears_during_a_halt_is_stopped() -> None:
+    group = up()
+    group.halt_in_order(1)
+    group.exited(2, "a", 0)
+    assert group.ends_strays
+    assert short(group.strayed(3)) == [f"{STRAYS}-INT"]
+    assert short(group.tick(18)) == [f"{STRAYS}-TERM"]
+    assert group.emptied(19, STRAYS) == []
+
+
+def test_strays_of_a_level_that_is_told_again_are_kept() -> None:
+    group = up()
+    group.tell(1, "start", entries("g:a:start:respawn:NEW\n"))
+    assert (group.state, group.ends_strays) == ("DUMPING", False)
