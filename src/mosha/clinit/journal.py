@@ -24,6 +24,8 @@ LINE_BYTES_MAX = 2048            # below PIPE_BUF: lines of several processes do
 READ_BYTES = 65536
 RESTART_S = 10.0
 TAKE_LIMIT_S = 1.0               # for what reads a pipe, or a terminal
+PAUSE_S = 0.005
+KILL_LIMIT_S = 1.0               # for a writer that was killed: the disk may hold it
 MODE = 0o640
 
 
@@ -77,16 +79,22 @@ class Journal:
             self._restart()
 
     def close(self, limit_s: float) -> None:
-        """Wait for the writer, for so long, when nobody else has the pipe."""
+        """Give the writer all that waits, and wait for its end; kill it, if it has to be, after so long."""
         deadline_s = time.monotonic() + limit_s
         while self._lines and time.monotonic() < deadline_s:
             self.flush()
-            time.sleep(0.005)
+            time.sleep(PAUSE_S)
         os.close(self._pipe)
+        if not self._has_ended(deadline_s):
+            os.kill(self.pid, signal.SIGKILL)
+            self._has_ended(time.monotonic() + KILL_LIMIT_S)
+
+    def _has_ended(self, deadline_s: float) -> bool:
         while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
             if time.monotonic() >= deadline_s:
-                os.kill(self.pid, signal.SIGKILL)
-            time.sleep(0.005)
+                return False
+            time.sleep(PAUSE_S)
+        return True
 
     def _restart(self) -> None:
         if time.monotonic() < self._started_s + RESTART_S:
