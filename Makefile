@@ -11,7 +11,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit posix check mutants sim-coverage coverage sim bench-up bench-failover bench-sim wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit posix check diagrams mutants sim-coverage coverage sim bench-up bench-failover bench-sim wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -60,6 +60,9 @@ check: .venv/.dev ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+diagrams: ## draw the state machines of clinit into docs/clinit.md
+	@$(PYTHON) ci/diagrams
 
 sim: .venv/.dev ## a campaign of simulated clusters, which must reach all that it should (SEEDS=0..199)
 	$(BIN)/moslab sim --seeds $(SEEDS) -j $(JOBS) --sometimes

@@ -28,9 +28,9 @@ def run_main() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    resource = _resource(arguments[0]) if arguments else None
-    if resource is not None:
-        return resource(arguments[1:])
+    program = _program(arguments[0]) if arguments else None
+    if program is not None:
+        return program(arguments[1:])
     options = _parser().parse_args(arguments) if arguments else None
     try:
         settings = config.load(options.config if options is not None else None)
@@ -54,8 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _resource(name: str) -> Callable[[Sequence[str]], int] | None:
-    """A program of groups: it needs no configuration."""
+def _program(name: str) -> Callable[[Sequence[str]], int] | None:
+    """What needs no configuration: programs of groups, and the stand-alone init."""
     if name == "ip":
         from mosha.resources import ip
 
@@ -64,6 +64,10 @@ def _resource(name: str) -> Callable[[Sequence[str]], int] | None:
         from mosha.resources import mount
 
         return mount.main
+    if name == "clinit":
+        from mosha.clinit import cli as clinit
+
+        return clinit.main
     return None
 
 
@@ -76,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mosha", description="High availability for an openMosix cluster: a cluster-wide init.",
         epilog="Without a command: run the agent in the foreground. `mosha ip --help` and `mosha mount --help` tell of "
-        "resources.",
+        "resources, `mosha clinit --help` of an init for one machine.",
     )
     parser.add_argument("--version", action="version", version=f"mosha {__version__}")
     parser.add_argument("--config", metavar="FILE", help=f"default: {config.DEFAULT_FILE}, if there is one")
@@ -91,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     voters.add_to(commands)
     commands.add_parser("ip", help="hold a virtual IP address while it runs", add_help=False)
     commands.add_parser("mount", help="hold a file system mounted while it runs", add_help=False)
+    commands.add_parser("clinit", help="an init for the resource groups of this machine alone", add_help=False)
     return parser
 
 

@@ -18,6 +18,7 @@ from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Cltab, Entry
+from mosha.tables.settings import Policy
 from mosha.timing import AHEAD_S, Timing
 
 log = logging.getLogger(__name__)
@@ -168,12 +169,12 @@ class Groups:
             self._stop(local)
         elif action is Action.TEST_AHEAD:
             self._start_ahead(now, name, local)
-            self._tell(local, TEST, cltab.group(name))
+            self._tell(local, TEST, cltab.group(name), cltab.policy)
         elif action is Action.RUN_TEST:
             self._start(now, name, local)
-            self._tell(local, TEST, cltab.group(name))
+            self._tell(local, TEST, cltab.group(name), cltab.policy)
         elif action is Action.RUN:
-            self._tell(local, wanted[name], cltab.group(name))
+            self._tell(local, wanted[name], cltab.group(name), cltab.policy)
         elif local.state == "DONE" and local.told == wanted.get(name):
             local.failures = 0
 
@@ -223,11 +224,11 @@ class Groups:
             local.finishing = True
             local.leash.finish()
 
-    def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...]) -> None:
+    def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...], policy: Policy | None = None) -> None:
         if local.leash is not None:
             local.told, local.entries = level, entries
             local.level, local.state = level, "STARTING"
-            local.leash.tell(level, entries)
+            local.leash.tell(level, entries, policy=policy)
 
     def _kill(self, now: float, name: str, local: _Local) -> None:
         if local.leash is not None:

@@ -27,14 +27,14 @@ class AlreadyRuns(Exception):
 class Life:
     """Holds both locks; closing the descriptors, or death, frees them."""
 
-    def __init__(self, rundir: str) -> None:
+    def __init__(self, rundir: str, who: str = "mosha") -> None:
         """Raises AlreadyRuns, OSError."""
         self._rundir = rundir
         Path(rundir).mkdir(parents=True, exist_ok=True)
         self.agent_fd = _open(Path(rundir, "agent.lock"))
         if not _lock(self.agent_fd):
             os.close(self.agent_fd)
-            raise AlreadyRuns(f"another mosha runs on this node ({rundir}/agent.lock is locked)")
+            raise AlreadyRuns(f"another {who} runs on this node ({rundir}/agent.lock is locked)")
         self._path = Path(rundir, "life.lock")
         self.life_fd = _open(self._path)
 
@@ -56,7 +56,8 @@ class Life:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
-        if not procscan.kill_all(partial(procscan.marked, None), max(RETRY_S, deadline - time.monotonic())):
+        marked = partial(procscan.marked, None, self._rundir)
+        if not procscan.kill_all(marked, max(RETRY_S, deadline - time.monotonic())):
             return False
         while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic())):
             if time.monotonic() >= deadline:

@@ -453,8 +453,8 @@ MUTANTS: tuple[Mutant, ...] = (
             Change(CUSTODY, "            self.kill(NO_TOKEN)\n", "            pass\n"),
             Change(
                 "mosha/groups.py",
-                "self._start_ahead(now, name, local)\n            self._tell(local, TEST, cltab.group(name))",
-                "self._start_ahead(now, name, local)\n            self._tell(local, wanted[name], cltab.group(name))",
+                "self._start_ahead(now, name, local)\n            self._tell(local, TEST,",
+                "self._start_ahead(now, name, local)\n            self._tell(local, wanted[name],",
             ),
         ),
         plan=plans.LEAVES,

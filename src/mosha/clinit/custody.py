@@ -10,29 +10,39 @@ are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simula
 3. One that was begun ahead of its epoch starts nothing but tests (entries of mode test, at level test), until it is
    told the token.
 4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
+   To halt is to finish with everything stopped by the usual signals, and without a level.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any, Callable
 
-from mosha.clinit.group import DEFAULT_POLICY, Action, Group, Policy, Start
+from mosha.clinit.group import Action, Group, Start
 from mosha.tables.cltab import TEST, Entry
+from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 Order = Mapping[str, Any]
 """What the agent tells a guardian; values that JSON knows."""
 
 KILL: Order = {"kill": True}
 FINISH: Order = {"finish": True}
+HALT: Order = {"halt": True}
 
 OVERDUE, AGENT_GONE, ORDERED, NO_TOKEN = "deadline", "agent gone", "agent's order", "told to start without a token"
 
 
-def tell(level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> Order:
-    """Go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
-    fields = [[e.group, e.tag, e.levels, e.mode, e.command, e.line] for e in entries]
-    return {"level": level, "entries": fields, "environment": dict(environment) if environment else None}
+def tell(
+    level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None, policy: Policy | None = None
+) -> Order:
+    """Go to ``level``; ``entries`` are all of the group. ``environment`` and ``policy`` replace those before."""
+    return {
+        "level": level,
+        "entries": [[e.group, e.tag, e.levels, e.mode, e.command, e.line, e.every_s] for e in entries],
+        "environment": dict(environment) if environment else None,
+        "policy": asdict(policy) if policy else None,
+    }
 
 
 def own(environment: Mapping[str, str]) -> Order:
@@ -69,6 +79,19 @@ class Custody:
         """The tags whose main process ended, and whose other processes are not known to have ended."""
         return self._group.remains()
 
+    def tags(self) -> set[str]:
+        """Of the families that are accounted for; processes of other tags are strays."""
+        return self._group.tags()
+
+    @property
+    def ends_strays(self) -> bool:
+        """Whether processes that belong to no entry are to end: a level is being left, or everything."""
+        return self._group.ends_strays or (self._finishing and self._group.rests)
+
+    def strayed(self, now_s: float) -> list[Action]:
+        """Such processes were seen, at a time when they are to end."""
+        return self._group.strayed(now_s) if self._holds(now_s) and self.ends_strays else []
+
     def kill(self, reason: str) -> None:
         """Rule 1; the first reason counts."""
         self.reason = self.reason or reason
@@ -89,8 +112,14 @@ class Custody:
             self.kill(ORDERED)
         elif "finish" in order:
             self._finishing = True
+        elif "halt" in order:
+            self._finishing = True
+            return self._group.halt_in_order(now_s, has_strays())
         else:
             self.environment = order["environment"] or self.environment
+            if order["policy"]:
+                stop = tuple((after_s, signo) for after_s, signo in order["policy"]["stop"])
+                self._group.treat(now_s, Policy(**{**order["policy"], "stop": stop}))
             entries = [Entry(*fields) for fields in order["entries"]]
             return self._group.tell(now_s, order["level"], entries, has_strays())
         return []

@@ -5,7 +5,8 @@ Rules:
 1. With a child subreaper every process of the group descends from the leash, whatever it did. Without, ours is what
    descends from it, is in its session, or carries the group's mark in its environment.
 2. A process belongs to the entry it was started for, else to the entry of its parent, else to that which its
-   environment names; it keeps to it for ever. Where none of these says anything it is a stray.
+   environment names; it keeps to it for ever. Where none of these says anything it is a stray, and so is what belongs
+   to an entry of which everything was taken for dead: a look at /proc is not one instant.
 3. A signal reaches each process of a family once.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Collection
 
 from mosha.clinit.group import STRAYS
 from mosha.platform import procscan
@@ -25,8 +27,8 @@ LOOKS_TO_KILL_MAX = 16
 class Families:
     """The processes that descend from the caller, by tag."""
 
-    def __init__(self, group: str, subreaper: bool) -> None:
-        self._group = group
+    def __init__(self, group: str, rundir: str, subreaper: bool) -> None:
+        self._group, self._rundir = group, rundir
         self._subreaper = subreaper
         self._tags: dict[tuple[int, int], str] = {}
 
@@ -36,9 +38,14 @@ class Families:
         if process is not None:
             self._tags[pid, process.born] = tag
 
-    def living(self) -> dict[str, list[Process]]:
-        """All living processes of the group by tag, none for tags without."""
-        return self._look(procscan.processes())
+    def living(self, tags: Collection[str]) -> dict[str, list[Process]]:
+        """All living processes of the group by tag, none for tags without. ``tags``: those of rule 2."""
+        families = self._look(procscan.processes())
+        for tag in families.keys() - tags - {STRAYS}:
+            strays = families.pop(tag)
+            self._tags.update({(process.pid, process.born): STRAYS for process in strays})
+            families[STRAYS] = families.get(STRAYS, []) + strays
+        return families
 
     def send(self, tag: str, signo: int) -> None:
         """Rule 3. SIGKILL is repeated for what the killed ones may have started meanwhile."""
@@ -78,7 +85,12 @@ class Families:
         return members
 
     def _is_marked(self, process: Process, session: int) -> bool:
-        return process.session == session or procscan.variable(process.pid, procscan.MARK) == self._group
+        if process.session == session:
+            return True
+        return (
+            procscan.variable(process.pid, procscan.MARK) == self._group
+            and procscan.variable(process.pid, procscan.RUN) in (None, self._rundir)
+        )
 
 
 def _send_once(processes: list[Process], table: dict[int, Process], signo: int) -> None:

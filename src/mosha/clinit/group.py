@@ -4,30 +4,34 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
 :meth:`Group.tick` take the time and return what to do, in order. An entry is known by its tag, and an entry's
 *family* is the process started for it with all that it left behind. Rules:
 
-1. A told level goes STOPPING -> DUMPING -> STARTING -> CHECKING -> DONE | PASSED | FAILED (``TRANSITIONS``), each
+1. A told level goes STOPPING -> DUMPING -> STARTING -> CHECKING -> DONE | PASSED | FAILED (``states.GROUP``), each
    as soon as it can; the level shown is the old one until STARTING. A tell at any moment begins again at STOPPING.
 2. STOPPING waits for the families whose entry has not the new level, DUMPING for those whose entry changed, became
    ``off`` or vanished; both are stopped with the same grace (INT, then TERM, then KILL again and again). A family
    whose entry has both levels unchanged runs on untouched.
 3. STARTING takes the entries of the level in their order, one at a time. ``wait`` and ``test`` are waited for,
-   ``once`` and ``respawn`` are not, ``off`` is passed over. What runs already is not started twice; a ``wait`` or
-   ``once`` that succeeded is not run again by a repeated tell of the same level.
+   ``once`` and ``respawn`` are not, ``off`` and ``monitor`` are passed over. What runs already is not started twice; a
+   ``wait`` or ``once`` that succeeded is not run again by a repeated tell of the same level.
 4. A ``wait``, ``once`` or ``test`` that exits non-zero is a failure, and so is a ``respawn`` that exits more than
    ``fast_exits_max`` times, each under ``fast_exit_s`` after its start (a longer run takes one back). After a failed
    ``wait`` nothing more is started; after another failure only the other ``test`` entries are.
 5. A ``respawn`` that exits is started again at once, but never beside what its family left: that is stopped first.
 6. CHECKING: FAILED after any failure; PASSED if the level has entries and all are tests; else DONE, also for a level
    without entries. A failure that comes later turns DONE into FAILED; what runs is left to the next tell.
-7. HALTING is the end: somebody kills everything, nothing is started or told any more.
+7. HALTING is the end: nothing is started or told any more. Either everything is stopped with the usual grace, or
+   somebody kills it.
+8. A ``monitor`` runs while the group is DONE, the first time one interval after that, and then one after each end. If
+   it exits non-zero, or takes longer than ``monitor_limit_s``, that is a failure, and no monitor is run any more.
 """
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Union
 
+from mosha.clinit import states
+from mosha.clinit.states import CLEARING, ENDING, LEFT, RUNNING
 from mosha.tables.clstat import (
     CHECKING,
     CONFIGURED,
@@ -39,36 +43,11 @@ from mosha.tables.clstat import (
     STARTING,
     STOPPING,
 )
-from mosha.tables.cltab import OFF, RESPAWN, TEST, WAIT, Entry
-
-TRANSITIONS: dict[str, dict[str, str]] = {
-    CONFIGURED: {"tell": STARTING, "halt": HALTING},
-    STOPPING: {"tell": STOPPING, "halt": HALTING, "clear": DUMPING},
-    DUMPING: {"tell": STOPPING, "halt": HALTING, "clear": STARTING},
-    STARTING: {"tell": STOPPING, "halt": HALTING, "clear": CHECKING},
-    CHECKING: {"done": DONE, "passed": PASSED, "failed": FAILED},
-    DONE: {"tell": STOPPING, "halt": HALTING, "failed": FAILED},
-    PASSED: {"tell": STOPPING, "halt": HALTING},
-    FAILED: {"tell": STOPPING, "halt": HALTING},
-    HALTING: {},
-}
+from mosha.tables.cltab import MONITOR, OFF, ONCE, RESPAWN, TEST, WAIT, Entry
+from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 STRAYS = ""
 """The tag of processes that belong to the group, but to which entry nobody can tell: any change of level ends them."""
-
-
-@dataclass(frozen=True)
-class Policy:
-    """How processes are stopped and when a restart is a crash; all times in seconds."""
-
-    stop: tuple[tuple[float, int], ...] = ((0.0, signal.SIGINT), (5.0, signal.SIGTERM), (15.0, signal.SIGKILL))
-    """(seconds after the beginning, signal), in order."""
-    kill_again_s: float = 1.0
-    fast_exit_s: float = 1.0
-    fast_exits_max: int = 5
-
-
-DEFAULT_POLICY = Policy()
 
 
 class Start(NamedTuple):
@@ -98,22 +77,33 @@ Action = Union[Start, Signal, StateChanged]
 
 @dataclass
 class _Family:
+    """The process of an entry with all that it left behind; ``state``: ``states.FAMILY``."""
+
     entry: Entry
     started_s: float
-    running: bool = True
+    state: str = RUNNING
     again: bool = False
     changed: bool = False
     signals_sent: int = 0
     due_s: float | None = None
 
     @property
+    def running(self) -> bool:
+        """Whether the process that was started lives."""
+        return self.state in (RUNNING, ENDING)
+
+    @property
     def stopping(self) -> bool:
-        return self.due_s is not None
+        return self.state in (ENDING, CLEARING)
+
+    def enter(self, event: str) -> None:
+        self.state = states.FAMILY[self.state][event]
 
     def stop(self, now_s: float, policy: Policy) -> None:
         """Begin to stop it, or go on with that."""
-        if self.due_s is None:
+        if not self.stopping:
             self.due_s = now_s + policy.stop[0][0]
+        self.enter("stop")
 
     def next_signal(self, now_s: float, policy: Policy) -> int:
         """The signal that is due now. The grace before the next one counts from now, however late this one is."""
@@ -134,12 +124,15 @@ class Group:
         self.state = CONFIGURED
         self._policy = policy
         self._wanted = ""
+        self._repeated = False
         self._to_start: list[Entry] = []
         self._only_tests = False
         self._awaited = ""
         self._families: dict[str, _Family] = {}
         self._succeeded: dict[str, Entry] = {}
         self._fast_exits: dict[str, int] = {}
+        self._monitors: dict[str, Entry] = {}
+        self._monitors_due_s: dict[str, float] = {}
         self._failure = ""
 
     @property
@@ -150,30 +143,62 @@ class Group:
     @property
     def next_due(self) -> float | None:
         """When :meth:`tick` has something to do; ``None`` if only an event can bring something."""
-        return min((family.due_s for family in self._families.values() if family.due_s is not None), default=None)
+        dues = [family.due_s for family in self._families.values() if family.due_s is not None]
+        return min([*dues, *self._monitors_due_s.values()], default=None)
 
     def remains(self) -> list[str]:
         """The tags whose process ended but whose family is not known to be empty: see :meth:`emptied`."""
         return [tag for tag, family in self._families.items() if not family.running]
 
+    @property
+    def ends_strays(self) -> bool:
+        """Whether a level is being left, or everything, so that processes of no entry are to end."""
+        return self.state == HALTING or (self.state in (STOPPING, DUMPING) and not self._repeated)
+
+    def tags(self) -> set[str]:
+        """Of the families that are accounted for."""
+        return set(self._families)
+
+    def strayed(self, now_s: float) -> list[Action]:
+        """Processes of no entry were seen, which are to end; what is left of them is :meth:`emptied` later."""
+        if STRAYS in self._families:
+            return []
+        self._hold_strays(now_s)
+        self._families[STRAYS].changed = True
+        self._families[STRAYS].stop(now_s, self._policy)
+        return self.tick(now_s)
+
+    def treat(self, now_s: float, policy: Policy) -> None:
+        """From now on processes are treated so; what is being stopped begins with the first signal again."""
+        if policy == self._policy:
+            return
+        self._policy = policy
+        for family in self._families.values():
+            if family.stopping:
+                family.signals_sent, family.due_s = 0, now_s + policy.stop[0][0]
+
     def tell(self, now_s: float, level: str, entries: Iterable[Entry], strays: bool = False) -> list[Action]:
         """Go to ``level``; ``entries`` are all entries of the group. ``strays``: there are processes of no entry."""
+        if self.state == HALTING:
+            return []
         entries_by_tag = {entry.tag: entry for entry in entries}
         wanted = {tag: e for tag, e in entries_by_tag.items() if e.mode != OFF and e.at(level)}
-        repeated = level == self._wanted and not self._failure
+        repeated = self._repeated = level == self._wanted and not self._failure
         self._succeeded = {
             tag: entry
             for tag, entry in self._succeeded.items()
-            if repeated and tag in wanted and entry.mode != TEST and _same_process(entry, wanted[tag])
+            if repeated and tag in wanted and entry.mode in (WAIT, ONCE) and _same_process(entry, wanted[tag])
         }
         self._wanted = level
-        self._to_start = list(wanted.values())
+        self._to_start = [entry for entry in wanted.values() if entry.mode != MONITOR]
+        self._monitors = {tag: entry for tag, entry in wanted.items() if entry.mode == MONITOR}
+        self._monitors_due_s.clear()
         self._only_tests = bool(wanted) and all(entry.mode == TEST for entry in wanted.values())
         self._awaited = ""
         self._fast_exits.clear()
         self._failure = ""
-        if strays and not repeated and STRAYS not in self._families:
-            self._families[STRAYS] = _Family(Entry(self.name, STRAYS, "", OFF, ""), now_s, running=False)
+        if strays and not repeated:
+            self._hold_strays(now_s)
         for tag, family in self._families.items():
             entry = entries_by_tag.get(tag)
             family.again = False
@@ -191,10 +216,11 @@ class Group:
         ``status`` is the exit code, or minus the signal.
         """
         family = self._families[tag]
-        family.running = False
-        if not family.stopping:
+        was_stopping = family.stopping
+        family.enter("exited")
+        if not was_stopping:
             self._judge(now_s, family, status)
-            if left and family.entry.mode in (RESPAWN, TEST):
+            if left and family.entry.mode in (RESPAWN, TEST, MONITOR):
                 family.stop(now_s, self._policy)
         if not left:
             return self.emptied(now_s, tag)
@@ -203,24 +229,41 @@ class Group:
     def emptied(self, now_s: float, tag: str) -> list[Action]:
         """No process of the family of ``tag`` lives any more."""
         family = self._families.pop(tag)
+        family.enter("emptied")
         restart = [self._start(now_s, family.entry)] if family.again else []
-        return [*restart, *self._advance(now_s)]
+        actions = [*restart, *self._advance(now_s)]
+        if self.state == DONE and tag in self._monitors:
+            self._monitors_due_s[tag] = now_s + self._monitors[tag].every_s
+        return actions
 
     def tick(self, now_s: float) -> list[Action]:
-        """Time went by: the signals that are due."""
-        return [
+        """Time went by: the signals and the monitors that are due."""
+        news = self._watch(now_s)
+        return news + [
             Signal(tag, family.next_signal(now_s, self._policy))
             for tag, family in self._families.items()
-            if family.due_s is not None and family.due_s <= now_s
+            if family.stopping and family.due_s is not None and family.due_s <= now_s
         ]
 
     def halt(self) -> list[Action]:
-        """Rule 7."""
+        """Rule 7: somebody kills everything, and this is told nothing any more."""
         self._families.clear()
+        self._monitors_due_s.clear()
         return [self._enter("halt")]
 
+    def halt_in_order(self, now_s: float, strays: bool = False) -> list[Action]:
+        """Rule 7: stop everything with the usual grace."""
+        self._to_start.clear()
+        self._monitors_due_s.clear()
+        if strays:
+            self._hold_strays(now_s)
+        for family in self._families.values():
+            family.again = False
+            family.stop(now_s, self._policy)
+        return [self._enter("halt"), *self.tick(now_s)]
+
     def _enter(self, event: str) -> StateChanged:
-        self.state = TRANSITIONS[self.state][event]
+        self.state = states.GROUP[self.state][event]
         if self.state == STARTING:
             self.level = self._wanted
         return StateChanged(self.level, self.state, self._failure if self.state == FAILED else "")
@@ -232,6 +275,12 @@ class Group:
             if not event:
                 return actions
             actions.append(self._enter(event))
+            if self.state == DONE:
+                self._monitors_due_s = {
+                    tag: now_s + entry.every_s for tag, entry in self._monitors.items() if tag not in self._families
+                }
+            elif self.state == FAILED:
+                self._monitors_due_s.clear()
 
     def _next_event(self, now_s: float, actions: list[Action]) -> str:
         """What happens next by itself in the present state, or nothing."""
@@ -262,8 +311,29 @@ class Group:
             self._awaited = entry.tag if entry.mode in (WAIT, TEST) else ""
 
     def _start(self, now_s: float, entry: Entry) -> Start:
-        self._families[entry.tag] = _Family(entry, now_s)
+        limit_s = now_s + self._policy.monitor_limit_s if entry.mode == MONITOR else None
+        self._families[entry.tag] = _Family(entry, now_s, due_s=limit_s)
         return Start(entry, self.level)
+
+    def _hold_strays(self, now_s: float) -> None:
+        if STRAYS not in self._families:
+            self._families[STRAYS] = _Family(Entry(self.name, STRAYS, "", OFF, ""), now_s, LEFT)
+
+    def _watch(self, now_s: float) -> list[Action]:
+        """Rule 8: start the monitors that are due, and stop those that take too long."""
+        actions: list[Action] = []
+        for tag in [tag for tag, due_s in self._monitors_due_s.items() if due_s <= now_s]:
+            del self._monitors_due_s[tag]
+            actions.append(self._start(now_s, self._monitors[tag]))
+        late = [
+            family for family in self._families.values()
+            if family.state == RUNNING and family.due_s is not None and family.due_s <= now_s
+        ]
+        for family in late:
+            if self.state == DONE:
+                self._fail(f"{family.entry.tag}: no answer within {now_s - family.started_s:g} s")
+            family.stop(now_s, self._policy)
+        return [*actions, *(self._advance(now_s) if late else [])]
 
     def _judge(self, now_s: float, family: _Family, status: int) -> None:
         """Rule 4, for a process that nobody stopped."""
@@ -272,7 +342,7 @@ class Group:
             family.again = self._may_start_again(now_s, family)
         elif status == 0:
             self._succeeded[entry.tag] = entry
-        else:
+        elif entry.mode != MONITOR or self.state == DONE:    # a level change may well be what it saw
             self._fail(f"{entry.tag}: {ending(status)}")
             if entry.mode == WAIT:
                 self._to_start.clear()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import select
 import selectors
@@ -30,20 +31,26 @@ from typing import Any, Callable
 
 from mosha.clinit.custody import AGENT_GONE, Custody
 from mosha.clinit.family import TAG, Families
-from mosha.clinit.group import STRAYS, Action, Policy, Signal, Start, StateChanged, ending
+from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
+from mosha.platform.procscan import Process
 from mosha.resources import deadline, remove_left
 from mosha.resources.records import RUN_VARIABLE
+from mosha.tables.settings import Policy
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
 
 TURN_S = 1.0                     # poll(2) does not count the time that the machine slept: look at the clock again
+LONG_TURN_S = 30.0               # where there is no deadline to be seen
+LOOK_S = 0.25                    # looking for strays while all of them are to end
+LOOKS_MAX = 5                    # at /proc, while it does not show what must be there
 POLL_S = 0.05                    # looking for processes that nobody tells of
 DYING_S = 0.04                   # what lives at this pause while killing may wait for a mount
+IN_ORDER_LIMIT_S = 60.0          # for unmounting in order, where no deadline comes earlier
 MOUNTS_LIMIT_S = 1.0             # for ending mounts as a power cut would; the agent tries again
 KILL_POLL_S = 0.01               # first pause between two looks while killing; it doubles, up to TURN_S
 LOG_BACKLOG_BYTES_MAX = 64 * 1024
@@ -104,10 +111,11 @@ class Guardian:
         self._orders = bytearray()
         self._reports = bytearray()
         self._lost_lines = 0
+        self._looked_s = 0.0
         os.setsid()
         os.chdir("/")
         self._subreaper = linux.set_subreaper()
-        self._families = Families(bond.group, self._subreaper)
+        self._families = Families(bond.group, self._rundir, self._subreaper)
         self._wake_fd = _wake_at_signals()
         linux.set_pdeathsig(signal.SIGHUP)
         self._control.setblocking(False)
@@ -141,7 +149,7 @@ class Guardian:
             procscan.kill(-pid, signal.SIGKILL)
         pause_s = KILL_POLL_S
         while not self.custody.has_ended(self._is_empty()):
-            for family in self._families.living().values():
+            for family in self._living().values():
                 for process in family:
                     procscan.kill(process.pid, signal.SIGKILL)
             if pause_s >= DYING_S:
@@ -157,7 +165,7 @@ class Guardian:
 
     def _remove_left(self) -> bool:
         """Addresses and mounts; in order, up to the deadline, if the group was stopped in order."""
-        in_order_s = self.custody.deadline_s - linux.boottime()
+        in_order_s = min(self.custody.deadline_s - linux.boottime(), IN_ORDER_LIMIT_S)
         if not self.custody.reason and remove_left(self._bond.group, self._rundir, in_order_s, cut=False):
             return True
         return remove_left(self._bond.group, self._rundir, MOUNTS_LIMIT_S)
@@ -165,7 +173,11 @@ class Guardian:
     # ---- the loop ---------------------------------------------------------------------------------------------
 
     def _timeout_s(self) -> float:
-        turn_s = TURN_S if self._subreaper or self._empty else POLL_S
+        turn_s = TURN_S if math.isfinite(self.custody.deadline_s) else LONG_TURN_S
+        if self.custody.ends_strays and not self._empty:
+            turn_s = LOOK_S
+        if not self._subreaper and not self._empty:
+            turn_s = POLL_S
         return max(0.0, min(self.custody.next_due - linux.boottime(), turn_s))
 
     def _collect(self) -> list[tuple[int, int]]:
@@ -186,23 +198,40 @@ class Guardian:
         """Rule 4."""
         if not self._childless:
             return False
-        return self._subreaper or not any(self._families.living() for _ in range(procscan.LOOKS_EMPTY))
+        return self._subreaper or not any(self._living() for _ in range(procscan.LOOKS_EMPTY))
+
+    def _living(self) -> dict[str, list[Process]]:
+        """All living processes by tag. Nothing is believed to live no more while a child is there."""
+        for _ in range(LOOKS_MAX):
+            families = self._families.living(self.custody.tags())
+            if families or self._childless:
+                break
+        return families
 
     def _reap(self) -> None:
         """Collect what has ended, and tell custody."""
         ended = self._collect()
         exits = [(self._mains.pop(pid), status) for pid, status in ended if pid in self._mains]
-        if exits:
-            families = self._families.living()
+        if exits or self._is_time_to_look():
+            families = self._living()
+            if STRAYS in families:
+                self._do(self.custody.strayed(linux.boottime()))
             for tag, status in exits:
                 self._say_exit(tag, status)
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ())), status))
         if self.custody.remains() and (ended or not self._subreaper):
-            families = self._families.living()
+            families = self._living()
             for tag in self.custody.remains():
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ()))))
         if self._childless and not self._mains and self._is_empty():
             self._note_empty()
+
+    def _is_time_to_look(self) -> bool:
+        """Whether there may be strays of which nobody tells."""
+        if not self.custody.ends_strays or self._empty or linux.boottime() < self._looked_s + LOOK_S:
+            return False
+        self._looked_s = linux.boottime()
+        return True
 
     def _note_empty(self) -> None:
         if not self._empty:
@@ -210,6 +239,8 @@ class Guardian:
             self._report("empty")
 
     def _show_deadline(self) -> None:
+        if not math.isfinite(self.custody.deadline_s):
+            return
         try:
             deadline.put(self._deadline_file, self.custody.deadline_s)
         except OSError as error:
@@ -237,8 +268,9 @@ class Guardian:
             **self.custody.environment,
             "MOSHA_LEVEL": action.level,
             TAG: entry.tag,
-            deadline.VARIABLE: self._deadline_file,
         }
+        if math.isfinite(self.custody.deadline_s):
+            environment[deadline.VARIABLE] = self._deadline_file
         try:
             output_r, output_w = os.pipe()
             try:
@@ -301,7 +333,7 @@ class Guardian:
                 self._show_deadline()
 
     def _has_strays(self) -> bool:
-        return not self._empty and STRAYS in self._families.living()
+        return not self._empty and STRAYS in self._living()
 
     def _say_state(self, change: StateChanged) -> None:
         self._report("state", level=change.level, state=change.state, text=change.reason)

@@ -16,9 +16,9 @@ from typing import Callable
 
 from mosha.clinit import custody
 from mosha.clinit.custody import Order
-from mosha.clinit.group import DEFAULT_POLICY, Policy
 from mosha.clinit.guardian import BROKEN, Bond, serve
 from mosha.tables.cltab import Entry
+from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 ORDERS_UNREAD_BYTES_MAX = 1024 * 1024
 READ_BYTES = 64 * 1024
@@ -81,7 +81,8 @@ class Leash:
         policy: Policy = DEFAULT_POLICY,
         ahead: bool = False,
     ) -> Leash:
-        """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``).
+        """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``;
+        infinite for a group that needs no lease).
 
         ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL, MOSHA_TAG and MOSHA_DEADLINE.
         ``close_fds`` are descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian
@@ -130,9 +131,13 @@ class Leash:
             self._reap()
         return [LeashReport(**json.loads(line)) for line in lines]
 
-    def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
-        """Have the group go to ``level``; ``entries`` are all of the group. ``environment`` replaces the one before."""
-        self._send(custody.tell(level, entries, environment))
+    def tell(
+        self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        """Have the group go to ``level``; ``entries`` are all of the group. ``environment`` and ``policy`` replace
+        those before."""
+        self._send(custody.tell(level, entries, environment, policy))
 
     def own(self, environment: Mapping[str, str]) -> None:
         """The group was won: from now on commands of every level may be executed, with these variables as well."""
@@ -160,6 +165,10 @@ class Leash:
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
         self._send(custody.FINISH)
+
+    def halt(self) -> None:
+        """Have everything stopped in order, whatever the level, and the guardian end when no process lives."""
+        self._send(custody.HALT)
 
     def close(self) -> None:
         """Let go: a guardian that has not gone kills everything, and the caller waits for its pid."""

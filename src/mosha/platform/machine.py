@@ -3,45 +3,40 @@
 Rules:
 
 1. Nothing in the loop blocks: what may is given to workers (:mod:`mosha.platform.workers`). The one exception is
-   :meth:`Machine.sweep`, for at most twice ``SWEEP_LIMIT_S``.
+   :meth:`Machine.sweep`, for at most twice ``orphans.SWEEP_LIMIT_S``.
 2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
 3. A leash inherits nothing of this process but the lock of its life.
-4. What a leash leaves when it is killed becomes a child of this process (Linux 3.4), whatever it did to hide: all that
-   is below this process, and below no leash and no worker, is killed by every sweep, and collected when it has ended.
-   On an older kernel only what carries the group's mark in its environment is found.
+4. What a leash leaves when it is killed is :mod:`mosha.platform.orphans`.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import random
 import secrets
 import selectors
 import signal
-import socket
 import time
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from mosha.agent import Agent, Ended
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
-from mosha.platform import linux, openmosix, plans, procscan
+from mosha.platform import linux, openmosix, plans
+from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
+from mosha.platform.wake import Wakeup
 from mosha.platform.workers import Workers
 from mosha.platform.world import Answer, Store
-from mosha.resources import remove_left
 from mosha.resources.records import RUN_VARIABLE
 
 log = logging.getLogger(__name__)
 
 WORKERS = 8                      # so that each of up to seven voters has one, on the usual map
 END_EARLIER_S = 10.0
-SWEEP_LIMIT_S = 0.1              # for processes that outlived their leash, and for mounts; tried again each round
 NONCE_BYTES = 16
 LOOKS_AT_CLOCKS = 3
 ONE_INSTANT_S = 0.0002
@@ -58,9 +53,9 @@ class Machine:
     def __init__(self, config: Config) -> None:
         """Raises AlreadyRuns, OSError."""
         openmosix.stay_home(config.procbase)
-        self._adopts = linux.set_subreaper()
         self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
+        self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid)
         self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
         self._lock_path = f"{config.procbase}/self/lock"
@@ -114,16 +109,10 @@ class Machine:
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash, and take its addresses and mounts away; whether nothing is left."""
-        left = partial(self._left, group)
-        return procscan.kill_all(left, SWEEP_LIMIT_S) and remove_left(group, self._rundir, SWEEP_LIMIT_S)
+        return self._orphans.sweep(group)
 
-    def _left(self, group: str | None) -> set[int]:
-        """What is below the leash of the group, which was killed; all orphans (rule 4); and what carries its mark."""
-        table = procscan.processes()
-        found = procscan.descendants(table, os.getpid(), self._own_children())
-        if group in self._leashes:
-            found += procscan.descendants(table, self._leashes[group].pid)
-        return {*procscan.living(found), *procscan.marked(group)}
+    def _leash_pid(self, group: str) -> int | None:
+        return self._leashes[group].pid if group in self._leashes else None
 
     def _own_children(self) -> set[int]:
         return {*self._workers.pids(), *(leash.pid for leash in self._leashes.values())}
@@ -149,18 +138,7 @@ class Machine:
             if key.fileobj in self._selector.get_map():      # an earlier callback may have unregistered it
                 key.data()
         self._workers.tick()
-        self._collect_orphans()
-
-    def _collect_orphans(self) -> None:
-        """Those that have ended. Leashes and workers are waited for by who has them."""
-        try:
-            while self._adopts:
-                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None or ended.si_pid in self._own_children():
-                    return
-                os.waitpid(ended.si_pid, os.WNOHANG)
-        except ChildProcessError:
-            pass
+        self._orphans.collect()
 
     def _leash_readable(self, group: str, leash: Leash) -> None:
         fd = leash.fileno()
@@ -173,26 +151,14 @@ class Machine:
         """What a leash must not inherit: all of this process but the lock of its life."""
         watched = [key.fd for key in self._selector.get_map().values()]
         poller = [self._selector.fileno()] if isinstance(self._selector, selectors.EpollSelector) else []
-        return sorted({*watched, *poller, self.life.agent_fd, self._wake.fileno()})
+        return sorted({*watched, *poller, self.life.agent_fd, *self._wake.fds()})
 
     def _catch_signals(self) -> None:
-        wake_r, self._wake = socket.socketpair()
-        wake_r.setblocking(False)
-        self._wake.setblocking(False)
-        self._selector.register(wake_r, selectors.EVENT_READ, lambda: self._woken(wake_r))
-        signal.set_wakeup_fd(self._wake.fileno(), warn_on_full_buffer=False)
-        for signo in (*ENDING, signal.SIGCHLD, signal.SIGHUP):
-            signal.signal(signo, lambda *_: None)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        self._wake = Wakeup((*ENDING, signal.SIGCHLD, signal.SIGHUP))
+        self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
 
-    def _woken(self, wake_r: socket.socket) -> None:
-        try:
-            received = wake_r.recv(4096)
-        except OSError as error:
-            if error.errno != errno.EAGAIN:
-                raise
-            return
-        for signo in set(received).intersection(ENDING):
+    def _woken(self) -> None:
+        for signo in self._wake.taken().intersection(ENDING):
             self._agent.leave(signal.Signals(signo).name)
 
 

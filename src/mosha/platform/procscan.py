@@ -15,6 +15,9 @@ from typing import Callable, NamedTuple
 MARK = "MOSHA_GROUP"
 """The variable that marks every process of a group in its environment."""
 
+RUN = "MOSHA_RUN"
+"""The variable that names the run directory of the agent, or stand-alone daemon, that the group belongs to."""
+
 RETRY_S = 0.01
 LOOKS_EMPTY = 2
 ENVIRON_BYTES_MAX = 1 << 18
@@ -83,9 +86,9 @@ def find(marker: bytes) -> list[int]:
     return [pid for pid in _pids() if pid != me and any(_is_marked(item, marker) for item in _environ(pid))]
 
 
-def marked(group: str | None) -> list[int]:
-    """The processes that carry the mark of ``group`` (``None``: of any)."""
-    return find(f"{MARK}={group or ''}".encode())
+def marked(group: str | None, rundir: str) -> list[int]:
+    """The processes that carry the mark of ``group`` (``None``: of any), but none that name another run directory."""
+    return [pid for pid in find(f"{MARK}={group or ''}".encode()) if variable(pid, RUN) in (None, rundir)]
 
 
 def kill_all(look: Callable[[], Collection[int]], limit_s: float) -> bool:

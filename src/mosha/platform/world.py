@@ -18,6 +18,7 @@ from typing import Any, Callable, Optional, Protocol
 
 from mosha.clinit.leash import LeashReport
 from mosha.tables.cltab import Entry
+from mosha.tables.settings import Policy
 
 Answer = Callable[[Any, Optional[OSError]], None]
 
@@ -27,7 +28,10 @@ class Leash(Protocol):
 
     gone: bool
 
-    def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None: ...
+    def tell(
+        self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
+    ) -> None: ...
 
     def own(self, environment: Mapping[str, str]) -> None: ...
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any, Callable, ClassVar, Generic, TypeVar
 
 from mosha import config
+from mosha.platform import procscan
 from mosha.resources.errors import ResourceError
 from mosha.tables.errors import TableErrors
 
-RUN_VARIABLE = "MOSHA_RUN"
+RUN_VARIABLE = procscan.RUN
 """Tells a group's commands where the run directory of the agent is."""
 
 HASH_CHARACTERS = 32

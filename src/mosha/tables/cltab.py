@@ -6,20 +6,25 @@
 2. A tag is unique over the whole table: it names one process for ever.
 3. A level matches as :func:`matches` says. (In 2003 the level ``s`` also ran entries of the level ``start``.)
 4. A table with any problem is refused as a whole, with all its problems: the last good one stays in use.
+5. The mode ``monitor`` takes the seconds between two runs: ``monitor=30``; alone it means ``monitor=10``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mosha.tables import settings as setting_lines
 from mosha.tables.lines import NAME_RULE, Reader, is_name, shown
+from mosha.tables.settings import Policy
 
 WAIT = "wait"
 ONCE = "once"
 RESPAWN = "respawn"
 TEST = "test"
 OFF = "off"
-MODES = (WAIT, ONCE, RESPAWN, TEST, OFF)
+MONITOR = "monitor"
+MODES = (WAIT, ONCE, RESPAWN, TEST, OFF, MONITOR)
+MONITOR_EVERY_S = 10.0
 FIELDS = ("group", "tag", "levels", "mode", "command")
 
 
@@ -33,6 +38,8 @@ class Entry:
     mode: str
     command: str
     line: int = field(default=0, compare=False)
+    every_s: float = 0.0
+    """Between the end of one run of a ``monitor`` and the next."""
 
     def at(self, level: str) -> bool:
         """Whether this entry belongs to ``level``."""
@@ -45,6 +52,11 @@ class Cltab:
 
     entries: tuple[Entry, ...] = ()
     settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Policy:
+        """How processes are treated."""
+        return setting_lines.read(self.settings).policy
 
     def group(self, name: str) -> tuple[Entry, ...]:
         """The entries of one group, in the order of the file; none for an unknown group."""
@@ -91,6 +103,16 @@ def parse(text: str, file: str = "cltab") -> Cltab:
     return Cltab(tuple(entries), settings)
 
 
+def settings_of(text: str) -> dict[str, str]:
+    """The settings that are right, whatever else the text is: what a client, and a daemon without a table, go by."""
+    reader = Reader(text, "cltab")
+    settings: dict[str, str] = {}
+    for line in reader:
+        if line.startswith(":::"):
+            _read_setting(line, settings, reader)
+    return settings
+
+
 def _read_setting(line: str, settings: dict[str, str], reader: Reader) -> None:
     name, colon, value = line[3:].partition(":")
     if not colon:
@@ -99,6 +121,8 @@ def _read_setting(line: str, settings: dict[str, str], reader: Reader) -> None:
         reader.problem(f"bad setting name {shown(name)}: {NAME_RULE}")
     elif name in settings:
         reader.problem(f"setting {name} is already set")
+    elif setting_lines.problem_with(name, value):
+        reader.problem(setting_lines.problem_with(name, value))
     else:
         settings[name] = value
 
@@ -116,13 +140,26 @@ def _read_entry(line: str, reader: Reader) -> Entry | None:
         if not is_name(name):
             reader.problem(f"bad {what} {shown(name)}: {NAME_RULE}")
     _check_levels(levels, reader)
+    mode, every_s = _read_mode(mode, reader)
     if mode not in MODES:
         reader.problem(f"unknown mode {shown(mode)}: one of {' '.join(MODES)}")
     elif mode != OFF and not command.strip():
         reader.problem(f"no command: only {OFF} entries may do without")
     if len(reader.errors) > before:
         return None
-    return Entry(group, tag, levels, mode, command, reader.line)
+    return Entry(group, tag, levels, mode, command, reader.line, every_s)
+
+
+def _read_mode(mode: str, reader: Reader) -> tuple[str, float]:
+    """The mode, and the seconds of rule 5."""
+    name, equals, value = mode.partition("=")
+    if name != MONITOR:
+        return mode, 0.0
+    try:
+        return name, setting_lines.seconds(value) if equals else MONITOR_EVERY_S
+    except ValueError as error:
+        reader.problem(f"mode {MONITOR}: {error}")
+        return name, MONITOR_EVERY_S
 
 
 def _check_levels(levels: str, reader: Reader) -> None:

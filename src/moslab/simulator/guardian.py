@@ -18,6 +18,7 @@ from mosha.clinit.custody import Custody, Order
 from mosha.clinit.group import STRAYS, Action, Signal, Start
 from mosha.clinit.leash import LeashReport
 from mosha.tables.cltab import TEST, Entry
+from mosha.tables.settings import Policy
 from moslab.simulator.process import Member, Process
 
 if TYPE_CHECKING:
@@ -189,9 +190,12 @@ class SimLeash:
         self._environment = environment
         self._guardian = Guardian(node, group, environment, deadline, self._told, ahead)
 
-    def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
+    def tell(
+        self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         """Have the group go to ``level``."""
-        self._guardian.order(custody.tell(level, entries, environment))
+        self._guardian.order(custody.tell(level, entries, environment, policy))
 
     def own(self, environment: Mapping[str, str]) -> None:
         """The group was won: commands of every level may be executed, with these variables as well."""

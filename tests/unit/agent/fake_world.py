@@ -16,6 +16,7 @@ from mosha.config import Config
 from mosha.platform import plans
 from mosha.platform.world import Answer, Leash, Store
 from mosha.tables.cltab import Entry
+from mosha.tables.settings import Policy
 
 WALL_AT_0 = 1_700_000_000.0
 ANSWER_S = 0.002
@@ -93,7 +94,10 @@ class FakeLeash:
         self._world = world
         self._reports: list[LeashReport] = []
 
-    def tell(self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None) -> None:
+    def tell(
+        self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None,
+        policy: Policy | None = None,
+    ) -> None:
         assert level == "test" or not self.ahead
         self.told.append(level)
         state = "PASSED" if level == "test" else "DONE"

@@ -14,11 +14,11 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from mosha.clinit.group import Policy
 from mosha.clinit.leash import Leash
 from mosha.platform import linux
 from mosha.resources.records import RUN_VARIABLE
 from mosha.tables import cltab
+from mosha.tables.settings import Policy
 
 
 def main() -> None:

@@ -374,3 +374,23 @@ def test_a_forking_crowd_is_killed(any_agent: Agent) -> None:
     any_agent.do("kill")
     assert any_agent.wait("gone")["status"] == 1
     assert any_agent.marked() == []
+
+
+@pytest.mark.parametrize("waits", ["until it hides", "for nothing"])
+def test_who_begins_to_hide_while_its_level_is_left_ends_too(agent: Agent, tmp_path: Path, waits: str) -> None:
+    """It forks at INT and cleans its environment; its parent is gone before anybody has looked."""
+    pidfile = tmp_path / "pid"
+    hides = daemon(pidfile, DEAF, "setsid env -i")
+    until = f"until test -e {pidfile}; do :; done;" if waits == "until it hides" else ""
+    at_int = tmp_path / "at-int"
+    at_int.write_text(f"trap '' INT\n{hides}\n{until}\nexit 0\n")
+    entry = f"h:start:once:trap '. {at_int}' INT; echo ready; while :; do sleep 0.05; done"
+    agent.start().tell("start", entry)
+    agent.wait("log", tag="h", text="h: ready")
+    agent.tell("stop", entry)
+    agent.wait_state("stop", "DONE")
+    if waits == "until it hides":
+        assert not lives(written_pid(pidfile))
+    agent.do("finish")
+    assert agent.wait("gone")["status"] == 0
+    assert not pidfile.exists() or not lives(written_pid(pidfile))

@@ -26,7 +26,7 @@ def crowd(group: str) -> Iterator[subprocess.Popen[bytes]]:
     with subprocess.Popen(["sh", "-c", command], env={**os.environ, "MOSHA_GROUP": group}) as shell:
         wait_until(lambda: len(procscan.find(f"MOSHA_GROUP={group}".encode())) >= 2)
         yield shell
-        procscan.kill_all(partial(procscan.marked, group), 5)
+        procscan.kill_all(partial(procscan.marked, group, ""), 5)
 
 
 def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.Popen[bytes]) -> None:
@@ -39,7 +39,7 @@ def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.
 
 def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> None:
     pids = procscan.find(f"MOSHA_GROUP={group}".encode())
-    assert procscan.kill_all(partial(procscan.marked, group), 5)
+    assert procscan.kill_all(partial(procscan.marked, group, ""), 5)
     assert not any(lives(pid) for pid in pids)
 
 
@@ -77,3 +77,22 @@ def test_a_process_with_an_odd_name_is_read(tmp_path: os.PathLike[str]) -> None:
         finally:
             process.kill()
     assert procscan.process(process.pid) is None
+
+
+def test_what_belongs_to_another_run_directory_is_not_found(group: str) -> None:
+    """Two daemons on one machine may have groups of one name; what names no directory may be anybody's."""
+    places = {"/run/one": "/run/one", "/run/two": "/run/two", "": None}
+    started = {}
+    for place, rundir in places.items():
+        own = {"MOSHA_RUN": rundir} if rundir else {}
+        started[place] = subprocess.Popen(["sleep", "600"], env={"MOSHA_GROUP": group, **own})
+    try:
+        wait_until(lambda: len(procscan.find(f"MOSHA_GROUP={group}".encode())) == 3)
+        found = {started[place].pid for place in ("/run/one", "")}
+        assert set(procscan.marked(group, "/run/one")) == found
+        assert found <= set(procscan.marked(None, "/run/one"))
+        assert started["/run/two"].pid not in procscan.marked(None, "/run/one")
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()

@@ -62,7 +62,7 @@ def test_one_carriage_return_at_the_end_of_a_line_is_dropped() -> None:
         ("a:b:1", "no mode"),
         ("a:b:1:once", "no command: only off"),
         ("a:b:1:once:  ", "no command: only off"),
-        ("a:b:1:bootwait:x", "unknown mode 'bootwait': one of wait once respawn test off"),
+        ("a:b:1:bootwait:x", "unknown mode 'bootwait': one of wait once respawn test off monitor"),
         ("a:b:1:Once:x", "unknown mode 'Once'"),
         ("a:b:1::x", "unknown mode ''"),
         ("a:b::once:x", "no level"),
@@ -99,7 +99,7 @@ def test_all_problems_are_told_not_only_the_first() -> None:
         "T:5: setting s is already set",
         "T:6: bad group '$': letters, digits, _ and - only, at most 64, not starting with -",
         "T:6: no level",
-        "T:6: unknown mode 'no': one of wait once respawn test off",
+        "T:6: unknown mode 'no': one of wait once respawn test off monitor",
     ]
 
 
@@ -164,3 +164,29 @@ def test_parsing_never_raises_anything_else() -> None:
             assert [e for name in table.groups() for e in table.group(name)] == sorted(
                 table.entries, key=lambda e: (table.groups().index(e.group), e.line)
             )
+
+
+def test_a_monitor_says_how_often() -> None:
+    table = cltab.parse("a:m:1:monitor=0.5:x\na:n:1:monitor:y\na:o:1:once:z\n")
+    assert [(entry.mode, entry.every_s) for entry in table.entries] == [("monitor", 0.5), ("monitor", 10), ("once", 0)]
+    assert cltab.parse("a:m:1:monitor=5:x").entries != cltab.parse("a:m:1:monitor=6:x").entries
+
+
+@pytest.mark.parametrize("mode", ["monitor=", "monitor=0", "monitor=x", "monitor=nan", "monitor=-1", "monitor=1e9"])
+def test_a_monitor_without_a_time_is_refused(mode: str) -> None:
+    (problem,) = problems(f"a:m:1:{mode}:x")
+    assert problem.startswith("T:1: mode monitor: ")
+
+
+def test_no_other_mode_takes_a_time() -> None:
+    assert problems("a:m:1:once=3:x")[0].startswith("T:1: unknown mode 'once=3'")
+
+
+def test_a_bad_setting_is_a_problem_of_its_line() -> None:
+    assert problems(":::stop:INT 0\n") == [
+        "T:1: setting stop: the last signal must be KILL: nothing else ends every process"
+    ]
+
+
+def test_settings_are_found_in_a_bad_table() -> None:
+    assert cltab.settings_of("nonsense\n:::socket:/s\n:::stop:no\n:::clstat:/c\n") == {"socket": "/s", "clstat": "/c"}

@@ -1,0 +1,161 @@
+"""Where the stand-alone daemon writes what happens: its log file, or standard error.
+
+Rules:
+
+1. Nothing about it can hold up or end the daemon. A forked process writes; it gets whole lines through a pipe. What
+   does not fit into the pipe waits, up to ``LINES_MAX`` lines; then lines are dropped, and counted.
+2. The writer opens the file for each batch, so it can be moved away. What cannot be written is lost; it waits for
+   nobody longer than ``TAKE_LIMIT_S``, and at the end of the daemon it is killed if it has to.
+3. Guardians have the pipe too, for their last words: the writer ends when the last of them has.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections import deque
+
+from mosha.clinit.process import reset_signals
+
+LINES_MAX = 1000
+LINE_BYTES_MAX = 2048            # below PIPE_BUF: lines of several processes do not mix
+READ_BYTES = 65536
+RESTART_S = 10.0
+TAKE_LIMIT_S = 1.0               # for what reads a pipe, or a terminal
+PAUSE_S = 0.005
+KILL_LIMIT_S = 1.0               # for a writer that was killed: the disk may hold it
+MODE = 0o640
+
+
+class Journal:
+    """``path``: empty for standard error; ``pid``: of the writer."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError."""
+        self._path = path
+        self._lines: deque[bytes] = deque()
+        self._lost = 0
+        self._start()
+
+    def fileno(self) -> int:
+        """Writable when :meth:`flush` has something to do; only while ``waits``."""
+        return self._pipe
+
+    @property
+    def waits(self) -> bool:
+        """Whether lines wait for the writer."""
+        return bool(self._lines)
+
+    def line(self, text: str) -> None:
+        """One line, with the time; does not wait."""
+        if len(self._lines) >= LINES_MAX:
+            self._lost += 1
+            return
+        if self._lost:
+            self._lines.append(_line(f"{self._lost} lines lost: nothing could be written"))
+            self._lost = 0
+        self._lines.append(_line(text))
+        self.flush()
+
+    def last_words(self, text: str) -> None:
+        """A line of another process, which has no time to wait for anything."""
+        try:
+            os.write(self._pipe, _line(text))
+        except OSError:
+            pass
+
+    def flush(self) -> None:
+        """Give the writer what it can take; a new one where it has died, but not often."""
+        try:
+            while self._lines:
+                os.write(self._pipe, self._lines[0])
+                self._lines.popleft()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._lines.clear()
+            self._restart()
+
+    def close(self, limit_s: float) -> None:
+        """Give the writer all that waits, and wait for its end; kill it, if it has to be, after so long."""
+        deadline_s = time.monotonic() + limit_s
+        while self._lines and time.monotonic() < deadline_s:
+            self.flush()
+            time.sleep(PAUSE_S)
+        os.close(self._pipe)
+        if not self._has_ended(deadline_s):
+            os.kill(self.pid, signal.SIGKILL)
+            self._has_ended(time.monotonic() + KILL_LIMIT_S)
+
+    def _has_ended(self, deadline_s: float) -> bool:
+        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(PAUSE_S)
+        return True
+
+    def _restart(self) -> None:
+        if time.monotonic() < self._started_s + RESTART_S:
+            return
+        os.close(self._pipe)
+        try:
+            os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            pass
+        self._start()
+
+    def _start(self) -> None:
+        self._started_s = time.monotonic()
+        read_end, self._pipe = os.pipe()
+        os.set_blocking(self._pipe, False)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._pipe)
+                _write_all(read_end, self._path)
+            finally:
+                os._exit(0)
+        os.close(read_end)
+
+
+def _line(text: str) -> bytes:
+    stamp = time.strftime("%Y-%m-%d %H:%M:%S ")
+    body = "".join(character if character.isprintable() else "?" for character in text)
+    return (stamp + body).encode("utf-8", "replace")[: LINE_BYTES_MAX - 1] + b"\n"
+
+
+def _write_all(read_end: int, path: str) -> None:
+    """The writer; it ends with the last of those that have the pipe, not by a signal meant for all of them."""
+    reset_signals()
+    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(signo, signal.SIG_IGN)
+    while True:
+        batch = os.read(read_end, READ_BYTES)
+        if not batch:
+            return
+        try:
+            _append(path, batch)
+        except OSError:
+            pass                         # rule 2
+
+
+def _append(path: str, batch: bytes) -> None:
+    if not path:
+        _write(2, batch)
+        return
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, MODE)
+    try:
+        _write(fd, batch)
+    finally:
+        os.close(fd)
+
+
+def _write(fd: int, batch: bytes) -> None:
+    """All of it, unless somebody who should take it does not, for a while."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    while batch and poll.poll(TAKE_LIMIT_S * 1000):
+        batch = batch[os.write(fd, batch[: select.PIPE_BUF]) :]

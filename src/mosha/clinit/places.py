@@ -1,0 +1,60 @@
+"""Where the files of a stand-alone daemon are: its cltab says so, else whoever calls, else it is the usual place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from mosha.tables import cltab, settings
+from mosha.tables.lines import TABLE_CHARACTERS_MAX
+
+DEFAULT_CLTAB = "/etc/cltab"
+DEFAULT_SOCKET = "/var/run/clinit/clinit.s"
+DEFAULT_CLSTAT = "/var/run/clinit/clstat"
+HEARTBEAT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Places:
+    """Absolute paths; ``log`` is empty for standard error. ``rundir`` is a directory beside the socket."""
+
+    cltab: str
+    socket: str
+    clstat: str
+    log: str
+    heartbeat_s: float
+
+    @property
+    def rundir(self) -> str:
+        """For the locks of a life, and what groups hold besides processes."""
+        return f"{self.socket}.run"
+
+
+def find(table: str, socket: str | None = None, clstat: str | None = None, log: str | None = None) -> Places:
+    """The settings lines that are right, in whatever a table, come before the arguments."""
+    try:
+        said = settings.read(cltab.settings_of(read(table)))
+    except OSError:
+        said = settings.Settings()
+    log = said.log or log
+    return Places(
+        os.path.abspath(table),
+        os.path.abspath(said.socket or socket or DEFAULT_SOCKET),
+        os.path.abspath(said.clstat or clstat or DEFAULT_CLSTAT),
+        os.path.abspath(log) if log else "",
+        said.heartbeat_s or HEARTBEAT_S,
+    )
+
+
+def read(path: str) -> str:
+    """The text of a table; a little more than may be in one, at most. Raises OSError; waits for nobody."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", path)
+        with open(fd, "rb", closefd=False) as stream:
+            return stream.read(4 * TABLE_CHARACTERS_MAX + 1).decode("utf-8", "surrogateescape")
+    finally:
+        os.close(fd)

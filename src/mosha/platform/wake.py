@@ -1,0 +1,37 @@
+"""Signals as bytes of a descriptor, so that a loop that waits for descriptors waits for signals too."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterable
+
+READ_BYTES = 4096
+
+
+class Wakeup:
+    """Catches ``signals`` for this process, and ignores SIGPIPE."""
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self._ours, self._theirs = socket.socketpair()
+        self._ours.setblocking(False)
+        self._theirs.setblocking(False)
+        signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for signo in signals:
+            signal.signal(signo, lambda *_: None)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def fileno(self) -> int:
+        """Readable when :meth:`taken` has something to tell."""
+        return self._ours.fileno()
+
+    def fds(self) -> list[int]:
+        """Both ends: a forked process has no use for them."""
+        return [self._ours.fileno(), self._theirs.fileno()]
+
+    def taken(self) -> set[int]:
+        """The signals that came since."""
+        try:
+            return set(self._ours.recv(READ_BYTES))
+        except BlockingIOError:
+            return set()
