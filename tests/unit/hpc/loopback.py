@@ -72,7 +72,8 @@ class Node:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "OPENMOSIX_PROC": str(self.proc)}
+        deputies = self.folder / "deputies"
+        return {**os.environ, "OPENMOSIX_PROC": str(self.proc), "OPENMOSIX_DEPUTIES": str(deputies)}
 
     def start(self, *within: str) -> None:
         """Serve the tree; ``within`` is put before the command, as to enter a namespace."""
@@ -135,7 +136,8 @@ class Node:
         """The same for a user who owns no other process."""
         reachable(self)
         code = (
-            f"import os, sys, warnings; from emulator.tools import {name} as tool\n"
+            "import os, sys, warnings, emulator.guests.deputy\n"  # what is imported later, the user may not read
+            f"from emulator.tools import {name} as tool\n"
             f"os.setgid({NO_ONE}); os.setuid({NO_ONE})\n"
             f"sys.argv[:1] = [{name!r}]; sys.exit(tool.main())"
         )

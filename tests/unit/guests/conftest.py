@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.guests.pair import Pair
+from tests.unit.hpc.loopback import may_mount
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two nodes for all tests that leave them as they were."""
+    may_mount()
+    pair = Pair(tmp_path_factory.mktemp("g"))
+    try:
+        pair.start(SILENCE_S="30")
+        yield pair
+    finally:
+        pair.stop()
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two nodes of the test's own."""
+    may_mount()
+    own = Pair(tmp_path)
+    try:
+        own.start()
+        yield own
+    finally:
+        own.stop()
