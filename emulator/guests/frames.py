@@ -7,8 +7,8 @@ Rules:
    (the body's pid there), ``REFUSED`` (an errno; 0: you are there already) and ``NO_PROGRAM`` (an errno).
 3. ``DATA``, ``END`` (nothing more will come), ``ACK`` (so much was passed on) and ``GONE`` (nobody reads any more) are
    of one stream: 0 to the body, 1 and 2 from it.
-4. ``SIGNAL`` goes to the body, ``STOPPED`` (it was stopped) and ``EXIT`` (its wait status) come from it; ``EXIT`` is
-   last, after all data. What else is said comes to an end with ``LAST``.
+4. ``SIGNAL`` goes to the body; ``STOPPED`` (it was, and not by such a signal) and ``EXIT`` (its wait status) come from
+   it. ``EXIT`` is said after all data, and after one of ``LAST`` nothing more.
 5. ``BEAT`` is said by both nodes to each other, all the time.
 """
 

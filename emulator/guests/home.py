@@ -27,7 +27,7 @@ from emulator import settings
 from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
 from emulator.hpc.migration import Migration
-from emulator.hpc.procfs import fields_of, groups_of
+from emulator.hpc.procfs import fields_of, groups_of, is_stopped
 from emulator.membership import Membership
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.link import Link
@@ -38,12 +38,11 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 0.25
 ASK_S = 1.0
-START_S = 5.0
+START_S = 10.0
 AWAY_MAX = 256
 BACKLOG = 64
 
 _CREDENTIALS = struct.Struct("=iII")
-_STOPPED = ("T", "t")
 
 
 class Home:
@@ -238,6 +237,9 @@ class _Away:
                 return
             if said.kind not in frames.FROM_WARDEN:
                 raise ValueError("not for a warden to say")
+            if said.kind == Kind.STARTED and self._home.membership.seen.get(self._node) is None:
+                self._refuse(errno.ENETUNREACH)  # this node has left meanwhile, or is about to
+                return
             if said.kind == Kind.STARTED:
                 self._timer.cancel()
                 self._runs = True
@@ -276,11 +278,9 @@ class _Away:
         self._beats = self._reactor.call_later(BEAT_S, self._beat)
 
     def _follow_stop(self, body: Link) -> None:
-        fields = fields_of(self._pid)
-        is_stopped = fields is not None and fields[0] in _STOPPED
-        if is_stopped != self._is_stopped:
-            self._is_stopped = is_stopped
-            body.send(frames.frame(Kind.SIGNAL, signal.SIGSTOP if is_stopped else signal.SIGCONT))
+        if is_stopped(self._pid) != self._is_stopped:
+            self._is_stopped = not self._is_stopped
+            body.send(frames.frame(Kind.SIGNAL, signal.SIGSTOP if self._is_stopped else signal.SIGCONT))
 
     def _lose(self) -> None:
         """Rule 3; the words are the genuine kernel's."""

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. It listens at this node's own address while openMosix is on. Nobody comes in without the hello within ``HELLO_S``,
-   and only as a node of the map from that node's address; no guest while the node is blocked (ENETUNREACH).
+1. It listens at this node's own address while openMosix is on and not leaving. Nobody comes in without the hello
+   within ``HELLO_S``, and only as a node of the map from that node's address; no guest while the node is blocked.
 2. The warden is a child of the daemon and dies with it; with a warden die the body and all that it has started.
 3. The home says every ``BEAT_S`` that it lives. Not heard of for ``silence_s``, or its connection ended: the guest is
    killed, without a word to anyone.
@@ -37,7 +37,7 @@ from emulator.reactor import Reactor, Timer
 log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
-START_S = 5.0
+START_S = 10.0
 GUESTS_MAX = 256
 STRANGERS_MAX = 64
 BACKLOG = 64
@@ -79,7 +79,7 @@ class Host:
             visitor.close()
 
     def _reopen(self) -> None:
-        own = self.membership.table.get(self.membership.mospe)
+        own = self.membership.seen.get(self.membership.mospe)
         if own == self._own:
             return
         self._stop_listening()
@@ -231,9 +231,11 @@ class _Visitor:
             self._warden.close()  # then it ends; the home ends the connection when it has read this
 
     def _reap(self, _mask: int) -> None:
+        pid, _ = os.waitpid(self._warden_pid, os.WNOHANG)
+        if not pid:
+            return
         self._reactor.forget(self._warden_fd)
         os.close(self._warden_fd)
-        os.waitpid(self._warden_pid, 0)
         self._warden = None
         self._host.guests.discard(self)
         self._host.migration.gone(self._pid)

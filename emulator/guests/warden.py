@@ -31,7 +31,7 @@ from emulator.reactor import Reactor
 
 SOCKET = 3
 """The descriptor at which the daemon gives the warden its end of the socket pair."""
-START_S = 5.0
+START_S = 10.0
 
 TO_GROUP = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGSTOP, signal.SIGCONT}
 
@@ -50,6 +50,7 @@ class Warden:
         self._init = init
         self._pid = pid
         self._status: int | None = None
+        self._is_held = False  # stopped by a signal that was passed on, so its home knows
         self._is_told = False
         self._link = Link(self._reactor, sock, self._frame, self._ended, frames.FRAME_MAX)
         self._link.send(frames.frame(Kind.STARTED, pid))
@@ -76,6 +77,7 @@ class Warden:
 
     def _pass_on(self, number: int) -> None:
         if self._status is None and number in signal.valid_signals():
+            self._is_held = (self._is_held or number == signal.SIGSTOP) and number != signal.SIGCONT
             os.kill(-self._pid if number in TO_GROUP else self._pid, number)
 
     def _reap(self) -> None:
@@ -85,7 +87,8 @@ class Warden:
         if not pid:
             return
         if os.WIFSTOPPED(status):
-            self._link.send(frames.frame(Kind.STOPPED))
+            if not self._is_held:
+                self._link.send(frames.frame(Kind.STOPPED))
             return
         self._status = status
         os.kill(self._init, signal.SIGKILL)  # rule 1; then all pipes have ended

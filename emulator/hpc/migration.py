@@ -6,7 +6,7 @@ Rules:
    have to be moved: :mod:`emulator.guests` does that, and tells here who is away and who is a guest.
 2. A process that runs stays where it is, as its memory cannot be moved: EOPNOTSUPP, and the log says so. What would
    fail on the genuine system fails as there.
-3. Who waits until all have ended hears of it when that is so.
+3. ``expel``, ``bring`` and switching off wait until those have ended that would have to move (:class:`Empty`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Migration:
         self._away: dict[int, int] = {}
         self._guests: dict[int, Guest] = {}
         self._wardens: dict[int, int] = {}
-        self._waiting: list[tuple[Callable[[], bool], Callable[[], None]]] = []
+        self.waiting: list[Empty] = []
 
     @property
     def guests(self) -> dict[int, Guest]:
@@ -104,19 +104,12 @@ class Migration:
         self._wardens = {warden: body for warden, body in self._wardens.items() if body != pid}
         self._look_again()
 
-    def when(self, until: Callable[[], bool], then: Callable[[], None]) -> None:
-        """Call ``then()`` once, as soon as ``until()`` holds of ``away`` and ``guests``."""
-        if until():
-            then()
-        else:
-            self._waiting.append((until, then))
-
     def admits(self, node: int, then: Callable[[int], None]) -> None:
         """Call ``then(0)`` if another node takes guests, else ``then(errno)``.
 
         ENXIO for one that is not in the map, ENETUNREACH for one that is dead or takes no guests.
         """
-        if node not in self._membership.table:
+        if node not in self._membership.seen:
             then(errno.ENXIO)
             return
 
@@ -146,6 +139,53 @@ class Migration:
             self.admits(node, refuse)
 
     def _look_again(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for until, then in waiting:
-            self.when(until, then)
+        for empty in list(self.waiting):
+            empty.look()
+
+
+class Empty:
+    """The wait until no guest is here (``guests``), or no process of this node is away (``away``), or neither.
+
+    ``finish()`` is called before who waits hears of it, ``abandon()`` if the wait is given up.
+    """
+
+    def __init__(
+        self,
+        migration: Migration,
+        *,
+        guests: bool = False,
+        away: bool = False,
+        finish: Callable[[], None] = lambda: None,
+        abandon: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._migration = migration
+        self._guests = guests
+        self._away = away
+        self._finish = finish
+        self._abandon = abandon
+        self._then: Callable[[], None] | None = None
+
+    def begin(self, then: Callable[[], None]) -> None:
+        """Call ``then()`` once, as soon as it is so."""
+        self._then = then
+        self._migration.waiting.append(self)
+        left = self._left()
+        if left:
+            log.warning("openMosix: waiting until %d processes have ended, as they cannot be moved", left)
+        self.look()
+
+    def look(self) -> None:
+        """Whether it is so now."""
+        if not self._left() and self._then is not None:
+            self._migration.waiting.remove(self)
+            self._finish()
+            self._then()
+
+    def give_up(self) -> None:
+        """Do not call it any more."""
+        self._migration.waiting.remove(self)
+        self._abandon()
+
+    def _left(self) -> int:
+        guests = len(self._migration.guests) if self._guests else 0
+        return guests + (len(self._migration.away) if self._away else 0)

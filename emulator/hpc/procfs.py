@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import NamedTuple
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD
@@ -44,6 +45,13 @@ def process_of(thread: int) -> int | None:
 def locked_kib(pid: int) -> int:
     """How much of its memory the process has locked; 0 if it is gone, or has none of its own."""
     return int(_field(_read(f"/proc/{pid}/status") or b"", b"VmLck") or 0)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether it is stopped, or about to be: SIGSTOP waits for it."""
+    status = _read(f"/proc/{pid}/status") or b""
+    waiting = int(_field(status, b"SigPnd") or b"0", 16) | int(_field(status, b"ShdPnd") or b"0", 16)
+    return _field(status, b"State") in (b"T", b"t") or bool(waiting >> (signal.SIGSTOP - 1) & 1)
 
 
 def groups_of(pid: int) -> list[int]:

@@ -22,7 +22,7 @@ def make_root(
     """The root directory, for :class:`emulator.fuse.tree.TreeFilesystem`."""
     hpc = folder(
         [
-            ("admin", Admin(membership, state, prober).folder()),
+            ("admin", Admin(membership, state, prober, migration).folder()),
             ("decay", decay_folder(tasks)),
             ("info", info_folder(membership, prober)),
             ("nodes", Nodes(membership, prober)),

@@ -11,7 +11,7 @@ from tests.unit.hpc.loopback import may_mount
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """Two nodes for all tests that leave them as they were."""
+    """Two nodes for the tests of a module that leave them as they were; their addresses are those of ``pair`` too."""
     may_mount()
     pair = Pair(tmp_path_factory.mktemp("g"))
     try:
@@ -19,6 +19,18 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         yield pair
     finally:
         pair.stop()
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Pair]:
+    """Two nodes of the test's own, that wait long for one that is silent."""
+    may_mount()
+    own = Pair(tmp_path)
+    try:
+        own.start(SILENCE_S="30")
+        yield own
+    finally:
+        own.stop()
 
 
 @pytest.fixture

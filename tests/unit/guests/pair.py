@@ -9,12 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
-from tests.unit.hpc.loopback import NETWORK, READY_S, Node, wait_until
+from tests.unit.hpc import loopback
+from tests.unit.hpc.loopback import NETWORK, Node
+
+LONG_S = 40.0
+"""What takes a moment may take so long on a machine that has much else to do."""
 
 UNREACHABLE = (1, "", "Migration Failed: Network is unreachable\n")
 MOSRUN = [sys.executable, "-m", "emulator.tools.mosrun"]
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    loopback.wait_until(condition, LONG_S)
 
 
 def children_of(pid: int) -> list[int]:
@@ -27,6 +35,19 @@ def children_of(pid: int) -> list[int]:
     for child in direct:
         found += [child, *children_of(child)]
     return found
+
+
+@contextmanager
+def tool(node: Node, name: str, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """A tool at work."""
+    environment = {**node.environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", f"emulator.tools.{name}", *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def is_there(pid: int) -> bool:
@@ -69,7 +90,7 @@ class Pair:
     def mosrun(self, *words: str, text: str = "") -> tuple[int, str, str]:
         """Run it at home, to its end; again if the host has missed the probe, as it may on a busy machine."""
         done = UNREACHABLE
-        deadline_s = time.monotonic() + READY_S
+        deadline_s = time.monotonic() + LONG_S
         while done == UNREACHABLE and time.monotonic() < deadline_s:
             done = self.home.tool("mosrun", *words, text=text)
         return done
@@ -77,7 +98,7 @@ class Pair:
     @contextmanager
     def away(self, *words: str, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
         """A command of the home whose body runs on the host; it is killed afterwards."""
-        deadline_s = time.monotonic() + READY_S
+        deadline_s = time.monotonic() + LONG_S
         while True:  # again if the host has missed the probe
             process = subprocess.Popen([*MOSRUN, "-2", *words], env=self.environment, **options)
             if self._is_away(process):
@@ -115,4 +136,4 @@ class Pair:
         raise AssertionError(f"{process.pid} is no guest")
 
     def no_guests(self) -> None:
-        wait_until(lambda: not self.guests(), READY_S)
+        wait_until(lambda: not self.guests())

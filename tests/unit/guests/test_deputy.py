@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.guests.pair import MOSRUN, UNREACHABLE, Pair, children_of, is_there
-from tests.unit.hpc.loopback import NO_ONE, mode, refused, wait_until
+from tests.unit.guests.pair import LONG_S, MOSRUN, UNREACHABLE, Pair, children_of, is_there, wait_until
+from tests.unit.hpc.loopback import NO_ONE, mode, refused
 
 PIPE = subprocess.PIPE
 
@@ -38,7 +38,7 @@ def test_it_has_pid_name_and_surroundings_of_home(shared: Pair, tmp_path: Path) 
 
     def is_as_at_home() -> bool:
         with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=PIPE, text=True) as process:
-            out, _ = process.communicate(timeout=30)
+            out, _ = process.communicate(timeout=LONG_S)
         return out == f"{process.pid} {os.uname().nodename} {tmp_path} 0o27 a word\n"
 
     wait_until(is_as_at_home)
@@ -55,7 +55,7 @@ def test_a_directory_that_is_not_there_is_the_root(shared: Pair, tmp_path: Path)
         folder.mkdir()
         command = [sys.executable, "-c", code]
         return subprocess.run(
-            command, cwd=folder, env=shared.environment, stdout=PIPE, timeout=30, check=False
+            command, cwd=folder, env=shared.environment, stdout=PIPE, timeout=LONG_S, check=False
         ).stdout
 
     wait_until(lambda: run() == b"/\n")
@@ -100,13 +100,13 @@ def test_signals_go_to_the_body(shared: Pair, number: signal.Signals) -> None:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
         assert process.stdout.readline() == b"got %d\n" % number
-        assert process.wait(10) == 5
+        assert process.wait(LONG_S) == 5
 
 
 def test_one_that_it_does_not_catch_ends_it(shared: Pair) -> None:
     with shared.away("sleep", "60") as process:
         process.send_signal(signal.SIGUSR2)
-        assert process.wait(10) == -signal.SIGUSR2
+        assert process.wait(LONG_S) == -signal.SIGUSR2
     shared.no_guests()
 
 
@@ -115,7 +115,7 @@ def test_an_ignored_signal_stays_ignored(shared: Pair) -> None:
     command = [sys.executable, "-c", code, *MOSRUN, "-2", "sh", "-c", "kill -HUP $$; echo still here"]
 
     def run() -> bytes:
-        return subprocess.run(command, env=shared.environment, stdout=PIPE, timeout=30, check=False).stdout
+        return subprocess.run(command, env=shared.environment, stdout=PIPE, timeout=LONG_S, check=False).stdout
 
     wait_until(lambda: run() == b"still here\n")
 
@@ -141,13 +141,13 @@ def test_who_stops_itself_is_stopped_at_home(shared: Pair) -> None:
         assert os.WIFSTOPPED(status)
         wait_until(lambda: "T" in Path(f"/proc/{shared.body_of(process)}/stat").read_text().rpartition(")")[2])
         process.send_signal(signal.SIGCONT)
-        assert process.wait(10) == 3
+        assert process.wait(LONG_S) == 3
 
 
 def test_much_data_both_ways(shared: Pair) -> None:
     size = 5_000_000
     with shared.away("sh", "-c", "cat; echo done >&2", stdin=PIPE, stdout=PIPE, stderr=PIPE) as process:
-        out, err = process.communicate(os.urandom(size), timeout=60)
+        out, err = process.communicate(os.urandom(size), timeout=LONG_S)
     assert (len(out), err, process.returncode) == (size, b"done\n", 0)
 
 
@@ -158,7 +158,8 @@ def test_files_as_standard_streams(shared: Pair, tmp_path: Path) -> None:
     def run() -> int:
         with source.open("rb") as stdin, target.open("wb") as stdout:
             command = [*MOSRUN, "-2", "cat"]
-            done = subprocess.run(command, stdin=stdin, stdout=stdout, env=shared.environment, timeout=30, check=False)
+            environment = shared.environment
+            done = subprocess.run(command, stdin=stdin, stdout=stdout, env=environment, timeout=LONG_S, check=False)
         return done.returncode
 
     wait_until(lambda: run() == 0)
@@ -173,7 +174,7 @@ def test_a_stream_that_nobody_reads_holds_up_no_other(shared: Pair) -> None:
         assert process.poll() is None
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(30) == 0, "head has got SIGPIPE"
+        assert process.wait(LONG_S) == 0, "head has got SIGPIPE"
 
 
 def test_who_writes_where_nobody_reads_gets_sigpipe(shared: Pair) -> None:
@@ -181,7 +182,7 @@ def test_who_writes_where_nobody_reads_gets_sigpipe(shared: Pair) -> None:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"y\ny\n"
         process.stdout.close()
-        assert process.wait(30) == -signal.SIGPIPE
+        assert process.wait(LONG_S) == -signal.SIGPIPE
 
 
 def test_closed_standard_streams(shared: Pair) -> None:
@@ -190,7 +191,7 @@ def test_closed_standard_streams(shared: Pair) -> None:
 
     def run() -> int:
         command_line = ["bash", "-c", close, "bash", *command]
-        return subprocess.run(command_line, env=shared.environment, timeout=30, check=False).returncode
+        return subprocess.run(command_line, env=shared.environment, timeout=LONG_S, check=False).returncode
 
     wait_until(lambda: run() == 9)
 
@@ -227,7 +228,7 @@ def test_what_the_body_leaves_behind_ends_with_it(shared: Pair) -> None:
         process.stdin.close()
         process.stdin = None
         assert process.stdout.read() == b""
-        assert process.wait(10) == 4
+        assert process.wait(LONG_S) == 4
     wait_until(lambda: not any(is_there(pid) for pid in family))
 
 
@@ -237,10 +238,11 @@ def warden_of(pair: Pair, process: subprocess.Popen[bytes]) -> int:
 
 def test_a_killed_deputy_takes_its_body_along(shared: Pair) -> None:
     with shared.away("sh", "-c", "sleep 60 & sleep 61") as process:
-        family = children_of(warden_of(shared, process))
-        assert len(family) >= 3
+        warden = warden_of(shared, process)
+        wait_until(lambda: len(children_of(warden)) >= 3)
+        family = children_of(warden)
         process.kill()
-        assert process.wait(10) == -signal.SIGKILL
+        assert process.wait(LONG_S) == -signal.SIGKILL
     wait_until(lambda: not any(is_there(pid) for pid in family))
     shared.no_guests()
 

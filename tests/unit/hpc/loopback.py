@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 
 SERVE = Path(__file__).with_name("serve.py")
-READY_S = 10.0
+READY_S = 30.0
 NO_ONE = 64999
 
 # another process of the test suite, at work at the same time, has another network
