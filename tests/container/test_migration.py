@@ -9,6 +9,7 @@ import pytest
 from moslab import node
 from moslab.layout import Options
 from moslab.progress import Progress
+from moslab.status import status
 from moslab.wait import eventually
 from tests.container.conftest import Lab
 
@@ -17,6 +18,11 @@ TIMED_S = 20.0
 KEEP = """\
 while mosrun "$0" sh -c "sleep 777" & echo $! >/tmp/pid; wait $!; status=$?; [ $status = 1 ]; do :; done # probe missed
 echo $status >/tmp/status"""
+GROUP = {
+    "cltab": "away:a-run:start:respawn:exec mosrun -$((MOSHA_NODE % 3 + 1)) -F sleep 888\n",
+    "hactl": "away start\n",
+}
+MOVE_S = 40.0
 
 
 @pytest.fixture
@@ -44,9 +50,9 @@ def send_away(lab: Lab, home: int, place: str) -> int:
     return int(sh(lab, home, "cat /tmp/pid").stdout)
 
 
-def sleepers(lab: Lab, number: int) -> list[str]:
-    """What runs on a node of what was sent there."""
-    return sh(lab, number, "pgrep -fx 'sleep 777'").stdout.split()
+def sleepers(lab: Lab, number: int, seconds: int = 777) -> list[str]:
+    """The pids of what sleeps so long on a node."""
+    return sh(lab, number, f"pgrep -fx 'sleep {seconds}'").stdout.split()
 
 
 def ended(lab: Lab, home: int) -> str:
@@ -119,3 +125,62 @@ def test_a_process_whose_body_is_elsewhere(three: Lab) -> None:
     send_away(three, 2, "-1")
     three.moslab("kill", "2")
     eventually(lambda: sleepers(three, 1), lambda left: not left, within_s=TIMED_S, what="its body is killed")
+
+
+def test_a_group_whose_process_is_away(lab: Lab) -> None:
+    """The agent sees the death of the body's node as that of the process; the death of the owner ends the body."""
+    lab.cluster.up(3, Progress(), options=Options(stomith=False, tables=GROUP))
+
+    def runs() -> dict[int, int]:
+        """On how many nodes it sleeps: the deputy is called so too, and its body is there beside it."""
+        found = {}
+        for number, container in lab.cluster.nodes().items():
+            if container.status == "running":
+                found[number] = len(sleepers(lab, number, 888))
+        return {number: count for number, count in found.items() if count}
+
+    def owner() -> int | None:
+        groups = status(lab.cluster)["groups"]
+        return next((one["owner"] for one in groups if one["state"] == "DONE"), None)
+
+    def settled(*other_than: int) -> int:
+        """The owner, when the group has one process at home and, where that node is up, its body away."""
+
+        def look() -> tuple[int | None, dict[int, int]]:
+            return owner(), runs()
+
+        def is_settled(seen: tuple[int | None, dict[int, int]]) -> bool:
+            home, found = seen
+            if home is None or home in other_than:
+                return False
+            host = home % 3 + 1
+            up = lab.cluster.node(host).status == "running"
+            return found == ({home: 1, host: 1} if up else {home: 1})
+
+        found, _ = eventually(look, is_settled, within_s=MOVE_S, what="the group runs as it should", every_s=0.3)
+        assert found is not None
+        return found
+
+    first = settled()
+    [pid] = sleepers(lab, first, 888)
+    assert sh(lab, first, f"cat /openmosix/proc/{pid}/where").stdout == f"{first % 3 + 1}\n"
+
+    # the node of the body dies: the process dies at home, is started again, and runs at home
+    lab.moslab("kill", str(first % 3 + 1))
+    eventually(
+        lambda: sleepers(lab, first, 888),
+        lambda seen: len(seen) == 1 and pid not in seen, within_s=MOVE_S, what="it is started again",
+    )  # fmt: skip
+    assert settled() == first
+
+    # the owner dies: its body dies with it, and the group runs elsewhere
+    lab.moslab("start", str(first % 3 + 1))
+    eventually(
+        lambda: sh(lab, first, f"cat {HPC}/nodes/{first % 3 + 1}/status").stdout,
+        lambda text: text == "3\n", within_s=MOVE_S, what="the node is back",
+    )  # fmt: skip
+    sh(lab, first, "kill $0", *sleepers(lab, first, 888))
+    assert settled() == first
+    lab.moslab("kill", str(first))
+    second = settled(first)
+    assert second != first

@@ -23,11 +23,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[Pair]:
-    """Two nodes of the test's own, that wait long for one that is silent."""
+    """Two nodes of the test's own, that wait long for one that is silent, and have room for two guests."""
     may_mount()
     own = Pair(tmp_path)
     try:
-        own.start(SILENCE_S="30")
+        own.start(SILENCE_S="30", MOST="2")
         yield own
     finally:
         own.stop()

@@ -1,6 +1,6 @@
 """Serves the hpc tree, with its probe and with processes that go away and come in, until SIGTERM; no MFS.
 
-``SILENCE_S`` in the environment is for how long another node may be silent.
+``SILENCE_S`` in the environment is for how long another node may be silent, ``MOST`` how many may be away, or guests.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from emulator import settings
+from emulator import guests, settings
 from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Session
 from emulator.fuse.tree import TreeFilesystem
@@ -33,6 +33,7 @@ state = State(membership)
 prober = Prober(reactor, membership, state.report)
 migration = Migration(membership, prober)
 pace = QUICK._replace(silence_s=float(os.environ.get("SILENCE_S", "3")))
+guests.home.AWAY_MAX = guests.host.GUESTS_MAX = int(os.environ.get("MOST", "256"))
 home = Home(reactor, membership, migration, b"a key", lambda: pace)
 host = Host(reactor, membership, migration, b"a key", lambda: pace, lambda: "block" in state.toggles)
 home.listen()
