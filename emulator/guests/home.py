@@ -117,6 +117,9 @@ class _Away:
         said = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         self._pid, self._uid, self._gid = _CREDENTIALS.unpack(said)
         self._pidfd = os.pidfd_open(self._pid)
+        if _has_closed(sock):  # who asked has ended, perhaps before the pidfd was had: it may be another's
+            os.close(self._pidfd)
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
         self._name = ""
         self._node = 0
         self._start: bytes | None = None
@@ -161,7 +164,7 @@ class _Away:
                 raise ValueError("not for a deputy to say")
             elif self._body is not None and self._runs:
                 self._body.send([data])
-        except (ValueError, TypeError, BlockingIOError) as error:
+        except (ValueError, TypeError, BlockingIOError, ProcessLookupError) as error:
             log.warning("openMosix: process %d, which would run elsewhere: %s", self._pid, error)
             self._kill()
 
@@ -189,6 +192,7 @@ class _Away:
             raise ValueError("it has ended")
         pgrp, session = int(fields[2]), int(fields[3])
         groups = groups_of(self._pid)
+        signal.pidfd_send_signal(self._pidfd, 0)  # all this was said of it, and not of the next with its pid
         return Caller(node, socket.gethostname(), self._pid, pgrp, session, self._uid, self._gid, groups)
 
     def _admitted(self, code: int) -> None:
@@ -299,3 +303,10 @@ class _Away:
             signal.pidfd_send_signal(self._pidfd, number)
         except ProcessLookupError:
             pass
+
+
+def _has_closed(sock: socket.socket) -> bool:
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
