@@ -137,8 +137,7 @@ def test_it_stops_and_goes_on(shared: Pair) -> None:
 
 def test_who_stops_itself_is_stopped_at_home(shared: Pair) -> None:
     with shared.away("sh", "-c", "kill -STOP $$; exit 3") as process:
-        _, status = os.waitpid(process.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
+        wait_until(lambda: os.WIFSTOPPED(os.waitpid(process.pid, os.WNOHANG | os.WUNTRACED)[1]))
         wait_until(lambda: "T" in Path(f"/proc/{shared.body_of(process)}/stat").read_text().rpartition(")")[2])
         process.send_signal(signal.SIGCONT)
         assert process.wait(LONG_S) == 3
@@ -216,7 +215,7 @@ def test_in_the_background_it_leaves_its_terminal_alone(shared: Pair) -> None:
 
 
 def test_what_the_body_leaves_behind_ends_with_it(shared: Pair) -> None:
-    code = "sleep 61 & (setsid sleep 62 &) ; echo ready; read word; exit 4"
+    code = "sleep 600 & (setsid sleep 601 &) ; echo ready; read word; exit 4"
     with shared.away("sh", "-c", code, stdin=PIPE, stdout=PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -227,8 +226,8 @@ def test_what_the_body_leaves_behind_ends_with_it(shared: Pair) -> None:
         process.stdin.write(b"go\n")
         process.stdin.close()
         process.stdin = None
-        assert process.stdout.read() == b""
         assert process.wait(LONG_S) == 4
+        assert process.stdout.read() == b""
     wait_until(lambda: not any(is_there(pid) for pid in family))
 
 
