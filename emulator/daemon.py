@@ -6,7 +6,8 @@ Rules:
    that still (:mod:`emulator.memory`).
 2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
 3. What a power cut took from the disk is gone before anything is served (:mod:`emulator.mfs.unsynced`).
-4. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
+4. Processes that are away, and guests, end with it.
+5. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
    replaced at the next start.
 """
 
@@ -21,6 +22,9 @@ from emulator.boot import BOOT_ID
 from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Filesystem, Session
 from emulator.fuse.tree import TreeFilesystem
+from emulator.guests.home import Home
+from emulator.guests.host import Host
+from emulator.hpc.migration import Migration
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
@@ -51,19 +55,27 @@ class Daemon:
         state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
         tasks = Tasks()
+        migration = Migration(membership, self._prober)
         unsynced = Unsynced(settings.unsynced_path(), read_boot_id())
         unsynced.restore()
         faults = Faults(reactor, unsynced)
         self._server = Server(reactor, membership, key, faults)
-        self._mfs = MfsFilesystem(reactor, membership, key, faults, selected=tasks.selected)
+        self._mfs = MfsFilesystem(
+            reactor, membership, key, faults, selected=tasks.selected, home=migration.home_of
+        )
         self._mfs.pace = pace
-        root = make_root(membership, state, self._prober, tasks)
+        self._home = Home(reactor, membership, migration, key, lambda: self._mfs.pace)
+        self._host = Host(
+            reactor, membership, migration, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
+        )
+        root = make_root(membership, state, self._prober, tasks, migration)
         root.add("mfs", control_folder(self._mfs, self._server, faults))
         self._tree = TreeFilesystem(root)
 
     def start(self) -> None:
         """Listen, and mount both file systems."""
         self._server.listen()
+        self._home.listen()
         self._mount(settings.mfs_root(), "mfs", self._mfs)
         self._mount(settings.proc_root(), "hpc", self._tree)
 
@@ -75,6 +87,8 @@ class Daemon:
             except OSError as error:
                 log.warning("cannot unmount %s: %s", mountpoint, error.strerror)
             session.close()
+        self._home.close()
+        self._host.close()
         self._server.close()
         self._prober.close()
 

@@ -4,7 +4,8 @@ Rules:
 
 1. ``mospe`` 0 means off: the table is empty and nothing is served.
 2. A table is taken only if this node is in it.
-3. A change is complete before any listener hears of it; listeners are called in the order in which they came.
+3. Who is leaving sees no nodes, answers no probe and takes no guests, but is the node that it was, and serves files.
+4. A change is complete before any listener hears of it; listeners are called in the order in which they came.
 """
 
 from __future__ import annotations
@@ -26,12 +27,23 @@ class Membership:
         self.table: dict[int, str] = {}
         self.records: tuple[Record, ...] = ()
         self.serves_files = True
+        self.is_leaving = False
         self._owner_of: dict[str, int] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, callback: Callable[[], None]) -> None:
-        """Call ``callback()`` after each change of ``mospe``, ``table`` or ``serves_files``."""
+        """Call ``callback()`` after each change of ``mospe``, ``table``, ``serves_files`` or ``is_leaving``."""
         self._listeners.append(callback)
+
+    @property
+    def seen(self) -> dict[int, str]:
+        """The table, for those to whom a node that is leaving is none."""
+        return {} if self.is_leaving else self.table
+
+    def leave(self, leaves: bool) -> None:
+        """Begin to switch off, or stay after all."""
+        self.is_leaving = leaves
+        self._changed()
 
     def node_at(self, address: str) -> int | None:
         """The node whose address, or alias, this is; None if it is nobody's."""
@@ -56,6 +68,7 @@ class Membership:
         if not self.mospe:
             return
         self.mospe, self.table, self.records, self._owner_of = 0, {}, (), {}
+        self.is_leaving = False
         log.info("openMosix configuration disabled")
         self._changed()
 

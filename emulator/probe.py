@@ -93,7 +93,7 @@ class Prober:
         self._asking = self._answering = None
 
     def _reopen(self) -> None:
-        own = self._membership.table.get(self._membership.mospe)
+        own = self._membership.seen.get(self._membership.mospe)
         if own == self._own:
             return
         self.close()

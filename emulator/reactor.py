@@ -5,7 +5,9 @@ Rules:
 1. Nothing here blocks except :meth:`Reactor.run` in ``epoll_wait``.
 2. A callback runs to its end before the next; it must not block either. A call that may block (fsync of a slow
    disk) goes to :meth:`Reactor.in_thread`, whose answer comes back to the loop.
-3. An exception in one callback is logged with its traceback and ends that callback only.
+3. A descriptor that came to be watched in a round is not called before the next: what is reported in this one may be
+   of another that had the same number.
+4. An exception in one callback is logged with its traceback and ends that callback only.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Reactor:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._new: set[int] = set()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._done: deque[Callable[[], None]] = deque()
@@ -72,6 +75,7 @@ class Reactor:
             self._epoll.modify(fd, events)
         else:
             self._epoll.register(fd, events)
+            self._new.add(fd)
         self._callbacks[fd] = callback
 
     def forget(self, fd: int) -> None:
@@ -121,9 +125,11 @@ class Reactor:
     def run(self) -> None:
         """Loop until :meth:`stop`, which may have come before."""
         while not self._stopped:
-            for fd, mask in self._epoll.poll(self._wait_s(), EVENTS_MAX):
+            ready = self._epoll.poll(self._wait_s(), EVENTS_MAX)
+            self._new.clear()
+            for fd, mask in ready:
                 callback = self._callbacks.get(fd)
-                if callback is not None:
+                if callback is not None and fd not in self._new:
                     self._call(callback, mask)
             self._run_due()
         self._stopped = False

@@ -11,6 +11,8 @@ PROBE_PORT = 5428
 """UDP port of the membership probe."""
 MFS_PORT = 723
 """TCP port of the MFS server."""
+GUEST_PORT = 4660
+"""TCP port where processes of other nodes come in."""
 
 
 def proc_root() -> str:
@@ -41,6 +43,11 @@ def inittab_path() -> str:
 def state_path() -> str:
     """What the daemon remembers over its own restart, in a place that a boot empties."""
     return os.environ.get("OPENMOSIX_STATE", "/run/openmosix.state")
+
+
+def deputies_path() -> str:
+    """The socket where a process asks this node's daemon to run it elsewhere (at most 107 bytes)."""
+    return os.environ.get("OPENMOSIX_DEPUTIES", "/run/openmosix.deputies")
 
 
 def mfs_time_path() -> str:

@@ -92,6 +92,9 @@ class File(Node):
         """Take ``data`` as the new value; answer 0 or an errno. A signal to the writer answers EINTR meanwhile."""
         reply(errno.EINVAL)
 
+    def interrupted(self, reply: Reply) -> None:
+        """The writer who would have got ``reply`` waits no more."""
+
 
 class RecordFile(Node):
     """A generated file of records of one size, whose offsets count records."""
@@ -281,6 +284,7 @@ class TreeFilesystem:
         def interrupted() -> None:
             if not request.answered:
                 request.fail(errno.EINTR)
+                node.interrupted(answer)
 
         request.on_interrupt = interrupted
         node.write(_context(request), data, answer)

@@ -5,8 +5,10 @@ Rules:
 1. ``config`` while off is kept until ``mospe`` names this node in it; while on it is taken at once, and refused
    (EINVAL) without this node. Read while off it fails with ENXIO.
 2. ``mospe`` 0 switches off; another number than the own one while on is refused (EBUSY).
-3. ``expel`` implies ``block`` and ``bring`` implies ``lstay``. No process ever migrates here, so both are done at
-   once.
+3. ``expel`` implies ``block`` and ``bring`` implies ``lstay``. Both last until nothing is to be moved any more: as a
+   process that runs cannot be moved, until it has ended. A second one meanwhile is EBUSY, a signal ends it with EINTR.
+4. So does switching off, for guests and those that are away. Meanwhile the node is half off: ``nodes/`` is empty, no
+   probe is answered, nobody comes or goes, and its files are still served. A signal: it stays on.
 
 Names, modes, order, defaults and log lines are those of the genuine kernel.
 """
@@ -16,9 +18,11 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Iterable
+from functools import partial
 
 from emulator.fuse.tree import Directory
-from emulator.hpc.files import Generated, Refused, constant, folder, not_emulated, to_ints
+from emulator.hpc.files import Generated, Lasting, Refused, constant, folder, not_emulated, to_ints
+from emulator.hpc.migration import Empty, Migration
 from emulator.hpc.state import STANDARD_SPEED, TOGGLES, State
 from emulator.membership import Membership
 from emulator.probe import Prober
@@ -42,10 +46,11 @@ TOGGLE_LOG = {
 class Admin:
     """Makes the files of ``admin/``; holds what only they need."""
 
-    def __init__(self, membership: Membership, state: State, prober: Prober) -> None:
+    def __init__(self, membership: Membership, state: State, prober: Prober, migration: Migration) -> None:
         self._membership = membership
         self._state = state
         self._prober = prober
+        self._migration = migration
         self._pending: list[Record] = []
 
     def folder(self) -> Directory:
@@ -54,8 +59,8 @@ class Admin:
             [
                 ("config", Generated(0o644, self._read_config, self._write_config)),
                 *((name, self._toggle(name)) for name in TOGGLES),
-                ("expel", Generated(0o200, write=self._expel)),
-                ("bring", Generated(0o200, write=self._bring)),
+                ("expel", Lasting(0o200, self._expel)),
+                ("bring", Lasting(0o200, self._bring)),
                 ("speed", Generated(0o644, lambda: f"{self._state.speed}\n", self._write_speed)),
                 ("sspeed", numbers([STANDARD_SPEED], 1, SPEED_MAX)),
                 ("overheads", numbers(OVERHEADS, 0, COST_MAX)),
@@ -63,7 +68,7 @@ class Admin:
                 ("fastdecay", numbers([926], 0, 1000)),
                 ("decayinterval", numbers([2], 0, COST_MAX)),
                 ("gateways", Generated(0o644, lambda: f"{self._prober.gateways}\n", self._write_gateways)),
-                ("mospe", Generated(0o644, lambda: f"{self._membership.mospe}\n", self._write_mospe)),
+                ("mospe", Lasting(0o644, self._write_mospe, lambda: f"{self._membership.mospe}\n")),
                 ("version", constant(0o444, VERSION)),
                 ("dfsalinks", constant(0o644, "")),
                 ("mfscosts", numbers(MFS_COSTS, 0, COST_MAX)),
@@ -87,15 +92,20 @@ class Admin:
         else:
             self._pending = records
 
-    def _write_mospe(self, data: bytes) -> None:
+    def _write_mospe(self, data: bytes) -> Empty | None:
         [mospe] = to_ints(data, 0, NODE_MAX)
+        members = self._membership
         if mospe == 0:
-            self._membership.disable()
             self._pending = []
-        elif not self._membership.mospe:
+            if members.mospe:
+                members.leave(True)
+                stay = partial(members.leave, False)
+                return Empty(self._migration, guests=True, away=True, finish=members.disable, abandon=stay)
+        elif not members.mospe:
             self._configure(mospe, self._pending)
-        elif mospe != self._membership.mospe:
+        elif mospe != members.mospe:
             raise Refused(errno.EBUSY)
+        return None
 
     def _configure(self, mospe: int, records: list[Record]) -> None:
         try:
@@ -118,14 +128,16 @@ class Admin:
             if line:
                 log.info(line)
 
-    def _expel(self, data: bytes) -> None:
+    def _expel(self, data: bytes) -> Empty:
         to_ints(data, 0, COST_MAX)
         self._set("block", True)
-        log.info("openMosix: All guest processes evacuated and no further guests allowed in")
+        line = "openMosix: All guest processes evacuated and no further guests allowed in"
+        return Empty(self._migration, guests=True, finish=lambda: log.info(line))
 
-    def _bring(self, data: bytes) -> None:
+    def _bring(self, data: bytes) -> Empty:
         to_ints(data, 0, COST_MAX)
         self._set("lstay", True)
+        return Empty(self._migration, away=True)
 
     def _write_speed(self, data: bytes) -> None:
         [self._state.speed] = to_ints(data, 1, SPEED_MAX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
-from typing import Callable
+from typing import Callable, Protocol
 
 from emulator.fuse.tree import Context, Directory, File, Node, Reply
 
@@ -55,9 +55,80 @@ class Generated(File):
             reply(0)
 
 
+class Lasting(Generated):
+    """A file where a write may last until something has come about.
+
+    ``start(data)`` gives what is waited for, or None if that is done already; it may raise :class:`Refused`. One write
+    at a time, others get EBUSY meanwhile; a signal to the writer ends the waiting with EINTR. As the kernel lets nobody
+    write to a file while somebody does, another is found in its place meanwhile.
+    """
+
+    def __init__(
+        self, mode: int, start: Callable[[bytes], Wait | None], read: Callable[[], str | bytes] | None = None
+    ) -> None:
+        super().__init__(mode, read)
+        self._start = start
+        self._waiting: tuple[Wait, Reply] | None = None
+        self._busy = Generated(mode, read, _busy)
+
+    @property
+    def now(self) -> Generated:
+        """What is found under its name."""
+        return self if self._waiting is None else self._busy
+
+    def write(self, context: Context, data: bytes, reply: Reply) -> None:
+        if self._waiting is not None:
+            reply(errno.EBUSY)
+            return
+        try:
+            wait = self._start(data)
+        except Refused as refused:
+            reply(refused.code)
+            return
+        if wait is None:
+            reply(0)
+            return
+        self._waiting = wait, reply
+        wait.begin(self._ended)
+
+    def interrupted(self, reply: Reply) -> None:
+        if self._waiting is not None and self._waiting[1] == reply:
+            wait, _ = self._waiting
+            self._waiting = None
+            wait.give_up()
+
+    def _ended(self) -> None:
+        assert self._waiting is not None
+        _, reply = self._waiting
+        self._waiting = None
+        reply(0)
+
+
+class Wait(Protocol):
+    """Something that is waited for."""
+
+    def begin(self, then: Callable[[], None]) -> None:
+        """Call ``then()`` once, when it has come about; now, perhaps."""
+
+    def give_up(self) -> None:
+        """Do not call it any more."""
+
+
+def _busy(_data: bytes) -> None:
+    raise Refused(errno.EBUSY)
+
+
+class Folder(Directory):
+    """A directory of fixed content."""
+
+    def lookup(self, name: str, context: Context) -> Node | None:
+        node = super().lookup(name, context)
+        return node.now if isinstance(node, Lasting) else node
+
+
 def folder(nodes: Iterable[tuple[str, Node]]) -> Directory:
     """A directory of fixed content, in the order given."""
-    directory = Directory(0o555)
+    directory = Folder(0o555)
     for name, node in nodes:
         directory.add(name, node)
     return directory

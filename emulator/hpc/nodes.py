@@ -31,12 +31,12 @@ class Nodes(Directory):
         membership.on_change(self._forget)
 
     def lookup(self, name: str, context: Context) -> Node | None:
-        if name.isascii() and name.isdigit() and name[0] != "0" and int(name) in self._membership.table:
+        if name.isascii() and name.isdigit() and name[0] != "0" and int(name) in self._membership.seen:
             return self._folder(int(name))
         return None
 
     def entries(self) -> Iterable[tuple[str, Node]]:
-        return ((str(node), self._folder(node)) for node in self._membership.table)
+        return ((str(node), self._folder(node)) for node in self._membership.seen)
 
     def _folder(self, node: int) -> Directory:
         directory = self._folders.get(node)

@@ -8,8 +8,10 @@ Rules:
 3. The files belong to the process's user, as in ``/proc``; but only root may write ``lock`` and ``migrate``
    (EACCES), and only the owner or root ``goto`` (EPERM).
 4. ``cantmove`` names what keeps the process at home, of what the machine tells.
+5. ``where`` is 0 at home, else the node: of a process that is away, and of a guest, which is here.
 
-Names, modes, values and errors are those of the genuine kernel for a process at home.
+Names, modes, values and errors are those of the genuine kernel, but that a running process does not move
+(:mod:`emulator.hpc.migration`).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from typing import ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 from emulator.fuse.tree import Context, Directory, File, Node, Reply, Symlink
-from emulator.hpc.files import Refused, constant, to_ints
+from emulator.hpc.files import Generated, Refused, to_ints
 from emulator.hpc.migration import BALANCE, Migration
 from emulator.hpc.procfs import KERNEL_THREAD, live, locked_kib, process_of, stat_of
 from emulator.hpc.tasks import SETTINGS, Task, Tasks
@@ -30,7 +32,6 @@ from emulator.table import NODE_MAX
 INIT = 1
 NUMBER_MAX = (1 << 31) - 1
 REAL_TIME = (1, 2, 6)  # SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
-AT_HOME = (("where", "0\n"), ("nmigs", "0\n"))
 
 
 class Root(Directory):
@@ -75,13 +76,13 @@ class Process(Directory):
     def __init__(self, task: Task, tasks: Tasks, migration: Migration) -> None:
         super().__init__(0o555)
         self.task = task
-        for name, text in AT_HOME:
-            self.add(name, constant(0o444, text))
+        self.add("where", Generated(0o444, lambda: f"{migration.where(task.pid)}\n"))
+        self.add("nmigs", Generated(0o444, lambda: f"{migration.moves_of(task.pid)}\n"))
         for name in SETTINGS:
             self.add(name, Setting(name, task, tasks))
         self.add("cantmove", Cantmove(task))
-        self.add("migrate", Migrate(0o200, migration))
-        self.add("goto", Goto(0o222, migration))
+        self.add("migrate", Migrate(0o200, task.pid, migration))
+        self.add("goto", Goto(0o222, task.pid, migration))
 
     def take_owner(self) -> None:
         """Give the directory and its files to the user that the process has now."""
@@ -165,8 +166,9 @@ class Destination(File):
     refusal: ClassVar[int]
     answers: ClassVar[Mapping[int, int]] = {}
 
-    def __init__(self, mode: int, migration: Migration) -> None:
+    def __init__(self, mode: int, pid: int, migration: Migration) -> None:
         super().__init__(mode)
+        self._pid = pid
         self._migration = migration
 
     def permits(self, context: Context) -> bool:
@@ -181,7 +183,7 @@ class Destination(File):
         except Refused as refused:
             reply(refused.code)
         else:
-            self._migration.move(node, lambda code: reply(self.answers.get(code, code)))
+            self._migration.move(self._pid, node, lambda code: reply(self.answers.get(code, code)))
 
 
 class Migrate(Destination):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import NamedTuple
 
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD
@@ -20,11 +21,19 @@ class Stat(NamedTuple):
 
 def stat_of(pid: int) -> Stat | None:
     """None if there is no such process."""
+    fields = fields_of(pid)
+    return None if fields is None else Stat(*(int(fields[number - 3]) for number in (4, 9, 20, 22, 41)))
+
+
+def fields_of(pid: int) -> list[str] | None:
+    """The fields of ``/proc/<pid>/stat`` from the third on, the state; None if there is no such process."""
     data = _read(f"/proc/{pid}/stat")
-    if data is None:
-        return None
-    words = data[data.rindex(b")") + 2 :].split()
-    return Stat(*(int(words[index]) for index in (1, 6, 17, 19, 38)))
+    return None if data is None else data[data.rindex(b")") + 2 :].decode().split()
+
+
+def statm_of(pid: int) -> bytes | None:
+    """``/proc/<pid>/statm``; None if there is no such process."""
+    return _read(f"/proc/{pid}/statm")
 
 
 def process_of(thread: int) -> int | None:
@@ -36,6 +45,18 @@ def process_of(thread: int) -> int | None:
 def locked_kib(pid: int) -> int:
     """How much of its memory the process has locked; 0 if it is gone, or has none of its own."""
     return int(_field(_read(f"/proc/{pid}/status") or b"", b"VmLck") or 0)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether it is stopped, or about to be: SIGSTOP waits for it."""
+    status = _read(f"/proc/{pid}/status") or b""
+    waiting = int(_field(status, b"SigPnd") or b"0", 16) | int(_field(status, b"ShdPnd") or b"0", 16)
+    return _field(status, b"State") in (b"T", b"t") or bool(waiting >> (signal.SIGSTOP - 1) & 1)
+
+
+def groups_of(pid: int) -> list[int]:
+    """Its supplementary groups."""
+    return [int(group) for group in _line(_read(f"/proc/{pid}/status") or b"", b"Groups").split()]
 
 
 def live() -> list[int]:
@@ -53,4 +74,8 @@ def _read(path: str) -> bytes | None:
 
 def _field(status: bytes, name: bytes) -> bytes:
     """The first word after ``name:``; empty if there is no such line."""
-    return status.partition(b"\n" + name + b":")[2].lstrip(b"\t ").partition(b"\n")[0].partition(b" ")[0]
+    return _line(status, name).partition(b" ")[0]
+
+
+def _line(status: bytes, name: bytes) -> bytes:
+    return status.partition(b"\n" + name + b":")[2].lstrip(b"\t ").partition(b"\n")[0]

@@ -9,21 +9,24 @@ from emulator.hpc.info import info_folder
 from emulator.hpc.migration import Migration
 from emulator.hpc.nodes import Nodes
 from emulator.hpc.processes import Root
+from emulator.hpc.remote import Remote
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership
 from emulator.probe import Prober
 
 
-def make_root(membership: Membership, state: State, prober: Prober, tasks: Tasks) -> Root:
+def make_root(
+    membership: Membership, state: State, prober: Prober, tasks: Tasks, migration: Migration
+) -> Root:
     """The root directory, for :class:`emulator.fuse.tree.TreeFilesystem`."""
     hpc = folder(
         [
-            ("admin", Admin(membership, state, prober).folder()),
+            ("admin", Admin(membership, state, prober, migration).folder()),
             ("decay", decay_folder(tasks)),
             ("info", info_folder(membership, prober)),
             ("nodes", Nodes(membership, prober)),
-            ("remote", folder([])),
+            ("remote", Remote(migration)),
         ]
     )
-    return Root(hpc, tasks, Migration(membership, prober))
+    return Root(hpc, tasks, migration)

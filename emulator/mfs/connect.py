@@ -42,6 +42,7 @@ class Attempt:
         redials_s: tuple[float, float] | None,
         on_connected: Callable[[Link, int], None],
         on_refused: Callable[[int], None],
+        service: bytes = hello.MAGIC,
     ) -> None:
         self._reactor = reactor
         self._asker = asker
@@ -51,6 +52,7 @@ class Attempt:
         self._on_refused = on_refused
         self._sock: socket.socket | None = None
         self._link: Link | None = None
+        self._service = service
         self._redials_s = redials_s
         self._challenge = b""
         self._asked = b""
@@ -103,7 +105,7 @@ class Attempt:
         try:
             if not self._asked:
                 self._challenge = bytes(frame)
-                self._asked = hello.ask(asker.key, frame, asker.node, self._node, asker.incarnation)
+                self._asked = hello.ask(asker.key, frame, asker.node, self._node, asker.incarnation, self._service)
                 self._link.send([self._asked])
                 return
             incarnation = hello.check_grant(asker.key, self._challenge, self._asked, frame, self._node)

@@ -7,6 +7,7 @@ Rules:
    and an HMAC-SHA256 of all that was said.
 3. The owner grants with its id, its incarnation, and an HMAC of all that was said; only then are there requests.
 4. Each message is a frame: its length in the first four bytes, ``HELLO_MAX`` at most.
+5. The challenge names the service, which is proved with the rest: a proof for one service is none for another.
 
 Frames after that are not authenticated: the cluster's network is trusted as far as that.
 """
@@ -33,16 +34,18 @@ class Refused(Exception):
     """The other side did not prove what it must, or speaks another version."""
 
 
-def challenge() -> bytes:
+def challenge(service: bytes = MAGIC) -> bytes:
     """The owner's first words."""
-    return _CHALLENGE.pack(_CHALLENGE.size, MAGIC, VERSION, secrets.token_bytes(32))
+    return _CHALLENGE.pack(_CHALLENGE.size, service, VERSION, secrets.token_bytes(32))
 
 
-def ask(key: bytes, challenged: Buffer, asker: int, owner: int, incarnation: int) -> bytes:
-    """The asker's answer to a challenge; raises Refused if that is none of this version."""
+def ask(
+    key: bytes, challenged: Buffer, asker: int, owner: int, incarnation: int, service: bytes = MAGIC
+) -> bytes:
+    """The asker's answer to a challenge; raises Refused if that is none of this service and version."""
     challenged = bytes(challenged)
-    if len(challenged) != _CHALLENGE.size or _CHALLENGE.unpack(challenged)[1:3] != (MAGIC, VERSION):
-        raise Refused("no MFS server of this version")
+    if len(challenged) != _CHALLENGE.size or _CHALLENGE.unpack(challenged)[1:3] != (service, VERSION):
+        raise Refused("no server of this version")
     length = _ASK.size + _PROOF_BYTES
     said = _ASK.pack(length, asker, owner, incarnation, secrets.token_bytes(32))
     return said + _proof(key, b"ask", challenged + said)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import secrets
+from collections.abc import Mapping
 from typing import Callable
 
 from emulator import settings
@@ -57,6 +58,7 @@ class MfsFilesystem:
         mountpoint: str | None = None,
         port: int = settings.MFS_PORT,
         selected: Callable[[int], int] = lambda _pid: 0,
+        home: Callable[[int], int] = lambda _pid: 0,
     ) -> None:
         self._reactor = reactor
         self._membership = membership
@@ -64,7 +66,7 @@ class MfsFilesystem:
         self._port = port
         self._mountpoint = mountpoint or settings.mfs_root()
         self._incarnation = secrets.randbits(64)
-        self._tree = TreeFilesystem(_Root(membership, selected))
+        self._tree = TreeFilesystem(_Root(membership, {"selected": selected, "home": home}))
         self._own = Own(reactor, membership, root, faults, self._incarnation, QUICK)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
@@ -155,23 +157,23 @@ class MfsFilesystem:
 
 
 class _Root(Directory):
-    """``/mfs``. ``selected(pid)`` is the node that a process has selected, or 0."""
+    """``/mfs``. ``own`` are the links that depend on the process, and to which node they lead it, or 0."""
 
     nlink = 1
 
-    def __init__(self, membership: Membership, selected: Callable[[int], int]) -> None:
+    def __init__(self, membership: Membership, own: Mapping[str, Callable[[int], int]]) -> None:
         super().__init__(ROOT_MODE, ino=ROOT_INO)
         self._membership = membership
-        self._selected = selected
+        self._own = own
         self._named: dict[str, Node] = {}
         membership.on_change(self._changed)
         self._changed()
 
     def lookup(self, name: str, context: Context) -> Node | None:
-        if name == "selected":
-            selected = self._selected(context.pid)
-            if selected:
-                return _special(name, selected)
+        if name in self._own:
+            node = self._own[name](context.pid)
+            if node:
+                return _special(name, node)
         return self._named.get(name)
 
     def entries(self) -> list[tuple[str, Node]]:
@@ -184,7 +186,7 @@ class _Root(Directory):
 
 
 def _special(name: str, target: int) -> Node:
-    """A magic link. No process is ever away from home, so all but ``selected`` lead there."""
+    """A magic link. All that ask are on this node, so ``here`` leads to it; so do those that depend on nothing else."""
     node = Symlink(str(target), ROOT_MODE, ino=target or ROOT_INO)  # readdir(3) hides names without an inode number
     node.nodeid = target << SPECIAL_BITS | fuse.ROOT_ID + 1 + SPECIALS.index(name)
     return node

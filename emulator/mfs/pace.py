@@ -7,6 +7,8 @@ Rules:
 2. ``genuine``: ``connect_s`` for a connection and ``reply_s`` for an answer. A request whose connection is lost is
    sent once more over a new one, so the first operation after a loss takes both, later ones ``connect_s`` each, and
    about 3 s once the kernel knows that no such machine is there. A request may so be carried out twice.
+3. ``silence_s`` is for migrated processes: they end when the other node was not heard of for so long. It is at each
+   node as that node's time says.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class Pace(NamedTuple):
     cool_s: float
     redials_s: tuple[float, float] | None
     repeats: bool
+    silence_s: float
 
     def limit_s(self, request: Request) -> float:
         """For how long an answer to ``request`` is waited for."""
@@ -42,7 +45,7 @@ class Pace(NamedTuple):
         return limit_s + self.connect_s if self.repeats else limit_s
 
 
-QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False)
+QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, silence_s=3.0)
 """TCP's own first retry of a connect takes a second, too long for a cut that has healed."""
-GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True)
+GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True, silence_s=330.0)
 PACES = {pace.name: pace for pace in (QUICK, GENUINE)}

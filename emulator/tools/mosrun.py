@@ -2,11 +2,13 @@
 
 Rules:
 
-1. The process that becomes the command is locked (or unlocked) first, then moved, then its decay is set.
+1. The process that becomes the command is locked (or unlocked) first, then its decay is set, then it moves.
 2. It is locked where a place is given, or no kind of decay is; ``-l``, ``-L`` and ``-k`` say otherwise.
 3. Where it cannot be moved it ends with ``Migration Failed:`` and exit code 1; with ``-F`` it runs where it is.
-4. A user may write neither ``lock`` nor ``migrate``, and a script cannot be set-uid root: a user's process is moved by
-   ``goto``, and stays unlocked, which is said on stderr.
+4. A user may not write ``lock``, and a script cannot be set-uid root: a user's process stays unlocked, which is said
+   on stderr.
+5. At another node it does not become the command, but the command's deputy (:mod:`emulator.guests.deputy`), and ends as
+   the command ends there.
 """
 
 from __future__ import annotations
@@ -110,15 +112,15 @@ def main() -> int:
             hpcfile.write_process("self", "lock", job.lock)
         except OSError as error:
             complain(f"mosrun: not locked: {error.strerror}")
-    if job.place is not None:
+    for name, value in job.decay.items():
+        hpcfile.write(f"decay/{name}", b"%d\n" % value)
+    if job.place not in (None, HOME):
         try:
-            move(job.place)
+            run_at(job.place, job.program, job.arguments)
         except OSError as error:
             if not job.anywhere:
                 complain(f"Migration Failed: {error.strerror}")
                 return 1
-    for name, value in job.decay.items():
-        hpcfile.write(f"decay/{name}", b"%d\n" % value)
     return run(job.program, job.arguments)
 
 
@@ -144,12 +146,15 @@ def one_of(ranges: str) -> int:
     return nodes[int.from_bytes(os.urandom(4), "big") % len(nodes)]
 
 
-def move(node: int) -> None:
-    """Go there; OSError if that cannot be."""
+def run_at(node: int, program: str, arguments: list[str]) -> None:
+    """Run the command there and end as it ends; return if this node is that node. OSError if that cannot be."""
+    from emulator.guests import deputy  # few need it, and it is not small
+
     try:
-        hpcfile.write_process("self", "migrate", node)
-    except PermissionError:  # rule 4
-        hpcfile.write_process("self", "goto", node)
+        deputy.run_at(node, program, arguments)
+    except deputy.NoProgramError as error:
+        complain(f"{program}: {error.strerror}")
+        sys.exit(1)
 
 
 def run(program: str, arguments: list[str]) -> int:

@@ -14,7 +14,7 @@ from typing import Callable
 import pytest
 
 SERVE = Path(__file__).with_name("serve.py")
-READY_S = 10.0
+READY_S = 30.0
 NO_ONE = 64999
 
 # another process of the test suite, at work at the same time, has another network
@@ -72,7 +72,8 @@ class Node:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {**os.environ, "OPENMOSIX_PROC": str(self.proc)}
+        deputies = self.folder / "deputies"
+        return {**os.environ, "OPENMOSIX_PROC": str(self.proc), "OPENMOSIX_DEPUTIES": str(deputies)}
 
     def start(self, *within: str) -> None:
         """Serve the tree; ``within`` is put before the command, as to enter a namespace."""
@@ -135,7 +136,8 @@ class Node:
         """The same for a user who owns no other process."""
         reachable(self)
         code = (
-            f"import os, sys, warnings; from emulator.tools import {name} as tool\n"
+            "import os, sys, warnings, emulator.guests.deputy\n"  # what is imported later, the user may not read
+            f"from emulator.tools import {name} as tool\n"
             f"os.setgid({NO_ONE}); os.setuid({NO_ONE})\n"
             f"sys.argv[:1] = [{name!r}]; sys.exit(tool.main())"
         )

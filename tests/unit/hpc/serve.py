@@ -1,19 +1,27 @@
-"""Serves the hpc tree alone, with its probe, at OPENMOSIX_PROC until SIGTERM; no MFS."""
+"""Serves the hpc tree, with its probe and with processes that go away and come in, until SIGTERM; no MFS.
+
+``SILENCE_S`` in the environment is for how long another node may be silent, ``MOST`` how many may be away, or guests.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 
-from emulator import settings
+from emulator import guests, settings
 from emulator.fuse.mount import mount, unmount
 from emulator.fuse.session import Session
 from emulator.fuse.tree import TreeFilesystem
+from emulator.guests.home import Home
+from emulator.guests.host import Host
+from emulator.hpc.migration import Migration
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
 from emulator.hpc.tree import make_root
 from emulator.membership import Membership
+from emulator.mfs.pace import QUICK
 from emulator.probe import Prober
 from emulator.reactor import Reactor
 
@@ -23,12 +31,19 @@ signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.stop())
 membership = Membership()
 state = State(membership)
 prober = Prober(reactor, membership, state.report)
-session = Session(
-    reactor, mount(settings.proc_root(), "hpc"), TreeFilesystem(make_root(membership, state, prober, Tasks()))
-)
+migration = Migration(membership, prober)
+pace = QUICK._replace(silence_s=float(os.environ.get("SILENCE_S", "3")))
+guests.home.AWAY_MAX = guests.host.GUESTS_MAX = int(os.environ.get("MOST", "256"))
+home = Home(reactor, membership, migration, b"a key", lambda: pace)
+host = Host(reactor, membership, migration, b"a key", lambda: pace, lambda: "block" in state.toggles)
+home.listen()
+root = make_root(membership, state, prober, Tasks(), migration)
+session = Session(reactor, mount(settings.proc_root(), "hpc"), TreeFilesystem(root))
 try:
     reactor.run()
 finally:
     unmount(settings.proc_root())
     session.close()
+    home.close()
+    host.close()
     prober.close()

@@ -36,6 +36,7 @@ class Daemon:
             "OPENMOSIX_STATE": str(folder / "state"),
             "OPENMOSIX_MFS_TIME": str(folder / "mfs_time"),
             "OPENMOSIX_UNSYNCED": str(folder / "unsynced"),
+            "OPENMOSIX_DEPUTIES": str(folder / "deputies"),
         }
         self.process: subprocess.Popen[bytes] | None = None
 

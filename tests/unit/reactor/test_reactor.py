@@ -50,6 +50,27 @@ def test_a_descriptor_is_told_of_until_it_is_forgotten(reactor: Reactor) -> None
     os.close(writer)
 
 
+def test_what_is_reported_of_one_descriptor_is_not_told_of_the_next_with_its_number(reactor: Reactor) -> None:
+    (first, one), (second, two) = os.pipe(), os.pipe()
+    told: list[int] = []
+
+    def replace(_mask: int) -> None:
+        reactor.forget(first)
+        reactor.forget(second)
+        os.close(second)
+        third, _ = os.pipe()  # nothing to be read
+        told.append(third)
+        reactor.watch(third, select.EPOLLIN, told.append)
+        reactor.call_later(0.01, reactor.stop)
+
+    reactor.watch(first, select.EPOLLIN, replace)
+    reactor.watch(second, select.EPOLLIN, replace)
+    os.write(one, b"x")
+    os.write(two, b"x")  # both are reported in one round
+    reactor.run()
+    assert told == [second]
+
+
 def test_what_blocks_runs_beside_the_loop_and_its_failure_is_its_answer(reactor: Reactor) -> None:
     seen: list[object] = []
     answered = threading.Event()

@@ -1,0 +1,136 @@
+"""What deputy, home, host and warden say to each other.
+
+Rules:
+
+1. A frame is its length (4 bytes, the machine's order), its kind, a number, then its payload.
+2. ``START`` goes from the deputy to the body's node, and home adds who the caller is; the answer is one of ``STARTED``
+   (the body's pid there), ``REFUSED`` (an errno; 0: you are there already) and ``NO_PROGRAM`` (an errno).
+3. ``DATA``, ``END`` (nothing more will come), ``ACK`` (so much was passed on) and ``GONE`` (nobody reads any more) are
+   of one stream: 0 to the body, 1 and 2 from it.
+4. ``SIGNAL`` goes to the body; ``STOPPED`` (it was, and not by such a signal) and ``EXIT`` (its wait status) come from
+   it. ``EXIT`` is said after all data, and after one of ``LAST`` nothing more.
+5. ``BEAT`` is said by both nodes to each other, all the time.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+from struct import Struct, error
+from typing import Any, NamedTuple
+
+from emulator.fuse.protocol import MAX_REQUEST, Buffer
+
+SERVICE = b"GST\n"
+"""What the hello of such a connection is for (:mod:`emulator.mfs.hello`)."""
+
+FRAME_MAX = MAX_REQUEST
+JOB_MAX = FRAME_MAX - 4096
+"""How long the words and the environment of a command may be, as they are sent; E2BIG beyond."""
+
+_HEADER = Struct("=IIQ")
+
+
+class Kind(IntEnum):
+    START = 1
+    STARTED = 2
+    REFUSED = 3
+    NO_PROGRAM = 4
+    DATA = 5
+    END = 6
+    ACK = 7
+    GONE = 8
+    SIGNAL = 9
+    STOPPED = 10
+    EXIT = 11
+    BEAT = 12
+
+
+FROM_DEPUTY = (Kind.DATA, Kind.END, Kind.ACK, Kind.GONE, Kind.SIGNAL)
+FROM_WARDEN = (
+    Kind.STARTED, Kind.REFUSED, Kind.NO_PROGRAM, Kind.DATA, Kind.END, Kind.ACK, Kind.GONE, Kind.STOPPED, Kind.EXIT
+)  # fmt: skip
+LAST = (Kind.REFUSED, Kind.NO_PROGRAM, Kind.EXIT)
+"""After one of these the warden has nothing more to say."""
+
+
+class Frame(NamedTuple):
+    kind: int
+    number: int
+    payload: Buffer
+
+
+class Job(NamedTuple):
+    """What is to be run, as the deputy says it. ``ignored`` are the signals that it ignores."""
+
+    program: str
+    arguments: list[str]
+    environment: dict[str, str]
+    directory: str
+    umask: int
+    ignored: list[int]
+
+
+class Caller(NamedTuple):
+    """Who runs it, as its home knows it: nothing here is the deputy's own word."""
+
+    node: int
+    hostname: str
+    pid: int
+    pgrp: int
+    session: int
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+def frame(kind: Kind, number: int = 0, payload: Buffer = b"") -> list[Buffer]:
+    """The buffers of a frame, for :meth:`emulator.mfs.link.Link.send`."""
+    return [_HEADER.pack(_HEADER.size + len(payload), kind, number), payload]
+
+
+def parse(data: memoryview) -> Frame:
+    """The frame in ``data``; ValueError."""
+    try:
+        _, kind, number = _HEADER.unpack_from(data)
+    except error:
+        raise ValueError("a frame without a whole header") from None
+    return Frame(kind, number, data[_HEADER.size :])
+
+
+def pack_job(job: Job) -> bytes:
+    return json.dumps(job).encode()
+
+
+def pack_start(caller: Caller, job: Job) -> bytes:
+    return json.dumps([caller, job]).encode()
+
+
+def parse_job(payload: Buffer) -> Job:
+    """ValueError if it is none."""
+    return _job(json.loads(bytes(payload)))
+
+
+def parse_start(payload: Buffer) -> tuple[Caller, Job]:
+    """ValueError if it is none."""
+    caller, job = json.loads(bytes(payload))
+    node, hostname, pid, pgrp, session, uid, gid, groups = caller
+    if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups)):
+        raise ValueError("not a caller")
+    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups), _job(job)
+
+
+def _job(fields: Any) -> Job:
+    if not isinstance(fields, list) or len(fields) != len(Job._fields):
+        raise ValueError("not a job")
+    program, arguments, environment, directory, umask, ignored = fields
+    texts = [program, directory, *arguments, *environment, *environment.values()]
+    if not arguments or not all(isinstance(text, str) and "\0" not in text for text in texts):
+        raise ValueError("not a job")
+    if not all(_is_number(value) for value in (umask, *ignored)):
+        raise ValueError("not a job")
+    return Job(program, arguments, environment, directory, umask, ignored)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 1 << 32

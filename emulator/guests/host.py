@@ -1,0 +1,257 @@
+"""The host's side: the guests of this node. The daemon keeps a link to each guest's home, and one to its warden.
+
+Rules:
+
+1. It listens at this node's own address while openMosix is on and not leaving. Nobody comes in without the hello
+   within ``HELLO_S``, and only as a node of the map from that node's address; no guest while the node is blocked.
+2. The warden is a child of the daemon and dies with it; with a warden die the body and all that it has started.
+3. The home says every ``BEAT_S`` that it lives. Not heard of for ``silence_s``, or its connection ended: the guest is
+   killed, without a word to anyone.
+4. At most ``GUESTS_MAX`` guests, and ``STRANGERS_MAX`` connections that have not said yet what they want.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Callable
+
+from emulator import settings
+from emulator.fuse.protocol import Buffer
+from emulator.guests import frames, warden
+from emulator.guests.frames import Caller, Frame, Kind
+from emulator.guests.home import BEAT_S
+from emulator.hpc.migration import Guest, Migration
+from emulator.membership import Membership
+from emulator.mfs import hello
+from emulator.mfs.link import Link, tune
+from emulator.mfs.pace import Pace
+from emulator.reactor import Reactor, Timer
+
+log = logging.getLogger(__name__)
+
+HELLO_S = 1.0
+START_S = 10.0
+GUESTS_MAX = 256
+STRANGERS_MAX = 64
+BACKLOG = 64
+
+LIBRARY = str(Path(__file__).parents[2])
+RUN_WARDEN = f"import sys; sys.path.insert(0, {LIBRARY!r}); from emulator.guests.warden import main; main()"
+
+
+class Host:
+    """All guests of this node."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        membership: Membership,
+        migration: Migration,
+        key: bytes,
+        pace: Callable[[], Pace],
+        is_blocked: Callable[[], bool],
+        port: int = settings.GUEST_PORT,
+    ) -> None:
+        self.reactor = reactor
+        self.membership = membership
+        self.migration = migration
+        self.key = key
+        self.pace = pace
+        self.is_blocked = is_blocked
+        self.strangers: dict[_Visitor, None] = {}  # in the order in which they came
+        self.guests: set[_Visitor] = set()
+        self._port = port
+        self._own: str | None = None
+        self._sock: socket.socket | None = None
+        membership.on_change(self._reopen)
+
+    def close(self) -> None:
+        """End all guests."""
+        self._stop_listening()
+        for visitor in [*self.strangers, *self.guests]:
+            visitor.close()
+
+    def _reopen(self) -> None:
+        own = self.membership.seen.get(self.membership.mospe)
+        if own == self._own:
+            return
+        self._stop_listening()
+        self._own = own
+        if own is None:
+            return
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((own, self._port))
+            sock.listen(BACKLOG)
+        except OSError as failure:
+            log.error("cannot take guests at %s, TCP port %d: %s", own, self._port, failure.strerror)
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._sock = sock
+        self.reactor.watch(sock.fileno(), select.EPOLLIN, self._accept)
+
+    def _stop_listening(self) -> None:
+        if self._sock is not None:
+            self.reactor.forget(self._sock.fileno())
+            self._sock.close()
+            self._sock = None
+
+    def _accept(self, _mask: int) -> None:
+        assert self._sock is not None
+        try:
+            sock, (address, _) = self._sock.accept()
+        except OSError:
+            return
+        if len(self.strangers) >= STRANGERS_MAX:
+            next(iter(self.strangers)).close()
+        tune(sock)
+        self.strangers[_Visitor(self, sock, address)] = None
+
+
+class _Visitor:
+    """One connection: the hello, what is to be run, then a guest to its end."""
+
+    def __init__(self, host: Host, sock: socket.socket, address: str) -> None:
+        self._host = host
+        self._reactor = host.reactor
+        self._address = address
+        self._challenge = hello.challenge(frames.SERVICE)
+        self._node = 0
+        self._guest: Guest | None = None
+        self._pid = 0
+        self._warden: Link | None = None
+        self._warden_pid = 0
+        self._warden_fd = -1
+        self._beats: Timer | None = None
+        self._has_ended = False
+        self._is_closed = False
+        self._home = Link(self._reactor, sock, self._from_home, lambda _failure: self.close(), hello.HELLO_MAX)
+        self._timer = self._reactor.call_later(HELLO_S, self.close)
+        self._home.send([self._challenge])
+
+    def close(self) -> None:
+        """End the guest, if it is one."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._timer.cancel()
+        if self._beats is not None:
+            self._beats.cancel()
+        self._home.close()
+        if self._warden is not None:
+            self._warden.close()
+            signal.pidfd_send_signal(self._warden_fd, signal.SIGKILL)  # it is reaped in _reap, not before
+        self._host.strangers.pop(self, None)
+
+    # what the home says
+
+    def _from_home(self, data: memoryview) -> None:
+        try:
+            if not self._node:
+                self._greet(data)
+                return
+            said = frames.parse(data)
+            if self._guest is None:
+                self._start(said, data)
+            elif said.kind in frames.FROM_DEPUTY and self._warden is not None:
+                self._warden.send([data])
+        except hello.Refused as reason:
+            log.warning("Received an unauthorized migration request from %s (%s)", self._address, reason)
+            self.close()
+        except (ValueError, TypeError, BlockingIOError) as error:
+            log.warning("openMosix: node %d: %s", self._node, error)
+            self.close()
+
+    def _greet(self, data: memoryview) -> None:
+        host, members = self._host, self._host.membership
+        node, wanted, _ = hello.check_ask(host.key, self._challenge, data)
+        if not members.mospe or wanted != members.mospe:
+            raise hello.Refused(f"this is not node {wanted}")
+        if node == wanted or members.node_at(self._address) != node:
+            raise hello.Refused(f"node {node} is not at this address")
+        self._timer.cancel()
+        self._timer = self._reactor.call_later(START_S, self.close)
+        self._node = node
+        self._home.frame_max = frames.FRAME_MAX
+        self._home.send([hello.grant(host.key, self._challenge, data, wanted, 0)])
+
+    def _start(self, said: Frame, data: memoryview) -> None:
+        if said.kind == Kind.BEAT:
+            return
+        if said.kind != Kind.START:
+            raise ValueError("not a start")
+        host = self._host
+        if host.is_blocked() or len(host.guests) >= GUESTS_MAX:
+            self._home.send(frames.frame(Kind.REFUSED, errno.ENETUNREACH if host.is_blocked() else errno.EAGAIN))
+            return
+        caller, job = frames.parse_start(said.payload)
+        self._guest = _guest_of(self._node, self._address, caller, job.program)
+        self._spawn(data)
+        host.strangers.pop(self)
+        host.guests.add(self)
+        self._beat()
+
+    # the warden
+
+    def _spawn(self, start: Buffer) -> None:
+        here, there = socket.socketpair()
+        with there:
+            actions = [
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
+                (os.POSIX_SPAWN_DUP2, there.fileno(), warden.SOCKET),
+            ]
+            command = [sys.executable, "-IS", "-c", RUN_WARDEN]
+            self._warden_pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+        self._warden_fd = os.pidfd_open(self._warden_pid)
+        self._reactor.watch(self._warden_fd, select.EPOLLIN, self._reap)
+        here.setblocking(False)
+        self._warden = Link(self._reactor, here, self._from_warden, lambda _failure: None, frames.FRAME_MAX)
+        self._warden.send([start])
+
+    def _from_warden(self, data: memoryview) -> None:
+        said = frames.parse(data)
+        if said.kind == Kind.STARTED:
+            assert self._guest is not None
+            self._timer.cancel()
+            self._pid = said.number
+            self._host.migration.arrived(self._pid, self._guest, self._warden_pid)
+        self._home.send([data])
+        if said.kind in frames.LAST and self._warden is not None:
+            self._has_ended = True
+            self._warden.close()  # then it ends; the home ends the connection when it has read this
+
+    def _reap(self, _mask: int) -> None:
+        pid, _ = os.waitpid(self._warden_pid, os.WNOHANG)
+        if not pid:
+            return
+        self._reactor.forget(self._warden_fd)
+        os.close(self._warden_fd)
+        self._warden = None
+        self._host.guests.discard(self)
+        self._host.migration.gone(self._pid)
+        if not self._has_ended:
+            self.close()
+
+    def _beat(self) -> None:
+        if self._reactor.now() - self._home.heard_s > self._host.pace().silence_s:
+            self.close()
+            return
+        self._home.send(frames.frame(Kind.BEAT))
+        self._beats = self._reactor.call_later(BEAT_S, self._beat)
+
+
+def _guest_of(node: int, address: str, caller: Caller, program: str) -> Guest:
+    if caller.node != node:
+        raise ValueError(f"a process of node {caller.node}")
+    ids = (caller.pid, caller.pgrp, caller.session, caller.uid, caller.gid)
+    return Guest(node, address, *ids, os.path.basename(program)[:15])

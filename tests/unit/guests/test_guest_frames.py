@@ -1,0 +1,52 @@
+"""What deputy, home, host and warden say to each other, byte by byte."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from emulator.guests import frames
+from emulator.guests.frames import Caller, Job, Kind
+
+JOB = Job("/bin/e\udcffcho", ["echo", "ä\udcff"], {"PATH": "/bin"}, "/tmp", 0o22, [1, 2])
+CALLER = Caller(1, "node1", 42, 42, 40, 1000, 1000, [1000, 4])
+
+
+def test_a_frame_and_what_it_held() -> None:
+    data = b"".join(frames.frame(Kind.DATA, 1 << 40, b"bytes"))
+    assert len(data) == int.from_bytes(data[:4], "little") == 16 + 5
+    said = frames.parse(memoryview(data))
+    assert (said.kind, said.number, bytes(said.payload)) == (Kind.DATA, 1 << 40, b"bytes")
+    with pytest.raises(ValueError, match="whole header"):
+        frames.parse(memoryview(data[:15]))
+
+
+def test_a_job_with_names_that_are_no_text() -> None:
+    assert frames.parse_job(frames.pack_job(JOB)) == JOB
+    assert frames.parse_start(frames.pack_start(CALLER, JOB)) == (CALLER, JOB)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"arguments": []}, {"arguments": [1]}, {"program": "a\0b"}, {"environment": {"A": 1}}, {"directory": None},
+        {"umask": -1}, {"umask": "x"}, {"ignored": [1 << 32]},
+    ],
+)  # fmt: skip
+def test_what_is_no_job(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a job"):
+        frames.parse_job(frames.pack_job(JOB._replace(**changes)))
+
+
+@pytest.mark.parametrize("said", [None, 1, {}, [], list(JOB)[:-1]])
+def test_what_is_no_job_at_all(said: object) -> None:
+    with pytest.raises(ValueError, match="not a job"):
+        frames.parse_job(json.dumps(said).encode())
+
+
+@pytest.mark.parametrize("changes", [{"uid": -1}, {"pid": "1"}, {"groups": [0, None]}, {"gid": 1 << 32}])
+def test_what_is_no_caller(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="not a caller"):
+        frames.parse_start(frames.pack_start(CALLER._replace(**changes), JOB))
