@@ -21,7 +21,11 @@ from typing import Callable, NamedTuple
 
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
-from emulator.tools.screen import REVERSE, Ask, Screen
+from emulator.tools.screen import REVERSE, Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from emulator.tools.screen import Ask
 
 UP = 2
 DEAD_AFTER = 3

@@ -14,7 +14,11 @@ import time
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
 from emulator.tools.processlist import Process, clock, processes
-from emulator.tools.screen import Ask, Screen
+from emulator.tools.screen import Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from emulator.tools.screen import Ask
 
 USAGE = "Usage: mtop [-b] [-d seconds] [-n times]"
 BALANCE = -1

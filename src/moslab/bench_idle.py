@@ -4,8 +4,8 @@ Rules:
 
 1. A cluster without agents. Processor time and memory are what the engine counts for the containers of the nodes, init
    included; memory is without what the kernel can take back from the files' cache.
-2. A tool is run on a node, several times; its time is the median, from its start to its end (to its first screen, of
-   one that has a screen), less its probes.
+2. A tool is run on a node, several times; its time is that of the quickest, as what else the machine does only adds to
+   it: from its start to its end (to its first screen, of one that has a screen), less its probes.
 3. A tool's probes are counted by the datagrams that the node sent; those to several nodes at a time are one. Each takes
    20 ms, as all nodes are up.
 """
