@@ -11,7 +11,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit posix check diagrams mutants sim-coverage coverage sim bench-up bench-failover bench-sim wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test unit posix check diagrams mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -85,6 +85,12 @@ bench-failover: .venv/.dev ## first boot, cold start, failover, planned move; N 
 bench-sim: .venv/.lab ## speed of the simulator, and what more nodes cost it: out/bench/sim.json (about 20 minutes)
 	@$(BIN)/moslab bench-sim $(if $(NODES),--nodes $(NODES)) $(if $(SECONDS),--seconds $(SECONDS))
 
+bench-mfs: .venv/.lab .bench/.tools ## MFS beside passthrough_ll and sshfs, and cut off: out/bench/mfs.json (2 minutes; root)
+	@$(BIN)/moslab bench-mfs
+
+bench-idle: .venv/.lab ## 64 nodes of openMosix at rest, and what its tools cost: out/bench/idle.json (2 minutes)
+	@$(BIN)/moslab bench-idle $(if $(NODES),--nodes $(NODES))
+
 ##@ What is shipped
 mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file
 	@rm -rf build/pyz && mkdir -p build/pyz
@@ -96,7 +102,7 @@ wheel: .venv/.dev ## the distribution, with all that a node image is made of: di
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . && ls dist
 
 clean: ## remove what was built here, the virtual environment too (run `make down` first)
-	rm -rf .venv .posix out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
+	rm -rf .venv .posix .bench out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.lab .venv/.dev: pyproject.toml ci/venv
@@ -104,3 +110,6 @@ clean: ## remove what was built here, the virtual environment too (run `make dow
 
 .posix/.tools: ci/posix
 	@ci/posix
+
+.bench/.tools: ci/bench-mfs
+	@ci/bench-mfs

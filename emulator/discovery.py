@@ -67,7 +67,7 @@ class Discovery:
         for node, (address, *_) in sorted(self._known.items()):
             last = ranges[-1] if ranges else None
             if last and (node, address) == (last.base + last.size, following(last)):
-                ranges[-1] = last._replace(size=last.size + 1)
+                ranges[-1] = Record(last.base, last.address, last.size + 1)
             else:
                 ranges.append(Record(node, address, 1))
         aliases = [Record(node, alias, 0) for node, known in sorted(self._known.items()) for alias in known[1:]]

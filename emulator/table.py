@@ -6,14 +6,18 @@ Rules:
 2. Node ids are 1 to 65534, no id and no address occurs twice, there are at most 256 records.
 3. Both forms parse to the same records; whatever breaks rule 2 is refused as a whole.
 
-Sources: setpe(8) and the layout written by the genuine ``setpe``.
+Sources: setpe(8) and the layout written by the genuine ``setpe``. The tools import this at each start, hence no
+``typing`` and no ``collections``: they cost more than all that it does.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
-from typing import Callable, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Callable
 
 NODE_MAX = 65534
 RECORDS_MAX = 256
@@ -32,12 +36,24 @@ class TableError(ValueError):
         self.genuine = genuine
 
 
-class Record(NamedTuple):
+class Record:
     """``size`` nodes from ``base`` on, at addresses from ``address`` on; size 0: an alias of ``base``."""
 
-    base: int
-    address: str
-    size: int
+    __slots__ = ("address", "base", "size")
+
+    def __init__(self, base: int, address: str, size: int) -> None:
+        self.base = base
+        self.address = address
+        self.size = size
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Record) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    def __repr__(self) -> str:
+        return f"Record({self.base}, {self.address!r}, {self.size})"
 
     @property
     def is_alias(self) -> bool:
@@ -141,8 +157,8 @@ def parse_config(data: bytes) -> list[Record]:
 def render_config(records: Iterable[Record]) -> bytes:
     """The bytes of ``admin/config``."""
     return b"".join(
-        _CONFIG.pack(base, _AF_INET, 0, address_to_int(address).to_bytes(4, "big"), size)
-        for base, address, size in records
+        _CONFIG.pack(one.base, _AF_INET, 0, address_to_int(one.address).to_bytes(4, "big"), one.size)
+        for one in records
     )
 
 

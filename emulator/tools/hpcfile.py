@@ -77,6 +77,13 @@ def _write(file: str, data: bytes) -> None:
         os.close(fd)
 
 
+def end_with_pipe() -> None:
+    """Let SIGPIPE end this process, as it ends the genuine tools (``mps | head``); ``signal`` would import ``enum``."""
+    import _signal  # type: ignore[import-not-found]
+
+    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+
+
 def complain(text: str) -> None:
     """Print to stderr."""
     print(text, file=sys.stderr)

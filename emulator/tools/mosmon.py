@@ -17,11 +17,16 @@ from __future__ import annotations
 import math
 import struct
 import sys
-from typing import Callable, NamedTuple
 
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
-from emulator.tools.screen import REVERSE, Ask, Screen
+from emulator.tools.screen import REVERSE, Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from emulator.tools.screen import Ask
 
 UP = 2
 DEAD_AFTER = 3
@@ -34,25 +39,35 @@ NUMBERING = "wvVa"
 USAGE = "Usage: mosmon [-w|-v|-V|-a] [-l|-L|-s|-m|-r|-u] [-d] [-t] [+NODE_NUMBER]"
 
 
-class Info(NamedTuple):
+class Info:
     """One record of ``info/infos``."""
 
-    load: int
-    speed: int
-    cpus: int
-    util: int
-    status: int
-    mem: int
-    rmem: int
-    tmem: int
+    __slots__ = ("cpus", "load", "mem", "rmem", "speed", "status", "tmem", "util")
+
+    def __init__(
+        self, load: int, speed: int, cpus: int, util: int, status: int, mem: int, rmem: int, tmem: int
+    ) -> None:
+        self.load = load
+        self.speed = speed
+        self.cpus = cpus
+        self.util = util
+        self.status = status
+        self.mem = mem
+        self.rmem = rmem
+        self.tmem = tmem
 
 
-class Mode(NamedTuple):
+class Mode:
     """What a bar shows: its name, its value, its whole (of which the value is a part) or None."""
 
-    name: str
-    value: Callable[[Info], float]
-    whole: Callable[[Info], float] | None = None
+    __slots__ = ("name", "value", "whole")
+
+    def __init__(
+        self, name: str, value: Callable[[Info], float], whole: Callable[[Info], float] | None = None
+    ) -> None:
+        self.name = name
+        self.value = value
+        self.whole = whole
 
 
 def _log(info: Info) -> float:

@@ -11,10 +11,9 @@ Rules:
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from emulator.tools.hpcfile import complain
+from emulator.tools.hpcfile import complain, end_with_pipe
 from emulator.tools.processlist import Process, clock, processes
 
 LETTERS = set("axwh")
@@ -25,7 +24,7 @@ COLUMNS = 80
 
 def main() -> int:
     """Run ``mps`` with the arguments of this process; the exit code."""
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # mps | head
+    end_with_pipe()
     words = sys.argv[1:]
     letters = {letter for word in words if word != OMINFO for letter in word.lstrip("-")}
     if not letters <= LETTERS:

@@ -7,14 +7,16 @@ times, each ``-d`` seconds.
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 
 from emulator.tools import hpcfile
-from emulator.tools.hpcfile import complain
+from emulator.tools.hpcfile import complain, end_with_pipe
 from emulator.tools.processlist import Process, clock, processes
-from emulator.tools.screen import Ask, Screen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from emulator.tools.screen import Ask
 
 USAGE = "Usage: mtop [-b] [-d seconds] [-n times]"
 BALANCE = -1
@@ -102,9 +104,11 @@ def main() -> int:
         return 1
     top = Top()
     if not batch:
+        from emulator.tools.screen import Screen  # which imports curses
+
         Screen(top.lines, top.key, every_s).run()
         return 0
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # mtop -b | head
+    end_with_pipe()
     for number in range(times):
         if number:
             time.sleep(every_s)

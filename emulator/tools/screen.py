@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import curses
-from typing import Callable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    Draw = Callable[[int, int], list[str]]
+    Ask = Callable[[str], str]
 
 REVERSE = "\x0e"
 """Before and after words that are shown in reverse."""
-
-Draw = Callable[[int, int], list[str]]
-Ask = Callable[[str], str]
 
 
 class Screen:

@@ -21,7 +21,7 @@ from docker.errors import DockerException
 
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
-from moslab import base, bench, bench_failover, bench_sim, engine, journals
+from moslab import base, bench, bench_failover, bench_idle, bench_mfs, bench_sim, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--profile", choices=sorted(PROFILES), default="default", help="beat and lease")
     up.add_argument("--no-stomith", action="store_true", help="nobody is shot: moves wait for the lease's end")
     up.add_argument("--arbitrator", action="store_true", help="the last node votes, and runs no group")
+    up.add_argument("--no-agents", action="store_true", help="openMosix alone: nobody runs groups")
     up.add_argument("--mfs-time", choices=list(PACES), default=QUICK.name, help="of operations on other nodes' files")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
@@ -142,6 +143,14 @@ def _parser() -> argparse.ArgumentParser:
     speed.add_argument("--seconds", metavar="S", type=float, default=bench_sim.SECONDS,
                        help=f"virtual, of the larger clusters (default {bench_sim.SECONDS:g})")
     speed.add_argument("--without-pypy", action="store_true", help="measure CPython only")
+    mfs = command("bench-mfs", _bench_mfs, "measure MFS beside passthrough_ll and sshfs, and its cuts")
+    mfs.add_argument("-n", "--rounds", type=int, default=bench_mfs.ROUNDS, help=f"default {bench_mfs.ROUNDS}")
+    mfs.add_argument("--seconds", metavar="S", type=float, default=bench_mfs.SECONDS,
+                     help=f"of each measure in each round (default {bench_mfs.SECONDS:g})")
+    idle = command("bench-idle", _bench_idle, "measure openMosix at rest, and its tools")
+    idle.add_argument("--nodes", metavar="N", default=str(bench_idle.NODES), help=f"default {bench_idle.NODES}")
+    idle.add_argument("--seconds", metavar="S", type=float, default=bench_idle.SECONDS,
+                      help=f"at rest (default {bench_idle.SECONDS:g})")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -171,10 +180,12 @@ def _up(arguments: argparse.Namespace) -> int:
     cluster = _cluster(arguments, engine.ensure(progress))
     options = Options(
         arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator, mfs_time=arguments.mfs_time,
+        agents=not arguments.no_agents,
     )
     cluster.up(size, progress, options=options)
     print(render(status(cluster)))
-    print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
+    if options.agents:
+        print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
     return 0
 
 
@@ -334,6 +345,17 @@ def _bench_sim(arguments: argparse.Namespace) -> int:
     except ValueError:
         raise CannotError(f"bench-sim: {arguments.nodes!r} is not a list of numbers") from None
     return bench_sim.bench_sim(sizes, arguments.seconds, not arguments.without_pypy, Progress())
+
+
+def _bench_mfs(arguments: argparse.Namespace) -> int:
+    return bench_mfs.bench_mfs(arguments.rounds, arguments.seconds, Progress())
+
+
+def _bench_idle(arguments: argparse.Namespace) -> int:
+    size, progress = checked_size(arguments.nodes), Progress()
+    if arguments.seconds <= 0:
+        raise CannotError("bench-idle: some seconds")
+    return bench_idle.bench_idle(engine.ensure(progress), size, arguments.seconds, progress)
 
 
 def _base_image(_arguments: argparse.Namespace) -> int:

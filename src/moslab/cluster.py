@@ -62,7 +62,7 @@ class Cluster:
         return state_of(self.client, self.names)
 
     def up(self, size: int, progress: Progress, groups: bool = True, options: Options = DEFAULTS) -> None:
-        """Start ``size`` nodes; return when all are ready and, with ``groups``, the groups run.
+        """Start ``size`` nodes; return when all are ready and, with ``groups`` and agents, the groups run.
 
         Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
         seen last; then nothing is left.
@@ -70,7 +70,7 @@ class Cluster:
         self.refuse_second(progress)
         image = ensure_image(self.client, progress)
         profile = options.profile
-        if beat_s(size, profile) != beat_s(1, profile):
+        if options.agents and beat_s(size, profile) != beat_s(1, profile):
             progress.say(
                 f"   {size} nodes: beat {beat_s(size, profile):g} s and lease {lease_s(size, profile):g} s instead of "
                 f"{beat_s(1, profile):g} and {lease_s(1, profile):g}: the idle cluster stays under half the machine, "
@@ -79,8 +79,8 @@ class Cluster:
         pool = ThreadPoolExecutor(REQUESTS_MAX)
         try:
             guard = self._start(size, image, progress, pool, options)
-            self._await_nodes(size, progress)
-            if groups:
+            self._await_nodes(size, progress, options.agents)
+            if groups and options.agents:
                 self._await_groups(size, progress, lease_s(size, profile))
             guard.commit()
         except StartAtWorkError:
@@ -252,10 +252,10 @@ class Cluster:
         files = layout.node_files(node, tables)
         create_node(self.client, self.names, image, layout.node(node), node, files).start()
 
-    def _await_nodes(self, size: int, progress: Progress) -> None:
+    def _await_nodes(self, size: int, progress: Progress, agents: bool) -> None:
         limit_s = NODE_LIMIT_S + NODE_LIMIT_EACH_S * size
-        with progress.stage("all nodes ready (MFS mounted, agents running)") as stage:
-            self._watch(size, size, "nodes", limit_s, stage)     # the last node to start
+        with progress.stage(f"all nodes ready (MFS mounted{', agents running' if agents else ''})") as stage:
+            self._watch(size, size, "nodes" if agents else "openmosix", limit_s, stage)     # the last node to start
 
     def _await_groups(self, size: int, progress: Progress, lease_s: float) -> None:
         limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s

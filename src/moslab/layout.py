@@ -15,6 +15,7 @@ import re
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 
 from emulator.mfs.pace import QUICK
 from emulator.powerswitch.protocol import PORT
@@ -29,6 +30,8 @@ NODES_MIN, NODES_MAX = 2, 64
 STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
 """The line of mosha.conf; without STOMITH it is there as a comment."""
 ARBITRATOR = "arbitrator = yes\n"
+AGENT = "mh:"
+"""How the agent's line of a node's inittab begins."""
 POWER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 100, 200
 ADDRESSES_MIN = 256
 
@@ -70,14 +73,15 @@ def lease_s(size: int, profile: str = "default") -> float:
 
 @dataclass(frozen=True)
 class Options:
-    """What a cluster can be told at its start: times, whether it has STOMITH, tables instead of the demo's, and whether
-    the last node is an arbitrator."""
+    """What a cluster can be told at its start: times, whether it has STOMITH, tables instead of the demo's, whether
+    the last node is an arbitrator, and whether there are agents at all: without, it is openMosix alone."""
 
     profile: str = "default"
     stomith: bool = True
     tables: Mapping[str, str] | None = None
     arbitrator: bool = False
     mfs_time: str = QUICK.name
+    agents: bool = True
 
 
 DEFAULTS = Options()
@@ -193,7 +197,15 @@ class Layout:
             f"var/mosix-ha/{FOUNDED}": (f"{installation(self.era, self._voters)}\n".encode(), public),
             **{f"var/mosix-ha/{name}": (text.encode(), public) for name, text in tables.items()},
         }
+        if not self.options.agents:
+            files["etc/inittab"] = (inittab_without_agent().encode(), public)
         return archive(files)
+
+
+def inittab_without_agent() -> str:
+    """The inittab of the node image, less the agent's line."""
+    text = resources.files("emulator").joinpath("image/inittab").read_text(encoding="utf-8")
+    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith(AGENT))
 
 
 def archive(files: Mapping[str, tuple[bytes, int]]) -> bytes:

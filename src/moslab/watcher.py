@@ -1,5 +1,5 @@
-"""Runs inside a node, as ``python3 -IS -c <this text> NODES LIMIT_S {nodes|groups}``; the laboratory reads
-its lines.
+"""Runs inside a node, as ``python3 -IS -c <this text> NODES LIMIT_S {nodes|openmosix|groups}``; the
+laboratory reads its lines.
 
 One process that looks at all nodes from within, so that waiting for a cluster costs no exec per node and
 look. It prints a line whenever what it sees changes, and ends with 0 when all is there, or with 1 after
@@ -13,6 +13,10 @@ import os
 import subprocess
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LOOK_EVERY_S = 0.1
 ASK_EVERY_S = 0.4
@@ -36,6 +40,11 @@ def missing_of(node: int, mfs: str = "/mfs") -> str:
     return "" if seen.get("quorum") else "has no quorum"
 
 
+def unserved(node: int, mfs: str = "/mfs") -> str:
+    """Why a node without an agent is not ready; empty if it serves its files to this one."""
+    return "" if os.path.isdir(f"{mfs}/{node}/etc") else "is not seen through MFS"
+
+
 def idle_groups(hactl: str, status: str) -> dict[str, str]:
     """The groups that do not run at the level that hactl asks for, and how they stand instead."""
     groups = {group["name"]: group for group in json.loads(status)["groups"]}
@@ -56,11 +65,11 @@ def unheard(status: str) -> list[int]:
     return [node["id"] for node in json.loads(status).get("nodes", []) if node["state"] != "up"]
 
 
-def watch_nodes(count: int, deadline_s: float) -> str:
+def watch_nodes(count: int, deadline_s: float, lack_of: Callable[[int], str] | None = None) -> str:
     """Wait until no node lacks anything; returns what the last one lacked if that was not in time."""
-    waiting = list(range(1, count + 1))
+    waiting, lack_of = list(range(1, count + 1)), lack_of or missing_of
     while True:
-        lacks = [(node, missing_of(node)) for node in waiting]
+        lacks = [(node, lack_of(node)) for node in waiting]
         still = [(node, lack) for node, lack in lacks if lack]
         if len(still) < len(waiting):
             print(f"{count - len(still)} of {count} nodes", flush=True)
@@ -99,7 +108,10 @@ def _groups_state(hactl: str) -> str:
 
 def main() -> int:
     count, deadline_s = int(sys.argv[1]), time.monotonic() + float(sys.argv[2])
-    state = watch_nodes(count, deadline_s) if sys.argv[3] == "nodes" else watch_groups(deadline_s)
+    if sys.argv[3] == "groups":
+        state = watch_groups(deadline_s)
+    else:
+        state = watch_nodes(count, deadline_s, unserved if sys.argv[3] == "openmosix" else None)
     print(state or "all", flush=True)
     return 1 if state else 0
 

@@ -23,6 +23,8 @@ def no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     ["up", "1"], ["up", "65"], ["up", "many"], ["--cluster", "Not A Name", "up", "3"],
     ["--cluster", "Not A Name", "down"], ["--cluster", "Not A Name", "status"],
     ["bench-up", "-n", "0"],
+    ["bench-mfs", "-n", "0"],
+    ["bench-idle", "--seconds", "0"],
 ])
 def test_what_cannot_be_is_refused_before_the_engine_is_asked(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -7,6 +7,7 @@ import tarfile
 
 import pytest
 
+from emulator.inittab import parse_inittab
 from emulator.table import nodes_of, parse_map
 from mosha import config
 from moslab import demo
@@ -85,6 +86,13 @@ def test_the_last_node_is_the_arbitrator_where_there_is_one() -> None:
 
     assert [is_arbitrator(Options(arbitrator=True), node) for node in (1, 2, 3)] == [False, False, True]
     assert not is_arbitrator(Options(), 3)
+
+
+def test_without_agents_a_node_has_the_same_inittab_less_one_line() -> None:
+    plan = Layout(2, ipaddress.IPv4Network("172.20.0.0/16"), b"m" * 32, b"p" * 32, Options(agents=False))
+    entries = parse_inittab(files_of(plan.node_files(1, {}))["etc/inittab"][0], "inittab")
+    assert [entry.id for entry in entries] == ["cut", "om", "up", "pe"]
+    assert "etc/inittab" not in files_of(layout(2).node_files(1, {}))
 
 
 def test_times_are_lengthened_above_16_nodes_only() -> None:

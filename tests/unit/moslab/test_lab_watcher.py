@@ -25,6 +25,11 @@ def test_a_node_is_ready_when_its_agent_has_seen_a_majority(tmp_path: Path) -> N
     ]
 
 
+def test_a_node_without_an_agent_is_ready_when_it_serves_its_files(tmp_path: Path) -> None:
+    node(tmp_path, 1, "")
+    assert [watcher.unserved(number, str(tmp_path)) for number in (1, 2)] == ["", "is not seen through MFS"]
+
+
 def test_it_waits_until_all_nodes_are_ready_and_tells(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,9 +17,14 @@ from emulator.tools.screen import REVERSE
 from tests.unit.hpc.loopback import Node
 from tests.unit.tools.conftest import Run
 
-UP = Info(100, 15000, 2, 100, 3, 60 * MIB, 30 * MIB, 80 * MIB)
-IDLE = UP._replace(load=0)
-GONE = UP._replace(status=1)
+
+def info(load: int = 100, status: int = 3) -> Info:
+    return Info(load, 15000, 2, 100, status, 60 * MIB, 30 * MIB, 80 * MIB)
+
+
+UP = info()
+IDLE = info(load=0)
+GONE = info(status=1)
 STAT = b"42 (a (b) c) S 1 42 42 %d 42 4194304 1 0 0 0 150 50 0 0 20 %d 1 0 99 4096 %d 0"
 
 
@@ -69,7 +74,7 @@ def test_a_process_that_ends_meanwhile_is_left_out() -> None:
 
 
 def test_bars_of_mosmon() -> None:
-    chart = Monitor(["-w"]).chart({1: UP, 2: UP._replace(load=50), 10: IDLE}, 40, 10)
+    chart = Monitor(["-w"]).chart({1: UP, 2: info(load=50), 10: IDLE}, 40, 10)
     assert chart[0] == "   1 |  #      "
     assert chart[-2] == "        1  2 10"
     assert chart[-1] == "Node #"
