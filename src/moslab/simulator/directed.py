@@ -108,9 +108,9 @@ CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
 SLOW_WATCHER = plan(every(       # only while it reads what stands still from then on
-    3.0, [weather(0, 0.3, [4], slow=100.0), cut(0.2, 1.5, [5])],
-    [weather(0, 0.3, [5], slow=100.0), cut(0.2, 1.5, [4])],
-), voters="1", network=SHARP, arbitrators=[1, 2, 3])
+    3.0, [weather(0, 0.3, [2], slow=100.0), cut(0.2, 1.5, [3], [1, 2])],
+    [weather(0, 0.3, [3], slow=100.0), cut(0.2, 1.5, [2], [1, 3])],
+), voters="1", nodes=3, network=SHARP, arbitrators=[1])
 DUELS = plan([
     weather(3.0, SAFETY_S, ALL, slow=3.0),
     *every(

@@ -29,8 +29,7 @@ def test_it_is_the_command_as_far_as_its_parent_can_tell(shared: Pair) -> None:
 
 def test_it_has_pid_name_and_surroundings_of_home(shared: Pair, tmp_path: Path) -> None:
     show = (
-        "import os, socket\n"
-        "print(os.getpid(), socket.gethostname(), os.getcwd(), oct(os.umask(0)), os.environ['WORD'])"
+        "import os, socket\nprint(os.getpid(), socket.gethostname(), os.getcwd(), oct(os.umask(0)), os.environ['WORD'])"
     )
     code = f"import os, sys; os.umask(0o27); os.execv(sys.executable, {[sys.executable]} + sys.argv[1:])"
     environment = {**shared.environment, "WORD": "a word"}
@@ -93,7 +92,7 @@ def test_signals_go_to_the_body(shared: Pair, number: signal.Signals) -> None:
     code = (
         "import signal, sys\n"
         f"signal.signal({int(number)}, lambda n, _: (print('got', n, flush=True), sys.exit(5)))\n"
-        "print('ready', flush=True)\nsignal.pause()"
+        "import time\nprint('ready', flush=True)\nwhile True: time.sleep(0.05)"
     )
     with shared.away(sys.executable, "-c", code, stdout=PIPE) as process:
         assert process.stdout is not None
@@ -185,7 +184,7 @@ def test_who_writes_where_nobody_reads_gets_sigpipe(shared: Pair) -> None:
 
 
 def test_closed_standard_streams(shared: Pair) -> None:
-    close = "exec <&- >&- 2>&-; exec \"$@\""
+    close = 'exec <&- >&- 2>&-; exec "$@"'
     command = [*MOSRUN, "-2", "sh", "-c", "cat; echo; exit 9"]
 
     def run() -> int:
