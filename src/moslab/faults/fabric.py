@@ -25,6 +25,7 @@ from moslab.layout import archive
 from moslab.node import run
 
 FILE_BYTES_MAX = 4 << 20
+EDITS_MAX = 3
 NO_MARK = "\x01"
 EDIT = f"""
 set -e
@@ -115,11 +116,21 @@ def read_file(container: Container, path: str = FILE) -> bytes:
 
 
 def _change(container: Container, added: str, healed: str) -> None:
-    if container.status != "running":
-        text = edited(read_file(container).decode(), added, healed)
-        if not container.put_archive("/", archive({FILE.lstrip("/"): (text.encode(), 0o644)})):
-            raise LabError(f"the engine does not take {FILE} of {container.name}")
-        return
-    done = run(container, ["sh", "-c", EDIT, "cuts", HEAD, added, healed or NO_MARK])
-    if done.exit_code:
-        raise LabError(f"{container.name} cannot cut links: {done.stderr.strip() or done.exit_code}")
+    """On the node itself, or on its disk while it is off: it may be shot, or come back, meanwhile."""
+    problem = ""
+    for _ in range(EDITS_MAX):
+        if container.status != "running":
+            text = edited(read_file(container).decode(), added, healed)
+            if not container.put_archive("/", archive({FILE.lstrip("/"): (text.encode(), 0o644)})):
+                raise LabError(f"the engine does not take {FILE} of {container.name}")
+            return
+        try:
+            done = run(container, ["sh", "-c", EDIT, "cuts", HEAD, added, healed or NO_MARK])
+        except LabError as error:
+            problem = str(error)
+        else:
+            if not done.exit_code:
+                return
+            problem = done.stderr.strip() or f"exit code {done.exit_code}"
+        container.reload()
+    raise LabError(f"{container.name} cannot cut links: {problem}")
