@@ -6,12 +6,15 @@ CLUSTER ?= mosha
 N ?= 8
 SEEDS ?= 0..199
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+WORKERS ?= $(shell expr $(JOBS) + $(JOBS) / 2)
+PYTEST = $(BIN)/python -m pytest --world=sim
 T ?= tests
+WORLD ?= docker
 BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test unit posix check diagrams mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -47,11 +50,20 @@ down: .venv/.lab ## remove the cluster; nothing is left
 	@$(MOSLAB) down
 
 ##@ Work on the project
-test: .venv/.dev ## all tests (T=path for some), JOBS at a time
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup $(T)
+# Containers first, and as many tests at a time as there are processors: with more, a node's guardians wait for one.
+test: .venv/.dev ## all tests (T=path for some)
+ifeq ($(T),tests)
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)/container
+	$(PYTEST) -n $(WORKERS) --ignore=$(T)/container $(T)
+else
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)
+endif
+
+chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,docker: in both; SEED=n)
+	$(BIN)/python -m pytest --world=$(WORLD) $(if $(SEED),--seed=$(SEED)) tests/chaos
 
 unit: .venv/.dev ## the fast tests only: no container engine
-	$(BIN)/python -m pytest -n $(JOBS) tests/unit
+	$(PYTEST) -n $(WORKERS) tests/unit
 
 posix: .venv/.dev .posix/.tools ## /mfs/<other> before judges that nobody here wrote: pjdfstest, fsx; git, tar, rsync, make
 	MOSHA_POSIX=.posix/bin $(BIN)/python -m pytest tests/posix
@@ -66,6 +78,9 @@ diagrams: ## draw the state machines of clinit into docs/clinit.md
 
 sim: .venv/.dev ## a campaign of simulated clusters, which must reach all that it should (SEEDS=0..199)
 	$(BIN)/moslab sim --seeds $(SEEDS) -j $(JOBS) --sometimes
+
+fuzz: .venv/.fuzz ## a million inputs for everything that reads what others wrote: out/fuzz/ (about 10 minutes; TARGET='cltab' INPUTS=n)
+	$(BIN)/python -m tests.fuzz -j $(JOBS) $(if $(INPUTS),--inputs $(INPUTS)) $(if $(TARGET),'$(TARGET)')
 
 mutants: .venv/.dev ## does the simulator catch each mutant, after how many seeds? (MUTANTS='name …' BUDGET=n; DOCS=1: the table goes into docs/simulator.md)
 	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DOCS),--docs) $(MUTANTS)
@@ -105,7 +120,7 @@ clean: ## remove what was built here, the virtual environment too (run `make dow
 	rm -rf .venv .posix .bench out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.venv/.lab .venv/.dev: pyproject.toml ci/venv
+.venv/.lab .venv/.dev .venv/.fuzz: pyproject.toml ci/venv
 	@PYTHON='$(PYTHON)' ci/venv $(subst .,,$(notdir $@))
 
 .posix/.tools: ci/posix

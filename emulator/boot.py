@@ -6,7 +6,9 @@ Rules:
 2. A map of more than ``SHARED_NEIGHBOURS_MAX`` nodes would overflow the neighbour table that all network
    namespaces of a kernel share. Then every node has the MAC address 02:6d + its IPv4 address, and a permanent
    entry, which does not count, for each address in the map. Other addresses stay dynamic.
-3. What fails here ends the boot, with a message: a node with another identity is worse than none.
+3. The node has its part of the host's control groups, version 2, at ``/run/cgroup``, and may change it;
+   where the host has none, or does not let it, the node has none either: a machine of 2004 had none.
+4. What else fails here ends the boot, with a message: a node with another identity is worse than none.
 """
 
 from __future__ import annotations
@@ -20,17 +22,24 @@ FRESH_UUID = "/proc/sys/kernel/random/uuid"
 SHARED_NEIGHBOURS_MAX = 32
 INTERFACE = "eth0"
 IP_S = 10.0
-MS_BIND = 4096
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND = 2, 4, 8, 4096
 
 
 class BootError(Exception):
     """The node cannot start; the text says why."""
 
 
-def bind_boot_id(run: str = "/run", over: str = BOOT_ID) -> str:
-    """Write a fresh boot_id to ``run``/boot_id and bind it over the kernel's; the id. BootError."""
+def _mount(source: str, over: str, kind: bytes | None, flags: int) -> str:
+    """mount(2); what stands in the way, empty if nothing does."""
     import ctypes
 
+    libc = ctypes.CDLL(None, use_errno=True)
+    failed = libc.mount(source.encode(), over.encode(), kind, flags, None)
+    return os.strerror(ctypes.get_errno()) if failed else ""
+
+
+def bind_boot_id(run: str = "/run", over: str = BOOT_ID) -> str:
+    """Write a fresh boot_id to ``run``/boot_id and bind it over the kernel's; the id. BootError."""
     path = os.path.join(run, "boot_id")
     try:
         with open(FRESH_UUID, encoding="ascii") as file:
@@ -39,11 +48,21 @@ def bind_boot_id(run: str = "/run", over: str = BOOT_ID) -> str:
             file.write(fresh)
     except OSError as error:
         raise BootError(f"cannot write {path}: {error.strerror}") from error
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(path.encode(), over.encode(), None, MS_BIND, None):
-        reason = os.strerror(ctypes.get_errno())
+    reason = _mount(path, over, None, MS_BIND)
+    if reason:
         raise BootError(f"cannot bind {path} over {over}: {reason} (needs CAP_SYS_ADMIN)")
     return fresh.strip()
+
+
+def mount_control_groups(run: str = "/run") -> str:
+    """Rule 3; what stands in the way, empty if nothing does."""
+    path = os.path.join(run, "cgroup")
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        return f"cannot make {path}: {error.strerror}"
+    reason = _mount("cgroup2", path, b"cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    return f"cannot mount cgroup2 on {path}: {reason}" if reason else ""
 
 
 def not_fresh(mounts: str) -> list[str]:

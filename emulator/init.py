@@ -21,7 +21,7 @@ from collections import deque
 from functools import partial
 
 from emulator import settings
-from emulator.boot import BootError, bind_boot_id, fix_neighbours, not_fresh
+from emulator.boot import BootError, bind_boot_id, fix_neighbours, mount_control_groups, not_fresh
 from emulator.inittab import Entry, InittabError, in_runlevel, parse_inittab
 from emulator.output import Output
 from emulator.reactor import Reactor, Timer
@@ -206,6 +206,9 @@ def watch_signals(reactor: Reactor, init: Init) -> None:
 def boot(output: Output) -> None:
     """Make this a boot; BootError, TableError."""
     bind_boot_id()
+    problem = mount_control_groups()
+    if problem:
+        output.say(f"warning: {problem}")
     with open("/proc/self/mounts", encoding="utf-8") as file:
         for path in not_fresh(file.read()):
             output.say(f"warning: {path} is not a tmpfs: it keeps what the last boot left there")

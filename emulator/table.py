@@ -124,7 +124,7 @@ def _parse_line(words: list[str], where: str, resolve: Callable[[str], str]) -> 
     if not alias and (not _is_number(count) or int(count) < 1):
         raise TableError(f"count {count!r} is neither a number from 1 on nor ALIAS", bad, where)
     try:
-        address_to_int(host)
+        host = int_to_address(address_to_int(host))  # one of them may be written in more than one way
     except ValueError:
         try:
             host = resolve(host)

@@ -221,22 +221,25 @@ def names(body: memoryview, count: int = 1) -> list[bytes]:
 
 
 def node_in(opcode: int, answer: Buffer) -> int | None:
-    """The node id to which an answer gives one more reference, if it does."""
-    return int(ENTRY_OUT.unpack_from(answer)[0]) if opcode in GIVES_NODE else None
+    """The node id to which an answer gives one more reference, if it does. OSError EPROTO if it is too short."""
+    return int(_unpack(ENTRY_OUT, answer, 0)[0]) if opcode in GIVES_NODE else None
 
 
 def handle_in(opcode: int, answer: Buffer) -> int | None:
-    """The handle that an answer gives, if it does."""
+    """The handle that an answer gives, if it does. OSError EPROTO if it is too short."""
     at = GIVES_HANDLE.get(opcode)
-    return None if at is None else int(OPEN_OUT.unpack_from(answer, at)[0])
+    return None if at is None else int(_unpack(OPEN_OUT, answer, at)[0])
 
 
 def forgotten(request: Request) -> Iterator[tuple[int, int]]:
-    """(node id, count) of each reference that a FORGET or BATCH_FORGET drops."""
+    """(node id, count) of each reference that a FORGET or BATCH_FORGET drops. OSError EPROTO if it is cut short."""
     if request.opcode == FORGET:
-        return iter([(request.nodeid, *FORGET_IN.unpack_from(request.body))])
-    (many, _) = BATCH_FORGET_IN.unpack_from(request.body)
-    return FORGET_ONE.iter_unpack(request.body[8 : 8 + many * FORGET_ONE.size])
+        return iter([(request.nodeid, *_unpack(FORGET_IN, request.body, 0))])
+    (many, _) = _unpack(BATCH_FORGET_IN, request.body, 0)
+    references = request.body[BATCH_FORGET_IN.size :][: many * FORGET_ONE.size]
+    if len(references) < many * FORGET_ONE.size:
+        raise OSError(errno.EPROTO, f"not {many} references")
+    return FORGET_ONE.iter_unpack(references)
 
 
 def batch_forget(references: dict[int, int]) -> bytes:
@@ -256,8 +259,16 @@ def keep(handles: set[int]) -> bytes:
 
 
 def kept(request: Request) -> set[int]:
-    """The handles in a KEEP message."""
+    """The handles in a KEEP message. OSError EPROTO if one is cut short."""
+    if len(request.body) % HANDLE.size:
+        raise OSError(errno.EPROTO, "not whole handles")
     return set(request.body.cast("Q"))
+
+
+def _unpack(layout: Struct, data: Buffer, at: int) -> tuple[int, ...]:
+    if len(data) < at + layout.size:
+        raise OSError(errno.EPROTO, f"{len(data)} bytes are too few")
+    return layout.unpack_from(data, at)
 
 
 def _message(opcode: int, body: bytes) -> bytes:

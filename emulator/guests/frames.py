@@ -108,22 +108,36 @@ def pack_start(caller: Caller, job: Job) -> bytes:
 
 def parse_job(payload: Buffer) -> Job:
     """ValueError if it is none."""
-    return _job(json.loads(bytes(payload)))
+    return _job(_loaded(payload))
 
 
 def parse_start(payload: Buffer) -> tuple[Caller, Job]:
     """ValueError if it is none."""
-    caller, job = json.loads(bytes(payload))
+    said = _loaded(payload)
+    if not isinstance(said, list) or len(said) != 2:
+        raise ValueError("not a start")
+    caller, job = said
+    if not isinstance(caller, list) or len(caller) != len(Caller._fields) or not isinstance(caller[-1], list):
+        raise ValueError("not a caller")
     node, hostname, pid, pgrp, session, uid, gid, groups = caller
     if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups)):
         raise ValueError("not a caller")
     return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups), _job(job)
 
 
+def _loaded(payload: Buffer) -> Any:
+    try:
+        return json.loads(bytes(payload))
+    except RecursionError:
+        raise ValueError("not a job") from None
+
+
 def _job(fields: Any) -> Job:
     if not isinstance(fields, list) or len(fields) != len(Job._fields):
         raise ValueError("not a job")
     program, arguments, environment, directory, umask, ignored = fields
+    if [type(arguments), type(environment), type(ignored)] != [list, dict, list]:
+        raise ValueError("not a job")
     texts = [program, directory, *arguments, *environment, *environment.values()]
     if not arguments or not all(isinstance(text, str) and "\0" not in text for text in texts):
         raise ValueError("not a job")

@@ -111,7 +111,7 @@ def parse(text: str) -> list[Fault]:
     """The faults of a JSON list; FaultError."""
     try:
         given = json.loads(text or "[]")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FaultError(f"not JSON: {error}") from None
     if not isinstance(given, list) or len(given) > FAULTS_MAX:
         raise FaultError(f"faults are a list of at most {FAULTS_MAX}")

@@ -11,6 +11,8 @@ Rules:
 4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
    when nothing of it is left. What else cannot go on, as a map without this node, ends this life in order, and init
    begins the next.
+5. A disk that takes nothing ends a life only when something safe depends on it: the voter's marker and the number of a
+   life. What people read, this node's record and its copies of the tables wait until it does.
 """
 
 from __future__ import annotations
@@ -20,12 +22,14 @@ import logging
 from collections.abc import Mapping
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, Callable
 
 from mosha import status
 from mosha.config import Config
+from mosha.events import Events
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
+from mosha.operations import Operations
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import LAPSED, Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
@@ -48,15 +52,19 @@ log = logging.getLogger(__name__)
 MAP_LIMIT_S = 10.0
 CLEAN_BEATS = 20
 SHOW_BEATS = 2               # the page is written anew this often without news; status.STALE_BEATS is longer
+REWRITE_BEATS = 20           # and what only changes with news this often: somebody may have removed or spoilt it
 SHOW_AFTER_S = 0.1           # and this long after news
 SHOW_LATE_BEATS = 1.0        # while a group is about to come here there is no time for it, but for so long at most
 FETCH_LIMIT_S = 10.0
 RECORDS_AT_A_TIME = 8
 PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
+CLOCKS = "the clocks of this machine"
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
 WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
-FITNESS = ("arbitrator", "leaving", "unfit")     # what of another's record may change what is done at once
+# what of another's record may change what is done at once, and what of this node's others wait for
+FITNESS = ("arbitrator", "leaving", "drained", "unfit", "moving", "ready", "orders", "answers")
+URGENT = FITNESS[1:]
 Record = Mapping[str, Any]
 
 
@@ -78,6 +86,7 @@ class Agent:
         rejoin(world.var, world.boot_id())
         self._news = True                            # something was delivered since the last round
         self._due = world.now()
+        self._failing: set[str] = set()              # files that could not be written
         self._leaving: str | None = None
         self._stop_from = self._stop_by = float("inf")
         self._void_said = ""
@@ -107,14 +116,29 @@ class Agent:
             log.warning("leaving: %s", reason)
             now = self._world.now()
             self._leaving, self._news = reason, True
-            self._stop_from = now + (self.timing.announce_s if self._has_heirs(now) else 0.0)
+            self._stop_from = now + (self.timing.announce_s if self.has_heirs() else 0.0)
             self._stop_by = self._stop_from + STOP_LIMIT_S
+            if self._place is None:
+                self.operations.abandon(now)
 
-    def _has_heirs(self, now: float) -> bool:
-        """Whether it is worth announcing that the groups are about to be given up, before they are stopped."""
-        if self._place is not None or not self.ownership.held_groups() or not self.ownership.quorate(now):
+    def has_heirs(self) -> bool:
+        """Whether groups that this node gives up can go to another one, so that it is worth announcing that before they
+        are stopped."""
+        if self._place is not None or not self.ownership.held_groups():
             return False
-        return any(self.ownership.peers.alive(now, node) for node in self.nodes - {self.me})
+        return self.ownership.quorate(self._world.now()) and any(map(self.alive, self.nodes - {self.me}))
+
+    def drain(self) -> None:
+        """Somebody on this node wants nothing to run here (SIGHUP)."""
+        if self._place is None:
+            self.operations.drain(self._world.now(), True)
+            self._news = True
+
+    def clear(self) -> None:
+        """Somebody on this node wants its failures to be forgotten (SIGUSR2)."""
+        if self._place is None:
+            self.groups.clear("")
+            self._news = True
 
     def leash_ready(self, group: str) -> None:
         """The group's leash has something to report, or is gone."""
@@ -134,39 +158,49 @@ class Agent:
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         var = self._world.var, self.config.var
-        self.cltab: Replica[Cltab] = Replica(var[0], "cltab", cltab.parse, Cltab((), {}), var[1])
-        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1])
+        self.cltab: Replica[Cltab] = Replica(
+            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away
+        )
+        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away)
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
         self._reading: set[int] = set()
+        self._unreadable: set[int] = set()                   # nodes whose record could not be read since the last beat
         self._givers: set[int] = set()                       # nodes that are about to give all up
+        self._coming: dict[str, int] = {}                    # groups that their owner, this node, moves here
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
         self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
         self._fetching: set[str] = set()
         self._page, self._show_at = "", now
+        self.events = Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
-        self._heard_count = 0
+        self._heard_count = self._life = 0
         self._new_identity(now)
         self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank, self._next)
+        self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
 
     def _number(self) -> int:
         """Of the latest life that this disk remembers, 0 for none."""
         text = (self._world.var.read(STATE, STATE_BYTES_MAX) or b"").decode("ascii", "replace").strip()
-        return int(text) if text.isdigit() else 0
+        return int(text) if text.isdigit() and int(text) < identities.NUMBER_MAX else 0
+
+    def _remember(self, number: int) -> None:
+        self._life, self._losses = number, self.voter.losses
+        self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
 
     def _new_identity(self, now: float) -> None:
         """Nothing of an earlier one is left; its number is durable before it is used (R4)."""
-        number = self._number() + 1
-        self._world.var.replace(STATE, f"{number}\n".encode(), durable=True)
+        number = max(self._number(), self._life) + 1     # whatever has become of the file meanwhile
+        self._remember(number)
         identity = identities.make(self.me, number, self._world.nonce())
         self._identity_since = now
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
-        self.ownership.contests.leaving = self._givers
+        self.ownership.contests.leaving, self.ownership.contests.coming = self._givers, self._coming
         self.fencing = Fencing(self.ownership, bool(self.config.stomith), self._shooter_rank)
         voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
         log.info("identity %s, voters %s", identity, voters)
@@ -182,17 +216,26 @@ class Agent:
         if beat_due:
             self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
             self._beats += 1
+            self._unreadable.clear()
             self._watch(now)
             self._look_at_tables(now)
             self.voter.look(now)
-            self.voter.obey(now)
+            if self.voter.losses != self._losses:
+                self._remember(self._life)           # all that this life wrote is gone
+                self._said, self._page = {}, ""
+            order = self.voter.obey(now)
+            if order is not None:
+                self.operations.take(now, order)
             self._elect(now)
+            if record.NAME in self._failing:
+                self._said = {}
             if self._beats % CLEAN_BEATS == 0 and self.voter.marker.state == FULL and self.ownership.quorate(now):
-                clean(self.ownership, self._world.var)
+                self._keep("what is removed of journals", partial(clean, self.ownership, self._world.var))
             if self._beats % MAP_BEATS == 0:
                 self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
         self._read_hactl()
         self.ownership.step(now)
+        self._operate(now)
         self.groups.step(now, self._wanted(now), self.cltab.table)
         self._fence(now)
         self._publish(now)
@@ -207,18 +250,22 @@ class Agent:
             self._show(now)
             hurry_s = 0.0
         stop_from = self._stop_from if now < self._stop_from else float("inf")
-        dues = [self.ownership.next_due(now), self.fencing.next_due(now), self.groups.next_due(now)]
+        dues = [
+            self.ownership.next_due(now), self.fencing.next_due(now), self.groups.next_due(now),
+            self.operations.next_due(now),
+        ]
         if self.config.stomith:
             dues.append(self.partner.next_due(now))
         self._due = min(self._next_beat, stop_from, self._show_at + hurry_s, *dues)
 
     def _wanted(self, now: float) -> dict[str, str]:
         """The levels of the groups that may run here. One that is leaving gets nothing new."""
-        if now >= self._stop_from or self.config.arbitrator:
+        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator:
             return {}
-        if self._leaving:
+        if self._leaving or self.operations.is_drained:
             return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
-        return self._levels
+        leaves = self.operations.moves.stopping()
+        return {name: level for name, level in self._levels.items() if name not in leaves} if leaves else self._levels
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -230,7 +277,7 @@ class Agent:
             before, since = self._skew or (skew, now)
             is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
             if is_apart:
-                self.ownership.distrust(f"the clocks of this machine went apart by {skew - before:.3f} s")
+                self.ownership.distrust(f"{CLOCKS} went apart by {skew - before:.3f} s")
             if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
                 self._skew = skew, now
 
@@ -266,35 +313,40 @@ class Agent:
         one that is late, and for as long as it looks alive somebody must be the first, who looks closely."""
         fit, load = self._others_for(group)
         late = self.ownership.late_owner(self._world.now(), group)
-        return rank(group, self.me, [node for node in fit if node != late], load)
+        return rank(group, self.me, [node for node in fit if node != late], load, self._prefer(group))
 
     def _shooter_rank(self, victim: int) -> int:
         """How many living nodes should shoot it before this one. The first is the one that should have its group: it
         watches the owner most closely, and knows first what the shot has freed."""
-        group = min(self.ownership.groups_of(self._world.now(), victim), default="")
+        now = self._world.now()
+        group = min(self.ownership.groups_of(now, victim), default="")
         fit, load = self._others_for(group)
         others = [node for node in fit if node != victim]
-        may_run = not self.config.arbitrator and group not in self.groups.unfit(self._world.now())
-        return rank(group, self.me, others, load) if may_run else len(others)
+        may_run = not (self.config.arbitrator or self.operations.is_drained or group in self.groups.unfit(now))
+        return rank(group, self.me, others, load, self._prefer(group)) if may_run else len(others)
 
     def _next(self, group: str) -> int | None:
         """The living node that should have it when this one gives it up."""
-        return first(group, *self._others_for(group))
+        target = self.operations.moves.target(group)
+        return target if target is not None else first(group, *self._others_for(group), self._prefer(group))
+
+    def _prefer(self, group: str) -> tuple[int, ...]:
+        wanted = self.hactl.table.get(group)
+        return wanted.prefer if wanted is not None else ()
 
     def _others_for(self, group: str) -> tuple[list[int], dict[int, int]]:
         """The other living nodes that may have it, and how many groups each node has."""
-        now, alive = self._world.now(), self.ownership.peers.alive
-        fit = [node for node in self.nodes - {self.me} if alive(now, node) and self._is_fit(node, group)]
+        now, alive, records = self._world.now(), self.ownership.peers.alive, self._records
+        fit = [
+            node for node in self.nodes - {self.me}
+            if not status.why_not(records.get(node, {}), node, group, alive(now, node))
+        ]
         load: dict[int, int] = {}
         for name in self.ownership.records.registers:
             owner = self.ownership.owner(now, name)
             if owner is not None:
                 load[owner] = load.get(owner, 0) + 1
         return fit, load
-
-    def _is_fit(self, node: int, group: str) -> bool:
-        said = self._records.get(node, {})
-        return not said.get("arbitrator") and not said.get("leaving") and group not in said.get("unfit", ())
 
     def _read_records(self) -> None:
         """Of the nodes whose slot says that their record has changed."""
@@ -303,7 +355,7 @@ class Agent:
             wanted = peers.all[node].said()
             if self._read.get(node) == wanted:
                 del peers.unread[node]
-            elif node not in self._reading and len(self._reading) < RECORDS_AT_A_TIME:
+            elif node not in self._reading | self._unreadable and len(self._reading) < RECORDS_AT_A_TIME:
                 self._reading.add(node)
                 self._world.submit(node, "said", [], self.timing.op_limit_s, partial(self._heard, node, wanted))
 
@@ -311,13 +363,16 @@ class Agent:
         self._reading.discard(node)
         said = None if error else record.decode(text)
         if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
+            self._unreadable.add(node)
             self.ownership.peers.read_later(node)
             return
         before = self._records.get(node, {})
         self._read[node], self._records[node] = wanted, said
         self._heard_count += 1
         self._news = self._news or any((said.get(name) or None) != (before.get(name) or None) for name in FITNESS)
-        (self._givers.add if said.get("leaving") else self._givers.discard)(node)
+        (self._givers.add if said.get("leaving") or said.get("drained") else self._givers.discard)(node)
+        self._note_moves(node, said.get("moving"))
+        self.operations.orders.heard(node, said)
         tables = said.get("tables")
         for replica in (self.cltab, self.hactl):
             replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
@@ -390,8 +445,57 @@ class Agent:
         """What the table in force says, taken out of it once."""
         if self.hactl.table is not self._hactl_read:
             self._hactl_read = self.hactl.table
-            self._levels, self._fenced = hactl.levels(self._hactl_read), hactl.fenced(self._hactl_read)
+            self._levels = hactl.levels(self._hactl_read)
+            self._fenced = hactl.with_flag(self._hactl_read, "fenced")
+            self.groups.exclusive = hactl.with_flag(self._hactl_read, "exclusive_test")
+            self.groups.restarts = {group: wanted.restarts for group, wanted in self._hactl_read.items()}
+            self.groups.maintained = hactl.with_flag(self._hactl_read, "maintenance")
         self.ownership.contests.unexpiring = self._fenced
+
+    # ---- what people want -------------------------------------------------------------------------------------
+
+    def _operate(self, now: float) -> None:
+        self.operations.step(now, self.ownership.held, lambda name: self.groups.may_test_ahead(name, self.cltab.table))
+        if self._leaving or not self.nodes - {self.me}:
+            return
+        for group, wanted in self.hactl.table.items():
+            if wanted.failback and self.groups.is_done(group, wanted.level):
+                self.operations.fail_back(now, group, wanted.prefer)
+
+    def _note_moves(self, node: int, moving: Any) -> None:
+        """Which groups another node moves here."""
+        for group in [group for group, owner in self._coming.items() if owner == node]:
+            del self._coming[group]
+        if isinstance(moving, dict):
+            self._coming.update({group: node for group, target in moving.items() if target == self.me})
+
+    def owner(self, group: str) -> int | None:
+        """Who has it, as far as is known here."""
+        return self.ownership.owner(self._world.now(), group)
+
+    def alive(self, node: int) -> bool:
+        """Whether it is on the map and lives; this one does."""
+        return node in self.nodes and self.ownership.peers.alive(self._world.now(), node)
+
+    def living(self) -> list[int]:
+        """All nodes of the map that live, this one too."""
+        return [node for node in sorted(self.nodes) if self.alive(node)]
+
+    def unfit(self, node: int, group: str) -> str:
+        """Why another node cannot have the group now, or nothing."""
+        if group in self.groups.maintained:
+            return f"{group} is in maintenance"
+        return status.why_not(self._records.get(node, {}), node, group, self.alive(node))
+
+    def lives_since(self, node: int) -> float:
+        """When the other node's identity was first seen."""
+        peer = self.ownership.peers.all.get(node)
+        first_seen = self.ownership.records.first_seen
+        return first_seen.get(peer.identity, float("inf")) if peer is not None else float("inf")
+
+    def is_ready(self, node: int, group: str) -> bool:
+        """Whether the other node has tested the group ahead."""
+        return group in (self._records.get(node, {}).get("ready") or ())
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
@@ -401,8 +505,17 @@ class Agent:
             source = replica.wanted_from()
             if source is not None and replica.name not in self._fetching:
                 self._fetch(source, replica)
-            for line in replica.look(may_number):
-                log.warning("%s", line)
+            self._keep(replica.name, partial(self._look_at, replica, may_number, now))
+
+    @staticmethod
+    def _look_at(replica: Replica[Any], may_number: bool, now: float) -> None:
+        for line in replica.look(may_number, now):
+            log.warning("%s", line)
+
+    @staticmethod
+    def _take(replica: Replica[Any], node: int, content: bytes) -> None:
+        for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
+            log.info("%s", line)
 
     def _fetch(self, node: int, replica: Replica[Any]) -> None:
         self._fetching.add(replica.name)
@@ -413,8 +526,7 @@ class Agent:
                 replica.refused(node)
             else:
                 self._news = True
-                for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
-                    log.info("%s", line)
+                self._keep(replica.name, partial(self._take, replica, node, content))
 
         self._world.submit(node, "fetch", [replica.good], FETCH_LIMIT_S, taken)
 
@@ -430,14 +542,18 @@ class Agent:
             "leaving": bool(self._leaving),
             "suspects": self.fencing.suspects(),
             "unfit": sorted(self.groups.unfit(now)),
+            "failures": self.groups.failed(),
+            "ready": self.groups.ready(),
+            **self.operations.said(),
             "groups": self.groups.status(),
             "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},
         }
         if said != self._said:
-            self._said = said
-            self.ownership.new_revision(at_once=bool(self._leaving))
+            before, self._said = self._said, said
+            urgent = any((said[name] or None) != (before.get(name) or None) for name in URGENT)
+            self.ownership.new_revision(at_once=urgent)
             block = record.encode({**said, "revision": self.ownership.revision})
-            self._world.var.write(record.NAME, block)
+            self._keep(record.NAME, partial(self._world.var.write, record.NAME, block))
             self._show_at = min(self._show_at, now + SHOW_AFTER_S)
 
     def _show(self, now: float) -> None:
@@ -453,13 +569,14 @@ class Agent:
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self._records, self.me: self._said}
-        wanted = self._levels
-        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, wanted)
+        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
         page["electorate"] = self._electorate()
+        page["orders"] = self.operations.orders.page()
         page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
         text = json.dumps(page)
-        if text != self._page:
+        if text != self._page or self._beats % REWRITE_BEATS == 0:
             self._page = text
+            self.events.note(page)
             self._write("clstat", status.clstat_text(self._said))
             self._write("hastat", status.hastat_text(now, self.ownership, records))
 
@@ -471,7 +588,17 @@ class Agent:
         }
 
     def _write(self, name: str, text: str) -> None:
-        self._world.var.replace(name, text.encode())
+        self._keep(name, partial(self._world.var.replace, name, text.encode()))
+
+    def _keep(self, name: str, action: Callable[[], object]) -> None:
+        """Write what nothing safe depends on (rule 5); that it fails is said once, and it is tried again."""
+        try:
+            action()
+            self._failing.discard(name)
+        except OSError as error:
+            if name not in self._failing:
+                log.error("%s cannot be written: %s", name, error.strerror or error)
+            self._failing.add(name)
 
     # ---- the end ----------------------------------------------------------------------------------------------
 
@@ -483,6 +610,7 @@ class Agent:
             log.error("%s is void: %s", self.ownership.identity, void)
             self._void_said = void
             self.groups.kill_all(now)
+            self.operations.abandon(now)
             self._put_off(now, void)
         if self._leaving and now >= self._stop_by:
             log.error("the groups have not stopped within %g s", STOP_LIMIT_S)
@@ -502,6 +630,6 @@ class Agent:
         """Identities that lapse soon, one after the other, show that voters or machines have more to do than they can,
         and each new one has them do more: it reads all that they hold. So this node gives the others a pause."""
         soon = now < self._identity_since + self.timing.lost_s
-        self._lapses = self._lapses + 1 if soon and void == LAPSED else 0
+        self._lapses = self._lapses + 1 if soon and void.startswith((LAPSED, CLOCKS)) else 0
         most_s = self.timing.anew_s(self._lapses)
         self._anew_at = now + self._world.uniform(most_s / 2, most_s)

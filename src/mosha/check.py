@@ -124,7 +124,7 @@ def fenced(settings: Config, found: Found) -> None:
     if not settings.stomith:
         found.warnings.extend(
             f"group {group} is fenced and there is no STOMITH: after a death it waits until that node is back"
-            for group in sorted(hactl.fenced(table))
+            for group in sorted(hactl.with_flag(table, "fenced"))
         )
 
 

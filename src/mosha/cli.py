@@ -5,7 +5,6 @@ What only other commands need is imported by these: an agent is away for as long
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -74,7 +73,7 @@ def _program(name: str) -> Callable[[Sequence[str]], int] | None:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from mosha import __version__, check, voters
+    from mosha import __version__, check, operate, voters
     from mosha.stomith import commands as stomith
 
     parser = argparse.ArgumentParser(
@@ -90,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     shown.add_argument("--json", action="store_true", help="for programs")
     shown.add_argument("--watch", action="store_true", help="again every second until interrupted")
     shown.set_defaults(command=_status)
+    operate.add_to(commands)
     check.add_to(commands)
     stomith.add_to(commands)
     voters.add_to(commands)
@@ -100,16 +100,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(settings: config.Config, _: argparse.Namespace | None = None) -> int:
+    from mosha.platform import logs
+
+    journal = logs.begin()                           # its process is small: nothing else was imported yet
     from mosha.lives import AlreadyRuns
     from mosha.platform import machine
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    logging.raiseExceptions = False                  # logging never stops the agent
     try:
-        return machine.run(settings)
+        return machine.run(settings, journal)
     except AlreadyRuns as error:
         print(f"mosha: {error}", file=sys.stderr)
         return 1
+    finally:
+        journal.end()
 
 
 def _status(settings: config.Config, options: argparse.Namespace) -> int:

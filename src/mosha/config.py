@@ -16,9 +16,10 @@ from mosha.ownership import electorate
 from mosha.ownership.marker import PROTOCOL
 from mosha.stomith import shooting
 from mosha.stomith.devices import Level, parse_level
+from mosha.tables import settings
 from mosha.tables.errors import TableError, TableErrors
-from mosha.tables.lines import is_node
-from mosha.timing import Timing
+from mosha.tables.lines import is_node, is_whole, shown
+from mosha.timing import SECONDS_MAX, Timing
 
 DEFAULT_FILE = "/etc/mosha.conf"
 FILE_BYTES_MAX = 65536
@@ -46,6 +47,7 @@ class Config:
     arbitrator: bool = False         # this node votes, and never runs a group
     root: str = "/"                  # where varpath lies on this node
     rundir: str = "/run/mosha"       # locks of this boot; must be empty after a boot
+    units: str = settings.AUTO       # how the processes of a group are held together: mosha.platform.units
     timing: Timing = field(default_factory=Timing)
     protocol: int = PROTOCOL         # not a setting: what this version of mosha writes
 
@@ -153,7 +155,7 @@ class _Parser:
         name, equals, value = (part.strip() for part in stripped.partition("="))
         if not equals:
             first = stripped.split()[0]             # not more: there may be a password in it
-            self._errors.append(TableError(self._file, number, f"expected `name = value`, got {first!r} …"))
+            self._errors.append(TableError(self._file, number, f"expected `name = value`, got {shown(first)} …"))
         elif name in self._lines:
             self._errors.append(
                 TableError(self._file, number, f"{name} was set before, in line {self._lines[name]}")
@@ -200,15 +202,17 @@ def _plug(name: str, value: str) -> tuple[int, str]:
 def _value(name: str, value: str) -> Any:
     if name in _SECONDS:
         seconds = float(value) if value.replace(".", "", 1).isdigit() else 0.0
-        if not 0 < seconds < 86400:
+        if not 0 < seconds < SECONDS_MAX:
             raise ValueError(f"{name} must be a number of seconds, got {value!r}")
         return seconds
+    if name == "units":
+        return settings.holds(value)
     if name == "mynode":
         if not is_node(value):
             raise ValueError(f"mynode must be a node number from 1 to 65535, got {value!r}")
         return int(value)
     if name == "stomith_retries":
-        if not value.isdigit() or int(value[:3]) > RETRIES_MAX:
+        if not is_whole(value, 0, RETRIES_MAX):
             raise ValueError(f"stomith_retries must be a number from 0 to {RETRIES_MAX}, got {value!r}")
         return int(value)
     if name == "voters":
@@ -219,4 +223,8 @@ def _value(name: str, value: str) -> Any:
         return value == "yes"
     if name not in _STRINGS:
         raise ValueError(f"unknown setting {name!r}")
+    if name == "rundir":
+        if not value.startswith("/"):
+            raise ValueError(f"rundir must be an absolute path, got {value!r}")
+        return os.path.realpath(value)               # processes of one life are told by it
     return value

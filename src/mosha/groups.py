@@ -1,13 +1,15 @@
 """The resource groups of this node: each has a view, the monitor decides, and this carries it out on leashes.
 
-A group may be tested *ahead*, while its owner still runs it: by a leash that has no token, runs nothing but tests, and
-is killed when the group does not come. It is told the token when the epoch was won, and not before. A group that has
-anything but tests at level test is tested only when it was won.
+A group may be tested *ahead*, while its owner still runs it and is about to give it up, or while nobody has it, on all
+nodes that may: by a leash that has no token, runs nothing but tests, and is killed when the group does not come. It is
+told the token when the epoch was won, and not before. A group that has anything but tests at level test, or is
+``exclusive-test``, is tested only when it was won.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache, partial
@@ -17,9 +19,9 @@ from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
 from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
-from mosha.tables.cltab import Cltab, Entry
+from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
-from mosha.timing import AHEAD_S, Timing
+from mosha.timing import AHEAD_S, FORGET_S, Timing
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +39,25 @@ class _Local:
     state: str | None = None
     since: float = 0.0                   # wall clock, for people
     deadline: float = 0.0
-    ahead_since: float | None = None     # when the leash was started to test ahead; None: it has a token
+    ahead: bool = False                  # the leash was started to test ahead, and has no token
+    passed_at: float | None = None       # when the test ahead ended well
+    on_hold: bool = False                # the leash was told to leave it alone
     finishing: bool = False              # it was told to stop everything, and to end then
     is_populated: bool = False           # a process was started, and the end of all is not known
-    failures: int = 0                    # in a row, on this node
+    failures: int = 0                    # on this node, none of them followed by a long time without
+    failed_at: float = 0.0
+    restarting: bool = False             # it is stopped to be started here again
+    failure: str = ""                    # the last one
+    until_wall: int = 0                  # of `unfit_until`, for people
+    reason: str = ""                     # why the level that it has has failed
+    why: str = ""                        # on what ground this node has it
     unfit_until: float = 0.0
     orphaned: bool = False               # the leash is gone, its processes perhaps not
     killed_at: float | None = None       # when the leash was told to kill everything
+
+    def forget(self) -> None:
+        """Its failures."""
+        self.failures, self.unfit_until, self.failure = 0, 0.0, ""
 
 
 class Groups:
@@ -58,6 +72,9 @@ class Groups:
         self.ownership = ownership                   # of the present identity
         self._timing, self._rank, self._next = timing, rank, next_node
         self._environment, self._world = environment, world
+        self.exclusive: Collection[str] = ()         # groups that only their owner may test
+        self.restarts: Mapping[str, int] = {}        # how often a group that fails is started again where it is
+        self.maintained: Collection[str] = ()        # groups that are to be left alone
         self._local: dict[str, _Local] = {}
 
     def idle(self) -> bool:
@@ -72,12 +89,39 @@ class Groups:
         """The groups that this node has failed a short while ago."""
         return frozenset(name for name, local in self._local.items() if now < local.unfit_until)
 
+    def ready(self) -> list[str]:
+        """The groups that were tested ahead here, and that this node could take at once."""
+        return sorted(name for name, local in self._local.items() if local.leash and local.ahead and local.passed_at)
+
+    def failed(self) -> dict[str, dict[str, Any]]:
+        """What is remembered of each group that failed here: how often, why, and until when it is not tried again, on
+        people's clock."""
+        return {
+            name: {"count": local.failures, "why": local.failure, "until": local.until_wall}
+            for name, local in sorted(self._local.items()) if local.failures
+        }
+
+    def is_done(self, name: str, level: str) -> bool:
+        """Whether the group has come to that level here."""
+        local = self._local.get(name)
+        return local is not None and not local.ahead and (local.told, local.state) == (level, "DONE")
+
+    def clear(self, group: str) -> None:
+        """Forget its failures here; all if it is empty."""
+        for name, local in self._local.items():
+            if group in ("", name) and local.failures:
+                log.warning("%s: %d failures are forgotten", name, local.failures)
+                local.forget()
+
     def status(self) -> dict[str, dict[str, Any]]:
         """Level, state and since (ISO 8601) of every group that is active here."""
-        found = {}
+        found: dict[str, dict[str, Any]] = {}
         for name, local in self._local.items():
-            if local.leash is not None and local.level is not None and local.ahead_since is None:
+            if local.leash is not None and local.level is not None and not local.ahead:
                 found[name] = {"level": local.level, "state": local.state, "since": _iso(local.since)}
+                found[name].update({key: value for key, value in (
+                    ("on_hold", local.on_hold), ("why", local.why), ("reason", local.reason),
+                ) if value})
             elif self.ownership.claims(name):
                 found[name] = {"level": PLAN, "state": "DONE", "since": _iso(local.since)}
         return found
@@ -86,9 +130,14 @@ class Groups:
         """One round: each group's view, decision and action; then the leases of what runs."""
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, _Local())
+            if local.failures and now >= max(local.unfit_until, local.failed_at + FORGET_S):
+                local.forget()
             action = decide(self._view(now, name, local, wanted, cltab))
             if action is Action.OWN:
                 self._own(name, local)
+                action = decide(self._view(now, name, local, wanted, cltab))
+            elif action is Action.CLAIM:
+                self._claim(now, name, local, cltab)
                 action = decide(self._view(now, name, local, wanted, cltab))
             self._act(now, name, local, action, wanted, cltab)
             self._extend(now, name, local)
@@ -116,6 +165,9 @@ class Groups:
                 if (local.level, local.state) != (report.level, report.state):
                     log.info("%s: %s %s", name, report.level, report.state)
                 local.level, local.state, local.since = report.level, report.state, report.time
+                local.reason = report.text
+                if local.ahead and report.state in ("PASSED", "DONE"):
+                    local.passed_at = self._world.now()
             elif report.kind == "log":
                 log.info("%s: %s", name, report.text)
             elif report.kind in ("started", "empty", "left"):
@@ -123,6 +175,7 @@ class Groups:
         if local.leash.gone:
             local.leash.close()
             local.leash, local.told, local.level, local.state = None, None, None, None
+            local.ahead, local.passed_at, local.on_hold, local.restarting = False, None, False, False
             local.orphaned = local.is_populated or not local.finishing
             if local.orphaned:
                 log.warning("%s: the leash has ended", name)
@@ -143,28 +196,43 @@ class Groups:
             level=local.told,
             state=local.state,
             entries_changed=local.leash is not None and local.entries != cltab.group(name),
-            awaited=_only_tests(cltab.group(name)) and self.ownership.contests.awaits(now, name),
-            ahead=local.leash is not None and local.ahead_since is not None,
-            fresh=local.ahead_since is not None and now < local.ahead_since + AHEAD_S and local.killed_at is None,
+            awaited=self._is_awaited(now, name, cltab),
+            may_restart=local.failures < self.restarts.get(name, 0),
+            restarting=local.restarting,
+            maintained=name in self.maintained and name in wanted,
+            on_hold=local.on_hold,
+            ahead=local.leash is not None and local.ahead,
+            fresh=local.killed_at is None and (local.passed_at is None or now < local.passed_at + AHEAD_S),
         )
+
+    def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:
+        contests = self.ownership.contests
+        if contests.awaits(now, name):
+            return self.may_test_ahead(name, cltab)
+        return contests.is_open(now, name) and self._is_tested_first(name, cltab)
 
     def _act(
         self, now: float, name: str, local: _Local, action: Action, wanted: dict[str, str], cltab: Cltab
     ) -> None:
-        if action is Action.CLAIM:
-            self.ownership.want(now, name, partial(self._rank, name))
-            if self.ownership.claims(name):
-                local.since = self._world.wall()
-        elif action is Action.RENOUNCE:
+        if action is Action.RENOUNCE:
             if self.ownership.held(name):
                 log.info("%s: given up", name)
             self.ownership.renounce(now, name, self._next(name))
         elif action is Action.KILL:
             self._kill(now, name, local)
+        elif action is Action.RESTART:
+            self._note_failure(now, local, _failure(local))
+            log.warning("%s: %s, tried here again", name, local.failure)
+            self._tell(local, STOP, local.entries)
+            local.restarting = True
         elif action is Action.GIVE_UP:
-            self._is_unfit(now, name, local, f"{local.told} failed here")
-            if local.ahead_since is None:
+            self._is_unfit(now, name, local, _failure(local))
+            if not local.ahead:
                 self._stop(local)
+        elif action is Action.HOLD and local.leash is not None:
+            log.warning("%s: in maintenance, left alone", name)
+            local.leash.hold()
+            local.on_hold = True
         elif action is Action.RUN_STOP:
             self._stop(local)
         elif action is Action.TEST_AHEAD:
@@ -175,32 +243,49 @@ class Groups:
             self._tell(local, TEST, cltab.group(name), cltab.policy)
         elif action is Action.RUN:
             self._tell(local, wanted[name], cltab.group(name), cltab.policy)
-        elif local.state == "DONE" and local.told == wanted.get(name):
-            local.failures = 0
+
+    def _claim(self, now: float, name: str, local: _Local, cltab: Cltab) -> None:
+        """Where the group can be tested first it is contended for when that went well."""
+        is_ready = local.passed_at is not None or not self._is_tested_first(name, cltab)
+        self.ownership.want(now, name, partial(self._rank, name), is_ready)
+        if self.ownership.claims(name):
+            local.since = self._world.wall()
+
+    def _is_tested_first(self, name: str, cltab: Cltab) -> bool:
+        entries = cltab.group(name)
+        return self.may_test_ahead(name, cltab) and any(entry.at(TEST) and entry.mode != OFF for entry in entries)
+
+    def may_test_ahead(self, name: str, cltab: Cltab) -> bool:
+        """Whether a node that does not own it may test it."""
+        return _only_tests(cltab.group(name)) and name not in self.exclusive
+
+    @staticmethod
+    def _note_failure(now: float, local: _Local, why: str) -> None:
+        local.failures, local.failure, local.failed_at = local.failures + 1, why, now
 
     def _is_unfit(self, now: float, name: str, local: _Local, why: str) -> None:
-        local.failures += 1
+        self._note_failure(now, local, why)
         pause_s = self._timing.unfit_s(local.failures)
-        local.unfit_until = now + pause_s
+        local.unfit_until, local.until_wall = now + pause_s, round(self._world.wall() + pause_s)
         log.warning("%s: %s, not tried again for %g s", name, why, pause_s)
 
     def _start(self, now: float, name: str, local: _Local) -> None:
         lease_end = self.ownership.lease_end(name)
         assert lease_end is not None, f"{name}: started without a claim"
         assert now < lease_end, f"{name}: started after the lease"
-        self._fork(now, name, local, {**self._environment, **self._token(name)}, lease_end)
+        self._fork(now, name, local, {**self._environment, **self._token(name, local)}, lease_end)
 
     def _start_ahead(self, now: float, name: str, local: _Local) -> None:
         lease_end = self.ownership.lease_of_all()
         if lease_end is not None and now < lease_end - self._timing.kill_margin_s:
-            log.info("%s: its owner is leaving, tested ahead", name)
+            log.info("%s: tested ahead", name)
             self._fork(now, name, local, self._environment, lease_end, ahead=True)
 
     def _fork(
         self, now: float, name: str, local: _Local, environment: dict[str, str], lease_end: float, ahead: bool = False
     ) -> None:
         local.deadline = lease_end - self._timing.kill_margin_s
-        local.ahead_since = now if ahead else None
+        local.ahead, local.passed_at = ahead, None
         local.finishing, local.is_populated, local.killed_at = False, False, None
         try:
             local.leash = self._world.start_leash(name, environment, local.deadline, ahead)
@@ -209,11 +294,12 @@ class Groups:
 
     def _own(self, name: str, local: _Local) -> None:
         assert local.leash is not None
-        local.ahead_since = None
-        local.leash.own({**self._environment, **self._token(name)})
+        local.ahead = False
+        local.leash.own({**self._environment, **self._token(name, local)})
 
-    def _token(self, name: str) -> dict[str, str]:
+    def _token(self, name: str, local: _Local) -> dict[str, str]:
         epoch = self.ownership.epoch(name)
+        local.why = self.ownership.contests.grounds.get(name, "")
         log.info("%s: owned, epoch %d", name, epoch)
         return {"MOSHA_ERA": str(marker.number_of(self.ownership.era)), "MOSHA_EPOCH": str(epoch)}
 
@@ -226,14 +312,14 @@ class Groups:
 
     def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...], policy: Policy | None = None) -> None:
         if local.leash is not None:
-            local.told, local.entries = level, entries
+            local.told, local.entries, local.on_hold, local.restarting = level, entries, False, False
             local.level, local.state = level, "STARTING"
             local.leash.tell(level, entries, policy=policy)
 
     def _kill(self, now: float, name: str, local: _Local) -> None:
         if local.leash is not None:
             if local.killed_at is None:
-                if local.ahead_since is None:
+                if not local.ahead:
                     log.error("%s: no lease, killing everything", name)
                 else:
                     log.info("%s: tested ahead in vain", name)
@@ -251,14 +337,18 @@ class Groups:
         return asked + self._timing.second_s
 
     def _extend(self, now: float, name: str, local: _Local) -> None:
-        ahead = local.ahead_since is not None
-        lease_end = self.ownership.lease_of_all() if ahead else self.ownership.lease_end(name)
+        lease_end = self.ownership.lease_of_all() if local.ahead else self.ownership.lease_end(name)
         if local.leash is None or lease_end is None:
             return
         deadline = lease_end - self._timing.kill_margin_s
         if now < local.deadline and deadline >= local.deadline + self._timing.extend_s:
             local.deadline = deadline
             local.leash.extend(deadline)
+
+
+def _failure(local: _Local) -> str:
+    """What has failed, in words."""
+    return f"{local.told} failed here{f': {local.reason}' if local.reason else ''}"
 
 
 def _only_tests(entries: tuple[Entry, ...]) -> bool:

@@ -14,10 +14,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-from mosha.platform import procscan
+from mosha.platform import cgroups, procscan
 from mosha.resources import remove_left
 
 RETRY_S = 0.01
+LIFE_LOCK = "life.lock"
 
 
 class AlreadyRuns(Exception):
@@ -35,8 +36,7 @@ class Life:
         if not _lock(self.agent_fd):
             os.close(self.agent_fd)
             raise AlreadyRuns(f"another {who} runs on this node ({rundir}/agent.lock is locked)")
-        self._path = Path(rundir, "life.lock")
-        self.life_fd = _open(self._path)
+        self.life_fd = _open(Path(rundir, LIFE_LOCK))
 
     def close(self) -> None:
         """Free them."""
@@ -44,18 +44,20 @@ class Life:
             os.close(fd)
 
     def end_earlier(self, limit_s: float) -> bool:
-        """Kill what is left of an earlier life, and remove its addresses and mounts.
+        """Kill what is left of an earlier life, its control groups too, and remove its addresses and mounts.
 
         A leash is killed when nothing below it lives: what had come from it could not be told from others after that.
         Whether nothing was left within ``limit_s``; it blocks until then.
         """
         deadline = time.monotonic() + limit_s
         while not _lock(self.life_fd):
-            for pid in _holders(self._path):
+            for pid in _holders(self.life_fd):
                 _kill_from_below(pid)
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
+        if not cgroups.end_earlier(self._rundir, max(RETRY_S, deadline - time.monotonic())):
+            return False
         marked = partial(procscan.marked, None, self._rundir)
         if not procscan.kill_all(marked, max(RETRY_S, deadline - time.monotonic())):
             return False
@@ -80,17 +82,24 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _holders(path: Path) -> list[int]:
-    """Processes other than this one that have the file open."""
+def _holders(life_fd: int) -> list[int]:
+    """Processes other than this one that have the life's lock file open, by whatever path."""
+    mine = os.fstat(life_fd)
     found = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+            is_one = any(_is_file(f"/proc/{pid}/fd/{fd}", mine) for fd in os.listdir(f"/proc/{pid}/fd"))
         except OSError:
             continue                                 # it has ended, or is not ours
-        if pid != os.getpid() and str(path) in links:
+        if pid != os.getpid() and is_one:
             found.append(pid)
     return found
+
+
+def _is_file(link: str, mine: os.stat_result) -> bool:
+    if os.path.basename(os.readlink(link)) != LIFE_LOCK:
+        return False                                 # whose file system may be one that hangs
+    return os.path.samestat(os.stat(link), mine)
 
 
 def _kill_from_below(pid: int) -> None:

@@ -25,6 +25,8 @@ class Action(Enum):
     RUN_TEST = "tell the level test"
     RUN = "tell the wanted level"
     GIVE_UP = "note that this node is unfit, and tell the level stop"
+    RESTART = "note the failure, tell the level stop, and the wanted one again after it"
+    HOLD = "leave the group alone"
     RUN_STOP = "tell the level stop, and let the leash end after it"
     RENOUNCE = "give up ownership"
     KILL = "kill everything at once"
@@ -48,10 +50,16 @@ class View:
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago
 
+    may_restart: bool = False        # it has not failed here so often that it should go elsewhere
+    restarting: bool = False         # it is stopped to be started here again
+    maintained: bool = False         # hactl wants it to be left alone
+    on_hold: bool = False            # the leash was told so
+
     @property
     def in_vain(self) -> bool:
         """What was tested ahead is of no use any more."""
-        return not self.fresh or self.unfit or self.wanted is None or self.held or not (self.claimed or self.awaited)
+        is_idle = self.wanted is None or self.maintained or self.unfit
+        return not self.fresh or is_idle or self.held or not (self.claimed or self.awaited)
 
     @property
     def settled(self) -> bool:
@@ -71,18 +79,25 @@ TABLE: tuple[Row, ...] = (
     ("failed ahead", lambda v: v.ahead and v.failed, Action.GIVE_UP),
     ("runs without a lease", lambda v: v.leash and not v.ahead and not (v.held and v.leased), Action.KILL),
     ("lost the lease, nothing runs", lambda v: v.held and not v.leased, Action.RENOUNCE),
+    ("up, to be left alone", lambda v: v.maintained and v.leash and v.state == "DONE" and not v.on_hold, Action.HOLD),
+    ("in maintenance", lambda v: v.maintained, Action.NOTHING),
     ("not ours and not wanted", lambda v: not v.claimed and (v.wanted is None or v.unfit), Action.NOTHING),
     ("soon ours", lambda v: not v.claimed and not v.leash and v.awaited, Action.TEST_AHEAD),
     ("not ours and wanted", lambda v: not v.claimed, Action.CLAIM),
     ("not wanted, nothing runs", lambda v: not v.leash and (v.wanted is None or v.unfit), Action.RENOUNCE),
     ("contending", lambda v: not v.held, Action.NOTHING),
     ("own, nothing runs", lambda v: not v.leash, Action.RUN_TEST),
+    ("not wanted while it restarts", lambda v: v.restarting and v.wanted is None, Action.RUN_STOP),
+    ("cannot be stopped", lambda v: v.restarting and v.failed, Action.GIVE_UP),
+    ("stopped, to be started again", lambda v: v.restarting and v.settled, Action.RUN),
     ("stopping", lambda v: v.level == STOP, Action.NOTHING),
     ("not wanted", lambda v: v.wanted is None, Action.RUN_STOP),
+    ("failed, tried here again", lambda v: v.failed and v.may_restart and v.level != TEST, Action.RESTART),
     ("failed here", lambda v: v.failed, Action.GIVE_UP),
     ("not settled", lambda v: not v.settled, Action.NOTHING),
     ("fit", lambda v: v.level == TEST != v.wanted, Action.RUN),
     ("another level is wanted", lambda v: v.level != v.wanted, Action.RUN),
+    ("maintenance is over", lambda v: v.on_hold, Action.RUN),
     ("cltab has changed", lambda v: v.entries_changed, Action.RUN),
     ("as it should be", lambda v: True, Action.NOTHING),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 
@@ -13,17 +13,23 @@ def preference(group: str, node: int) -> bytes:
     return hashlib.sha256(f"{group}/{node}".encode()).digest()
 
 
-def first(group: str, nodes: Iterable[int], load: Mapping[int, int]) -> int | None:
+def first(group: str, nodes: Iterable[int], load: Mapping[int, int], prefer: Sequence[int] = ()) -> int | None:
     """The one that comes before all others; None of none."""
-    return min(nodes, key=lambda node: _place(group, node, load), default=None)
+    return min(nodes, key=lambda node: _place(group, node, load, prefer), default=None)
 
 
-def rank(group: str, me: int, others: Iterable[int], load: Mapping[int, int]) -> int:
-    """How many of the others come before this node: those with fewer groups first, then by preference."""
-    mine = _place(group, me, load)
-    return sum(1 for node in others if _place(group, node, load) < mine)
+def rank(group: str, me: int, others: Iterable[int], load: Mapping[int, int], prefer: Sequence[int] = ()) -> int:
+    """How many of the others come before this node: those that hactl prefers, in its order, then those with fewer
+    groups, then by the fixed order."""
+    mine = _place(group, me, load, prefer)
+    return sum(1 for node in others if _place(group, node, load, prefer) < mine)
 
 
-def _place(group: str, node: int, load: Mapping[int, int]) -> tuple[int, bytes]:
+def turn(node: int, prefer: Sequence[int]) -> int:
+    """The node's place in the list, and that of all others behind it."""
+    return prefer.index(node) if node in prefer else len(prefer)
+
+
+def _place(group: str, node: int, load: Mapping[int, int], prefer: Sequence[int]) -> tuple[int, int, bytes]:
     """The order: the smallest comes first."""
-    return load.get(node, 0), preference(group, node)
+    return turn(node, prefer), load.get(node, 0), preference(group, node)

@@ -9,10 +9,13 @@ Rules:
    the highest one known, and only once a majority's numbers are known. A content that never had a number yields to
    one that has.
 2. A content that does not parse, or a file that is missing, is reported and ignored; the last good one stays in force,
-   here and elsewhere. It is kept as ``NAME.good``, for the agent's next life.
+   here and elsewhere. It is kept as ``NAME.good``, for the agent's next life. Where that is missing as well the disk
+   was lost under the agent: it writes back what it has in force, with its number.
 3. A higher number wins. What it replaces is kept as ``NAME.previous``.
 4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
    again.
+5. A table may be read while somebody writes it. So an edit that takes something away, or whose last line has no end, is
+   taken up only after it has stood still for ``SETTLE_S``; and a file that is empty is none.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Callable, Generic, TypeVar
@@ -29,7 +33,12 @@ from mosha.tables.errors import TableErrors
 
 FILE_BYTES_MAX = 1024 * 1024
 VERSION_BYTES_MAX = 4096
+SETTLE_S = 10.0
 T = TypeVar("T")
+
+
+def _nothing(_before: object, _after: object) -> Sequence[str]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -42,19 +51,23 @@ class Version:
 
 
 class Replica(Generic[T]):
-    """One table of this node. ``parse`` raises TableErrors on bad content; ``directory`` is what messages say."""
+    """One table of this node. ``parse`` raises TableErrors on bad content; ``directory`` is what messages say;
+    ``taken_away(before, after)`` names what the one has and the other has not."""
 
     def __init__(
-        self, store: Store, name: str, parse: Callable[[str, str], T], empty: T, directory: object = "."
+        self, store: Store, name: str, parse: Callable[[str, str], T], empty: T, directory: object = ".",
+        taken_away: Callable[[T, T], Sequence[str]] = _nothing,
     ) -> None:
         self.name = name
         self.table: T = empty
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
-        self._store, self._parse = store, parse
+        self._store, self._parse, self._taken_away = store, parse, taken_away
+        self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
         self._path = f"{directory}/{name}"
         self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
-        self._checksum = ""                          # of the content that `table` was read from
+        self._bytes = b""                            # the content that `table` was read from
+        self._checksum = ""                          # of that
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
         self._known_newest: frozenset[Version] | None = None     # None: to be found anew
@@ -65,10 +78,9 @@ class Replica(Generic[T]):
 
     def heard(self, node: int, said: Any) -> None:
         """Another node's record says which version it has."""
-        if isinstance(said, list) and len(said) == 3 and isinstance(said[0], int):
-            version = Version(said[0], str(said[1]), str(said[2]))
-            if self._others.get(node) != version:
-                self._others[node], self._known_newest = version, None
+        version = _version(said)
+        if version is not None and self._others.get(node) != version:
+            self._others[node], self._known_newest = version, None
 
     def said(self) -> list[Any]:
         """What this node's record says of its version."""
@@ -97,14 +109,17 @@ class Replica(Generic[T]):
         """The node did not give the version that it says it has; others are asked first."""
         self._refusing.add(node)
 
-    def look(self, may_number: bool) -> list[str]:
-        """Read the local file, take an edit up; returns what is to be logged. ``may_number``: see rule 1."""
+    def look(self, may_number: bool, now: float = 0.0) -> list[str]:
+        """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1. Raises OSError
+        where something cannot be written."""
         self._looked = True
         if not self.loaded:
             self._load_good()
         try:
             content = self._content(self.name)
         except OSError as error:
+            if error.errno == errno.ENOENT and self.loaded and self._store.read(self.good, 0) is None:
+                return self._write_back()
             force = "the last good one stays" if self.loaded else "nothing is"
             return self._report("unreadable", f"{self._path}: {error.strerror} ({force} in force)")
         self._reported -= {"unreadable"}
@@ -118,6 +133,10 @@ class Replica(Generic[T]):
         except TableErrors as errors:
             self._refused = checksum
             return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
+        doubt = self._doubt(table, content, now)
+        if doubt:
+            return self._report("unsettled", f"{self._path}: {doubt}")
+        self._reported -= {"unsettled"}
         highest = max(version.number for version in self._newest())
         yields = self.version.number == 0 < highest
         before = self._checksum or self.version.checksum
@@ -149,12 +168,37 @@ class Replica(Generic[T]):
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
+    def _doubt(self, table: T, content: bytes, now: float) -> str:
+        """Why this may be half of what somebody writes (rule 5); empty for nothing."""
+        if not self.loaded:
+            return ""
+        if not content.strip():
+            return "empty; the last good one stays in force"
+        gone = self._taken_away(self.table, table)
+        if not gone and content.endswith(b"\n"):
+            return ""
+        checksum = _checksum(content)
+        if self._unsettled[0] != checksum:
+            self._unsettled = checksum, now
+            self._reported -= {"unsettled"}
+        if now >= self._unsettled[1] + SETTLE_S:
+            return ""
+        what = f"without {', '.join(gone)}" if gone else "its last line has no end"
+        return f"{what}: taken up when it has stood still for {SETTLE_S:g} s, as it may be half written"
+
     def _load(self, table: T, content: bytes) -> None:
         self._take_up(table, content)
         self._store.replace(self.good, content, durable=True)
 
     def _take_up(self, table: T, content: bytes) -> None:
-        self.table, self.loaded, self._checksum, self._refused = table, True, _checksum(content), ""
+        self.table, self.loaded, self._bytes, self._refused = table, True, content, ""
+        self._checksum = _checksum(content)
+
+    def _write_back(self) -> list[str]:
+        for name in (self.good, self.name):
+            self._store.replace(name, self._bytes, durable=True)
+        self._number(self.version)
+        return [f"{self._path} and {self.good} were gone, and are as they were in force"]
 
     def _load_good(self) -> None:
         """Begin with what an earlier life had in force, if it left a whole copy of that version."""
@@ -187,10 +231,10 @@ class Replica(Generic[T]):
 
     def _read_version(self) -> None:
         try:
-            number, checksum, before = json.loads(self._store.read(f"{self.name}.version", VERSION_BYTES_MAX) or b"")
-            self.version = Version(int(number), str(checksum), str(before))
-        except (OSError, ValueError, TypeError):
-            pass                                     # never numbered, or torn: as good as never
+            said = json.loads(self._store.read(f"{self.name}.version", VERSION_BYTES_MAX) or b"")
+        except (OSError, ValueError, RecursionError):
+            return                                   # never numbered, or torn: as good as never
+        self.version = _version(said) or self.version
 
     def _conflict_report(self) -> list[str]:
         if not self.conflict():
@@ -206,6 +250,16 @@ class Replica(Generic[T]):
             return []
         self._reported |= {kind}
         return [text]
+
+
+def _version(said: Any) -> Version | None:
+    """What :meth:`Replica.said` said; None for anything else."""
+    if not isinstance(said, list) or len(said) != 3:
+        return None
+    number, checksum, before = said
+    if type(number) is not int or number < 0 or not isinstance(checksum, str) or not isinstance(before, str):
+        return None
+    return Version(number, checksum, before)
 
 
 @lru_cache(maxsize=16)

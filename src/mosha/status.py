@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mosha.monitor import STOP
 from mosha.ownership.disk_paxos import DiskPaxos
-from mosha.tables import clstat, hastat
+from mosha.tables import clstat, hactl, hastat
+from mosha.tables.hactl import Hactl, Wanted
 
 Record = Mapping[str, Any]
+T = TypeVar("T")
 TWIN = "hastat.json"
 STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
 
 
 def page(
     now: float, ownership: DiskPaxos, nodes: frozenset[int], suspects: list[int], records: Mapping[int, Record],
-    wanted: Mapping[str, str],
+    table: Hactl,
 ) -> dict[str, Any]:
     """The whole view of one node: itself, nodes, groups."""
+    wanted = hactl.levels(table)
     return {
         "node": ownership.node,
         "identity": ownership.identity,
@@ -32,9 +35,13 @@ def page(
         "quorum": ownership.quorate(now),
         "beat": ownership.timing.beat_s,
         "nodes": [
-            {"id": node, "state": _node_state(now, ownership, node, suspects)} for node in sorted(nodes)
+            {"id": node, "state": _node_state(now, ownership, node, suspects), **_said(records.get(node, {}))}
+            for node in sorted(nodes)
         ],
-        "groups": [_group(now, ownership, name, records, wanted) for name in _names(now, ownership, records, wanted)],
+        "groups": [
+            {**_group(now, ownership, name, records, wanted), **_options(table.get(name))}
+            for name in _names(now, ownership, records, wanted)
+        ],
     }
 
 
@@ -65,14 +72,54 @@ def _group(
         "level": told.get("level") or (wanted.get(name) if owner is None else None) or STOP,
         "state": told.get("state") or ("STOPPED" if wanted.get(name, STOP) == STOP else "WAITING"),
         "since": told.get("since"),
+        "on_hold": bool(told.get("on_hold")),
+        "why": str(told.get("why") or ""),
+        "reason": str(told.get("reason") or ""),
+        "moving": _of(records.get(owner, {}), "moving", dict).get(name) if owner is not None else None,
         "epoch": ownership.records.register(name).owner_epoch or None,
         "waits_for": waits_for,
     }
 
 
+def _said(record: Record) -> dict[str, Any]:
+    """What a node's record says of what it may have."""
+    flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained")}
+    lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready")}
+    return {**flags, **lists, "failures": {
+        group: {"count": one.get("count"), "why": one.get("why"), "until": one.get("until")}
+        for group, one in _of(record, "failures", dict).items() if isinstance(one, dict)
+    }}
+
+
+def _of(record: Record, name: str, kind: type[T]) -> T:
+    """What the record says there, if it is of that kind."""
+    found = record.get(name)
+    return found if isinstance(found, kind) else kind()
+
+
+def _options(wanted: Wanted | None) -> dict[str, Any]:
+    """What hactl says of the group besides its level."""
+    found = wanted if wanted is not None else Wanted(STOP)
+    return {"wanted": found.level, **{name: value for name, value in found._asdict().items() if name != "level"}}
+
+
 def _groups(record: Record) -> dict[str, dict[str, Any]]:
-    groups = record.get("groups")
-    return groups if isinstance(groups, dict) else {}
+    return _of(record, "groups", dict)
+
+
+def why_not(said: Record, node: int, group: str, alive: bool) -> str:
+    """Why the node, whose record this is, cannot have the group now; nothing if it can."""
+    if not alive:
+        return f"node {node} is not up"
+    if said.get("arbitrator"):
+        return f"node {node} is an arbitrator: it votes and runs nothing"
+    if said.get("leaving"):
+        return f"the agent of node {node} is about to end"
+    if said.get("drained"):
+        return f"node {node} is drained"
+    if group in (said.get("unfit") or ()):
+        return f"{group} has failed on node {node} a short while ago"
+    return ""
 
 
 def clstat_text(said: Record) -> str:
@@ -109,8 +156,10 @@ def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
         found = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotRunning(f"no agent has run on this node: there is no {file}") from None
-    except ValueError:
-        raise NotRunning(f"{file} is not a page of an agent") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not _is_page(found):
+        raise NotRunning(f"{file} is not a page of an agent")
     if found.pop("boot", "") != boot:
         raise NotRunning("the agent has not run since this node's boot")
     age_s = boottime - found.pop("boottime", 0.0)
@@ -118,8 +167,30 @@ def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
         raise NotRunning(f"the agent on this node does not run: {file} is {age_s:.1f} s old")
     if "waits" in found:
         raise NotRunning(f"the agent waits, and nothing runs here: {found['waits']}")
-    assert isinstance(found, dict)
-    return found
+    return dict(found)
+
+
+def _is_page(found: Any) -> bool:
+    """Whether it has what is shown of a page; it may have more."""
+    if not isinstance(found, dict):
+        return False
+    times = found.get("boottime", 0.0), found.get("beat")
+    if not all(isinstance(time, (int, float)) for time in times):
+        return False
+    if "waits" in found:
+        return True
+    nodes, groups, conflicts = (found.get(name) for name in ("nodes", "groups", "conflicts"))
+    return (
+        isinstance(nodes, list) and isinstance(groups, list) and isinstance(conflicts, list)
+        and {"node", "quorum"} <= found.keys()
+        and all(isinstance(node, dict) and {"id", "state"} <= node.keys() for node in nodes)
+        and all(isinstance(group, dict) and _is_row(group) for group in groups)
+    )
+
+
+def _is_row(group: dict[str, Any]) -> bool:
+    texts = [group.get(name) for name in ("name", "level", "state")]
+    return all(isinstance(text, str) for text in texts) and {"owner", "since", "epoch"} <= group.keys()
 
 
 def table(found: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ K         time kept back from the lease for killing what runs              L / 1
 W         how long a voter that forgot counts for nobody                   F max(L, B) + D
 S         a slot that stood still this long, with failed probes: suspect   1.8 H
 T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
+begun     a ballot of another is left so long before this node tests       2 T
 E         eager poll, while an owner is late                               H / 25, at least 0.02 s
 C         close look at one voter, while the owner of a group is leaving   E / 5
 A         a leaving owner says so this long before it stops its groups     H + 0.15 s
@@ -36,15 +37,18 @@ anew      after lapses in a row the next identity waits, at most   L, doubled, a
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
+forget    failures of a group on a node are forgotten after the last one   600 s
 stop      for the groups to stop in order, when the agent is to end        40 s
 elect     for an operator's wish for other voters                          20 s
+move      for the target of a move to test the group ahead                 30 s
+order     for the answers to an operator's order; a move has move + stop   10 s
 map       the map is looked at, and all that no slot spoke of is read      every 8, every 16 beats
 ========= ================================================================ ==========================
 
 On each of these depends who owns what, who is shot, or how long a group is away. What only tries again, cleans up or
 is shown to people stays where it is used: limits of openMosix's own commands, the pause between two attempts to kill
-one process, how often pages are written. What a group's own commands may take (stop, ahead), and people (elect), does
-not follow from beat and lease.
+one process, how often pages are written. What a group's own commands may take (stop, ahead, move), and people (elect,
+order), does not follow from beat and lease.
 
 What follows for those who wait for a service is in :meth:`Timing.bounds`.
 """
@@ -69,9 +73,13 @@ PAUSE_MAX_S = 60.0
 BACK_OFF_DOUBLINGS = 3
 CLOCKS_APART_S = 0.001           # a look at two clocks is not one instant
 CLOCKS_SPAN_S = 1.0              # they are compared with what they were up to so long ago: that instant is a thousandth
+SECONDS_MAX = 86400.0            # no time in a configuration is as long
 AHEAD_S = 10.0
 STOP_LIMIT_S = 40.0
 ELECT_LIMIT_S = 20.0
+MOVE_LIMIT_S = 30.0
+FORGET_S = 600.0
+ORDER_LIMIT_S = 10.0
 MAP_BEATS = 8
 ALL_BEATS = 16
 
@@ -150,6 +158,11 @@ class Timing:
     def turn_s(self) -> float:
         """The next node in turn for a free group waits this long for the one before it (T)."""
         return max(TURN_MIN_S, self.beat_s / 4)
+
+    @property
+    def begun_s(self) -> float:
+        """A ballot that another node has begun is left so long to end before this one tests for the group."""
+        return 2 * self.turn_s
 
     @property
     def eager_s(self) -> float:

@@ -2,8 +2,7 @@
 
 Rules:
 
-1. An order is a small file beside the voter's marker. It is for the agent that runs: that takes it at its next beat and
-   answers on its page. One that is not answered in time is withdrawn.
+1. An order is for the agent that runs: :mod:`mosha.ordering`.
 2. What no agent runs for is done at once, under the agent's lock: an installer's era, and a restored disk that forgets.
    The disk of another machine (``--root``) has no agent here.
 3. Exit codes: 0 done, 1 it cannot be, 2 wrong usage.
@@ -25,15 +24,13 @@ from mosha import status
 from mosha.agent import STATE
 from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
+from mosha.ordering import Refused, give, page
 from mosha.ownership import marker
 from mosha.ownership.marker import NONE
-from mosha.ownership.voter import FOUNDED, NO_VOTE, ORDER, installation, installed
-from mosha.platform import linux, openmosix
+from mosha.ownership.voter import FOUNDED, NO_VOTE, installation, installed
 from mosha.platform.store import LocalStore
 from mosha.timing import ELECT_LIMIT_S
 
-ANSWER_BEATS, ANSWER_S = 4, 5.0      # an agent takes an order and shows its answer within this
-LOOK_EVERY_S = 0.1
 DAY_S = 86400.0                      # an era is installed within a day: it is for new disks, and used once
 INSTALLER = """For an installer, before any agent of a new cluster has started:
 
@@ -43,10 +40,6 @@ INSTALLER = """For an installer, before any agent of a new cluster has started:
 The cluster then starts as soon as a majority of voters is there. Without this it waits until all voters are there that
 `voters` in the configuration names, and founds an era by itself; where that names none, until an operator says so
 (found). A disk that is replaced later gets none: its voter recovers by itself."""
-
-
-class Refused(Exception):
-    """It cannot be done; the reason."""
 
 
 def add_to(commands: Any) -> None:
@@ -94,25 +87,20 @@ def new_era() -> str:
     return marker.make_era(int(time.time()), secrets.token_hex(4))
 
 
-def _page(settings: Config) -> dict[str, Any]:
-    """What the agent shows; raises NotRunning."""
-    return status.read(settings.var, linux.boottime(), openmosix.boot_id())
-
-
 def _show(settings: Config, options: argparse.Namespace) -> None:
-    page = _page(settings)
+    shown = page(settings)
     if options.json:
-        print(json.dumps({name: page[name] for name in ("node", "era", "quorum", "voters", "electorate")}))
+        print(json.dumps({name: shown[name] for name in ("node", "era", "quorum", "voters", "electorate")}))
         return
     print(f"{'VOTER':<7}{'STATE':<12}{'ERA':<22}")
-    for voter in page["voters"]:
+    for voter in shown["voters"]:
         print(f"{voter['id']:<7}{voter['state']:<12}{voter['era'] or '-':<22}".rstrip())
-    chosen = page["electorate"]["voters"]
-    print(f"\nseen from node {page['node']} ({'quorum' if page['quorum'] else 'NO QUORUM'}): "
+    chosen = shown["electorate"]["voters"]
+    print(f"\nseen from node {shown['node']} ({'quorum' if shown['quorum'] else 'NO QUORUM'}): "
           f"{len(chosen) // 2 + 1} of {len(chosen)} are needed")
-    if page["electorate"]["before"]:
-        print(f"the voters are becoming {_list(chosen)}; until then {_list(page['electorate']['before'])} count too")
-    elif not page["electorate"]["settled"]:
+    if shown["electorate"]["before"]:
+        print(f"the voters are becoming {_list(chosen)}; until then {_list(shown['electorate']['before'])} count too")
+    elif not shown["electorate"]["settled"]:
         print("not settled yet: what was known before is being copied" + (
             ", and until they have met neither of two goes on alone" if len(chosen) == 2 else ""
         ))
@@ -124,7 +112,7 @@ def _list(voters: list[int]) -> str:
 
 def _elect(settings: Config, options: argparse.Namespace) -> None:
     """Add or remove one: the wish is for a whole set, so that a second order meanwhile is noticed."""
-    voters = set(_page(settings)["electorate"]["voters"])
+    voters = set(page(settings)["electorate"]["voters"])
     if (options.node in voters) == options.adds:
         print(f"node {options.node} {'votes already' if options.adds else 'has no vote'}")
         return
@@ -165,24 +153,13 @@ def _forget_now(store: LocalStore) -> None:
 
 def _order(settings: Config, takes_s: float = 0.0, **order: Any) -> None:
     """Rule 1. Raises Refused with the agent's reason, NotRunning."""
-    beat_s: float = _page(settings)["beat"]
-    name = f"{time.time_ns()}"
-    content = json.dumps({**order, "name": name}).encode()
-    store = LocalStore(settings.var)
-    store.replace(ORDER, content)
-    deadline = time.monotonic() + takes_s + ANSWER_BEATS * beat_s + ANSWER_S
-    answer: list[str] = []
-    try:
-        while answer[:1] != [name] and time.monotonic() < deadline:
-            time.sleep(LOOK_EVERY_S)
-            answer = _page(settings)["electorate"]["answer"]
-    finally:
-        is_withdrawn = store.read(ORDER, len(content)) == content and store.remove(ORDER)
-    if answer[:1] != [name]:
-        what = "did not take the order, which is withdrawn" if is_withdrawn else "took the order and has not answered"
-        raise Refused(f"the agent {what}: see its log")
-    if answer[1]:
-        raise Refused(answer[1])
+    def answer(shown: dict[str, Any], name: str) -> str | None:
+        found: list[str] = shown["electorate"]["answer"]
+        return found[1] if found[:1] == [name] else None
+
+    problem = give(settings, answer, takes_s, **order)
+    if problem:
+        raise Refused(problem)
 
 
 def _era(_: Config, __: argparse.Namespace) -> None:

@@ -1,1 +1,27 @@
-"""moslab: the laboratory that starts, breaks and measures clusters of nodes."""
+"""moslab: the laboratory that starts, breaks and measures clusters of nodes.
+
+What a scenario needs is here, and is loaded when it is asked for: the simulator and the commands need none of it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moslab.errors import LabError
+    from moslab.scenario.cluster import Breach, Cluster, Group, Verdict
+    from moslab.scenario.world import UnsupportedError
+
+__all__ = ["Breach", "Cluster", "Group", "LabError", "UnsupportedError", "Verdict"]
+
+_HOMES = {
+    "LabError": "moslab.errors", "UnsupportedError": "moslab.scenario.world",
+    **dict.fromkeys(("Breach", "Cluster", "Group", "Verdict"), "moslab.scenario.cluster"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -4,8 +4,9 @@ Rules:
 
 1. Nothing waits for a processor here, however many nodes there are: what grows with them grows by the protocol, and
    what grows more in containers grows by the machine that all of them share.
-2. Phases begin and end as in containers: with the last sign of the old run, or when a majority of the agents has begun
-   to work; and with the first process of the next run.
+2. Phases end as in containers with the first process of the next run, and begin as there with the last sign of the
+   old run; starts begin when a majority of the nodes has booted, as the disks of booted nodes count before their
+   agents begin.
 3. Answers of voters take up to ``ANSWER_S``, of the group's test ``TEST_S``, of the switch ``SHOT_S``, at every size.
 """
 
@@ -31,7 +32,7 @@ CORE_S_MAX = 120.0
 CLTAB = f"bench:fit:test:test:run {TEST_S}\nbench:run:start:respawn:live\n"
 HACTL = "bench start\n"
 OWNER = ["owner:bench"]
-BEGUN = re.compile(r" *(?P<at>[0-9.]+) +(?P<node>\d+) identity ")
+BOOTED = re.compile(r" *(?P<at>[0-9.]+) +(?P<node>\d+) boots$")
 
 FIRST, COLD, SHOT, LEASE, MOVE = "first boot", "cold start", "death, STOMITH", "death, no STOMITH", "planned move"
 
@@ -74,7 +75,8 @@ def _took_s(metric: str, result: Result) -> float:
     if metric == COLD:
         return _next(owned, AT_S).begin_s - _majority_s(result, AT_S)
     before = next(one for one in owned if one.begin_s < AT_S <= one.end_s)
-    return _next((one for one in owned if one.node != before.node), AT_S).begin_s - before.end_s
+    elsewhere = (one for one in owned if one.node != before.node and one.begin_s < result.plan.safety_s)
+    return _next(elsewhere, AT_S).begin_s - before.end_s
 
 
 def _next(owned: Iterable[Interval], after_s: float) -> Interval:
@@ -86,9 +88,9 @@ def _next(owned: Iterable[Interval], after_s: float) -> Interval:
 
 
 def _majority_s(result: Result, after_s: float) -> float:
-    """When the agents of a majority of nodes had begun to work, after that time."""
-    begun: dict[int, float] = {}
-    for found in filter(None, map(BEGUN.match, result.trace)):
-        if float(found["at"]) > after_s:
-            begun.setdefault(int(found["node"]), float(found["at"]))
-    return sorted(begun.values())[quorum(result.plan.nodes) - 1]
+    """When a majority of the nodes had booted, after that time."""
+    booted: dict[int, float] = {}
+    for found in filter(None, map(BOOTED.match, result.trace)):
+        if float(found["at"]) >= after_s:
+            booted.setdefault(int(found["node"]), float(found["at"]))
+    return sorted(booted.values())[quorum(result.plan.nodes) - 1]

@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     command("heal", _heal, "heal one cut, or all").add_argument("cut", metavar="CUT", nargs="?")
     tell = command("signal", _signal, "send a signal to processes of a node")
     tell.add_argument("node", metavar="NODE", type=_node)
-    tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP` or `group GROUP`")
+    tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP`, `guardians GROUP` (both) or `group GROUP`")
     tell.add_argument("signal", metavar="SIGNAL", help="KILL, STOP, CONT, TERM, …")
     files = command("files", _files, "faults of a node's files for who uses them through /mfs, until there are others")
     files.add_argument("node", metavar="NODE", type=_node)

@@ -28,7 +28,7 @@ from moslab.guard import Guard, StartAtWorkError, State, state_of
 from moslab.image import ensure_image
 from moslab.layout import DEFAULTS, NODE, ROLE, SIZE, Layout, Names, Options, beat_s, lease_s
 from moslab.network import create_network
-from moslab.node import create_node, execute
+from moslab.node import create_node, execute, run
 from moslab.progress import Progress, Stage
 from moslab.removal import is_anything_left, remove
 from moslab.streams import Piece
@@ -61,9 +61,13 @@ class Cluster:
     def state(self) -> State:
         return state_of(self.client, self.names)
 
-    def up(self, size: int, progress: Progress, groups: bool = True, options: Options = DEFAULTS) -> None:
+    def up(
+        self, size: int, progress: Progress, groups: bool = True, options: Options = DEFAULTS, stays: bool = True,
+    ) -> Guard:
         """Start ``size`` nodes; return when all are ready and, with ``groups`` and agents, the groups run.
 
+        Unless it ``stays`` it lives only as long as this process and the guard that is returned, whose commit makes it
+        stay after all.
         Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
         seen last; then nothing is left.
         """
@@ -77,12 +81,14 @@ class Cluster:
                 "moves take longer"
             )
         pool = ThreadPoolExecutor(REQUESTS_MAX)
+        guard = None
         try:
             guard = self._start(size, image, progress, pool, options)
             self._await_nodes(size, progress, options.agents)
             if groups and options.agents:
                 self._await_groups(size, progress, lease_s(size, profile))
-            guard.commit()
+            if stays:
+                guard.commit()
         except StartAtWorkError:
             raise
         except BaseException as error:
@@ -90,8 +96,11 @@ class Cluster:
                          else "failed: removing what was started")
             pool.shutdown(cancel_futures=True)
             remove(self.client, self.names.cluster)
+            if guard is not None:
+                guard.abandon()
             raise
         pool.shutdown()
+        return guard
 
     def down(self) -> list[str]:
         """Remove everything; returns what there was."""
@@ -143,7 +152,7 @@ class Cluster:
         if container.status not in ("running", "paused"):
             raise LabError(f"node {node} is off already")
         self._do(container.kill, good=409)
-        self._see(container, "exited")
+        self._await_status(container, "exited")
 
     def start(self, node: int) -> None:
         """Give a node power again: it boots, with the disk as it was left. LabError if it has power."""
@@ -152,8 +161,10 @@ class Cluster:
             raise LabError(f"node {node} is paused; moslab resume {node}")
         if container.status == "running":
             raise LabError(f"node {node} runs already")
+        before = container.attrs["State"]["StartedAt"]
         self._do(container.start)
-        self._see(container, "running")
+        # not its status: it may have been shot again by now
+        self._see(container, "StartedAt", lambda seen: seen != before, "boots")
 
     def pause(self, node: int) -> None:
         """Freeze a node: everything in it stands still, and nothing of it answers. LabError if it does not run."""
@@ -161,7 +172,17 @@ class Cluster:
         if container.status != "running":
             raise LabError(f"node {node} does not run: it is {container.status}")
         eventually(lambda: self._freeze(container), within_s=POWER_LIMIT_S, what=f"{container.name} is frozen")
-        self._see(container, "paused")
+        self._await_status(container, "paused")
+
+    def last_words(self, node: int) -> str:
+        """What a node logged last, and what runs on it: for a message of failure."""
+        container = self.node(node)
+        lines = container.logs(tail=LOG_LINES_OF_FAILURE).decode(errors="replace")
+        try:
+            processes = run(container, ["ps", "-eo", "pid,ppid,stat,etimes,args"]).stdout
+        except LabError as error:
+            processes = str(error)
+        return f"The last lines of {container.name} ({container.status}):\n{lines}\nIts processes:\n{processes}"
 
     def resume(self, node: int) -> None:
         """Thaw a node. LabError if it is not paused."""
@@ -169,7 +190,7 @@ class Cluster:
         if container.status != "paused":
             raise LabError(f"node {node} is not paused: it is {container.status}")
         self._do(container.unpause)
-        self._see(container, "running")
+        self._await_status(container, "running")
 
     def _freeze(self, container: Container) -> bool:
         """False where the kernel could not stop all tasks just now: cgroup v1's freezer gives up on a busy node."""
@@ -189,14 +210,18 @@ class Cluster:
             if error.status_code != good:
                 raise LabError(str(error.explanation or error)) from None
 
+    def _await_status(self, container: Container, status: str) -> None:
+        self._see(container, "Status", lambda seen: seen == status, f"is {status}")
+
     @staticmethod
-    def _see(container: Container, status: str) -> None:
+    def _see(container: Container, part: str, until: Callable[[str], bool], what: str) -> None:
+        """Wait until that part of its state is so."""
+
         def look() -> str:
             container.reload()
-            return str(container.status)
+            return str(container.attrs["State"][part])
 
-        eventually(look, lambda seen: seen == status, within_s=POWER_LIMIT_S,
-                   what=f"{container.name} is {status}", every_s=0.05)
+        eventually(look, until, within_s=POWER_LIMIT_S, what=f"{container.name} {what}", every_s=0.05)
 
     # -- start -------------------------------------------------------------------------------------
 
@@ -275,14 +300,9 @@ class Cluster:
                 stage.detail(heard[0])
 
         if execute(self.node(node), command, hear, limit_s + 30.0):
-            raise LabError(f"not within {limit_s:g} s; last seen: {heard[0]}\n{self._last_words()}")
-
-    def _last_words(self) -> str:
-        """The last lines of the first node that does not run, else of the last one."""
-        nodes = self.nodes()
-        chosen = next((c for c in nodes.values() if c.status != "running"), nodes[max(nodes)])
-        lines = chosen.logs(tail=LOG_LINES_OF_FAILURE).decode(errors="replace")
-        return f"The last lines of {chosen.name} ({chosen.status}):\n{lines}"
+            nodes = self.nodes()
+            troubled = next((number for number, c in nodes.items() if c.status != "running"), max(nodes))
+            raise LabError(f"not within {limit_s:g} s; last seen: {heard[0]}\n{self.last_words(troubled)}")
 
 
 def _all(futures: list[Future[Any]]) -> None:

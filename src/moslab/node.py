@@ -45,6 +45,8 @@ def create_node(
         # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
         # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
         cap_add=["SYS_ADMIN", "NET_ADMIN"],
+        # What a node mounts of the control groups (emulator/boot.py) is its own, and below it.
+        cgroupns="private",
         # Docker's AppArmor profile forbids mount(2) even with the capability.
         security_opt=["apparmor=unconfined", LABEL_OFF],
         tmpfs={"/run": "mode=755,size=64m"},

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from datetime import datetime, timezone
-from typing import Any, Callable
-
-from docker.models.containers import Container
-
-from moslab import journals
 from moslab.cluster import Cluster
-from moslab.errors import LabError
-from moslab.faults.docker import Faults
 from moslab.faults.links import Link, between
+from moslab.faults.record import lines
 from moslab.history.checkers import judge
+from moslab.history.intervals import Interval
 from moslab.history.record import History
-from moslab.journals import Life, Look
-from moslab.node import run
-from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
-from moslab.wait import eventually
+from moslab.scenario import cluster as scenario
+from moslab.scenario.docker import DockerWorld
+from moslab.scenario.tables import TICK
+from moslab.scenario.world import Spec
 
-RUN_LIMIT_S = 45.0
-UP_LIMIT_S = 60.0
-TICK = "/usr/lib/mosha/demo/tick"
 OWN_NET = r"ip -4 -o addr show dev eth0 primary | sed -n 's|.* inet \([0-9.]*\)\.[0-9]*/\([0-9]*\) .*|\1.250/\2|p'"
 ENTRIES = {
     "addressed": f"addressed:a-on:start:respawn:exec mosha ip $({OWN_NET})\n"
@@ -44,50 +34,42 @@ def tables(*groups: str) -> dict[str, str]:
 
 
 class Arena:
-    """See the head of the module. Every wait is for what the journals show, not for what an agent says of itself."""
+    """A cluster of the laboratory's own tests. Every wait is for what the journals show, not for what an agent says of
+    itself."""
 
     def __init__(self, cluster: Cluster, groups: tuple[str, ...], stomith: bool) -> None:
         self.cluster, self.groups, self.stomith = cluster, groups, stomith
-        self.faults = Faults(cluster)
-        self._since = datetime.now(timezone.utc)
+        self.world = DockerWorld(cluster, groups, Spec(len(cluster.nodes()), stomith))
+        self.faults = self.world.faults
+        self._scenario = scenario.Cluster(self.world, 0)
         self._known: set[str] = set()
+        self._judged = -1
 
-    def life(self, group: str = "tick") -> Life:
+    def life(self, group: str = "tick") -> Interval:
         """One of the runs of a group, which must be running on one node."""
-        return self._wait(group, lambda look: look.owner(group) is not None, "runs").running(group)[0]
+        return self._scenario.group(group).run()
 
-    def lives(self, group: str, count: int) -> tuple[Life, ...]:
+    def lives(self, group: str, count: int) -> tuple[Interval, ...]:
         """The runs of a group, which must come to so many."""
-        return self._wait(group, lambda look: len(look.running(group)) == count, f"has {count} runs").running(group)
+        return self._scenario.eventually(
+            lambda: self._scenario.group(group).runs, lambda runs: len(runs) == count, what=f"{group} has {count} runs",
+        )
 
-    def runs(self, group: str) -> bool:
-        """Whether it runs anywhere."""
-        return bool(journals.read(self.cluster).running(group))
-
-    def wait_elsewhere(self, group: str, node: int) -> Life:
+    def wait_elsewhere(self, group: str, node: int) -> Interval:
         """The run on another node than this one."""
-        look = self._wait(group, lambda look: any(life.node != node for life in look.running(group)), "runs elsewhere")
-        return next(life for life in look.running(group) if life.node != node)
+        return self._scenario.group(group).wait_running(elsewhere=node)
 
-    def wait_again(self, before: Life) -> Life:
+    def wait_again(self, before: Interval) -> Interval:
         """A run, on any node, that began after ``before`` had ended."""
+        return self._scenario.group(before.group).wait_again(before)
 
-        def found(look: Look) -> list[Life]:
-            same = [life for life in look.running(before.group) if life[:5] == before[:5]]
-            return [] if same else list(look.running(before.group))
-
-        return found(self._wait(before.group, lambda look: bool(found(look)), "runs again"))[0]
-
-    def goes_on(self, before: Life, for_s: float) -> bool:
+    def goes_on(self, before: Interval, for_s: float) -> bool:
         """Whether that very run is going on ``for_s`` from now."""
-        until_s = journals.read(self.cluster).now_s + for_s
-        look = eventually(lambda: journals.read(self.cluster), lambda look: look.now_s > until_s,
-                          within_s=for_s + RUN_LIMIT_S, what="time goes by", every_s=0.2)
-        return any(life[:5] == before[:5] for life in look.running(before.group))
+        return self._scenario.group(before.group).goes_on(before, for_s)
 
     @property
     def nodes(self) -> tuple[int, ...]:
-        return tuple(self.cluster.nodes())
+        return self.world.nodes
 
     def others(self, node: int) -> list[int]:
         return [other for other in self.nodes if other != node]
@@ -98,51 +80,23 @@ class Arena:
 
     def off(self) -> list[int]:
         """The nodes without power."""
-        return [node for node, container in self.cluster.nodes().items() if container.status == "exited"]
+        return self.world.off()
 
     def settle(self) -> None:
         """End all faults; return when all nodes are up and all groups run."""
-        self.faults.end()
-        eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=UP_LIMIT_S, what="all agents are up",
-                   every_s=0.2)
-        for group in self.groups:
-            self.life(group)
+        self.world.settle()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was done to it since it was judged."""
+        return self._judged == len(self.faults.record.all)
 
     def judge(self) -> History:
         """Settle; then the checkers find nothing wrong in the whole history that no judgement before has found."""
         self.settle()
-        history = self._history()
+        history = self.world.history()
         problems = [problem for problem in judge(history)[1] if problem not in self._known]
         self._known.update(problems)
-        assert not problems, "\n".join([*problems, *map(str, self.faults.record)])
+        assert not problems, "\n".join([*problems, *lines(self.faults.record.all)])
+        self._judged = len(self.faults.record.all)
         return history
-
-    def _history(self) -> History:
-        """What the journals, the logs and the agents' directories show."""
-        history = journals.read(self.cluster, whole=True).history()
-        since, self._since = self._since, datetime.now(timezone.utc)
-        history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
-        for node, container in self.cluster.nodes().items():
-            said = container.logs(since=since.timestamp()).decode(errors="replace")
-            history.crashes += [(history.end_s, node, said)] if "Traceback" in said else []
-            history.files[node] = len(run(container, ["ls", "-A", "/var/mosix-ha"]).stdout.splitlines())
-        return history
-
-    def _agents(self) -> list[str]:
-        """How each node's agent sees all nodes. A node that a late shot has hit is given power again."""
-        for node in self.off():
-            self.faults.start(node)
-        pages = [self._page(container) for container in self.cluster.nodes().values()]
-        return [node["state"] for page in pages for node in page.get("nodes", [{"state": "no agent"}])]
-
-    @staticmethod
-    def _page(container: Container) -> dict[str, Any]:
-        try:
-            answer = run(container, ["mosha", "status", "--json"])
-        except LabError:                                     # it was shot just now
-            return {}
-        return dict(json.loads(answer.stdout)) if answer.exit_code == 0 else {}
-
-    def _wait(self, group: str, until: Callable[[Look], bool], what: str) -> Look:
-        return eventually(lambda: journals.read(self.cluster), until, within_s=RUN_LIMIT_S, what=f"{group} {what}",
-                          every_s=0.05)

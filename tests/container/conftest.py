@@ -136,7 +136,9 @@ def cluster(running: Lab) -> Cluster:
 
 @pytest.fixture
 def arena(one_arena: Arena) -> Iterator[Arena]:
-    """The module's ``one_arena``, whole and running; and again, if the scenario failed."""
-    one_arena.settle()
+    """The module's ``one_arena``, whole and running: as the last judgement left it, or made so."""
+    if not one_arena.is_whole:
+        one_arena.settle()
     yield one_arena
-    one_arena.faults.end()
+    if not one_arena.is_whole:
+        one_arena.faults.end()

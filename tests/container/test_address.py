@@ -18,8 +18,7 @@ from docker.types import Mount
 
 from moslab import journals
 from moslab.faults.links import between
-from moslab.history.intervals import overlaps
-from moslab.journals import Life
+from moslab.history.intervals import Interval, overlaps
 from moslab.layout import Options
 from moslab.progress import Progress
 from moslab.wait import eventually
@@ -60,17 +59,16 @@ def address_of(arena: Arena) -> str:
     return f"{own.rpartition('.')[0]}.{HOST}"
 
 
-def wait_for_address(arena: Arena, node: int) -> Life:
+def wait_for_address(arena: Arena, node: int) -> None:
     """As it was seen on that node, and nowhere else."""
     address = address_of(arena)
-    look = eventually(
+    eventually(
         lambda: journals.read(arena.cluster), lambda look: look.owner(address) == node, within_s=COMES_LIMIT_S,
         what=f"{address} is on node {node} alone", every_s=0.05,
     )
-    return look.running(address)[0]
 
 
-def held(arena: Arena) -> Life:
+def held(arena: Arena) -> Interval:
     """The run of the group, whose node has the address."""
     before = arena.life("addressed")
     wait_for_address(arena, before.node)

@@ -69,6 +69,6 @@ def test_the_arbitrator_and_the_other_one_die(trio: Arena) -> None:
     for node in trio.others(before.node):
         trio.faults.kill(node)
     assert not trio.goes_on(before, LEASES_S)
-    assert not trio.runs("tick"), "one of three is no majority"
+    assert not trio.world.running("tick"), "one of three is no majority"
     trio.faults.start(ARBITRATOR)
     assert trio.wait_again(before).node == before.node, "the other one is still off"

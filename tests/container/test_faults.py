@@ -124,8 +124,8 @@ def test_a_paused_node_is_refused_and_what_is_not_there(one_lab: Lab, faults: Fa
     faults.end()
     assert faults.fabric.cuts() == {}
     assert "all nodes are on one side" in one_lab.moslab("cut", "all", exit_code=2)
-    assert [fault.kind for fault in faults.record] == ["pause"]
-    assert faults.record[0].end_s > faults.record[0].begin_s
+    assert [fault.kind for fault in faults.record.all] == ["pause"]
+    assert faults.record.all[0].end_s > faults.record.all[0].begin_s
 
 
 def test_signals_find_the_agent_the_leash_and_the_group(one_lab: Lab, faults: Faults) -> None:

@@ -14,6 +14,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 import docker
 import pytest
 
+from mosha.clinit.journal import RESTART_S
 from mosha.timing import THAW_S
 from moslab import bench, journals
 from moslab.faults.links import Link, apart, between, from_power
@@ -208,8 +209,14 @@ def test_the_leash_stands_still(arena: Arena) -> None:
     arena.judge()
 
 
-def test_the_leash_stands_still_and_the_agent_is_killed(arena: Arena) -> None:
+@pytest.mark.parametrize("log_writer", ["first", "new"])
+def test_the_leash_stands_still_and_the_agent_is_killed(arena: Arena, log_writer: str) -> None:
     before = arena.life()
+    if log_writer == "new":                                  # which the agent forked in the middle of its life
+        arena.faults.signal(before.node, "workers", SIGKILL)
+        assert arena.goes_on(before, RESTART_S)
+        arena.faults.signal(before.node, "leash tick", SIGKILL)
+        before = arena.wait_again(before)
     arena.faults.signal(before.node, "leash tick", SIGSTOP)
     arena.faults.signal(before.node, "agent", SIGKILL)
     arena.wait_again(before)

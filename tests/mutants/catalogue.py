@@ -118,7 +118,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "expiry-one-read", "R13: two reads, F L apart", f"{OWNERSHIP}/link.py",
         "read >= start + expiry_s) >= quorum", "read >= start) >= quorum",
-        plan=plans.ONE_VOTER_LEFT,
+        plan=plans.HALF_SEEN,
     ),
     _one(
         "expiry-unseen", "R13: the window begins after the identity was first seen", f"{OWNERSHIP}/link.py",
@@ -196,6 +196,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "seen is not None and seen.era == self.era",
         plan=plans.RESTORED,
     ),
+    _one(
+        "configuration-uncounted", "R2, R20: a voter with another beat or lease does not count", f"{OWNERSHIP}/link.py",
+        "            and seen.configuration == self._configuration and", "            and",
+        equivalent="who writes in an era has seen Q voters that are full in it with its own beat and lease. A voter "
+        "with others keeps what was counted there, and when it forgets it is not full again in that era, since no Q "
+        "others have its beat and lease: all that its own times decide is when it may be",
+    ),
     Mutant(
         "era-unread", "R2, R6: a voter of another era does not count, and Q of them end the identity",
         (
@@ -221,7 +228,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "copy-from-one", "R16a: copies of Q others", f"{OWNERSHIP}/voter.py",
-        "if len(self._copied) >= self._copies_needed() and", "if self._copied and",
+        "if len(self._whole_copies()) >= self._copies_needed() and", "if self._whole_copies() and",
         plan=plans.COPIES,
     ),
     _one(
@@ -237,6 +244,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "rolled-back-within", "R19: so do more writes of one life than the disk remembers", f"{OWNERSHIP}/voter.py",
         "found.identity != mine.identity or found.counter > mine.counter", "found.identity != mine.identity",
         plan=plans.ROLLED_BACK_WITHIN,
+    ),
+    _one(
+        "witness-that-forgot", "R19: one that has forgotten is no witness", f"{OWNERSHIP}/voter.py",
+        "if theirs is None or theirs.state == RECOVERING or theirs.era != self.era:", "if theirs is None:",
+        plan=plans.NO_WITNESS,
     ),
     _one(
         "rejoin-unread", "R19: a voter that boots counts for nobody until its disk was compared",
@@ -263,8 +275,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "bad-marker-kept", "R27: a voter whose marker is not what it wrote forgets", f"{OWNERSHIP}/voter.py",
-        'if self.marker.state != NONE and marker.decode(content or b"") != self.marker:', "if content is None:",
+        'return marker.decode(content or b"") == self.marker', "return content is not None",
         plan=plans.MARKERS_ROT,
+    ),
+    _one(
+        "marker-written-blindly", "R27: before it writes another marker a voter looks at the one that is there",
+        f"{OWNERSHIP}/voter.py", "is_there = self.marker.state == NONE or self._is_as_written()",
+        "is_there = True",
+        plan=plans.PAIR_EMPTIED,
     ),
     _one(
         "voters-in-a-leap", "R20: the voters change one at a time", f"{OWNERSHIP}/electorate.py",
@@ -315,11 +333,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "alone-without-answer", "R23: only a confirmed shot lets one go on alone", "mosha/partner.py",
-        "if success and self._voter.go_alone():", "if self._voter.go_alone():", plan=plans.PAIR_CUT,
+        "if success and self._voter.go_alone(now):", "if self._voter.go_alone(now):", plan=plans.PAIR_CUT,
     ),
     Mutant(
         "open-while-shooting", "R23: nothing counts on a voter whose shot is under way", (
-            Change(f"{OWNERSHIP}/voter.py", "self._mark(self.marker._replace(state=CLOSED))", "pass"),
+            Change(
+                f"{OWNERSHIP}/voter.py", "return self._mark(now, self.marker._replace(state=CLOSED))", "return True",
+            ),
             Change(
                 f"{OWNERSHIP}/voter.py", "if self.marker.state != CLOSED or other is None or", "if other is None or"
             ),
@@ -332,8 +352,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
-        "            if request.appended or forgot:\n"
-        "                self.generation, self._offset = self.generation + 1, 0\n",
+        "            if request.appended or forgot:\n                self._next_generation()\n",
         "            if request.appended or forgot:\n",
         plan=plans.ERRORS,
     ),
@@ -359,21 +378,49 @@ MUTANTS: tuple[Mutant, ...] = (
         "journal.SKIPPED if journal.writer_of(name, self.era) in self._dead else size",
         plan=plans.UNREAD,
     ),
-    Mutant(
-        "read-cut-short", "link 5: a journal may be longer than one read (reads are made shorter)",
-        (
-            Change(f"{OWNERSHIP}/journal.py", "READ_MAX = 262144 ", "READ_MAX = 1024 "),
-            Change(
-                f"{OWNERSHIP}/link.py", "is_whole = all(len(data) < journal.READ_MAX for _, data in journals)",
-                "is_whole = True",
-            ),
-        ),
+    _one(
+        "read-cut-short", "link 5: a block counts only if all journals were read to their ends",
+        "mosha/platform/plans.py", "return journals, is_whole and left > 0", "return journals, is_whole",
+        plan=plans.FLIPS_CUT_SHORT,
+    ),
+    _one(
+        "read-unbounded", "link 5: what one exchange reads has a bound", "mosha/platform/plans.py",
+        'left -= len(data or b"")', "left -= 0", plan=plans.FLIPS_CUT_SHORT,
+    ),
+    _one(
+        "copy-cut-short", "copies 1: a copy has as many pages as it needs", f"{OWNERSHIP}/copies.py",
+        "self.is_whole = is_whole", "self.is_whole = True", plan=plans.COPIES_IN_PAGES,
+    ),
+    _one(
+        "living-removed", "R3: what a living identity writes now is not removed", f"{OWNERSHIP}/housekeeping.py",
+        "or parts.generation < latest[parts.writer]", "or parts.generation <= latest[parts.writer]",
         plan=plans.FLIPS,
     ),
     _one(
-        "living-removed", "R3: only journals of the dead are removed", f"{OWNERSHIP}/housekeeping.py",
-        "writer not in ownership.records.dead:", "writer == ownership.identity:",
-        plan=plans.FLIPS,
+        "removed-undecided", "R3: a block of an epoch that is not decided stays", f"{OWNERSHIP}/housekeeping.py",
+        "return isinstance(entry, (Block, Commit)) and entry.epoch",
+        "return isinstance(entry, Commit) and entry.epoch",
+        plan=plans.UNDECIDED,
+    ),
+    _one(
+        "removed-unrepeated", "R3: what is needed is repeated before it is removed", f"{OWNERSHIP}/housekeeping.py",
+        "        if not missing:\n", "        if True:\n",
+        plan=plans.UNREPEATED,
+    ),
+    _one(
+        "repeated-before", "R3: what is needed is repeated in the generation that stays", f"{OWNERSHIP}/link.py",
+        "        self._facts.clear()\n", "",
+        plan=plans.REPEATED_EARLY,
+    ),
+    _one(
+        "repeated-over-a-wipe", "R3: what was repeated on a disk that was emptied since has to be repeated again",
+        f"{OWNERSHIP}/link.py",
+        "            if request.appended or forgot:\n                self._next_generation()\n",
+        "            if request.appended or forgot:\n"
+        "                kept = set(self._facts) if forgot else set()\n"
+        "                self._next_generation()\n"
+        "                self._facts = kept\n",
+        plan=plans.FORGOTTEN,
     ),
     # ---- release and STOMITH --------------------------------------------------------------------------------------
     _one(
@@ -408,7 +455,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "ahead-without-token", "R8: what was tested ahead gets the token when it was won", "mosha/groups.py",
-        "local.leash.own({**self._environment, **self._token(name)})", "local.leash.own(self._environment)",
+        "local.leash.own({**self._environment, **self._token(name, local)})", "local.leash.own(self._environment)",
         plan=plans.LEAVES,
     ),
     Mutant(

@@ -29,6 +29,7 @@ Order = Mapping[str, Any]
 KILL: Order = {"kill": True}
 FINISH: Order = {"finish": True}
 HALT: Order = {"halt": True}
+HOLD: Order = {"hold": True}
 
 OVERDUE, AGENT_GONE, ORDERED, NO_TOKEN = "deadline", "agent gone", "agent's order", "told to start without a token"
 
@@ -112,6 +113,8 @@ class Custody:
             self.kill(ORDERED)
         elif "finish" in order:
             self._finishing = True
+        elif "hold" in order:
+            self._group.hold()
         elif "halt" in order:
             self._finishing = True
             return self._group.halt_in_order(now_s, has_strays())

@@ -31,7 +31,8 @@ from mosha.lives import AlreadyRuns, Life
 from mosha.platform import linux
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
-from mosha.platform.wake import Wakeup
+from mosha.platform.units import Units
+from mosha.platform.wake import Wakeup, fds_of
 from mosha.resources.records import RUN_VARIABLE
 from mosha.tables import clstat, cltab
 from mosha.tables.cltab import Cltab
@@ -64,6 +65,7 @@ class Daemon:
         self._written: str | None = None
         self._heartbeat_due_s = 0.0
         self._flushing = False
+        self._held: Units | None = None
 
     def run(self) -> int:
         """Serve; the exit code. Raises AlreadyRuns, OSError."""
@@ -72,12 +74,14 @@ class Daemon:
             Path(file).parent.mkdir(parents=True, exist_ok=True)
         self._life = Life(self.places.rundir, "clinit")
         os.chmod(self.places.rundir, 0o700)
-        self._orphans = Orphans(self.places.rundir, self._own_children, self._guardian)
+        self._orphans = Orphans(self.places.rundir, self._own_children, self._guardian, self._in_units)
         self._wake = Wakeup((*ENDING, signal.SIGHUP, signal.SIGCHLD))
         self._journal = Journal(self.places.log)
         try:
             return self._live()
         finally:
+            if self._held is not None:
+                self._held.close()
             self._journal.close(JOURNAL_LIMIT_S)
             self._life.close()
 
@@ -95,7 +99,8 @@ class Daemon:
         """Fork a guardian. Raises OSError."""
         environment = {"PATH": PATH, **os.environ, RUN_VARIABLE: self.places.rundir}
         last_words = self._journal.last_words
-        return Leash.start(group, environment, float("inf"), last_words, self._own_fds(), policy=policy)
+        return Leash.start(group, environment, float("inf"), last_words, self._own_fds(), policy=policy,
+                            tree=self._held.tree if self._held is not None else None)
 
     def sweep(self, group: str) -> bool:
         """End what a guardian left; whether nothing is left."""
@@ -107,6 +112,7 @@ class Daemon:
         if not self._life.end_earlier(EARLIER_LIMIT_S):
             self.say(f"what is left of an earlier life does not end within {EARLIER_LIMIT_S:g} s")
             return 1
+        self._held = Units(self.places.units, self.places.rundir, self.selector, self.say)
         self._clstat = LocalStore(Path(self.places.clstat).parent)
         self._clstat_name = Path(self.places.clstat).name
         self._clstat.remove(self._clstat_name)
@@ -129,6 +135,8 @@ class Daemon:
         for unit in self._units.values():
             unit.tick()
         self._control.tick()
+        if self._held is not None:
+            self._held.tick()
         self._orphans.collect()
         self._show()
         self._flush()
@@ -178,13 +186,11 @@ class Daemon:
     # ---- requests ---------------------------------------------------------------------------------------------
 
     def _obey(self, request: Request) -> Answer:
-        if self._halting:
-            if request.do == SHUTDOWN:
-                self._halt()
-            return Answer(request.do == SHUTDOWN, ALL_HALTING)
         if request.do == SHUTDOWN:
             self._halt()
             return Answer(True, ALL_HALTING)
+        if self._halting:
+            return Answer(False, ALL_HALTING)
         if request.do == READ:
             return self._read_again()
         return self._tell(request.group, request.level)
@@ -245,7 +251,11 @@ class Daemon:
 
     def _own_children(self) -> set[int]:
         guardians = {unit.pid for unit in self._units.values() if unit.pid is not None}
-        return {self._journal.pid, *guardians}
+        wardens = self._held.own() if self._held is not None else set()
+        return {self._journal.pid, *wardens, *guardians}
+
+    def _in_units(self, group: str | None) -> set[int]:
+        return self._held.pids(group) if self._held is not None else set()
 
     def _guardian(self, group: str) -> int | None:
         unit = self._units.get(group)
@@ -253,6 +263,4 @@ class Daemon:
 
     def _own_fds(self) -> list[int]:
         """What a guardian must not inherit: all of this process but the lock of its life, and the log."""
-        watched = {key.fd for key in self.selector.get_map().values()}
-        poller = {self.selector.fileno()} if isinstance(self.selector, selectors.EpollSelector) else set[int]()
-        return sorted({*watched, *poller, self._life.agent_fd, *self._wake.fds()} - {self._journal.fileno()})
+        return sorted({*fds_of(self.selector), self._life.agent_fd, *self._wake.fds()} - {self._journal.fileno()})

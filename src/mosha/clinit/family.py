@@ -3,7 +3,8 @@
 Rules:
 
 1. With a child subreaper every process of the group descends from the leash, whatever it did. Without, ours is what
-   descends from it, is in its session, or carries the group's mark in its environment.
+   descends from it, is in its control group if it has one, is in its session, or carries the group's mark in its
+   environment.
 2. A process belongs to the entry it was started for, else to the entry of its parent, else to that which its
    environment names; it keeps to it for ever. Where none of these says anything it is a stray, and so is what belongs
    to an entry of which everything was taken for dead: a look at /proc is not one instant.
@@ -18,6 +19,7 @@ from collections.abc import Collection
 
 from mosha.clinit.group import STRAYS
 from mosha.platform import procscan
+from mosha.platform.cgroups import Unit
 from mosha.platform.procscan import Process
 
 TAG = "MOSHA_TAG"
@@ -27,8 +29,8 @@ LOOKS_TO_KILL_MAX = 16
 class Families:
     """The processes that descend from the caller, by tag."""
 
-    def __init__(self, group: str, rundir: str, subreaper: bool) -> None:
-        self._group, self._rundir = group, rundir
+    def __init__(self, group: str, rundir: str, subreaper: bool, unit: Unit | None = None) -> None:
+        self._group, self._rundir, self._unit = group, rundir, unit
         self._subreaper = subreaper
         self._tags: dict[tuple[int, int], str] = {}
 
@@ -80,8 +82,10 @@ class Families:
         members = procscan.descendants(table, me)
         if not self._subreaper:
             known = {me, *(process.pid for process in members)}
-            session = os.getsid(0)
-            members += [p for p in table.values() if p.pid not in known and self._is_marked(p, session)]
+            session, inside = os.getsid(0), self._unit.pids() if self._unit is not None else set()
+            members += [
+                p for p in table.values() if p.pid not in known and (p.pid in inside or self._is_marked(p, session))
+            ]
         return members
 
     def _is_marked(self, process: Process, session: int) -> bool:
@@ -89,7 +93,7 @@ class Families:
             return True
         return (
             procscan.variable(process.pid, procscan.MARK) == self._group
-            and procscan.variable(process.pid, procscan.RUN) in (None, self._rundir)
+            and procscan.names_no_other(process.pid, self._rundir)
         )
 
 

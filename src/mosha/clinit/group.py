@@ -22,6 +22,8 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
    somebody kills it.
 8. A ``monitor`` runs while the group is DONE, the first time one interval after that, and then one after each end. If
    it exits non-zero, or takes longer than ``monitor_limit_s``, that is a failure, and no monitor is run any more.
+9. On *hold*, once it is DONE, nothing is started and no end of a process is judged, until the next tell: that starts
+   what is missing then, and leaves alone what runs.
 """
 
 from __future__ import annotations
@@ -125,6 +127,7 @@ class Group:
         self._policy = policy
         self._wanted = ""
         self._repeated = False
+        self._on_hold = False
         self._to_start: list[Entry] = []
         self._only_tests = False
         self._awaited = ""
@@ -177,6 +180,12 @@ class Group:
             if family.stopping:
                 family.signals_sent, family.due_s = 0, now_s + policy.stop[0][0]
 
+    def hold(self) -> None:
+        """Rule 9."""
+        if self.state == DONE:
+            self._on_hold = True
+            self._monitors_due_s.clear()
+
     def tell(self, now_s: float, level: str, entries: Iterable[Entry], strays: bool = False) -> list[Action]:
         """Go to ``level``; ``entries`` are all entries of the group. ``strays``: there are processes of no entry."""
         if self.state == HALTING:
@@ -203,8 +212,11 @@ class Group:
             entry = entries_by_tag.get(tag)
             family.again = False
             family.changed = entry is None or not _same_process(entry, family.entry)
+            if self._on_hold and family.entry.mode == RESPAWN and not family.running:
+                family.changed = True                # only what its process left behind is there
             if family.changed or tag not in wanted:
                 family.stop(now_s, self._policy)
+        self._on_hold = False
         before = self.state
         change = self._enter("tell")
         news = [] if self.state == before else [change]
@@ -218,7 +230,7 @@ class Group:
         family = self._families[tag]
         was_stopping = family.stopping
         family.enter("exited")
-        if not was_stopping:
+        if not was_stopping and not self._on_hold:
             self._judge(now_s, family, status)
             if left and family.entry.mode in (RESPAWN, TEST, MONITOR):
                 family.stop(now_s, self._policy)
@@ -232,7 +244,7 @@ class Group:
         family.enter("emptied")
         restart = [self._start(now_s, family.entry)] if family.again else []
         actions = [*restart, *self._advance(now_s)]
-        if self.state == DONE and tag in self._monitors:
+        if self.state == DONE and tag in self._monitors and not self._on_hold:
             self._monitors_due_s[tag] = now_s + self._monitors[tag].every_s
         return actions
 
@@ -330,7 +342,7 @@ class Group:
             if family.state == RUNNING and family.due_s is not None and family.due_s <= now_s
         ]
         for family in late:
-            if self.state == DONE:
+            if self.state == DONE and not self._on_hold:
                 self._fail(f"{family.entry.tag}: no answer within {now_s - family.started_s:g} s")
             family.stop(now_s, self._policy)
         return [*actions, *(self._advance(now_s) if late else [])]

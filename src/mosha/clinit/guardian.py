@@ -36,6 +36,7 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.config import Config
 from mosha.platform import linux, procscan
+from mosha.platform.cgroups import Tree, Unit
 from mosha.platform.procscan import Process
 from mosha.resources import deadline, remove_left
 from mosha.resources.records import RUN_VARIABLE
@@ -72,6 +73,7 @@ class Bond:
     agent: int
     control: socket.socket
     ahead: bool
+    tree: Tree | None
 
 
 def serve(bond: Bond, log: Callable[[str], None], close_fds: Iterable[int]) -> None:
@@ -82,7 +84,7 @@ def serve(bond: Bond, log: Callable[[str], None], close_fds: Iterable[int]) -> N
         reset_signals()
         for fd in close_fds:
             _close(fd)
-        guardian = Guardian(bond)
+        guardian = Guardian(bond, bond.tree.enter(bond.group) if bond.tree is not None else None)
         try:
             status = guardian.run()
         except Exception as error:       # noqa: BLE001  (whatever it is, nothing may live on)
@@ -97,7 +99,7 @@ def serve(bond: Bond, log: Callable[[str], None], close_fds: Iterable[int]) -> N
 class Guardian:
     """See the rules of the module."""
 
-    def __init__(self, bond: Bond) -> None:
+    def __init__(self, bond: Bond, unit: Unit | None) -> None:
         self.custody = Custody(bond.group, bond.environment, bond.deadline_s, bond.ahead, bond.policy)
         self._bond = bond
         self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
@@ -115,7 +117,7 @@ class Guardian:
         os.setsid()
         os.chdir("/")
         self._subreaper = linux.set_subreaper()
-        self._families = Families(bond.group, self._rundir, self._subreaper)
+        self._families = Families(bond.group, self._rundir, self._subreaper, unit)
         self._wake_fd = _wake_at_signals()
         linux.set_pdeathsig(signal.SIGHUP)
         self._control.setblocking(False)
@@ -123,6 +125,8 @@ class Guardian:
         self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: None)
         self._show_deadline()
+        if bond.tree is not None and unit is None:
+            self._log("", "it has no control group: its processes are a session")
 
     def run(self) -> int:
         """Serve until the end; the exit status."""
@@ -219,11 +223,12 @@ class Guardian:
             for tag, status in exits:
                 self._say_exit(tag, status)
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ())), status))
-        if self.custody.remains() and (ended or not self._subreaper):
-            families = self._living()
+        empty = not self._mains and self._is_empty()     # before what is told of it: no process lives, no entry has one
+        if self.custody.remains() and (ended or empty or not self._subreaper):
+            families = {} if empty else self._living()
             for tag in self.custody.remains():
                 self._do(self.custody.ended(linux.boottime(), tag, len(families.get(tag, ()))))
-        if self._childless and not self._mains and self._is_empty():
+        if empty and self._childless:                    # nothing was started since
             self._note_empty()
 
     def _is_time_to_look(self) -> bool:

@@ -18,6 +18,7 @@ import time
 from collections import deque
 
 from mosha.clinit.process import reset_signals
+from mosha.platform import linux
 
 LINES_MAX = 1000
 LINE_BYTES_MAX = 2048            # below PIPE_BUF: lines of several processes do not mix
@@ -27,14 +28,15 @@ TAKE_LIMIT_S = 1.0               # for what reads a pipe, or a terminal
 PAUSE_S = 0.005
 KILL_LIMIT_S = 1.0               # for a writer that was killed: the disk may hold it
 MODE = 0o640
+LOST = "{} lines lost: nothing could be written"
 
 
 class Journal:
-    """``path``: empty for standard error; ``pid``: of the writer."""
+    """``path``: empty for standard error; ``pid``: of the writer; ``stamps``: whether a line begins with the time."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, stamps: bool = True) -> None:
         """Raises OSError."""
-        self._path = path
+        self._path, self._stamps = path, stamps
         self._lines: deque[bytes] = deque()
         self._lost = 0
         self._start()
@@ -54,15 +56,15 @@ class Journal:
             self._lost += 1
             return
         if self._lost:
-            self._lines.append(_line(f"{self._lost} lines lost: nothing could be written"))
+            self._lines.append(self._line(LOST.format(self._lost)))
             self._lost = 0
-        self._lines.append(_line(text))
+        self._lines.append(self._line(text))
         self.flush()
 
     def last_words(self, text: str) -> None:
         """A line of another process, which has no time to wait for anything."""
         try:
-            os.write(self._pipe, _line(text))
+            os.write(self._pipe, self._line(text))
         except OSError:
             pass
 
@@ -84,16 +86,26 @@ class Journal:
         while self._lines and time.monotonic() < deadline_s:
             self.flush()
             time.sleep(PAUSE_S)
+        if self._lost:
+            self.last_words(LOST.format(self._lost))
         os.close(self._pipe)
         if not self._has_ended(deadline_s):
             os.kill(self.pid, signal.SIGKILL)
             self._has_ended(time.monotonic() + KILL_LIMIT_S)
 
+    def _line(self, text: str) -> bytes:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S ") if self._stamps else ""
+        body = "".join(character if character.isprintable() else "?" for character in text)
+        return (stamp + body).encode("utf-8", "replace")[: LINE_BYTES_MAX - 1] + b"\n"
+
     def _has_ended(self, deadline_s: float) -> bool:
-        while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
-            if time.monotonic() >= deadline_s:
-                return False
-            time.sleep(PAUSE_S)
+        try:
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() >= deadline_s:
+                    return False
+                time.sleep(PAUSE_S)
+        except ChildProcessError:
+            pass                         # somebody else has collected it
         return True
 
     def _restart(self) -> None:
@@ -113,17 +125,11 @@ class Journal:
         self.pid = os.fork()
         if self.pid == 0:
             try:
-                os.close(self._pipe)
+                linux.close_all_but(0, 1, 2, read_end)
                 _write_all(read_end, self._path)
             finally:
                 os._exit(0)
         os.close(read_end)
-
-
-def _line(text: str) -> bytes:
-    stamp = time.strftime("%Y-%m-%d %H:%M:%S ")
-    body = "".join(character if character.isprintable() else "?" for character in text)
-    return (stamp + body).encode("utf-8", "replace")[: LINE_BYTES_MAX - 1] + b"\n"
 
 
 def _write_all(read_end: int, path: str) -> None:

@@ -17,6 +17,7 @@ from typing import Callable
 from mosha.clinit import custody
 from mosha.clinit.custody import Order
 from mosha.clinit.guardian import BROKEN, Bond, serve
+from mosha.platform.cgroups import Tree
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
 
@@ -80,6 +81,7 @@ class Leash:
         lock_path: str = "",
         policy: Policy = DEFAULT_POLICY,
         ahead: bool = False,
+        tree: Tree | None = None,
     ) -> Leash:
         """Fork the guardian of ``group``, armed with ``deadline`` (seconds, absolute, of ``linux.boottime``;
         infinite for a group that needs no lease).
@@ -87,8 +89,8 @@ class Leash:
         ``environment`` is all that commands get, besides MOSHA_GROUP, MOSHA_LEVEL, MOSHA_TAG and MOSHA_DEADLINE.
         ``close_fds`` are descriptors of the agent that the guardian must not keep; ``log`` is called in the guardian
         when it has killed everything, with one line; 1 is written into the file ``lock_path``, if it exists, by each
-        process before its command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. Raises
-        OSError.
+        process before its command is executed. ``ahead``: it executes nothing but tests before :meth:`own`. It
+        has its unit in ``tree``. Raises OSError.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         agent = os.getpid()
@@ -98,7 +100,8 @@ class Leash:
             if pid == 0:
                 try:
                     ours.close()
-                    serve(Bond(group, environment, deadline, lock_path, policy, agent, theirs, ahead), log, close_fds)
+                    bond = Bond(group, environment, deadline, lock_path, policy, agent, theirs, ahead, tree)
+                    serve(bond, log, close_fds)
                 finally:
                     os._exit(BROKEN)
         except OSError:
@@ -165,6 +168,10 @@ class Leash:
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
         self._send(custody.FINISH)
+
+    def hold(self) -> None:
+        """Have the group left alone, as long as no level is told."""
+        self._send(custody.HOLD)
 
     def halt(self) -> None:
         """Have everything stopped in order, whatever the level, and the guardian end when no process lives."""

@@ -18,13 +18,15 @@ HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True)
 class Places:
-    """Absolute paths; ``log`` is empty for standard error. ``rundir`` is a directory beside the socket."""
+    """Absolute paths; ``log`` is empty for standard error. ``rundir`` is a directory beside the socket. ``units``: how
+    groups are held."""
 
     cltab: str
     socket: str
     clstat: str
     log: str
     heartbeat_s: float
+    units: str
 
     @property
     def rundir(self) -> str:
@@ -45,6 +47,7 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
         os.path.abspath(said.clstat or clstat or DEFAULT_CLSTAT),
         os.path.abspath(log) if log else "",
         said.heartbeat_s or HEARTBEAT_S,
+        said.units or settings.AUTO,
     )
 
 

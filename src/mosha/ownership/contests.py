@@ -8,7 +8,10 @@ Rules:
 2. A phase asks Q voters, those that are likely to answer soon, and the others only when that takes longer than a turn.
 3. Those that come first by rank begin first; a ballot of another that goes on is left to end, as two that duel are
    slower; one that failed waits for a random time (R21).
-4. While the owner of a group is leaving and this node comes first, it looks closely, for a bounded time (R21).
+4. While the owner of a group is leaving and this node comes first, or it moves the group to this node, it looks
+   closely, for a bounded time (R21).
+5. Who is not *ready* (it has yet to test whether this node is fit) begins no ballot, but for a group that was left to
+   it.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ class _Contest:
     """This node's wish for one group."""
 
     __slots__ = (
-        "awaited_since", "ballot", "free_since", "not_before", "proposal", "rank", "round", "tries", "wanted_at",
+        "awaited_since", "ballot", "free_since", "not_before", "proposal", "rank", "ready_at", "round", "tries",
+        "wanted_at",
     )
 
     def __init__(self, rank: Callable[[], int], proposal: str) -> None:
@@ -41,6 +45,7 @@ class _Contest:
         self.free_since: float | None = None
         self.awaited_since: float | None = None
         self.not_before = self.wanted_at = -NEVER
+        self.ready_at = NEVER
         self.round = self.tries = 0
 
 
@@ -52,21 +57,26 @@ class Contests:
         peers: Peers, spread: Callable[..., object], uniform: Callable[[float, float], float],
     ) -> None:
         self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
+        self.coming: Mapping[str, int] = {}          # groups that their owner moves here, and that owner
         self.unexpiring: Collection[str] = ()        # groups that are fenced
         self.quorum = quorum
         self._identity, self._timing, self._lease = identity, timing, lease
         self._links, self._records, self._peers = links, records, peers
         self._spread, self._uniform = spread, uniform
+        self.grounds: dict[str, str] = {}            # of the latest epoch that this node proposed, for people
         self._all: dict[str, _Contest] = {}
         self._seq = 0
 
-    def want(self, now: float, group: str, rank: Callable[[], int], proposal: str = "") -> None:
+    def want(
+        self, now: float, group: str, rank: Callable[[], int], proposal: str = "", is_ready: bool = True
+    ) -> None:
         """Contend for the group if it is free. ``rank()``: how many living nodes should go first; ``proposal``: what
-        is to be decided, where that is not the owner."""
+        is to be decided, where that is not the owner; ``is_ready``: rule 5."""
         contest = self._all.get(group)
         if contest is None:
             contest = self._all[group] = _Contest(rank, proposal or self._identity)
         contest.wanted_at = now
+        contest.ready_at = min(contest.ready_at, now) if is_ready else NEVER
         self._contend(now, group, contest)
 
     def drop(self, group: str) -> None:
@@ -100,14 +110,16 @@ class Contests:
             else:
                 contest.free_since = None
 
-    def next_due(self) -> float:
-        """When :meth:`step` has something to do without news."""
+    def next_due(self, now: float) -> float:
+        """When :meth:`step` has something to do without news, or a test may begin."""
         due = NEVER
         for group, contest in self._all.items():
             if contest.ballot is not None:
                 due = min(due, contest.ballot.ends, contest.ballot.widens)
             elif contest.free_since is not None:
-                due = min(due, self._turn_at(contest, self._records.register(group)))
+                register = self._records.register(group)
+                open_at = self._open_at(contest, register)
+                due = min(due, self._turn_at(contest, register), open_at if open_at > now else NEVER)
         return due
 
     def poll_at(self, now: float) -> float:
@@ -136,10 +148,18 @@ class Contests:
     def awaits(self, now: float, group: str) -> bool:
         """Whether its owner has said that it is about to give the group up, and this node comes first then."""
         contest, register = self._all.get(group), self._records.registers.get(group)
-        if contest is None or register is None or not self._is_leaving(now, register):
+        if contest is None or register is None or not self._is_leaving(now, group, register):
             return False
-        may = self._is_wanted(now, contest) and self._lease.is_valid(now)
-        return may and not self.is_free(now, group, register) and contest.rank() == 0
+        if not self._is_wanted(now, contest) or not self._lease.is_valid(now) or self.is_free(now, group, register):
+            return False
+        return group in self.coming or contest.rank() == 0
+
+    def is_open(self, now: float, group: str) -> bool:
+        """Whether nobody has the group, and nobody else was named who comes next: it is time to test here."""
+        contest = self._all.get(group)
+        if contest is None or contest.free_since is None or not self._lease.is_valid(now):
+            return False
+        return self._is_wanted(now, contest) and now >= self._open_at(contest, self._records.register(group))
 
     def is_free(self, now: float, group: str, register: Register) -> bool:
         """Whether the next epoch may be proposed (R11)."""
@@ -183,7 +203,8 @@ class Contests:
         register = self._records.registers.get(group)
         if register is not None and not register.undecided:
             if self.is_free(now, group, register):
-                is_quiet = self._is_left(register)   # the heir knows, and the others hear of it with their beats
+                # the heir knows, and the others hear of it with their beats; who tests is not ready
+                is_quiet = self._is_left(register) or contest.ready_at == NEVER
             else:
                 is_quiet = register.is_decree or not self._stands_still(now, register)
             if is_quiet:
@@ -200,11 +221,11 @@ class Contests:
         """Whether the owner has named who comes next, and nothing more is known."""
         return bool(register.heir) and register.is_left_to(register.heir)
 
-    def _is_leaving(self, now: float, register: Register) -> bool:
-        if not self.leaving or not register.owner or register.is_decree:
+    def _is_leaving(self, now: float, group: str, register: Register) -> bool:
+        if not (self.leaving or self.coming) or not register.owner or register.is_decree:
             return False
         owner = identities.node_of(register.owner)
-        return owner in self.leaving and self._peers.alive(now, owner)
+        return (owner in self.leaving or self.coming.get(group) == owner) and self._peers.alive(now, owner)
 
     def _contend(self, now: float, group: str, contest: _Contest) -> None:
         register = self._records.register(group)
@@ -226,10 +247,24 @@ class Contests:
         if register.is_left_to(self._identity):
             return max(contest.not_before, since)
         heir_s = self._timing.heir_s if self._is_left(register) else 0.0
-        return max(contest.not_before, since + heir_s + (contest.rank() + begun) * self._timing.turn_s)
+        turn_at = max(since, contest.ready_at) + heir_s + (contest.rank() + begun) * self._timing.turn_s
+        return max(contest.not_before, turn_at)
+
+    def _open_at(self, contest: _Contest, register: Register) -> float:
+        """When it is time to test here: the heir goes first, and so does a ballot that another has begun."""
+        assert contest.free_since is not None
+        if register.is_left_to(self._identity):
+            return contest.free_since
+        if self._is_left(register):
+            return contest.free_since + self._timing.heir_s
+        if register.undecided and register.highest_promise()[1] != self._identity:
+            return max(contest.free_since, register.changed_at + self._timing.begun_s)
+        return contest.free_since
 
     def _begin(self, now: float, group: str, contest: _Contest, register: Register) -> None:
         epoch = register.epoch if register.undecided else register.epoch + 1
+        if not register.undecided:
+            self.grounds[group] = self._ground(register)
         is_heir = not contest.tries and register.is_left_to(self._identity)
         if not is_heir:
             contest.round = max(contest.round, register.highest_promise()[0] if register.undecided else 0) + 1
@@ -238,6 +273,18 @@ class Contests:
         number, ends = (0 if is_heir else contest.round, self._identity), now + self._timing.ballot_limit_s
         contest.ballot = Ballot(group, epoch, number, contest.proposal, now, ends)
         self._put_block(now, contest.ballot)
+
+    def _ground(self, register: Register) -> str:
+        """Why the next epoch may begin (rule 1), in words."""
+        if not register.owner:
+            return "nobody had it before"
+        node = identities.node_of(register.owner)
+        if register.released:
+            return f"node {node} gave it up{' in favour of this one' if register.heir == self._identity else ''}"
+        if register.owner in self._records.dead:
+            is_own = node == identities.node_of(self._identity)
+            return "it had it before" if is_own else f"node {node}, which had it, was known to be dead"
+        return f"the lease of node {node}, which had it, was over"
 
     def _put_block(self, now: float, ballot: Ballot) -> None:
         """Rule 2."""

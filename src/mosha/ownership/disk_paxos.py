@@ -22,6 +22,7 @@ from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 from mosha.ownership import marker, slot
 from mosha.ownership.contests import Contests
+from mosha.ownership.copies import Copy
 from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import Commit, Dead, Fact, Released
 from mosha.ownership.lease import Lease
@@ -81,10 +82,11 @@ class DiskPaxos:
         self._looks: Counter[int] = Counter()        # node -> looks at its marker in a row that showed nothing new
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
+        self._earlier: set[str] = set()              # of this node; they own nothing, but wrote something
         self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
-        self._counted = 0                            # what the own disk remembers is not below any counter (R19)
+        self._counted = 0                            # what the own disk remembers is not below any counter (R19) ...
+        self._counted_life = ""                      # ... in that life
         self._begins_by = now                        # the first beat waits for that until then
-        self._repeated: set[Fact] = set()            # what the journal on the own voter is known to have
         self._next_beat, self._beats = now, 0
         self._next_poll = self._next_look = NEVER    # at all voters, at one
         self._owners_seen: set[int] = set()
@@ -175,10 +177,11 @@ class DiskPaxos:
 
     # ---- what the agent says ----------------------------------------------------------------------------------
 
-    def want(self, now: float, group: str, rank: Callable[[], int]) -> None:
-        """Contend for the group if it is free. ``rank()``: how many living nodes should go first."""
+    def want(self, now: float, group: str, rank: Callable[[], int], is_ready: bool = True) -> None:
+        """Contend for the group if it is free. ``rank()``: how many living nodes should go first; ``is_ready``: whether
+        this node need not be tested any more."""
         if not self._void and group not in self._releasing:
-            self.contests.want(now, group, rank)
+            self.contests.want(now, group, rank, is_ready=is_ready)
 
     def elect(self, now: float, voters: frozenset[int]) -> str:
         """Contend for these to be the next voters; why that cannot be, or empty while it goes on."""
@@ -275,7 +278,7 @@ class DiskPaxos:
             due = min(due, self._lease.end)
         for node in self._owners_seen:
             due = min(due, self.peers.late_at(node))
-        due = min(due, self.contests.next_due())
+        due = min(due, self.contests.next_due(now))
         return min(due, self._voter.next_due(now))
 
     def calls(self, now: float) -> list[Call]:
@@ -301,7 +304,8 @@ class DiskPaxos:
             self._count_ahead(found, now)
         era, voters = own.wants_copies(now, self._seen)
         for voter in voters:
-            self._ask(found, now, "copy", voter, [era], self._copied(own, voter, era))
+            copy = own.copy_of(voter)
+            self._ask(found, now, "copy", voter, [era, copy.known()], self._copied(copy, era))
         for key in [key for key, due in self._asking.items() if due <= now]:
             del self._asking[key]                    # nobody wants to know any more
         return found
@@ -317,8 +321,8 @@ class DiskPaxos:
         def done(then: float, result: Any) -> bool:
             before = self._seen.get(voter)
             news = result is not None and take(then, result)
-            is_mark = task == "mark"
-            self._asking[task, voter] = self._look_at(then, voter, before) if is_mark else then + self.timing.turn_s
+            pause_s = self.timing.beat_s if result is None else self.timing.turn_s
+            self._asking[task, voter] = self._look_at(then, voter, before) if task == "mark" else then + pause_s
             return news
 
         found.append(self._call(voter, task, arguments, done))
@@ -368,48 +372,54 @@ class DiskPaxos:
 
     def _count_ahead(self, found: list[Call], now: float) -> None:
         """Have the own disk remember a counter that is not reached yet, before it is."""
-        reached = max(link.counter for link in self._all_links().values())
-        if reached + slot.COUNTED_AHEAD // 2 < self._counted:
+        reached, life = max(link.counter for link in self._all_links().values()), self._voter.marker.life
+        if reached + slot.COUNTED_AHEAD // 2 < self._counted and life == self._counted_life:
             return
         ahead = reached + slot.COUNTED_AHEAD
 
         def take(_: float, __: bool) -> bool:
-            is_first, self._counted = not self._counted, ahead
+            is_first, self._counted, self._counted_life = not self._counted, ahead, life
             return is_first
 
         content = slot.encode(slot.Slot(self.identity, ahead, 0, 0, 0))
         self._ask(found, now, "count", self.node, [content], take)
 
     @staticmethod
-    def _copied(own: Voter, voter: int, era: str) -> Take:
+    def _copied(copy: Copy, era: str) -> Take:
         def take(_: float, result: list[Any]) -> bool:
-            own.copied(voter, era, result[1], marker.decode(result[0]))
+            shown, journals, is_whole = result
+            copy.take(era, journals, marker.decode(shown), is_whole)
             return True
 
         return take
 
     def _exchanged(self, link: Link, request: Request) -> Take:
         def done(now: float, result: Any) -> bool:
-            before = link.marker
+            before, life = link.marker, link.life
             reply = link.answered(now, request, result)
+            if link.life != life and life:
+                self._write_again(link)
             if result is not None:
                 self._see(link.voter, Seen(link.marker, request.began))
             if reply is None:
-                self._put_again(link, request)
+                self._put_again(link, link.lost(request))
                 return link.marker is not before or bool(request.appended)
             end = self._lease.end
             if request.wrote_slot:
                 self._count(now, link, request.began)
             self._learn(now, reply)
             for pending in request.appended:
-                if isinstance(pending, Spread) or (reply.is_whole and self._is_counted(link)):
+                if isinstance(pending, Spread):
                     self._arrived(link.voter, pending)
-            if not reply.is_whole or not self._is_counted(link):
-                self._put_again(link, request)
+            if self._is_counted(link):
+                for due in reply.done:
+                    self._arrived(link.voter, due)
+            else:
+                self._put_again(link, reply.done)
             is_leased_anew = self._lease.end != end and (end is None or self._uses_lease())
             return (
                 is_leased_anew or bool(reply.slots or reply.entries or request.appended) or link.wants()
-                or link.marker is not before or self._next is not None or self.contests.poll_at(now) < NEVER
+                or link.marker is not before or self._next is not None or link.is_eager
             )
 
         return done
@@ -418,10 +428,10 @@ class DiskPaxos:
         """Whether to look at a longer lease at once; who neither has nor expects a group sees it with its beat."""
         return self.contests.is_busy() or any(self.held(group) for group in self.records.registers)
 
-    def _put_again(self, link: Link, request: Request) -> None:
-        for pending in request.appended:
-            if isinstance(pending, Due) and pending.phase == pending.ballot.phase:
-                link.put(self.contests.due(pending.ballot))
+    def _put_again(self, link: Link, dues: Iterable[Due]) -> None:
+        for due in dues:
+            if due.phase == due.ballot.phase:
+                link.put(self.contests.due(due.ballot))
 
     def _arrived(self, voter: int, pending: Spread | Due) -> None:
         if isinstance(pending, Due):
@@ -435,7 +445,6 @@ class DiskPaxos:
             del self._releasing[fact.group]
         if pending.done >= self.voters:
             self._spreads.pop(fact, None)
-            self._repeated.add(fact)
 
     def _see(self, voter: int, seen: Seen) -> bool:
         """Take a voter's marker in; whether it has changed."""
@@ -450,8 +459,7 @@ class DiskPaxos:
         self.peers.beat(now, reply.beating)
         for node, found in reply.slots:
             self.peers.heard(now, node, found)
-        for writer in sorted({writer for _, writer in reply.entries}):
-            self._end_earlier_life(now, writer)
+        self._earlier.update(writer for _, writer in reply.entries if self._is_earlier(writer))
         for entry, writer in reply.entries:
             owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(self.identity)
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
@@ -469,9 +477,11 @@ class DiskPaxos:
 
     def _end_earlier_life(self, now: float, identity: str) -> None:
         """Before this identity wrote anything, everything of the earlier ones of its node had ended (R4, R14)."""
-        is_earlier = identities.node_of(identity) == self.node and identity != self.identity
-        if is_earlier and identity not in self.records.dead:
+        if self._is_earlier(identity) and identity not in self.records.dead:
             self._spread(now, Dead(identity))
+
+    def _is_earlier(self, identity: str) -> bool:
+        return identities.node_of(identity) == self.node and identity != self.identity
 
     def _spread(self, now: float, fact: Fact, at_once: Collection[int] | None = None) -> Spread:
         """Know it, and write it on every voter, unless that is done already: at once, or there at once and on the
@@ -498,17 +508,22 @@ class DiskPaxos:
                 link.put(spread)
 
     def repeats(self, fact: Fact) -> bool:
-        """Whether this identity's journal on its own voter has the fact; if not, it is put on its way there."""
-        if fact in self._repeated:
-            return True
+        """Whether what this identity writes now on its own voter has the fact; if not, it is put on its way there."""
+        link, own = self._links.get(self.node), self._voter.marker
+        is_same = link is not None and own.state == marker.FULL and own.life == link.life
+        return link is not None and is_same and link.repeats(fact)
+
+    def writes_on_own(self) -> int:
+        """The generation of this identity's journal that is written on its own voter; -1 for none."""
         link = self._links.get(self.node)
-        spread = self._spreads.get(fact)
-        if spread is not None and self.node in spread.done:
-            self._repeated.add(fact)
-        elif spread is None and link is not None:
-            spread = self._spreads[fact] = Spread(fact, self.voters - {self.node})
-            link.put(spread)
-        return fact in self._repeated
+        return link.generation if link is not None else -1
+
+    def _write_again(self, link: Link) -> None:
+        """That voter lives another life: what this identity wrote there is gone, as long as others lack it too."""
+        for spread in self._spreads.values():
+            if link.voter in spread.done:
+                spread.done.discard(link.voter)
+                link.put(spread)
 
     def _is_useful(self, fact: Fact) -> bool:
         if isinstance(fact, Dead):
@@ -532,10 +547,16 @@ class DiskPaxos:
                     self._links[voter] = self._link(voter, self.electorate)
 
     def _link(self, voter: int, electorate: Electorate) -> Link:
-        return Link(
+        link = Link(
             voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful,
-            self.records.dead, self._generations.get(voter, 0),
+            self.records.dead, self._generations.get(voter, 0), self.records.needed,
         )
+        link.is_near = link.wants_all = self._is_near(voter, electorate)
+        return link
+
+    def _is_near(self, voter: int, electorate: Electorate) -> bool:
+        """Whether it is this node's own, where reading costs little. For who has none all are."""
+        return voter == self.node or self.node not in electorate.voters
 
     def _why_void(self, now: float) -> str:
         if self.identity in self.records.dead:
@@ -604,8 +625,11 @@ class DiskPaxos:
         self._next_links = {}
         for voter in [voter for voter in self._links if voter not in latest.voters]:
             self._generations[voter] = self._links.pop(voter).generation + 1
+            for spread in self._spreads.values():
+                spread.done.discard(voter)           # it may come back another one
         for link in self._links.values():
             link.electorate, link.next = latest, None
+            link.is_near = self._is_near(link.voter, latest)
         self.peers.quorum = latest.quorum
         self.contests.restart(latest.quorum)
         for fact in [fact for fact, spread in self._spreads.items() if spread.done >= self.voters]:
@@ -617,7 +641,7 @@ class DiskPaxos:
         if self._is_counted(link):
             self._lease.counted(now, link.voter, began)
             if len(self.electorate.voters) == 2 and link.voter != self.node:
-                self._voter.meet()
+                self._voter.meet(now)
         if self._next is not None and link.voter in self._next.voters:
             self._next_lease.counted(now, link.voter, began)
 
@@ -642,9 +666,14 @@ class DiskPaxos:
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
         self._beats += 1
-        for link in self._all_links().values():
+        if self._beats % ALL_BEATS == 0:
+            for identity in sorted(self._earlier):
+                self._end_earlier_life(now, identity)
+            self._earlier.clear()
+        for place, link in enumerate(self._all_links().values()):
             link.wants_beat = True
-            link.wants_all = link.wants_all or self._beats % ALL_BEATS == 0
+            link.wants_tails = (self._beats - place) % len(self.voters) == 0
+            link.wants_all = link.wants_all or (self._beats - link.voter) % ALL_BEATS == 0
 
     def _all_links(self) -> dict[int, Link]:
         """To the voters, and to those that only the next electorate has."""

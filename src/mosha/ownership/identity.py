@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+NUMBER_MAX = 999_999_999
 _FORM = re.compile(r"([1-9][0-9]{0,4})\.([0-9]{1,9})\.([0-9a-f]{32})")
 
 

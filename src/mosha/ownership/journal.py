@@ -24,14 +24,14 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Union
 
+from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 
 ENTRY_BYTES_MAX = 4096
-READ_MAX = 262144                # bytes of a journal that one read brings
+READ_MAX = 262144                # bytes of journals that one exchange, or page of a copy, brings
 SKIPPED = -1                     # instead of a number of bytes known: not to be read
 GROUP_BYTES_MAX = 200
 NOBODY: tuple[int, str] = (0, "")
@@ -107,11 +107,44 @@ def _decode_line(line: bytes) -> Entry | None:
         name, *fields = json.loads(line[9:])
         if name == "block":
             group, epoch, mbal, bal, value, seq = fields
-            return Block(group, epoch, (mbal[0], mbal[1]), (bal[0], bal[1]), value, seq)
-        entry: Entry = _KINDS[name](*fields)
-        return entry
-    except (ValueError, TypeError, KeyError, IndexError):
+            entry: Entry = Block(group, epoch, _number(*mbal), _number(*bal), value, seq)
+        else:
+            entry = _KINDS[name](*fields)
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None                                  # of a later version: an older reader goes no further
+    return entry if _is_sound(entry) else None
+
+
+def _number(turn: int, who: str) -> Number:
+    """A ballot number; TypeError if it is none."""
+    if type(turn) is not int or not isinstance(who, str):
+        raise TypeError("not a ballot number")
+    return turn, who
+
+
+def _is_sound(entry: Entry) -> bool:
+    """Whether its fields are what everybody counts on: a checksum does not say who wrote it. Epochs begin with 1."""
+    if isinstance(entry, Dead):
+        return isinstance(entry.identity, str)
+    if not isinstance(entry.group, str) or type(entry.epoch) is not int or entry.epoch < 1:
+        return False
+    if isinstance(entry, Block):
+        is_value = entry.value == "" or _is_value(entry.group, entry.value)
+        return is_value and type(entry.seq) is int
+    return _is_value(entry.group, entry.identity) and isinstance(getattr(entry, "heir", ""), str)
+
+
+def _is_value(group: str, text: Any) -> bool:
+    """Whether a register of that name may have this value: an identity, or voters."""
+    if not isinstance(text, str):
+        return False
+    if not group.startswith(electorates.PREFIX):
+        return identities.well_formed(text)
+    try:
+        number, voters = group[len(electorates.PREFIX):], text.split(",")
+        return number.isascii() and number.isdigit() and electorates.value_of(electorates.named(voters)) == text
+    except ValueError:
+        return False
 
 
 def name(era: str, identity: str, generation: int) -> str:
@@ -124,13 +157,23 @@ def copy_name(journal: str, number: int) -> str:
     return f"{journal}.copy.{number}"
 
 
-def next_copy(names: Iterable[str]) -> int:
-    """A number that no copy among these files has."""
-    found = [_FORM.fullmatch(name) for name in names]
-    return 1 + max((int(one[3]) for one in found if one is not None and one[3]), default=-1)
+_FORM = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9]+\.[0-9]+\.[0-9a-f]+)\.([0-9]+)(?:\.copy\.([0-9]+))?")
 
 
-_FORM = re.compile(r"([0-9]+-[0-9a-f]+)\.j\.([0-9]+\.[0-9]+\.[0-9a-f]+)\.[0-9]+(?:\.copy\.([0-9]+))?")
+class Parts(NamedTuple):
+    """What the name of a journal says; ``copy``: which one, if it is a copy."""
+
+    writer: str
+    generation: int
+    copy: int | None
+
+
+def parts_of(file_name: str, era: str) -> Parts | None:
+    """What the name of a journal of that era says; None for any other file."""
+    found = _FORM.fullmatch(file_name)
+    if found is None or found[1] != era or not identities.well_formed(found[2]):
+        return None
+    return Parts(found[2], int(found[3]), int(found[4]) if found[4] else None)
 
 
 def writer_of(file_name: str, era: str) -> str | None:

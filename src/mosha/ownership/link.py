@@ -12,8 +12,13 @@ Rules:
    to the start of the latest (R13). A new marker of the voter begins all windows anew.
 4. A voter that lives another life has forgotten this journal, whatever it copied: its first exchange does not count,
    and the next generation begins.
-5. A journal may be longer than one read: a block counts as written and read only if none was cut short.
-6. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
+5. One exchange reads a bounded number of bytes, and the next goes on from there: a block counts as written and read
+   when the exchange that wrote it, or one that came after it with none between that failed, has read all journals to
+   their ends, and none that was listed was gone before it was read. It is not written again meanwhile: writers that
+   cannot read on as fast as all of them write would never be done.
+6. What others appended is read with each exchange on a voter that is near, and while that is urgent on all of them;
+   on the others in turn: facts come to every voter, and who appends a block reads all.
+7. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
    writer counted on was there by then, and what came later it never counted on.
 """
 
@@ -31,7 +36,7 @@ from mosha.ownership.marker import Marker
 from mosha.ownership.slot import Slot
 
 APPEND_BYTES_MAX = 32768
-JOURNAL_BYTES_MAX = 65536        # then the next generation begins
+JOURNAL_BYTES_MAX = 65536        # then the next generation begins, if half of it is not needed any more
 TAILS_MAX = 32
 FACTS_MAX = 1024
 NEVER = float("inf")
@@ -71,42 +76,48 @@ class Request(NamedTuple):
 class Reply(NamedTuple):
     """What a counted exchange brought: slots with news, nodes that beat without, entries with their writers.
 
-    ``is_whole``: no journal was longer than a read.
+    ``is_whole``: what was to be read was read to its end; ``done``: the blocks that are written and read.
     """
 
     slots: list[tuple[int, Slot]]
     beating: list[int]
     entries: list[tuple[Entry, str]]
     is_whole: bool
+    done: list[Due]
 
 
 class Link:
-    """``is_useful``: whether a fact that waits is still worth writing; ``dead``: the identities known to be."""
+    """``is_useful``: whether a fact that waits is still worth writing; ``dead``: the identities known to be;
+    ``needed``: which facts a voter must have."""
 
     def __init__(
         self, voter: int, identity: str, era: str, configuration: str, electorate: Electorate, limit_s: float,
         is_useful: Callable[[Fact], bool], dead: Container[str] = (), generation: int = 0,
+        needed: Callable[[Iterable[Fact]], Iterable[Fact]] = lambda _: (),
     ) -> None:
         self.voter, self.era = voter, era
         self.electorate = electorate                 # under which its operations are to count
         self.next: Electorate | None = None          # under which they may count as well
         self.marker: Marker | None = None            # as last read, whether it counts or not
         self.wants_beat = self.wants_poll = False
-        self.wants_all = True                        # the first exchange learns everything
+        self.wants_all = self.wants_tails = False    # also read all journals, or what others have appended
+        self.is_near = False                         # what others have appended is read with each exchange
         self.counted_at: float | None = None         # when the latest counted exchange was issued
         self.is_busy = False
-        self.is_eager = False                        # what others have appended is read at once, not with the next beat
+        self.is_eager = False                        # the same, and at once
         self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
-        self._is_useful, self._dead = is_useful, dead
+        self._is_useful, self._dead, self._needed = is_useful, dead, needed
         self._waiting: deque[Pending] = deque()
         self.generation = generation                 # of the journal that is written here
         self._offset = self.counter = 0           # bytes of that journal; writes of the slot
+        self._unread: list[Due] = []                 # written, but not all was read since
+        self._facts: set[Fact] = set()               # that this generation is known to have
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
         self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
-        self._closed: set[str] = set()               # journals that are not read again (6)
+        self._closed: set[str] = set()               # journals that are not read again (7)
         self._marker_bytes = b""                     # as last read
-        self._life = ""                              # of the voter, when it last counted
+        self.life = ""                               # of the voter, when it last counted
         self._is_doubtful = False                    # the latest exchange failed
         self._chunks: dict[int, bytes] = {}
         self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
@@ -120,6 +131,14 @@ class Link:
         if len(self._waiting) >= FACTS_MAX:
             self._waiting.popleft()
         self._waiting.append(pending)
+
+    def repeats(self, fact: Fact) -> bool:
+        """Whether the present generation is known to have the fact; if not, it is put on its way there."""
+        if fact in self._facts:
+            return True
+        if not self.is_busy and not any(isinstance(one, Spread) and one.fact == fact for one in self._waiting):
+            self.put(Spread(fact))
+        return False
 
     def look_closely(self, identity: str) -> None:
         """Read soon, and what that identity has appended in any case: its slot says so a moment later only."""
@@ -141,8 +160,8 @@ class Link:
         """The next exchange; ``revision`` is of this node's own record."""
         appended, data = ((), b"") if self._is_doubtful else self._take()
         writes = self.wants_beat or bool(appended)
-        if appended and self._offset > JOURNAL_BYTES_MAX:
-            self.generation, self._offset = self.generation + 1, 0
+        if appended and self._is_long():
+            self._next_generation()
         append = slots = None
         if appended:
             append = [journal.name(self.era, self._identity, self.generation), self._offset, data]
@@ -154,12 +173,24 @@ class Link:
             )
             slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
-        tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX]]
+        wants_tails = self.is_near or self.is_eager or self.wants_tails
+        tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX] if wants_tails]
         names = [slot.file_name(self.era, index) for index in chunks]
         arguments = [append, slots, names, self._all_known() if reads_all else None, self.era, tails]
         closing = frozenset(name for name in self._known if journal.writer_of(name, self.era) in self._dead)
-        self.is_busy, self.wants_beat, self.wants_poll, self.wants_all = True, False, False, False
+        self.is_busy, self.wants_beat, self.wants_poll = True, False, False
+        self.wants_all = self.wants_tails = False
         return Request(now, arguments, appended, len(data), writes, reads_all, closing)
+
+    def _is_long(self) -> bool:
+        """Whether another generation would be shorter: what is needed is repeated there."""
+        if self._offset <= JOURNAL_BYTES_MAX:
+            return False
+        return self._offset > 2 * sum(len(journal.encode(fact)) for fact in self._needed(self._facts))
+
+    def _next_generation(self) -> None:
+        self.generation, self._offset = self.generation + 1, 0
+        self._facts.clear()
 
     def _all_known(self) -> list[tuple[str, int]]:
         return [(name, journal.SKIPPED if name in self._closed else size) for name, size in sorted(self._known.items())]
@@ -194,22 +225,42 @@ class Link:
         forgot = counts and self._forgot()
         if not counts or forgot or reply is None:
             if request.appended or forgot:
-                self.generation, self._offset = self.generation + 1, 0
+                self._next_generation()
                 self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
             self.wants_all = self.wants_all or forgot or request.reads_all
             self._is_doubtful = True
             return None
         self._is_doubtful = False
         self._offset += request.append_bytes
+        self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
         self.counted_at = request.began
-        _, names, chunks, journals = reply
-        self._closed |= {name for name, data in journals if name in request.closing and len(data) < journal.READ_MAX}
-        is_whole = all(len(data) < journal.READ_MAX for _, data in journals)
-        self.wants_all = self.wants_all or not is_whole
-        found = Reply([], [], [one for name, data in journals for one in self._entries(name, data)], is_whole)
+        _, names, chunks, journals, is_whole = reply
+        entries = [one for name, data in journals for one in self._entries(name, data)]
+        found = Reply([], [], entries, is_whole, self._read_since(request, is_whole))
+        if is_whole:
+            read = {name for name, data in journals if data is not None}
+            if request.reads_all:
+                read.update(self._known)
+                self._tails = {}                     # what is not there now was removed
+            self._closed |= request.closing & read
+        elif entries or self._unread:                # else what cannot be decoded would be read again and again
+            self.wants_all = True
         for name, data in zip(names, chunks):
             self._slots(now, request.began, name, data, found)
         return found
+
+    def _read_since(self, request: Request, is_whole: bool) -> list[Due]:
+        """Rule 5: the blocks that are written and read with this exchange."""
+        written = [*self._unread, *(one for one in request.appended if isinstance(one, Due))]
+        is_read = is_whole and request.reads_all
+        self._unread = [] if is_read else [due for due in written if due.phase == due.ballot.phase]
+        return written if is_read else []
+
+    def lost(self, request: Request) -> list[Due]:
+        """The blocks that have to be written again, as that exchange failed."""
+        lost = [*self._unread, *(one for one in request.appended if isinstance(one, Due))]
+        self._unread = []
+        return lost
 
     def _counts(self, now: float, request: Request, data: bytes) -> bool:
         if data != self._marker_bytes:
@@ -232,8 +283,8 @@ class Link:
     def _forgot(self) -> bool:
         """Whether the voter, which counts now, has lost its disk since it last did."""
         assert self.marker is not None
-        before, self._life = self._life, self.marker.life
-        if before in ("", self._life):
+        before, self.life = self.life, self.marker.life
+        if before in ("", self.life):
             return False
         self._known, self._tails, self._closed = {}, {}, set()   # its copies may have the names of other ones
         return True
@@ -271,8 +322,12 @@ class Link:
         if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
             self._tails[name] = None
 
-    def _entries(self, name: str, data: bytes) -> list[tuple[Entry, str]]:
+    def _entries(self, name: str, data: bytes | None) -> list[tuple[Entry, str]]:
         self._tails.pop(name, None)
+        if data is None:                             # it was removed
+            self._known.pop(name, None)
+            self._closed.discard(name)
+            return []
         writer = journal.writer_of(name, self.era)
         assert writer is not None, f"{name} was never asked for"
         entries, used = journal.decode(data)

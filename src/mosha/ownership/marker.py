@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mosha.ownership import electorate as electorates
 from mosha.ownership.electorate import Electorate
-from mosha.timing import Timing
+from mosha.timing import SECONDS_MAX, Timing
 
 PROTOCOL = 1
 """What is written into files and what it means: agents of two numbers do not count each other's operations."""
@@ -70,16 +70,24 @@ def decode(data: bytes) -> Marker | None:
             state, era, life, configuration, boot, tuple(invited), float(lease_s), electorates.decode(chosen),
             bool(settled), met, tuple(absent),
         )
-    except (ValueError, TypeError):
+        return found if _is_sound(found) else None
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return None
-    if state not in (FULL, RECOVERING, REJOINING, NONE, CLOSED) or (era and not is_era(era)):
-        return None
-    return found
+
+
+def _is_sound(found: Marker) -> bool:
+    """Whether its fields are what everybody counts on."""
+    texts = (found.state, found.era, found.life, found.configuration, found.boot, found.met, *found.invited)
+    return (
+        all(isinstance(one, str) for one in texts) and all(type(one) is int for one in found.absent)
+        and found.state in (FULL, RECOVERING, REJOINING, NONE, CLOSED) and (not found.era or is_era(found.era))
+        and 0 <= found.lease_s <= SECONDS_MAX
+    )
 
 
 def forgotten(marker: Marker, life: str) -> Marker:
-    """That of a voter that counts for nobody until it has recovered (R16)."""
-    return marker._replace(state=RECOVERING, life=life, invited=())
+    """That of a voter that counts for nobody until it has recovered (R16), and has met nobody since (R23)."""
+    return marker._replace(state=RECOVERING, life=life, invited=(), met="")
 
 
 def is_era(text: str) -> bool:

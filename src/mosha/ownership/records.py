@@ -5,8 +5,10 @@ What is known only grows. Of a group only the highest epoch matters: its blocks,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mosha.ownership.electorate import PREFIX
-from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Number, Released
+from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Fact, Number, Released
 
 
 class Register:
@@ -73,6 +75,15 @@ class Records:
         """Note when an identity was seen anywhere for the first time (R13)."""
         if identity not in self.first_seen:
             self.first_seen[identity] = now
+
+    def needed(self, facts: Iterable[Fact]) -> list[Fact]:
+        """Those that who knows nothing yet has to read: of the latest epochs, and that their owners are dead."""
+        owners = {register.owner for register in self.registers.values()}
+        return [
+            fact for fact in facts
+            if (fact.identity in owners if isinstance(fact, Dead)
+                else fact.epoch >= self.register(fact.group).owner_epoch)
+        ]
 
     def merge(self, entry: Entry, writer: str, now: float) -> bool:
         """Take one entry in; whether it was news."""

@@ -49,14 +49,17 @@ def encode(slot: Slot) -> bytes:
 
 
 def decode(data: bytes) -> Slot | None:
-    """The slot, None if there is none, or it is torn."""
+    """The slot, None if there is none, or it is torn, or it names nobody."""
     if len(data) < BYTES or data[:2] != _MAGIC:
         return None
     head = data[: _FIELDS.size]
     if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(head):
         return None
     _, node, number, nonce, counter, journal_bytes, generation, revision = _FIELDS.unpack(head)
-    return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision)
+    try:
+        return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision)
+    except ValueError:
+        return None
 
 
 def file_of(node: int) -> int:

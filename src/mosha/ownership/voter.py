@@ -22,8 +22,9 @@ Rules (R16 to R19, R27):
    names no era is refused, and kept for who wrote it.
 7. A node without a vote has a marker too, which says so: it remembers the electorate. How one electorate follows
    another is in :mod:`mosha.ownership.electorate`.
-8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets. A marker that
-   cannot be read counts for nobody meanwhile.
+8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets, and lives
+   another life. So its agent looks at each beat, and before it writes another one: else a disk that was emptied since
+   the last look would count on with nothing on it. A marker that cannot be read counts for nobody meanwhile.
 9. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
    majority is left for the later one, so it gives way.
 """
@@ -35,9 +36,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Callable, NamedTuple
 
+from mosha.ownership import copies, journal, marker, slot
 from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
-from mosha.ownership import journal, marker, slot
+from mosha.ownership.copies import Copy
 from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import NOBODY, Block, Commit, Entry
 from mosha.ownership.marker import CLOSED, FULL, NONE, RECOVERING, REJOINING, Marker
@@ -54,7 +56,6 @@ NOT_FIRST = "voter {0} recovers too, and its number is lower: say it on node {0}
 NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
-COPY_BYTES_MAX = 65536
 JOURNAL_BYTES_MAX = 1024 * 1024
 
 
@@ -122,12 +123,13 @@ class Voter:
         self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._blank: set[int] = set()                # those that have forgotten it, if they ever knew it
-        self._copied: dict[int, list[Any]] = {}      # voter -> its journals
+        self._copied: dict[int, Copy] = {}           # voter -> its journals
         self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
         self._joint_since: float | None = None       # a majority was seen to be joint
         self._is_ordered = False                     # an operator has said that there shall be an era
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
         self.mine: set[str] = set()                  # the identities that this agent has had
+        self.losses = 0                              # how often the disk turned out to be another one, or empty
         self._is_named = is_named
         self.wish: Wish | None = None                # to be carried out by the agent
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
@@ -150,13 +152,13 @@ class Voter:
         if found is None and founded:
             era, chosen = founded
             state = FULL if self._me in chosen.voters else NONE
-            found = self._mark(Marker(state, era, self._nonce(), self.configuration, self._boot, (), lease_s, chosen))
+            found = self._write(Marker(state, era, self._nonce(), self.configuration, self._boot, (), lease_s, chosen))
         elif found is None:
-            found = self._mark(self._anew(guess))
+            found = self._write(self._anew(guess))
         elif found.configuration != self.configuration or (found.electorate.era == 0 and found.electorate != guess):
             known = found.electorate if found.electorate.era else guess
             longest_s = max(lease_s, found.lease_s)
-            found = self._mark(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
+            found = self._write(self._anew(known)._replace(era=found.era, lease_s=longest_s, settled=found.settled))
         if founded:
             self._store.remove(FOUNDED)
         return found
@@ -204,7 +206,14 @@ class Voter:
         purpose = era, self.electorate, self.marker.state
         if purpose != self._copied_for:
             self._copied, self._copied_for = {}, purpose
-        return era, [voter for voter in sources if voter not in self._copied]
+        return era, [voter for voter in sources if not self.copy_of(voter).is_whole]
+
+    def copy_of(self, voter: int) -> Copy:
+        """What was copied of that voter, for what copies are wanted now."""
+        return self._copied.setdefault(voter, Copy())
+
+    def _whole_copies(self) -> list[Copy]:
+        return [copy for _, copy in sorted(self._copied.items()) if copy.is_whole]
 
     @property
     def era(self) -> str:
@@ -249,11 +258,6 @@ class Voter:
         if said is not None:
             self._known_era = max(self._known_era, marker.number_of(said.era), said.electorate.era)
 
-    def copied(self, voter: int, era: str, journals: list[Any], said: Marker | None) -> None:
-        """The journals of another voter, and its marker as read after them."""
-        if self._copied_for[:1] == (era,) and said is not None and said.state == FULL and said.era == era:
-            self._copied[voter] = journals
-
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
         """Go on as far as is known."""
         self._shown = seen
@@ -280,7 +284,7 @@ class Voter:
                 votes = self._me in chosen.voters
                 if votes:
                     self._forget(now, "most voters are in an earlier era", self._nonce())
-                self._mark(self.marker._replace(
+                self._mark(now, self.marker._replace(
                     state=RECOVERING if votes else NONE, electorate=chosen, settled=False, met="", absent=(),
                 ))
 
@@ -309,11 +313,11 @@ class Voter:
         known = self.marker._replace(electorate=latest, settled=False, met="", absent=absent)
         if counts and latest.key == (mine.era, mine.number + 1):
             self._log.append(f"the voters are to be {list(latest.voters)}")
-            self._mark(known._replace(electorate=latest._replace(before=mine.voters)))
+            self._mark(now, known._replace(electorate=latest._replace(before=mine.voters)))
             return
-        self._mark(known)
+        self._mark(now, known)
         if self._me not in latest.voters:
-            self._mark(self.marker._replace(state=NONE, invited=(), electorate=latest._replace(before=())))
+            self._mark(now, self.marker._replace(state=NONE, invited=(), electorate=latest._replace(before=())))
         elif counts:
             self._forget(now, "the voters have changed without this one", self.marker.life)
         elif self.marker.state == NONE:
@@ -330,15 +334,37 @@ class Voter:
 
     def look(self, now: float) -> None:
         """Rule 8: is the marker still what was written? (R27)"""
-        content = self._store.read(marker.NAME, marker.BYTES_MAX)
-        if self.marker.state != NONE and marker.decode(content or b"") != self.marker:
-            self._forget(now, "the marker on this disk is not what was written", self._nonce())
+        try:
+            is_as_written = self._is_as_written()
+        except OSError:
+            return                                   # who reads it for an exchange cannot either: it does not count
+        if not is_as_written:
+            self._lose(now)
 
-    def obey(self, now: float) -> None:
-        """Carry an operator's order out, if there is one that was not withdrawn (rule 5)."""
-        content = self._store.read(ORDER, ORDER_BYTES_MAX)
-        if content is None or not self._store.remove(ORDER):
+    def _is_as_written(self) -> bool:
+        """Whether this is still the disk on which the marker was written."""
+        content = self._store.read(marker.NAME, marker.BYTES_MAX)
+        return marker.decode(content or b"") == self.marker
+
+    def _lose(self, now: float) -> None:
+        """Nothing that this voter has counted is known to be on the disk that it has now. Who has no vote counts
+        nothing, and remembers again what it knows of the others."""
+        self.losses += 1
+        if self.marker.state == NONE:
+            self._write(self.marker)
             return
+        self._waits_anew(now, "the marker on this disk is not what was written")
+        self._write(marker.forgotten(self.marker, self._nonce()))
+
+    def obey(self, now: float) -> Mapping[str, Any] | None:
+        """Carry an operator's order out, if there is one that was not withdrawn (rule 5). What comes back is none for
+        voters."""
+        try:
+            content = self._store.read(ORDER, ORDER_BYTES_MAX)
+            if content is None or not self._store.remove(ORDER):
+                return None
+        except OSError:
+            return None                              # not a file: whoever gave it gets no answer
         try:
             order = json.loads(content)
             name = str(order["name"])
@@ -349,9 +375,10 @@ class Voter:
             elif order["do"] == "elect":
                 self.wish = Wish(frozenset(map(int, order["voters"])), name, now + ELECT_LIMIT_S)
             else:
-                raise ValueError(order["do"])
+                return dict(order)
         except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             self._log.append(f"not an order: {content[:80]!r}")
+        return None
 
     def _reply(self, name: str, what: str, problem: str) -> None:
         self.answer = [name, problem]
@@ -402,33 +429,34 @@ class Voter:
         is_met = self.partner() is None or self.marker.met == self._boot
         return is_met and self.is_at_rest
 
-    def meet(self) -> None:
+    def meet(self, now: float) -> None:
         """An operation was counted on both of two voters."""
         if self.partner() is not None and self.is_at_rest and self._boot and self.marker.met != self._boot:
-            self._mark(self.marker._replace(met=self._boot))
+            self._mark(now, self.marker._replace(met=self._boot))
 
-    def close(self) -> bool:
+    def close(self, now: float) -> bool:
         """Count nothing any more, for a shot; whether this voter is one that may shoot."""
         is_met = self.is_at_rest and self.marker.state == FULL and bool(self._boot) and self.marker.met == self._boot
         if self.partner() is None or not is_met:
             return False
-        self._mark(self.marker._replace(state=CLOSED))
-        return True
+        return self._mark(now, self.marker._replace(state=CLOSED))
 
-    def reopen(self) -> None:
+    def reopen(self, now: float) -> None:
         """The shot failed."""
         if self.marker.state == CLOSED:
-            self._mark(self.marker._replace(state=FULL))
+            self._mark(now, self.marker._replace(state=FULL))
 
-    def go_alone(self) -> bool:
-        """The other is off: this is the only voter from here on. False where other voters may have been decided."""
+    def go_alone(self, now: float) -> bool:
+        """The other is off: this is the only voter from here on. False where other voters may have been decided, and
+        on a disk that does not have all that was counted."""
         other = self.partner()
         if self.marker.state != CLOSED or other is None or self._may_be_decided():
             return False
         chosen = self.electorate
         alone = Electorate(chosen.era, chosen.number + 1, (self._me,))
+        if not self._mark(now, self.marker._replace(state=FULL, electorate=alone, met="", absent=(other,))):
+            return False
         self._log.append(f"voter {other} was shot: this voter goes on alone")
-        self._mark(self.marker._replace(state=FULL, electorate=alone, met="", absent=(other,)))
         return True
 
     def _may_be_decided(self) -> bool:
@@ -461,12 +489,16 @@ class Voter:
             if not all(self._peeked.values()):
                 self._forget(now, "this disk is older than what others know of it", self._nonce())
             elif len(self._peeked) >= self.electorate.quorum - 1 or self._blank.issuperset(self.wants_peeks()):
-                self._mark(self.marker._replace(state=FULL))
+                self._mark(now, self.marker._replace(state=FULL))
 
     def _forget(self, now: float, why: str, life: str) -> None:
+        self._waits_anew(now, why)
+        self._mark(now, marker.forgotten(self.marker, life))
+
+    def _waits_anew(self, now: float, why: str) -> None:
         self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
         self._ready_at = now + self._wait_s()
-        self._mark(marker.forgotten(self.marker, life))
+        self._copied, self._copied_for = {}, ()
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
         if now < self._ready_at:
@@ -477,16 +509,16 @@ class Voter:
         latest = max(inviting, key=lambda m: marker.number_of(m.era), default=None)
         era, full = self._majority(now, seen)
         if latest is not None and marker.number_of(latest.era) > marker.number_of(self.era):
-            self._become_full(latest.era, INVITED, latest.electorate)
+            self._become_full(now, latest.era, INVITED, latest.electorate)
         elif full:
-            if len(self._copied) >= self._copies_needed() and self._copied_for[:1] == (era,):
+            if len(self._whole_copies()) >= self._copies_needed() and self._copied_for[:1] == (era,):
                 self._keep_copies()
                 chosen = min((fresh[voter].electorate for voter in full), key=lambda one: len(one.before))
-                self._become_full(era, COPIED, chosen)
+                self._become_full(now, era, COPIED, chosen)
         elif self._may_found() and self._is_complete(fresh):
             first = self._first(fresh)
             if first == self._me:
-                self._found([self.marker, *fresh.values()])
+                self._found(now, [self.marker, *fresh.values()])
             elif self._is_ordered:
                 self._log.append(f"no era is founded: {NOT_FIRST.format(first)}")
                 self._is_ordered, self._gone = False, frozenset()
@@ -531,26 +563,7 @@ class Voter:
         return {voter: one for voter, one in fresh.items() if one and one.state == FULL and self._agrees(one)}
 
     def _keep_copies(self) -> None:
-        """One copy for each writer: all that it has written anywhere. Earlier copies stay as they are."""
-        lines: dict[str, dict[bytes, None]] = {}
-        era = self._copied_for[0]
-        for _, journals in sorted(self._copied.items()):
-            for name, data in journals:
-                entries, _ = journal.decode(data)
-                writer = journal.writer_of(name, era)
-                if writer is not None:
-                    lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
-        number = journal.next_copy(self._store.list())
-        for writer, found in lines.items():
-            parts = [b""]
-            for line in found:
-                if len(parts[-1]) + len(line) > COPY_BYTES_MAX:
-                    parts.append(b"")
-                parts[-1] += line
-            for part in parts:
-                name = journal.copy_name(journal.name(era, writer, 0), number)
-                self._store.replace(name, part, durable=True)
-                number += 1
+        copies.keep(self._store, self._copied_for[0], self._whole_copies(), self._nonce())
 
     # ---- electorates ------------------------------------------------------------------------------------------
 
@@ -558,19 +571,19 @@ class Voter:
         """Close the electorate before, and settle: rules 2 and 3 of electorates."""
         chosen, votes = self.electorate, self._me in self.electorate.voters
         if not chosen.before:
-            has_all = self._copied_for[:2] == (self.era, chosen) and len(self._copied) + 1 >= chosen.quorum
+            has_all = self._copied_for[:2] == (self.era, chosen) and len(self._whole_copies()) + 1 >= chosen.quorum
             is_copied = has_all and bool(self._closed(seen))
             if is_copied:
                 self._keep_copies()
             if is_copied or chosen.quorum == 1:
-                self._mark(self.marker._replace(settled=True))
+                self._mark(now, self.marker._replace(settled=True))
         elif self._joint_since is None:
             joint = sum(1 for one in self._full(seen, -NEVER).values() if one.era == self.era)
             self._joint_since = now if joint + votes >= chosen.quorum else None
         elif now >= self._joint_since + self._wait_s():
             self._log.append(f"the voters are {list(chosen.voters)}; those before count no more")
             state = FULL if votes else NONE
-            self._mark(self.marker._replace(state=state, electorate=chosen._replace(before=())))
+            self._mark(now, self.marker._replace(state=state, electorate=chosen._replace(before=())))
 
     def _closed(self, seen: Mapping[int, Seen]) -> list[int]:
         """The others that have closed the electorate before, once they and this voter are a majority."""
@@ -580,25 +593,37 @@ class Voter:
         closed = [voter for voter, one in found.items() if one.era == self.era and not one.electorate.before]
         return closed if len(closed) + 1 >= self.electorate.quorum else []
 
-    def _found(self, all_markers: list[Marker]) -> None:
+    def _found(self, now: float, all_markers: list[Marker]) -> None:
         highest = max(self._known_era, *(max(marker.number_of(one.era), one.electorate.era) for one in all_markers))
         era = marker.make_era(max(highest + 1, int(self._wall())), self._nonce())
         chosen = self.electorate._replace(era=marker.number_of(era), before=())
-        self._become_full(era, FOUNDS, chosen, tuple(one.life for one in all_markers))
+        self._become_full(now, era, FOUNDS, chosen, tuple(one.life for one in all_markers))
 
-    def _become_full(self, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = ()) -> None:
+    def _become_full(
+        self, now: float, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = (),
+    ) -> None:
         for name in self._store.list():
             if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
                 self._store.remove(name)
-        self._log.append(f"voter of era {era}: {how}")
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
         absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()
-        self._mark(self.marker._replace(
+        is_full = self._mark(now, self.marker._replace(
             state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
             settled=how != COPIED or not chosen.number, absent=absent,
         ))
+        if is_full:
+            self._log.append(f"voter of era {era}: {how}")
 
-    def _mark(self, new: Marker) -> Marker:
+    def _mark(self, now: float, new: Marker) -> bool:
+        """Rule 8: write it, unless this is not the disk any more where the last one was written; whether it was."""
+        is_there = self.marker.state == NONE or self._is_as_written()
+        if is_there:
+            self._write(new)
+        else:
+            self._lose(now)
+        return is_there
+
+    def _write(self, new: Marker) -> Marker:
         self._store.replace(marker.NAME, marker.encode(new), durable=True)
         self.marker = new
         return new

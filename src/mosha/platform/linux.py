@@ -19,6 +19,7 @@ try:
 except (ImportError, OSError, AttributeError, TypeError, NotImplementedError):
     pass
 
+FDS_MAX = 1024                   # what Linux allows a process by itself (RLIMIT_NOFILE)
 PR_SET_PDEATHSIG = 1             # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
 MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8     # umount(2)
@@ -45,6 +46,16 @@ def boottime() -> float:
 def steady() -> float:
     """Seconds of CLOCK_MONOTONIC_RAW (Linux 2.6.28), else of the clock of :func:`boottime`."""
     return time.clock_gettime(_RAW)
+
+
+def close_all_but(*kept: int) -> None:
+    """Close all descriptors but these. What forks and executes nothing holds its parent's locks and sockets else."""
+    lowest = 0
+    for fd in sorted(kept):
+        if lowest < fd:                  # CPython 3.11 takes closerange(0, 0) for all of them
+            os.closerange(lowest, fd)
+        lowest = fd + 1
+    os.closerange(lowest, FDS_MAX)
 
 
 def set_subreaper() -> bool:

@@ -6,7 +6,8 @@ Rules:
    :meth:`Machine.sweep`, for at most twice ``orphans.SWEEP_LIMIT_S``.
 2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
 3. A leash inherits nothing of this process but the lock of its life.
-4. What a leash leaves when it is killed is :mod:`mosha.platform.orphans`.
+4. Nor does it wait for whoever reads its log (:mod:`mosha.platform.logs`).
+5. What a leash leaves when it is killed is :mod:`mosha.platform.orphans`.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
 from mosha.platform import linux, openmosix, plans
+from mosha.platform.logs import Logs
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
-from mosha.platform.wake import Wakeup
+from mosha.platform.units import Units
+from mosha.platform.wake import Wakeup, fds_of
 from mosha.platform.workers import Workers
 from mosha.platform.world import Answer, Store
 from mosha.resources.records import RUN_VARIABLE
@@ -50,12 +53,14 @@ class Machine:
     run: Store
     _agent: Agent
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, logs: Logs | None = None) -> None:
         """Raises AlreadyRuns, OSError."""
+        self._logs = logs
         openmosix.stay_home(config.procbase)
         self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
-        self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid)
+        self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid, self._in_units)
+        self._units: Units | None = None
         self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
         self._lock_path = f"{config.procbase}/self/lock"
@@ -63,6 +68,13 @@ class Machine:
         self._selector = selectors.DefaultSelector()
         self._workers = Workers(WORKERS, openmosix.OpenMosix(config).tasks(), self._selector, self.now)
         self._catch_signals()
+
+    def begin(self, units: str, limit_s: float) -> bool:
+        """End what is left of an earlier life, then hold groups as the setting says; whether nothing was left."""
+        if not self.life.end_earlier(limit_s):
+            return False
+        self._units = Units(units, self._rundir, self._selector, log.info)
+        return True
 
     # ---- the port ---------------------------------------------------------------------------------------------
 
@@ -102,7 +114,8 @@ class Machine:
     def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""
         variables = {**os.environ, **environment, RUN_VARIABLE: self._rundir}
-        leash = Leash.start(group, variables, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead)
+        leash = Leash.start(group, variables, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead,
+                            tree=self._units.tree if self._units is not None else None)
         self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
         self._leashes[group] = leash
         return leash
@@ -114,8 +127,13 @@ class Machine:
     def _leash_pid(self, group: str) -> int | None:
         return self._leashes[group].pid if group in self._leashes else None
 
+    def _in_units(self, group: str | None) -> set[int]:
+        return self._units.pids(group) if self._units is not None else set()
+
     def _own_children(self) -> set[int]:
-        return {*self._workers.pids(), *(leash.pid for leash in self._leashes.values())}
+        writer = {self._logs.journal.pid} if self._logs is not None else set()
+        wardens = self._units.own() if self._units is not None else set()
+        return {*wardens, *writer, *self._workers.pids(), *(leash.pid for leash in self._leashes.values())}
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
@@ -129,6 +147,8 @@ class Machine:
             return end.code
         finally:
             self._workers.close()
+            if self._units is not None:
+                self._units.close()
 
     def _turn(self, until: float) -> None:
         """Wait for events, at most until then, and deliver them."""
@@ -138,7 +158,11 @@ class Machine:
             if key.fileobj in self._selector.get_map():      # an earlier callback may have unregistered it
                 key.data()
         self._workers.tick()
+        if self._units is not None:
+            self._units.tick()
         self._orphans.collect()
+        if self._logs is not None:
+            self._logs.flush()
 
     def _leash_readable(self, group: str, leash: Leash) -> None:
         fd = leash.fileno()
@@ -149,24 +173,27 @@ class Machine:
 
     def _own_fds(self) -> list[int]:
         """What a leash must not inherit: all of this process but the lock of its life."""
-        watched = [key.fd for key in self._selector.get_map().values()]
-        poller = [self._selector.fileno()] if isinstance(self._selector, selectors.EpollSelector) else []
-        return sorted({*watched, *poller, self.life.agent_fd, *self._wake.fds()})
+        return sorted({*fds_of(self._selector), self.life.agent_fd, *self._wake.fds()})
 
     def _catch_signals(self) -> None:
-        self._wake = Wakeup((*ENDING, signal.SIGCHLD, signal.SIGHUP))
+        self._wake = Wakeup((*ENDING, signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR2))
         self._selector.register(self._wake, selectors.EVENT_READ, self._woken)
 
     def _woken(self) -> None:
-        for signo in self._wake.taken().intersection(ENDING):
+        taken = self._wake.taken()
+        for signo in taken.intersection(ENDING):
             self._agent.leave(signal.Signals(signo).name)
+        if signal.SIGHUP in taken:
+            self._agent.drain()
+        if signal.SIGUSR2 in taken:
+            self._agent.clear()
 
 
-def run(config: Config) -> int:
+def run(config: Config, logs: Logs | None = None) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
     os.umask(0o022)
-    machine = Machine(config)
-    if not machine.life.end_earlier(END_EARLIER_S):
+    machine = Machine(config, logs)
+    if not machine.begin(config.units, END_EARLIER_S):
         log.error("what is left of an earlier life does not end within %g s", END_EARLIER_S)
         return 1
     return machine.live(Agent(config, machine))

@@ -19,6 +19,7 @@ from mosha.config import Config
 from mosha.platform import plans
 from mosha.platform.files import Files, Posix
 from mosha.stomith import history, shooting
+from mosha.tables.lines import is_node
 
 STATUS_UP = 2               # the bit of nodes/N/status that says up; others may be set beside it
 STATUS_BYTES_MAX = 64
@@ -76,7 +77,7 @@ class OpenMosix:
 
 def nodes(config: Config) -> list[int]:
     """The configured map: every node, up or down. Raises OSError where openMosix is not."""
-    return sorted(int(name) for name in os.listdir(f"{config.hpcbase}/nodes") if name.isdigit())
+    return sorted(int(name) for name in os.listdir(f"{config.hpcbase}/nodes") if is_node(name))
 
 
 def _run(command: list[str], limit_s: float) -> tuple[int, str]:

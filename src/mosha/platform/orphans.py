@@ -4,7 +4,8 @@ Rules:
 
 1. The caller becomes a child subreaper (Linux 3.4), so whatever a leash leaves becomes a child of it, whatever it did
    to hide: all that is below the caller, and below no leash and no worker of it, is killed by every sweep, and
-   collected when it has ended. On an older kernel only what carries the group's mark in its environment is found.
+   collected when it has ended. On an older kernel what is in the group's control group is found (where there are any:
+   :mod:`mosha.platform.units`), else only what carries the group's mark in its environment.
 2. What is the caller's own is waited for by who started it, so no pid is signalled after it was given to somebody else.
 """
 
@@ -22,12 +23,14 @@ SWEEP_LIMIT_S = 0.1              # for processes that outlived their leash, and 
 
 
 class Orphans:
-    """``own()``: the pids of leashes and workers; ``leash(group)``: that of one leash, if there is one."""
+    """``own()``: the pids of leashes and workers; ``leash(group)``: that of one leash, if there is one;
+    ``units(group)``: those in the group's control groups, guardians excepted."""
 
     def __init__(
-        self, rundir: str, own: Callable[[], Collection[int]], leash: Callable[[str], int | None]
+        self, rundir: str, own: Callable[[], Collection[int]], leash: Callable[[str], int | None],
+        units: Callable[[str | None], Collection[int]],
     ) -> None:
-        self._rundir, self._own, self._leash = rundir, own, leash
+        self._rundir, self._own, self._leash, self._units = rundir, own, leash, units
         self._adopts = linux.set_subreaper()
 
     def sweep(self, group: str | None) -> bool:
@@ -53,4 +56,4 @@ class Orphans:
         leash = None if group is None else self._leash(group)
         if leash is not None:
             found += procscan.descendants(table, leash)
-        return {*procscan.living(found), *procscan.marked(group, self._rundir)}
+        return {*procscan.living(found), *procscan.marked(group, self._rundir), *self._units(group)}

@@ -1,7 +1,8 @@
 """What is done on one node's directory, as plans: generators that yield file steps and return a result.
 
 A worker carries the steps out with system calls (:mod:`mosha.platform.files`), the simulator on its model of a disk, so
-both run the same code. Contents are bytes.
+both run the same code. Contents are bytes. One plan brings at most ``journal.READ_MAX`` bytes of journals: a worker's
+answer has a bound, and who asks goes on from there.
 
 ==========================================  ===============================================================
 step                                        result; OSError is thrown into the plan
@@ -37,27 +38,23 @@ def exchange(
 
     ``append``, ``slots``: [name, offset, data]; ``names``: slot files to read; ``known``: [journal, bytes known] if all
     journals of the era are to be read on, but those with SKIPPED bytes; ``tails``: the same for some.
-    Returns [marker, names, slot files, [[journal, data], …]].
+    Returns [marker, names, slot files, [[journal, data], …], whether these journals were read to their ends]; the data
+    of a journal that was known and is not there any more is None.
     """
     if append is not None:
         yield ("pwrite", *append)
         yield ("sync", append[0])
     if slots is not None:
         yield ("pwrite", *slots)
-    wanted = dict(tails)
-    if known is not None:
-        offsets = dict(known)
-        listed = yield ("list",)
-        wanted = {name: offsets.get(name, 0) for name in listed if journal.writer_of(name, era) is not None}
-        wanted = {name: offset for name, offset in wanted.items() if offset != journal.SKIPPED}
-    journals = []
-    for name, offset in wanted.items():
-        journals.append([name, (yield from _read(name, offset, journal.READ_MAX, "tail"))])
+    if known is None:
+        journals, is_whole = yield from _read_on(dict(tails), is_listed=False)
+    else:
+        journals, is_whole = yield from _all(era, dict(known))
     chunks = []
     for name in names:
         chunks.append((yield from _read(name, 0, slot.FILE_BYTES)))
     seen = yield from _read(marker.NAME, 0, marker.BYTES_MAX)
-    return [seen, names, chunks, journals]
+    return [seen, names, chunks, journals, is_whole]
 
 
 def mark() -> Plan:
@@ -79,19 +76,46 @@ def count(content: bytes) -> Plan:
     return True
 
 
-def copy(era: str) -> Plan:
-    """All journals of an era, whole: [marker, [[journal, data], …]]."""
-    journals = []
-    for name in (yield ("list",)):
-        if journal.writer_of(name, era) is not None:
-            journals.append([name, (yield from _whole(name))])
-    return [(yield from _read(marker.NAME, 0, marker.BYTES_MAX)), journals]
+def copy(era: str, known: list[tuple[str, int]]) -> Plan:
+    """Read all journals of an era on: [marker, [[journal, data], …], whether that was to their ends]."""
+    journals, is_whole = yield from _all(era, dict(known))
+    return [(yield from _read(marker.NAME, 0, marker.BYTES_MAX)), journals, is_whole]
 
 
-def _read(name: str, offset: int, length: int, kind: str = "pread") -> Plan:
+def _all(era: str, known: dict[str, int]) -> Plan:
+    """All journals of the era: what is new in them, as :func:`_read_on`."""
+    listed = [name for name in (yield ("list",)) if journal.writer_of(name, era) is not None]
+    wanted = {name: known.get(name, 0) for name in listed if known.get(name) != journal.SKIPPED}
+    journals, is_whole = yield from _read_on(wanted, is_listed=True)
+    return [*([name, None] for name in sorted(known.keys() - set(listed))), *journals], is_whole
+
+
+def _read_on(wanted: dict[str, int], is_listed: bool) -> Plan:
+    """What these journals have after so many bytes, and whether that is all of them.
+
+    One that was listed, and is gone when it is read, may have been repeated in one that was read before.
+    """
+    journals: list[list[Any]] = []
+    left, is_whole = journal.READ_MAX, True
+    for name, offset in wanted.items():
+        if left <= 0:
+            break
+        try:
+            data = yield ("tail", name, offset, left)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            data, is_whole = None, is_whole and not is_listed
+        if data or not is_listed:
+            journals.append([name, data])
+        left -= len(data or b"")
+    return journals, is_whole and left > 0
+
+
+def _read(name: str, offset: int, length: int) -> Plan:
     """A file that is not there reads as empty."""
     try:
-        return (yield (kind, name, offset, length))
+        return (yield ("pread", name, offset, length))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise

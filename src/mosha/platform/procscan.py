@@ -88,7 +88,13 @@ def find(marker: bytes) -> list[int]:
 
 def marked(group: str | None, rundir: str) -> list[int]:
     """The processes that carry the mark of ``group`` (``None``: of any), but none that name another run directory."""
-    return [pid for pid in find(f"{MARK}={group or ''}".encode()) if variable(pid, RUN) in (None, rundir)]
+    return [pid for pid in find(f"{MARK}={group or ''}".encode()) if names_no_other(pid, rundir)]
+
+
+def names_no_other(pid: int, rundir: str) -> bool:
+    """Whether the process was started with no other run directory, by whatever path."""
+    named = variable(pid, RUN)
+    return named in (None, rundir) or os.path.realpath(named or "") == os.path.realpath(rundir)
 
 
 def kill_all(look: Callable[[], Collection[int]], limit_s: float) -> bool:

@@ -15,6 +15,10 @@ from typing import Any
 NAME = "beat"
 BYTES_MAX = 65536
 _MAGIC = "mosha1"
+_TYPES: Mapping[str, type[Any]] = {
+    "identity": str, "era": str, "boot": str, "revision": int, "arbitrator": bool, "leaving": bool, "suspects": list,
+    "unfit": list, "ready": list, "groups": dict, "tables": dict,
+}
 
 
 def encode(record: dict[str, Any]) -> bytes:
@@ -28,7 +32,8 @@ def encode(record: dict[str, Any]) -> bytes:
 
 @lru_cache(maxsize=256)
 def decode(block: bytes) -> Mapping[str, Any] | None:
-    """The record of a block, or None if it is not one, whole and unharmed. The same block is read again and again."""
+    """The record of a block, or None if it is not one, whole, unharmed and :func:`sound <_is_sound>`. The same block is
+    read again and again."""
     header, newline, rest = block.partition(b"\n")
     words = header.split(b" ")
     if not newline or len(words) != 3 or words[0] != _MAGIC.encode() or not words[1].isdigit():
@@ -38,6 +43,23 @@ def decode(block: bytes) -> Mapping[str, Any] | None:
         return None
     try:
         record = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and _is_sound(record) else None
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Whether what it has of the fields that others act on is of the right types; it may lack some, and have more."""
+    for name, kind in _TYPES.items():
+        if not isinstance(record.get(name, kind()), kind):
+            return False
+    groups = record.get("groups", {}).values()
+    return (
+        all(isinstance(group, str) for group in record.get("unfit", []))
+        and all(type(node) is int for node in record.get("suspects", []))
+        and all(isinstance(group, dict) and _is_group(group) for group in groups)
+    )
+
+
+def _is_group(group: dict[str, Any]) -> bool:
+    return all(isinstance(group.get(name, ""), str) for name in ("level", "state", "since"))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Callable, TypeVar
+
+T = TypeVar("T")
 
 
 class LocalStore:
@@ -24,7 +27,7 @@ class LocalStore:
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
         temporary = self._directory / f".{name}.new"
-        with open(temporary, "wb") as stream:
+        with self._made(lambda: open(temporary, "wb")) as stream:
             stream.write(content)
             if durable:
                 stream.flush()
@@ -35,7 +38,8 @@ class LocalStore:
 
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
-        fd = os.open(self._directory / name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        fd = self._made(lambda: os.open(self._directory / name, flags, 0o644))
         try:
             written = os.pwrite(fd, content, 0)
         finally:
@@ -57,7 +61,15 @@ class LocalStore:
 
     def list(self) -> list[str]:
         """The names, sorted; a file that :meth:`replace` has not finished is not one."""
-        return sorted(name for name in os.listdir(self._directory) if not name.startswith("."))
+        return sorted(name for name in self._made(lambda: os.listdir(self._directory)) if not name.startswith("."))
+
+    def _made(self, use: Callable[[], T]) -> T:
+        """What ``use`` gives; somebody may have removed the directory."""
+        try:
+            return use()
+        except FileNotFoundError:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return use()
 
     def _sync_directory(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 import signal
 import socket
 from collections.abc import Iterable
@@ -35,3 +36,9 @@ class Wakeup:
             return set(self._ours.recv(READ_BYTES))
         except BlockingIOError:
             return set()
+
+
+def fds_of(selector: selectors.BaseSelector) -> set[int]:
+    """What a loop waits for, and its poller if that is a descriptor: a forked process has no use for them."""
+    poller = {selector.fileno()} if isinstance(selector, selectors.EpollSelector) else set[int]()
+    return poller.union(key.fd for key in selector.get_map().values())

@@ -7,12 +7,16 @@ Rules:
 
 1. A worker does one task at a time, in the order in which they were given; tasks of one key go to one worker, so that
    it can keep descriptors open. A negative key has a worker of its own: it waits for no hung node.
-2. A task that is not answered at its deadline fails with ETIMEDOUT; its worker is killed, forgotten and replaced. What
-   it may still do is known to nobody: only tasks that do no harm when they happen late are given to workers.
+2. A task that is not answered at its deadline fails with ETIMEDOUT. What it may still do is known to nobody: only tasks
+   that do no harm when they happen late are given to workers. Its worker may end it for as long again: to replace one
+   costs a fork and all that it held open, and where many are late there is no time for that. Then, and at once for a
+   negative key, it is killed, forgotten and replaced.
 3. Workers that were killed and do not die (state D) are counted; beyond ``STUCK_MAX`` no replacement is started
    before one of them is gone, and tasks fail at once with EAGAIN.
 4. A worker dies with the agent.
 5. Answers come from the loop, failures too: never from within :meth:`Workers.submit`.
+6. A task and its answer have FRAME_BYTES_MAX bytes at most: a longer task fails with EMSGSIZE. What is long is asked
+   for in parts, as the plans of :mod:`mosha.platform.plans` do.
 """
 
 from __future__ import annotations
@@ -56,7 +60,7 @@ class _Job:
 class _Worker:
     """The agent's end of one worker."""
 
-    def __init__(self, tasks: Mapping[str, Task]) -> None:
+    def __init__(self, tasks: Mapping[str, Task], has_grace: bool) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self.pid = os.fork()
         if self.pid == 0:
@@ -66,7 +70,10 @@ class _Worker:
         self.socket = ours
         self.queue: deque[_Job] = deque()
         self.deadline: float | None = None    # of the job at the head of the queue, once it was sent
+        self.has_grace = has_grace
+        self.is_overdue = False               # that job has failed, and is not ended yet
         self.received = bytearray()
+        self.unsent = b""                    # of the task at the head of the queue
 
 
 class Workers:
@@ -90,6 +97,9 @@ class Workers:
             self._failed.append((answer, OSError(errno.EAGAIN, "no worker is free")))
             return
         body = marshal.dumps([task, arguments])
+        if len(body) > FRAME_BYTES_MAX:
+            self._failed.append((answer, OSError(errno.EMSGSIZE, f"a task of {len(body)} bytes")))
+            return
         worker.queue.append(_Job(_LENGTH.pack(len(body)) + body, limit_s, answer))
         if worker.deadline is None:
             self._send(worker)
@@ -109,7 +119,12 @@ class Workers:
         now = self._clock()
         for worker in list(self._workers):
             if worker is not None and worker.deadline is not None and now >= worker.deadline:
-                self._lose(worker, OSError(errno.ETIMEDOUT, "the worker did not answer in time"))
+                late = OSError(errno.ETIMEDOUT, "the worker did not answer in time")
+                if worker.is_overdue or not worker.has_grace:
+                    self._lose(worker, late)
+                else:
+                    self._failed.append((worker.queue[0].answer, late))
+                    worker.is_overdue, worker.deadline = True, now + worker.queue[0].limit_s
         for pid in list(self._dying):
             if _is_gone(pid):
                 self._dying.discard(pid)
@@ -127,19 +142,35 @@ class Workers:
     def _worker(self, index: int) -> _Worker | None:
         worker = self._workers[index]
         if worker is None and len(self._dying) < STUCK_MAX:
-            worker = self._workers[index] = _Worker(self._tasks)
-            self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._readable(worker))
+            worker = self._workers[index] = _Worker(self._tasks, has_grace=index < self._shared)
+            self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._ready(worker))
         return worker
 
     def _send(self, worker: _Worker) -> None:
         job = worker.queue[0]
         worker.deadline = self._clock() + job.limit_s
+        worker.unsent = job.frame
+        self._send_on(worker)
+
+    def _send_on(self, worker: _Worker) -> None:
+        """As much as goes at once: an idle worker's buffer takes almost any task."""
         try:
-            sent = worker.socket.send(job.frame)
+            sent = worker.socket.send(worker.unsent)
+        except BlockingIOError:
+            sent = 0
         except OSError:
-            sent = -1
-        if sent != len(job.frame):                # an idle worker's buffer takes any task at once
             self._lose(worker, OSError(errno.EPIPE, "the worker is gone"))
+            return
+        was_partial, worker.unsent = len(worker.unsent) < len(worker.queue[0].frame), worker.unsent[sent:]
+        if was_partial or worker.unsent:
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.unsent else 0)
+            self._selector.modify(worker.socket, events, lambda: self._ready(worker))
+
+    def _ready(self, worker: _Worker) -> None:
+        if worker.unsent:
+            self._send_on(worker)
+        else:
+            self._readable(worker)
 
     def _readable(self, worker: _Worker) -> None:
         try:
@@ -157,15 +188,18 @@ class Workers:
             self._answer(worker, frame)
 
     def _answer(self, worker: _Worker, frame: bytes) -> None:
-        job = worker.queue.popleft()
-        worker.deadline = None
+        job, is_over = worker.queue.popleft(), worker.is_overdue
+        worker.deadline, worker.is_overdue = None, False
         if worker.queue:
             self._send(worker)
-        result, error = marshal.loads(frame)
-        job.answer(result, OSError(*error) if error else None)
+        if not is_over:
+            result, error = marshal.loads(frame)
+            job.answer(result, OSError(*error) if error else None)
 
     def _lose(self, worker: _Worker, error: OSError) -> None:
         self._bury(worker)
+        if worker.is_overdue:
+            worker.queue.popleft()
         self._failed += [(job.answer, error) for job in worker.queue]
 
     def _bury(self, worker: _Worker) -> None:
@@ -203,12 +237,10 @@ def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
     try:
         linux.set_pdeathsig(signal.SIGKILL)
         signal.set_wakeup_fd(-1)
-        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
+        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2):
             signal.signal(signo, signal.SIG_DFL)
         os.setsid()
-        fd = theirs.fileno()
-        os.closerange(3, fd)
-        os.closerange(fd + 1, 1024)
+        linux.close_all_but(0, 1, 2, theirs.fileno())
         received = bytearray()
         while True:
             data = theirs.recv(262144)

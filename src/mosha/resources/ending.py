@@ -88,7 +88,7 @@ def _end(rundir: str, content: HeldMount, deadline_s: float, cut: bool) -> bool:
 
 def _finish(record: Record[HeldMount], cut: bool) -> bool:
     """In a process of its own, which keeps nothing of its parent but the lock."""
-    _close_all_but(record.fd)
+    linux.close_all_but(record.fd)           # what else it would hold while it blocks: locks, and the ends of leashes
     ended = _unmount(record, cut)
     if ended:
         record.remove()
@@ -202,13 +202,3 @@ def _work(work: Callable[[], bool]) -> None:
         pass
     finally:
         os._exit(0 if done else 1)
-
-
-def _close_all_but(kept: int) -> None:
-    """What else it would hold while it blocks: locks, and the ends of leashes."""
-    for fd in [int(name) for name in os.listdir("/proc/self/fd")]:
-        if fd != kept:
-            try:
-                os.close(fd)
-            except OSError:
-                pass                                 # the one that listed them

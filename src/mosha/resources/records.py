@@ -165,5 +165,5 @@ def _read(path: Path) -> bytes:
 def _parse(kind: type[C], text: bytes) -> C | None:
     try:
         return kind(**json.loads(text))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None                                  # not written by this program: a record is never half there

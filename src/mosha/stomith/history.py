@@ -71,5 +71,5 @@ def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         fields = json.loads(line)
         return Attempt(**fields)._asdict()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None

@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import select
@@ -131,7 +132,14 @@ def _read(fd: int) -> bytes:
 
 
 def _has_ended(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    """Without collecting it: its pid is still needed."""
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except OSError as error:
+        if error.errno != errno.ENOSYS:              # Linux 2.6.9 has it
+            raise
+        child = procscan.process(pid)
+        return child is not None and child.state == procscan.ZOMBIE
 
 
 def _kill(pid: int, mark: str) -> None:

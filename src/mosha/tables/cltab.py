@@ -103,6 +103,12 @@ def parse(text: str, file: str = "cltab") -> Cltab:
     return Cltab(tuple(entries), settings)
 
 
+def taken_away(before: Cltab, after: Cltab) -> list[str]:
+    """The tags of the entries that the one table has and the other has not."""
+    tags = {entry.tag for entry in after.entries}
+    return [entry.tag for entry in before.entries if entry.tag not in tags]
+
+
 def settings_of(text: str) -> dict[str, str]:
     """The settings that are right, whatever else the text is: what a client, and a daemon without a table, go by."""
     reader = Reader(text, "cltab")

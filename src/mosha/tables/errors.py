@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 SHOWN_MAX = 20
+REASON_CHARACTERS_MAX = 400
 
 
 class TableError(ValueError):
@@ -14,10 +15,15 @@ class TableError(ValueError):
         super().__init__(file, line, reason)
         self.file = file
         self.line = line
-        self.reason = reason
+        self.reason = _printable(reason[:REASON_CHARACTERS_MAX])
 
     def __str__(self) -> str:
         return f"{self.file}{f':{self.line}' if self.line else ''}: {self.reason}"
+
+
+def _printable(text: str) -> str:
+    """What it quotes may be anything; it is shown on terminals, and in a line of a log."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 class TableErrors(ValueError):

@@ -3,21 +3,31 @@
 One ``group level [option ...]`` per line, split at blanks; ``#`` begins a comment. A group that is not named shall be
 stopped, which ``stop`` says aloud. Options:
 
-========  ==================================================================================
-fenced    its storage needs confirmed STOMITH: that its owner's lease is over frees it never
-========  ==================================================================================
+===============  ===========================================================================
+fenced           its storage needs confirmed STOMITH: that its owner's lease is over frees it never
+prefer=N[,N...]  these nodes go first, in this order; the others may have it as well
+failback         it moves to an earlier node of ``prefer`` when that is fit again
+sticky           it stays where it runs: so it is without ``failback``, and this says it aloud
+exclusive-test   only a node that owns it tests it: one at a time
+maintenance      it is left alone: where it runs it runs on, unwatched; where it does not it is not started
+restarts=N       when it fails it is started again where it is, N times (1), before it goes elsewhere
+===============  ===========================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Callable, NamedTuple
 
-from mosha.tables.lines import NAME_RULE, Reader, is_name, shown
+from mosha.tables.lines import NAME_RULE, Reader, is_name, is_node, is_whole, shown
 
+NAME = "hactl"
 STOP = "stop"
-FENCED = "fenced"
-FLAGS = (FENCED,)                # options that are there or not
+FENCED, PREFER, FAILBACK, STICKY, EXCLUSIVE = "fenced", "prefer", "failback", "sticky", "exclusive-test"
+MAINTENANCE, RESTARTS = "maintenance", "restarts"
+RESTARTS_MAX = 9
+PREFERRED_MAX = 64
 
 
 class Wanted(NamedTuple):
@@ -25,6 +35,11 @@ class Wanted(NamedTuple):
 
     level: str
     fenced: bool = False
+    prefer: tuple[int, ...] = ()
+    failback: bool = False
+    exclusive_test: bool = False
+    maintenance: bool = False
+    restarts: int = 1
 
 
 Hactl = Mapping[str, Wanted]
@@ -40,7 +55,7 @@ def parse(text: str, file: str = "hactl") -> Hactl:
             reader.problem(f"no level for group {shown(words[0])}: write 'stop' to have it stopped")
             continue
         group, level, *options = words
-        problem = _problem_with(options)
+        values, problem = _read(options)
         if not is_name(group):
             reader.problem(f"bad group {shown(group)}: {NAME_RULE}")
         elif not is_name(level):
@@ -50,7 +65,7 @@ def parse(text: str, file: str = "hactl") -> Hactl:
         elif group in found:
             reader.problem(f"group {group} is already given level {found[group].level}")
         else:
-            found[group] = Wanted(level, FENCED in options)
+            found[group] = Wanted(level, **values)
     reader.check()
     return found
 
@@ -60,19 +75,81 @@ def levels(table: Hactl) -> dict[str, str]:
     return {group: wanted.level for group, wanted in table.items()}
 
 
-def fenced(table: Hactl) -> frozenset[str]:
-    """The groups with that option."""
-    return frozenset(group for group, wanted in table.items() if wanted.fenced)
+def with_flag(table: Hactl, field: str) -> frozenset[str]:
+    """The groups with that option, by its name in :class:`Wanted`."""
+    return frozenset(group for group, wanted in table.items() if getattr(wanted, field))
 
 
-def _problem_with(options: Sequence[str]) -> str:
-    """What is wrong with the words after the level; empty if nothing is."""
-    for number, option in enumerate(options):
-        name, equals, _ = option.partition("=")
-        if name not in FLAGS:
-            return f"unknown option {shown(option)} after the level; there are: {', '.join(FLAGS)}"
-        if equals:
-            return f"option {name} has no value"
-        if name in options[:number]:
-            return f"option {name} is given twice"
-    return ""
+def taken_away(before: Hactl, after: Hactl) -> list[str]:
+    """The groups that shall run by the one table and that the other does not even name."""
+    return [group for group, wanted in before.items() if wanted.level != STOP and group not in after]
+
+
+def edited(text: str, groups: Collection[str], flag: str, wanted: bool) -> str:
+    """The text of a valid table, with the flag at these groups or without; all else, comments too, stays as it is."""
+    return "\n".join(_edited(line, groups, flag, wanted) for line in text.split("\n"))
+
+
+def _edited(line: str, groups: Collection[str], flag: str, wanted: bool) -> str:
+    said, mark, comment = line.partition("#")
+    words = said.split()
+    if not words or words[0] not in groups or (flag in words[2:]) == wanted:
+        return line
+    if wanted:
+        space = said[len(said.rstrip()):]
+        return f"{said.rstrip()} {flag}{space}{mark}{comment}"
+    return re.sub(rf"(?<=\s){re.escape(flag)}(?=\s|$)\s?", "", said, count=1) + mark + comment
+
+
+def _nodes(text: str) -> tuple[int, ...]:
+    """The value of ``prefer``; ValueError says what is wrong with it."""
+    words = text.split(",")
+    wrong = next((word for word in words if not is_node(word)), None)
+    if wrong is not None:
+        raise ValueError(f"prefer={shown(text)[1:-1]}: {shown(wrong)} is no number of a node")
+    if len(set(map(int, words))) < len(words):
+        raise ValueError(f"prefer={shown(text)[1:-1]} names a node twice")
+    if len(words) > PREFERRED_MAX:
+        raise ValueError(f"prefer names more than {PREFERRED_MAX} nodes")
+    return tuple(map(int, words))
+
+
+def _count(text: str) -> int:
+    """The value of ``restarts``; ValueError says what is wrong with it."""
+    if not is_whole(text, 0, RESTARTS_MAX):
+        raise ValueError(f"restarts={shown(text)[1:-1]}: it must be a number from 0 to {RESTARTS_MAX}")
+    return int(text)
+
+
+FLAGS: dict[str, dict[str, Any]] = {             # options that are there or not, and what they say
+    FENCED: {"fenced": True}, FAILBACK: {"failback": True}, STICKY: {}, EXCLUSIVE: {"exclusive_test": True},
+    MAINTENANCE: {"maintenance": True},
+}
+VALUED: dict[str, Callable[[str], Any]] = {PREFER: _nodes, RESTARTS: _count}
+
+
+def _read(options: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """What the words after the level say, and what is wrong with them; that is empty if nothing is."""
+    values: dict[str, Any] = {}
+    seen: set[str] = set()
+    for option in options:
+        name, equals, value = option.partition("=")
+        if name not in FLAGS and name not in VALUED:
+            names = [*FLAGS, *(f"{one}=…" for one in VALUED)]
+            return {}, f"unknown option {shown(option)} after the level; there are: {', '.join(names)}"
+        if name in FLAGS and equals:
+            return {}, f"option {name} has no value"
+        if name in VALUED and not value:
+            return {}, f"option {name} needs a value: {name}=…"
+        if name in seen:
+            return {}, f"option {name} is given twice"
+        seen.add(name)
+        try:
+            values.update(FLAGS[name] if name in FLAGS else {name: VALUED[name](value)})
+        except ValueError as error:
+            return {}, str(error)
+    if {FAILBACK, STICKY} <= seen:
+        return {}, f"{FAILBACK} and {STICKY} exclude each other"
+    if FAILBACK in seen and PREFER not in seen:
+        return {}, f"{FAILBACK} needs {PREFER}: where to?"
+    return values, ""

@@ -19,6 +19,7 @@ TABLE_CHARACTERS_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 64
 SHOWN_CHARACTERS_MAX = 40
 NODE_MAX = 65535
+DIGITS_MAX = 20
 
 NAME_RULE = f"letters, digits, _ and - only, at most {NAME_CHARACTERS_MAX}, not starting with -"
 _NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{NAME_CHARACTERS_MAX - 1}}}", re.ASCII)
@@ -29,9 +30,14 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def is_whole(text: str, least: int, most: int) -> bool:
+    """Whether it is a number in decimal digits, from ``least`` to ``most``."""
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX and least <= int(text) <= most
+
+
 def is_node(text: str) -> bool:
     """Whether it is the number of a node."""
-    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= NODE_MAX
+    return is_whole(text, 1, NODE_MAX)
 
 
 def shown(text: str) -> str:

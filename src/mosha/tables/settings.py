@@ -7,6 +7,7 @@ stop                  signals and the seconds after the beginning at which each 
 fast_exit_s           a ``respawn`` that runs no longer than this has exited fast
 fast_exits_max        and after more of these, less one for each longer run, the group has failed
 monitor_limit_s       a ``monitor`` that takes longer has failed
+units                 of the stand-alone daemon: ``auto``, ``cgroup`` or ``session``, see :mod:`mosha.platform.units`
 ====================  ==============================================================================================
 
 Other names are somebody else's: nothing is said about them.
@@ -22,7 +23,9 @@ from typing import Any, Callable
 
 from mosha.tables.lines import shown
 
-SOCKET, CLSTAT, LOG = "socket", "clstat", "log"
+SOCKET, CLSTAT, LOG, UNITS = "socket", "clstat", "log", "units"
+AUTO, CGROUP, SESSION = "auto", "cgroup", "session"
+HOLDS = (AUTO, CGROUP, SESSION)
 PATH_BYTES_MAX = 1023
 SOCKET_PATH_BYTES_MAX = 107      # sun_path, with the NUL that ends it
 SECONDS_MAX = 86_400.0
@@ -56,6 +59,7 @@ class Settings:
     log: str | None = None
     heartbeat_s: float | None = None
     policy: Policy = field(default_factory=Policy)
+    units: str | None = None
 
 
 def problem_with(name: str, value: str) -> str:
@@ -72,7 +76,7 @@ def problem_with(name: str, value: str) -> str:
 def read(values: Mapping[str, str]) -> Settings:
     """All settings, of which :func:`problem_with` says nothing."""
     found = {name: _READERS[name](value) for name, value in values.items() if name in _READERS}
-    own = {name: found.pop(name) for name in (SOCKET, CLSTAT, LOG, "heartbeat_s") if name in found}
+    own = {name: found.pop(name) for name in (SOCKET, CLSTAT, LOG, UNITS, "heartbeat_s") if name in found}
     return Settings(**own, policy=replace(DEFAULT_POLICY, **found))
 
 
@@ -85,6 +89,13 @@ def seconds(text: str) -> float:
     if not SECONDS_MIN <= value <= SECONDS_MAX:
         raise ValueError(f"{shown(text)} is no time: seconds, {SECONDS_MIN:g} to {SECONDS_MAX:g}")
     return value
+
+
+def holds(text: str) -> str:
+    """How groups are held; raises ValueError with the reason."""
+    if text not in HOLDS:
+        raise ValueError(f"{shown(text)} is none of {', '.join(HOLDS)}")
+    return text
 
 
 def _count(text: str) -> int:
@@ -123,6 +134,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     SOCKET: _socket,
     CLSTAT: _path,
     LOG: _path,
+    UNITS: holds,
     "heartbeat_s": seconds,
     "stop": _stop,
     "fast_exit_s": seconds,

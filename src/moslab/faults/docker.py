@@ -2,9 +2,9 @@
 
 Rules:
 
-1. Times are of the engine's monotonic clock, as those of the journals. A fault begins and ends *within* the recorded
-   bounds: begin is taken before the call that makes it, end after the call that ends it.
-2. A fault that nothing ends (a killed process) ends when its call returns.
+1. Times are of the engine's monotonic clock, as those of the journals; what begin and end mean is in
+   :mod:`moslab.faults.record`.
+2. A signal to a role that no process has is a LabError, and no fault.
 3. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
    installer, and nothing else; links that are cut stay cut, as they are no part of the disk. A node that joins is a new
    machine with a new number, and with the configuration of another node.
@@ -17,12 +17,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import signal
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
 
 from docker.models.containers import Container
 
@@ -30,6 +27,7 @@ from moslab.cluster import Cluster
 from moslab.errors import LabError
 from moslab.faults.fabric import Fabric, address_of, read_file
 from moslab.faults.links import FILE, Link
+from moslab.faults.record import CUT, FILES, OFF, PAUSE, STOP, Record
 from moslab.layout import archive
 from moslab.node import create_node, run
 from moslab.wait import eventually
@@ -43,17 +41,6 @@ NODE = "node"                    # the role of a whole node
 GROW = f'echo "$1" >>{MAP}; setpe -w -f {MAP}'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
 AGENT_LIMIT_S = 30.0
-UNENDED = float("inf")
-
-
-class Fault(NamedTuple):
-    """What was done, to which nodes, and when; ``end_s`` is infinite while it lasts."""
-
-    kind: str
-    nodes: tuple[int, ...]
-    detail: str
-    begin_s: float
-    end_s: float = UNENDED
 
 
 class Faults:
@@ -62,9 +49,7 @@ class Faults:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.fabric = Fabric(cluster)
-        self.record: list[Fault] = []
-        self._lasting: dict[tuple[str, int, str], int] = {}
-        self._lock = threading.Lock()
+        self.record = Record(self.now_s)
         self._offset_s = self._clock_offset_s()
 
     def now_s(self) -> float:
@@ -75,25 +60,25 @@ class Faults:
 
     def kill(self, node: int) -> None:
         """Cut its power."""
-        with self._lasts("off", node):
+        with self.record.lasts(OFF, node):
             self.cluster.kill(node)
 
     def start(self, node: int) -> None:
         """Give it power; also after STOMITH, which is no fault of ours."""
         self.cluster.start(node)
-        for kind, whom, detail in list(self._lasting):
+        for kind, whom, detail in self.record.lasting():
             if whom == node:                                 # its power was all that they had
-                self._ends(kind, node, detail)
+                self.record.ends(kind, node, detail)
 
     def pause(self, node: int) -> None:
-        with self._lasts("pause", node):
+        with self.record.lasts(PAUSE, node):
             if self.cluster.node(node).status == "running":
                 self._inside(node, NODE, signal.SIGSTOP)     # rule 4
             self.cluster.pause(node)
 
     def resume(self, node: int) -> None:
         self.cluster.resume(node)
-        self._ends("pause", node)
+        self.record.ends(PAUSE, node)
         try:
             self._inside(node, NODE, signal.SIGCONT)
         except LabError:
@@ -102,7 +87,7 @@ class Faults:
 
     def lose_disk(self, node: int) -> None:
         """Give a node that is off a new disk (rule 3); it stays off."""
-        with self._instant("lose disk", node):
+        with self.record.instant("lose disk", node):
             self._renew(node)
 
     def join(self) -> int:
@@ -110,7 +95,7 @@ class Faults:
         nodes = self.cluster.nodes()
         like, new = nodes[max(nodes)], max(nodes) + 1
         address = str(ipaddress.IPv4Address(address_of(like)) + 1)
-        with self._instant("join", new):
+        with self.record.instant("join", new):
             for node, container in nodes.items():
                 done = run(container, ["sh", "-ec", GROW, "sh", f"{new} {address} 1"])
                 if done.exit_code:
@@ -126,13 +111,13 @@ class Faults:
         """Send a signal to a role of a node (:mod:`moslab.faults.inside`); their pids. LabError if none."""
         name = signal.Signals(signo).name
         if signo == signal.SIGSTOP:
-            with self._lasts("stop", node, role):
+            with self.record.lasts(STOP, node, role):
                 return self._inside(node, role, signo)
         if signo == signal.SIGCONT:
             pids = self._inside(node, role, signo)
-            self._ends("stop", node, role)
+            self.record.ends(STOP, node, role)
             return pids
-        with self._instant(name, node, role):
+        with self.record.instant(name, node, role):
             return self._inside(node, role, signo)
 
     def restart_agent(self, node: int) -> None:
@@ -153,12 +138,12 @@ class Faults:
         wanted = sorted(links)
         begin_s = self.now_s()
         name = self.fabric.cut(wanted)
-        self._begins("cut", 0, name, begin_s, " ".join(f"{a}>{b}" for a, b in wanted))
+        self.record.begins(CUT, 0, name, begin_s, " ".join(f"{a}>{b}" for a, b in wanted))
         return name
 
     def heal(self, name: str) -> None:
         self.fabric.heal(name)
-        self._ends("cut", 0, name)
+        self.record.ends(CUT, 0, name)
 
     def flap(self, links: Iterable[Link], cut_s: float, whole_s: float, times: int) -> None:
         """Cut the links and heal them, again and again; they are whole at the end."""
@@ -178,9 +163,9 @@ class Faults:
         done = run(self.cluster.node(node), ["sh", "-c", f'printf %s "$1" >{MFS_FAULTS}', "files", given])
         if done.exit_code:
             raise LabError(f"node {node} takes no such faults of files; moslab logs {node} says why")
-        self._ends("files", node)
+        self.record.ends(FILES, node)
         if faults:
-            self._begins("files", node, "", begin_s, given)
+            self.record.begins(FILES, node, "", begin_s, given)
 
     # -- all ---------------------------------------------------------------------------------------
 
@@ -190,18 +175,17 @@ class Faults:
             if container.status == "paused":
                 self.resume(node)
         for name in self.fabric.heal():
-            self._ends("cut", 0, name)
-        for kind, node, role in list(self._lasting):
-            if kind == "stop":
-                try:
-                    self.signal(node, role, signal.SIGCONT)
-                except LabError:                             # it has ended, or its node is off
-                    self._ends("stop", node, role)
-            elif kind == "files":
-                try:
-                    self.files(node, [])
-                except LabError:                             # its node is off, and they with it
-                    self._ends("files", node)
+            self.record.ends(CUT, 0, name)
+        for _, node, role in self.record.lasting(STOP):
+            try:
+                self.signal(node, role, signal.SIGCONT)
+            except LabError:                                 # it has ended, or its node is off
+                self.record.ends(STOP, node, role)
+        for _, node, _ in self.record.lasting(FILES):
+            try:
+                self.files(node, [])
+            except LabError:                                 # its node is off, and they with it
+                self.record.ends(FILES, node)
         for node, container in self.cluster.nodes().items():
             if container.status != "running":
                 self.start(node)
@@ -243,27 +227,3 @@ class Faults:
         if like.name == self.cluster.names.node(node):
             like.remove(v=False)
         create_node(self.cluster.client, self.cluster.names, str(image.id), address, node, archive(files))
-
-    @contextmanager
-    def _lasts(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
-        begin_s = self.now_s()
-        yield
-        self._begins(kind, node, detail, begin_s)
-
-    @contextmanager
-    def _instant(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
-        begin_s = self.now_s()
-        yield
-        with self._lock:
-            self.record.append(Fault(kind, (node,), detail, begin_s, self.now_s()))
-
-    def _begins(self, kind: str, node: int, detail: str, begin_s: float, shown: str = "") -> None:
-        with self._lock:
-            self._lasting[kind, node, detail] = len(self.record)
-            self.record.append(Fault(kind, (node,) if node else (), shown or detail, begin_s))
-
-    def _ends(self, kind: str, node: int, detail: str = "") -> None:
-        with self._lock:
-            place = self._lasting.pop((kind, node, detail), None)
-            if place is not None:
-                self.record[place] = self.record[place]._replace(end_s=self.now_s())

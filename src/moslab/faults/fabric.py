@@ -23,9 +23,11 @@ from moslab.errors import CannotError, LabError
 from moslab.faults.links import FILE, HEAD, POWER, Cuts, Link, edited, mark, parse, receivers, rules
 from moslab.layout import archive
 from moslab.node import run
+from moslab.wait import eventually
 
 FILE_BYTES_MAX = 4 << 20
-EDITS_MAX = 3
+EDIT_LIMIT_S = 10.0
+"""A node that is being shot takes no commands for as long as the engine needs to end it."""
 NO_MARK = "\x01"
 EDIT = f"""
 set -e
@@ -117,20 +119,19 @@ def read_file(container: Container, path: str = FILE) -> bytes:
 
 def _change(container: Container, added: str, healed: str) -> None:
     """On the node itself, or on its disk while it is off: it may be shot, or come back, meanwhile."""
-    problem = ""
-    for _ in range(EDITS_MAX):
+
+    def problem() -> str:
+        container.reload()
         if container.status != "running":
             text = edited(read_file(container).decode(), added, healed)
             if not container.put_archive("/", archive({FILE.lstrip("/"): (text.encode(), 0o644)})):
                 raise LabError(f"the engine does not take {FILE} of {container.name}")
-            return
+            container.reload()
+            return "it came back meanwhile" if container.status == "running" else ""
         try:
             done = run(container, ["sh", "-c", EDIT, "cuts", HEAD, added, healed or NO_MARK])
         except LabError as error:
-            problem = str(error)
-        else:
-            if not done.exit_code:
-                return
-            problem = done.stderr.strip() or f"exit code {done.exit_code}"
-        container.reload()
-    raise LabError(f"{container.name} cannot cut links: {problem}")
+            return str(error)
+        return done.stderr.strip() or f"exit code {done.exit_code}" if done.exit_code else ""
+
+    eventually(problem, lambda seen: not seen, within_s=EDIT_LIMIT_S, what=f"{container.name} has its links changed")

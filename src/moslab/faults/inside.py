@@ -2,8 +2,9 @@
 
 It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``workers``,
 which do for the agent what may block; ``shot``, what a call of a STOMITH device runs; ``leash GROUP``, the parent of
-the group's first processes (not the agent, to which comes what a killed leash held); ``group GROUP``, all processes
-that carry the group's mark, and what descends from these. Exit code 1 if there is none.
+the group's first processes (not the agent, to which comes what a killed leash held); ``guardians GROUP``, both;
+``warden``, which ends control groups; ``group GROUP``, all processes that carry the group's mark, and what descends
+from these. Exit code 1 if there is none.
 
 Before a group is stopped, and after it goes on, a line ``freeze|thaw MONOTONIC_NS NODE [GROUP]`` is added to the file
 that :mod:`moslab.reader` reads beside the journals. ``node`` is the role of a whole node: just the line.
@@ -19,7 +20,7 @@ import time
 
 MARK = "MOSHA_GROUP"
 SHOT = b"\0MOSHA_STOMITH="
-LIFE = "/life.lock"
+LIFE, UNITS = "/life.lock", "/units"
 FREEZES = "/san/.freezes"
 AGENT = re.compile(rb"/usr/s?bin/mosha\0$")
 READ_BYTES = 1 << 16
@@ -59,11 +60,15 @@ def members(group: str, parent: dict[int, int]) -> list[int]:
 def find(role: str, group: str) -> list[int]:
     """The process ids of a role."""
     parent = parents()
-    # workers and leashes are forks of the agent, with the same command line; leashes hold its life
-    forks = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
+    # workers and leashes are forks of the agent, with the same command line; leashes hold its life, wardens its units
+    all_forks = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
+    wardens = {pid for pid in all_forks if has_open(pid, UNITS)}
+    forks = all_forks - wardens
     agents = {pid for pid in forks if parent[pid] == 1}
     if role == "agent":
         return sorted(agents)
+    if role == "warden":
+        return sorted(wardens)
     if role == "workers":
         return sorted(pid for pid in forks if parent[pid] in agents and not has_open(pid, LIFE))
     if role == "shot":
@@ -71,7 +76,8 @@ def find(role: str, group: str) -> list[int]:
     found = members(group, parent)
     if role == "group":
         return found
-    return sorted({parent[pid] for pid in found} - set(found) - agents - {1})
+    leashes = sorted({parent[pid] for pid in found} - set(found) - agents - {1})
+    return leashes + sorted(agents) if role == "guardians" else leashes
 
 
 def has_open(pid: int, name: str) -> bool:

@@ -21,12 +21,15 @@ crash    the power fails, and comes back after ``for``                          
                                                                                 without the marker; "whole": with it
 backup   somebody saves the agent's directory
 vote     ``mosha voters add`` or ``remove`` on the first of whom                node: gets or loses its vote
-order    ``mosha voters``: an operator's word                                   order: as in the file of that name
+order    ``mosha voters``, ``move``, ``drain``, ``clear``: an operator's word    order: as in the file of that name
 freeze   the whole machine stands still                                        clock: "stops": its clocks do too, as of
                                                                                 a paused virtual machine
-pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group
+pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group; group: of
+                                                                                that one alone
 kill     SIGKILL                                                                what: agent, leash, group; wipe: and
-                                                                                somebody empties its directory
+                                                                                somebody empties the directory of the
+                                                                                agent; group: of that one alone
+wipe     somebody empties the agent's directory, and the agent runs on
 leave    SIGTERM to the agent
 cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
                                                                                 flap: seconds, cut on and off
@@ -36,7 +39,8 @@ stomith  its shots end so                                                       
                                                                                 (says off, and does nothing: A4)
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
-edit     somebody edits a table                                                 table; bad: not a table at all
+edit     somebody edits a table                                                 table; bad: not a table at all;
+                                                                                maintenance: of all groups, or off
 map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
@@ -57,7 +61,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from mosha import config
+from mosha import config, orders
 from mosha.config import Config
 from mosha.ownership import electorate
 from mosha.tables import cltab, hactl
@@ -76,8 +80,8 @@ DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "j
 DAMAGES = ("bits", "short", "other", "later")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
-    "do": shape.one_of("elect", "found", "forget"), "voters": shape.wholes(1, NODES_MAX),
-    "without": shape.wholes(1, NODES_MAX),
+    "do": shape.one_of("elect", "found", "forget", *orders.KINDS), "voters": shape.wholes(1, NODES_MAX),
+    "without": shape.wholes(1, NODES_MAX), "group": shape.TEXT, "node": shape.whole(0, NODES_MAX),
 }
 COMMON: dict[str, Shape] = {"at": TIME, "do": shape.TEXT, "whom": shape.FULL_LIST, "for": TIME}
 KINDS: dict[str, dict[str, Shape]] = {
@@ -86,8 +90,9 @@ KINDS: dict[str, dict[str, Shape]] = {
     "order": {"order": shape.OBJECT},
     "vote": {"node": shape.whole(1, NODES_MAX)},
     "freeze": {"clock": shape.one_of("stops")},
-    "pause": {"what": shape.one_of("agent", "leash", "group")},
-    "kill": {"what": shape.one_of("agent", "leash", "group"), "wipe": shape.YES_NO},
+    "pause": {"what": shape.one_of("agent", "leash", "group"), "group": shape.TEXT},
+    "kill": {"what": shape.one_of("agent", "leash", "group"), "group": shape.TEXT, "wipe": shape.YES_NO},
+    "wipe": {},
     "leave": {},
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
     "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
@@ -95,7 +100,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "stomith": {"how": shape.one_of(*SHOTS)},
     "jump": {"by": shape.number(-1e6, 1e6)},
     "slew": {"by": shape.number(-0.9, 9)},
-    "edit": {"table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO},
+    "edit": {"table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "maintenance": shape.YES_NO},
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {
         "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES),
@@ -113,6 +118,9 @@ NETWORK: dict[str, float] = {
     "latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.001, "tail_s": 0.2,
     "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
 }
+SIZES: dict[str, int] = {"journal": 65536, "read": 262144, "frame": 4 * 1024 * 1024}
+"""Bytes: of a journal, after which the next generation begins; of journals that one task reads, more than any entry
+has; of journals in what a worker can answer."""
 POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
 WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "clocks": (CLOCKS, {
@@ -121,6 +129,9 @@ WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "network": (NETWORK, {
         "latency_min_s": TIME, "latency_max_s": TIME, "tail": CHANCE, "tail_s": TIME, "careful": CHANCE, "torn": CHANCE,
         "no_fork": CHANCE,
+    }),
+    "sizes": (SIZES, {
+        "journal": shape.whole(1, 2**20), "read": shape.whole(512, 2**24), "frame": shape.whole(1, 2**30),
     }),
     "power": (POWER, {"shot_min_s": TIME, "shot_max_s": TIME, "on_after_s": TIME, "slow": FACTOR}),
 }
@@ -140,6 +151,11 @@ _COMMAND = re.compile(             # what a modelled process understands: rule 3
     r"|unfit=\d+(?:,\d+)*|leaves=[01]))*",
     re.ASCII,
 )
+
+
+def is_modelled(command: str) -> bool:
+    """Whether a modelled process understands it."""
+    return _COMMAND.fullmatch(" ".join(command.split())) is not None
 
 
 class PlanError(ValueError):
@@ -165,6 +181,7 @@ class FaultPlan:
     clocks: dict[str, Any] = field(default_factory=lambda: dict(CLOCKS))
     network: dict[str, float] = field(default_factory=lambda: dict(NETWORK))
     power: dict[str, float] = field(default_factory=lambda: dict(POWER))
+    sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     faults: list[Fault] = field(default_factory=list)
 
     def settings(self, more: Mapping[str, str] = {}, node: int = 0) -> Config:
@@ -265,7 +282,7 @@ def _wrong_tables(plan: FaultPlan) -> str:
     except TableErrors as errors:
         return _in_a_line(errors)
     for entry in entries:
-        if entry.command and not _COMMAND.fullmatch(" ".join(entry.command.split())):
+        if entry.command and not is_modelled(entry.command):
             return f"cltab:{entry.line}: no command of a modelled process: {entry.command!r:.60}"
     strangers = sorted(settings.voters - set(range(1, plan.nodes + 1)))
     if strangers:
@@ -303,6 +320,14 @@ def _wrong_on(one: Any, plan: FaultPlan) -> str:
     return ""
 
 
+def _wrong_wipe(fault: Fault) -> str:
+    if fault.get("wipe") and fault["do"] == "kill" and fault["what"] != "agent":
+        return f"wipe is for the agent, which has a directory, and not for what: {fault['what']}"
+    if fault.get("wipe") and fault.get("restore"):
+        return "wipe and restore exclude each other: the disk comes back empty, or as it was saved"
+    return ""
+
+
 def _in_a_line(errors: TableErrors) -> str:
     return "; ".join(str(errors).splitlines())
 
@@ -316,6 +341,7 @@ def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
         return f"{', '.join(missing)} is missing"
     problem = shape.problem(fault, {**COMMON, **KINDS[kind]})
     problem = problem or _within("order", shape.problem(fault.get("order", {}), ORDER))
+    problem = problem or _wrong_wipe(fault)
     if problem:
         return problem
     node = shape.whole(1, plan.nodes)

@@ -205,6 +205,10 @@ def check_leak(history: History) -> list[str]:
     return [
         f"leak: {count} files in the directory of node {node}, more than {history.files_max}"
         for node, count in sorted(history.files.items()) if history.files_max and count > history.files_max
+    ] + [
+        f"leak: {count} bytes of journals on the voter of node {node}, more than {history.journal_bytes_max}"
+        for node, count in sorted(history.journal_bytes.items())
+        if history.journal_bytes_max and count > history.journal_bytes_max
     ]
 
 

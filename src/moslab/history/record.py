@@ -91,6 +91,8 @@ class History:
     wanted: list[str] = field(default_factory=list)                        # groups that must run at the end
     files: dict[int, int] = field(default_factory=dict)                    # node -> files in the agent's directory
     files_max: int = 0
+    journal_bytes: dict[int, int] = field(default_factory=dict)            # node -> in the journals on its voter
+    journal_bytes_max: int = 0
     promised: bool = True                                                  # whether anything must run at all
     unfinished: str = ""                                                   # why the run was cut short
 

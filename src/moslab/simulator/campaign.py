@@ -31,9 +31,11 @@ EXPECTED: tuple[str, ...] = (
     "killed process in state D", "edit replicated", "takeover", "one voter", "not founded", "an arbitrator votes",
     "two nodes and an arbitrator", "ten nodes and more", "directed plan",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
-    "disk lost under a running node", "two versions of the protocol", "leash does not obey and is killed",
+    "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
+    "leash does not obey and is killed",
     "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
+    "exchange ends before the journals do", "copy ends before the journals do",
     "nothing is promised but safety", *UNEVEN, *NAMES,
 )
 """What has to be reached at least once in an ordinary budget of seeds."""

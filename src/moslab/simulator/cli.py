@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moslab.faults.plan import FaultPlan, PlanError, from_json
+from moslab.faults.plan import NODES_MAX, SEED_MAX, FaultPlan, PlanError, from_json
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
 from moslab.simulator.draw import draw_plan
@@ -30,10 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", metavar="A..B", type=_seeds, help="all of these")
-    what.add_argument("--seed", metavar="N", type=int, help="this one")
+    what.add_argument("--seed", metavar="N", type=_seed, help="this one")
     what.add_argument("--plan", metavar="FILE", type=Path, help="a fault plan in JSON")
     parser.add_argument("-j", "--jobs", type=_positive, default=1, help="processes (default 1)")
-    parser.add_argument("--nodes", metavar="N", type=_positive, help="the size of the clusters, instead of drawing it")
+    parser.add_argument("--nodes", metavar="N", type=_nodes, help="the size of the clusters, instead of drawing it")
     parser.add_argument("--trace", action="store_true", help="one line for each event")
     parser.add_argument("--show", action="store_true", help="print the plan and run nothing")
     parser.add_argument("--no-shrink", action="store_true", help="leave a failing plan as long as it is")
@@ -52,6 +52,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     tune()
     try:
         if arguments.seeds is not None:
+            if arguments.trace or arguments.show:
+                raise PlanError("--trace and --show are of one run: --seed N, or --plan FILE")
             return _many(arguments)
         return _one(arguments)
     except (PlanError, OSError) as error:
@@ -72,11 +74,27 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _nodes(text: str) -> int:
+    nodes = _positive(text)
+    if nodes > NODES_MAX:
+        raise argparse.ArgumentTypeError(f"{nodes} nodes are more than {NODES_MAX}")
+    return nodes
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or len(text) > len(str(SEED_MAX)) or int(text) > SEED_MAX:
+        raise argparse.ArgumentTypeError(f"{text:.40} is not a whole number from 0 to {SEED_MAX}")
+    return int(text)
+
+
 def _seeds(text: str) -> range:
     first, dots, last = text.partition("..")
-    if not (first.isdigit() and (last.isdigit() if dots else True)) or (dots and int(last) < int(first)):
+    if not (first.isdecimal() and (last.isdecimal() if dots else True)):
         raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
-    return range(int(first), int(last if dots else first) + 1)
+    found = range(_seed(first), _seed(last if dots else first) + 1)
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
+    return found
 
 
 def _plan(arguments: argparse.Namespace) -> FaultPlan:

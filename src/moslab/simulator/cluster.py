@@ -41,12 +41,13 @@ class Cluster:
         self._pids = self._nonces = 0
         self.result = History(
             nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=plan.settings().timing.lease_s,
-            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.fenced(hactl.parse(plan.hactl)),
+            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.with_flag(hactl.parse(plan.hactl), "fenced"),
         )
         self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)
         self._electors = self.numbers if is_uneven(plan) else sorted({*self.voters, *_wished(plan)} & set(self.numbers))
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
+        self._lives: dict[int, tuple[object, bytes]] = {}    # node -> its agent, and the number that this wrote last
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
             arbitrates = {"arbitrator": "yes"} if number in plan.arbitrators else {}
@@ -139,9 +140,17 @@ class Cluster:
         if name == marker.NAME:
             self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
         elif name == STATE:
-            self.history.reborn(self.kernel.now, node)
+            self._reborn(node)
         else:
             self._in_force(node, name)
+
+    def _reborn(self, number: int) -> None:
+        """A number that one agent writes once more, since its disk was lost, is that of the same life."""
+        node = self.nodes[number]
+        life = node.world, node.disk.files[STATE]
+        if self._lives.get(number) != life:
+            self.history.reborn(self.kernel.now, number)
+        self._lives[number] = life
 
     def _in_force(self, node: int, good: str) -> None:
         """Has a majority taken this edit in?"""

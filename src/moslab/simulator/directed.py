@@ -24,6 +24,7 @@ BEGIN_S, SAFETY_S = 4.0, 60.0
 QUICK = (0.1, 0.4)               # beat and lease
 MIDDLE = (0.5, 2.0)
 SLOW = (0.5, 3.0)
+SHORT = {"journal": 4096, "read": 2048, "frame": 2048}
 SHARP = {"latency_min_s": 0.0003, "latency_max_s": 0.002, "tail": 0.0}
 
 
@@ -61,6 +62,11 @@ def kill_agent(at_s: float, whom: int | str) -> Fault:
     return {"at": at_s, "do": "kill", "what": "agent", "whom": [whom]}
 
 
+def wipe(at_s: float, whom: int) -> Fault:
+    """Somebody empties the directory of its agent, which runs on."""
+    return {"at": at_s, "do": "wipe", "whom": [whom]}
+
+
 def pause(at_s: float, for_s: float, what: str, whom: int | str) -> Fault:
     return {"at": at_s, "do": "pause", "what": what, "whom": [whom], "for": for_s}
 
@@ -77,7 +83,7 @@ def _arbitrators(at_s: float, whom: Sequence[int], for_s: float = 100.0) -> Faul
 def plan(
     faults: Faults, times: tuple[float, float] = QUICK, groups: dict[str, str] | None = None,
     voters: str = "1 2 3", stomith: str | None = None, nodes: int = 5, network: dict[str, float] | None = None,
-    safety_s: float = SAFETY_S,
+    safety_s: float = SAFETY_S, stomith_delay: str | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Clocks at their limits, answers within milliseconds. ``groups``: name -> where it is unfit."""
@@ -90,7 +96,10 @@ def plan(
         "nodes": nodes, "arbitrators": [], "profile": "directed", "founded": True, "installed": [],
         "safety_s": safety_s, "cltab": "".join(lines), "hactl": "".join(f"{name} start\n" for name in groups),
         "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
-        "conf": {"beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith},
+        "conf": {
+            "beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith,
+            "stomith_delay": stomith_delay,
+        },
         "clocks": {"drift": 0.01, "restart": False}, "network": network or {}, "faults": faults, **more,
     }
 
@@ -104,6 +113,11 @@ CUT_OWNER = plan(
 ONE_VOTER_LEFT = plan(every(
     8.0, cut(0, 5.0, ["owner:g1"], [1]), cut(2.0, 3.0, ["owner:g1"], [2]), cut(5.2, 1.0, ["owner:g1"], [3]),
 ), groups=AWAY)
+# Of 4 and 5 one hears nothing of 2 from soon after the other lost 3, and still has 1: there it was seen that the owner
+# beats, on 3 that it stands still, and on 2 that it did so when that was read last.
+HALF_SEEN = plan(every(
+    5.0, [cut(0, 3.0, [4], [3]), cut(0.25, 2.7, [5], [2])], [cut(0, 3.0, [5], [3]), cut(0.25, 2.7, [4], [2])],
+), groups=AWAY, network=SHARP)
 CUT_SLOW_OWNER = plan([          # what it asks takes long, what others ask does not
     weather(3.0, SAFETY_S, [4], slow=60.0), *every(4.0, cut(0, 2.0, ["owner:g1"])),
 ], groups=AWAY, network=SHARP)
@@ -139,6 +153,12 @@ STUCK = plan(every(
 FLIPS = plan(
     every(3.0, kill_agent(0, 5)), groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"},
 )
+# The same with journals that are long after seconds, and hardly ever read to their ends at once; all agents end now and
+# then.
+FLIPS_CUT_SHORT = plan(
+    every(6.0, kill_agent(0, 5), [kill_agent(0, 5), kill_agent(2.0, 4), kill_agent(2.2, 1), kill_agent(3.0, 3)]),
+    groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"}, sizes={**SHORT, "read": 512},
+)
 # 1 hears nothing of 2 and 3, but keeps its lease, while 3 gives g1 up and 4 gets it. 4 begins another life, of which
 # 1 hears on its own disk. It meets 2 again before anybody has cleaned up there (its agent stands still), and nobody but
 # 1 wants g1. By h, which only 4 can run, 1 knows of 4's journal on 2 before.
@@ -151,6 +171,20 @@ ERRORS = plan(
     [weather(3.0, SAFETY_S, [1], error=0.05), *every(3.0, kill_agent(0, 5))],
     groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"}, voters="1",
 )
+
+# All that is known of g1 is on the only voter, whose agent finds journals of the dead at about the time when it ends,
+# and fails now and then to write.
+UNREPEATED = plan([
+    kill_agent(4.0, "owner:g1"), kill_agent(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 48.0),
+    weather(9.0, 46.0, [1], error=0.08), *(kill_agent(round(10.0 + 2.25 * turn, 2), 1) for turn in range(20)),
+], (0.1, 0.8), voters="1", nodes=3, network=SHARP, arbitrators=[1])
+
+# The heir has g1, and all agents that may run it end before it has written that: only blocks on the voters say so.
+# Nobody may run it until journals of the dead were looked at.
+UNDECIDED = plan([
+    {"at": 6.0, "do": "leave", "whom": ["owner:g1"]}, kill_agent(6.73, 4), kill_agent(6.73, 5),
+    _arbitrators(6.9, [4, 5], 26.0),
+], (0.5, 2.0), AWAY, network=SHARP, safety_s=36.0, arbitrators=[1, 2, 3])
 
 
 def _split(*before: Fault, at_s: float, for_s: float) -> tuple[Faults, Faults]:
@@ -166,6 +200,8 @@ COPIES = plan(every(14.0, *_split(
     cut(0, 6.4, [3]), cut(0, 8.4, [4, 5], [3]), kill_agent(0.1, "owner:g1"), crash(2.5, 0.2, [1], wipe=True),
     weather(6.0, 2.4, [2], slow=60.0), cut(8.2, 0.4, [4, 5], [2]), at_s=8.4, for_s=4.0,
 )), MIDDLE, AWAY, network=SHARP)
+# The same while what is copied is longer than a page.
+COPIES_IN_PAGES = {**COPIES, "sizes": SHORT}
 
 
 def _restored(owner: int, other: int) -> Faults:
@@ -195,6 +231,12 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
 # Nobody says so, but the node has had a later life; then the same within one life, which has written a lot since.
 ROLLED_BACK = plan(every(14.0, *_rolled_back(2.0, kill_agent(0.1, 1))), MIDDLE, AWAY, network=SHARP)
 ROLLED_BACK_WITHIN = plan(every(27.0, *_rolled_back(15.0)), (0.1, 2.0), AWAY, network=SHARP)
+
+
+# As in ROLLED_BACK, and 2 loses its disk at the same time: 3, which knows better, is not heard for a while.
+NO_WITNESS = plan(every(22.0, *(
+    [*turn, crash(5.5, 0.15, [2], wipe=True), cut(5.5, 2.6, [1], [3])] for turn in _rolled_back(2.0, kill_agent(0.1, 1))
+)), MIDDLE, AWAY, network=SHARP)
 
 
 def _map(at_s: float, whom: int, nodes: Sequence[int]) -> Fault:
@@ -255,10 +297,17 @@ LONG_JOURNALS = plan(
 )
 # One voter after the other loses its directory while it runs: whoever holds its files open sees no reboot.
 EMPTIED = plan(every(
-    12.0, {"at": 0, "do": "kill", "what": "agent", "whom": [1], "wipe": True},
-    {"at": 3.0, "do": "kill", "what": "agent", "whom": [2], "wipe": True}, kill_agent(6.0, 5), cut(6.0, 3.0, [4], [3]),
+    12.0, wipe(0, 1), wipe(3.0, 2), kill_agent(6.0, 5), cut(6.0, 3.0, [4], [3]),
     {"at": 9.0, "do": "leave", "whom": ["owner:g1"]},
 ), groups=AWAY, network=SHARP)
+# All that is known of g1 is what agents have repeated on their own voters, since its owners began next lives, and the
+# voters have cleaned up. Then 1 loses its directory while its agent runs, and gets copies of what the lives before of 2
+# and 3 wrote; and then 2. Who comes back, and does not hear of 3, has to find there what was decided.
+FORGOTTEN = plan([
+    *(kill_agent(at, "owner:g1") for at in (4.0, 5.5, 7.0)), _arbitrators(8.5, [4], 26.5), _arbitrators(8.5, [5], 30.0),
+    wipe(14.0, 1), kill_agent(17.0, 2), kill_agent(17.5, 3), wipe(24.0, 2), kill_agent(27.0, 3),
+    cut(34.0, 8.0, [4], [3]),
+], network=SHARP, safety_s=42.0, arbitrators=[1, 2, 3])
 # Twice the voters change while 3 hears nothing of it; then the two that were added go again.
 VOTES = plan(every(
     52.0, cut(0, 18.0, [3]), *_elect(5, 6, [1, 2], [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]),
@@ -345,6 +394,15 @@ def _damages(voter: int, shape: str) -> Faults:
     ]
 
 
+# 1 owns h again and again, and its journal on the only voter goes on in next generations. All that is known of g1,
+# which nobody may run for long, is what it has repeated in the first of these.
+REPEATED_EARLY = plan([
+    kill_agent(4.0, "owner:g1"), kill_agent(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 32.0),
+    *(_order(13.0 + 2.0 * turn, [1], do=do, node=1) for turn, do in enumerate(["drain", "undrain"] * 6)),
+], (0.1, 0.8), {"g1": "1", "h": "2,3"}, voters="1", nodes=3, network=SHARP, safety_s=44.0,
+    sizes={"journal": 600, "read": 2048, "frame": 2048})
+
+
 # Bits rot, files are cut short, and somebody puts things there, on one voter after the other.
 DAMAGES = plan(every(
     14.0, _damages(1, "bits"), _damages(2, "short"), _damages(3, "other"), _damages(1, "later"),
@@ -363,6 +421,8 @@ FENCED = plan(
     every(8.0, {"at": 0, "do": "freeze", "whom": ["owner:g1"], "for": 5.0}), SLOW, hactl="g1 start fenced\n",
 )
 LEAVES = plan(every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}))
+# Each ballot and release goes on in the next generation of a journal, and the one before is removed soon.
+LEAVES_WITH_SHORT_JOURNALS = {**LEAVES, "sizes": {**SHORT, "journal": 200}}
 # Its service is begun by the test, and runs on.
 LEAVES_AT_TWO_LEVELS = plan(
     every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}),
@@ -383,6 +443,18 @@ def _pair(faults: Faults, **more: Any) -> dict[str, Any]:
 
 # One goes on alone, and is off when the other comes back; then both are there.
 PAIR_UNMET = _pair([crash(8.0, 14.0, [1]), crash(18.0, 30.0, [2])], power={"on_after_s": 40.0})
+def _emptied(survivor: int, beats: float) -> Faults:
+    """The survivor's disk is emptied while the other is off, between its last look and the shot, if it takes one."""
+    return [
+        crash(0, 6.0, [3 - survivor]), wipe(beats * MIDDLE[0], survivor), kill_agent(3.5, 3), kill_agent(3.5, 4),
+    ]
+
+
+# Who goes on alone says that all that was ever counted is on its disk.
+PAIR_EMPTIED = plan(every(
+    14.0, _emptied(1, 0.9), _emptied(2, 1.4), _emptied(1, 1.9), _emptied(2, 1.2)
+), MIDDLE, voters="1 2", nodes=4, stomith="/sbin/off %n", stomith_delay="0.1", network=SHARP, arbitrators=[1, 2],
+    power={"shot_min_s": 0.05, "shot_max_s": 0.1, "on_after_s": 4.0})
 # They are cut from each other for long, and nobody is off.
 PAIR_CUT = _pair([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": [1, 2], "for": SAFETY_S},

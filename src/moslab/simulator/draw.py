@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from mosha import config
+from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import DAMAGED, DAMAGES, POWER, Fault, FaultPlan
+from moslab.faults.plan import DAMAGED, DAMAGES, POWER, SIZES, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
@@ -31,11 +32,21 @@ FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
+SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted")  # of a voter where this is bad its disk counts as lost
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
     """The plan of this seed; with ``nodes`` of that size, and not a directed one."""
+    plan = _plan(seed, nodes)
+    draw = Stream(seed, "sizes")
+    if plan.sizes == SIZES and draw.chance(SMALL):                           # journals are long within seconds
+        read = draw.pick([4096, 16384])
+        plan.sizes = {"journal": draw.pick([2048, 4096, 16384]), "read": read, "frame": read}
+    return plan
+
+
+def _plan(seed: int, nodes: int | None) -> FaultPlan:
     draw = Stream(seed, "profile")
     profile = draw.weighted(PROFILES)
     if profile != IN_ORDER:
@@ -58,7 +69,7 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     cltab = _cltab(draw, groups, count, tight) + _more_entries(Stream(seed, "entries"), groups)
     plan = FaultPlan(
         seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=cltab,
-        hactl=_hactl(Stream(seed, "fenced"), groups, cltab), founded=draw.chance(0.8),
+        hactl=_hactl(Stream(seed, "fenced"), Stream(seed, "places"), groups, count, cltab), founded=draw.chance(0.8),
         safety_s=round(draw.uniform(SAFETY_MIN_S, SAFETY_MAX_S), 1),
     )
     beat_s = draw.pick([0.1, 0.25, 0.5] if not tight else [0.1, 0.5])
@@ -146,14 +157,25 @@ def _more_entries(draw: Stream, groups: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _hactl(draw: Stream, groups: list[str], cltab: str) -> str:
+def _hactl(draw: Stream, places: Stream, groups: list[str], count: int, cltab: str) -> str:
     """A group that has something to run at level ``busy`` shall be there now and then."""
     fenced, lines = draw.chance(0.3), []
     for group in groups:
         option = " fenced" if fenced and draw.chance(0.6) else ""
         level = "busy" if f"{group}-busy:" in cltab else "start"
-        lines.append(f"{group} {level}{option}\n")
+        lines.append(f"{group} {level}{option}{_placed(places, count)}\n")
     return "".join(lines)
+
+
+def _placed(draw: Stream, count: int) -> str:
+    """Options that say where and how a group is placed."""
+    words = []
+    if draw.chance(0.3):
+        chosen = draw.some(list(range(1, count + 1)), draw.integer(1, min(3, count)))
+        words = [f"prefer={','.join(map(str, chosen[:: draw.pick([1, -1])]))}", *draw.pick([[], ["failback"]])]
+    if draw.chance(0.15):
+        words.append("exclusive-test")
+    return "".join(f" {word}" for word in words)
 
 
 def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
@@ -206,7 +228,7 @@ def _bound_s(plan: FaultPlan) -> float:
     but a bound."""
     timing = Timing(float(plan.conf["beat"]), float(plan.conf["lease"]))
     shots_s = plan.power["on_after_s"] if "stomith" in plan.conf else 0.0
-    if shots_s and hactl.fenced(hactl.parse(plan.hactl)):
+    if shots_s and hactl.with_flag(hactl.parse(plan.hactl), "fenced"):
         shots_s += PAUSE_MAX_S / 2 + config.parse(f"stomith = {STOMITH}\n").shot_limit_s
     return round(BOOTS_S + 3 * timing.recovery_s + UNFIT_LEASES * timing.lease_s + 2 * shots_s, 1)
 
@@ -298,6 +320,24 @@ def _order(scene: _Scene) -> Fault:
     return {"do": "order", "whom": voters, "order": order}
 
 
+def _operate(scene: _Scene) -> list[Fault]:
+    """Groups are moved, nodes drained, failures forgotten: on any node, whatever else goes on."""
+    draw = scene.draw
+    kind, whom = draw.pick([MOVE, MOVE, DRAIN, CLEAR]), [draw.pick(scene.numbers)]
+    order: dict[str, Any] = {"do": kind}
+    if kind == MOVE:
+        order.update(group=draw.pick(scene.groups), node=draw.pick(scene.numbers))
+        whom = [scene.victim()]
+    elif kind == DRAIN:
+        order.update(node=draw.pick(scene.numbers))
+        ends_s = round(draw.uniform(0.5, 10.0), 3)
+        return [
+            {"do": "order", "whom": whom, "order": order},
+            {"do": "order", "whom": [draw.pick(scene.numbers)], "order": {**order, "do": UNDRAIN}, "at": ends_s},
+        ]
+    return [{"do": "order", "whom": whom, "order": order}]
+
+
 def _damage(scene: _Scene) -> list[Fault]:
     """Something on a disk is bad, and the node boots soon after, now and then."""
     draw = scene.draw
@@ -364,7 +404,9 @@ def _pause(scene: _Scene) -> list[Fault]:
 
 def _kill(scene: _Scene) -> Fault:
     if scene.draw.chance(0.15) and scene.may_forget():
-        return {"do": "kill", "what": "agent", "whom": [scene.forgetful()], "wipe": True}
+        whom = [scene.forgetful()]                   # and its agent lives, or not
+        lives = scene.draw.chance(0.6)
+        return {"do": "wipe", "whom": whom} if lives else {"do": "kill", "what": "agent", "whom": whom, "wipe": True}
     return {"do": "kill", "what": scene.draw.pick(["agent", "agent", "leash", "group"]), "whom": [scene.victim()]}
 
 
@@ -470,7 +512,7 @@ def _upgrade(scene: _Scene) -> list[Fault]:
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
     (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
-    (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote), (1.2, _damage),
+    (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote), (1.2, _damage), (1.5, _operate),
 )
 
 

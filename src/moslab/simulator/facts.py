@@ -51,9 +51,16 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("void: another owner", "is void: .* has another owner"),
     ("void: another era", "is void: the voters are in another era"),
     ("void: clocks apart", "is void: the clocks of this machine"),
+    ("move: asked for", r"to be moved to node .*\(an operator\)"),
+    ("move: failback", r"to be moved to node .*\(failback\)"),
+    ("move: done", ": left to node"),
+    ("move: refused", ": not moved"),
+    ("drained", "^drained: "),
+    ("drained: not any more", "^not drained any more"),
 ))
 SEEN: tuple[str, ...] = (
-    "journal: next generation", "ballot: two in one epoch", "ballot: beaten, and tried again", "ballot: value adopted",
+    "journal: next generation", "journal: removed of the living", "journal: removed of the dead",
+    "ballot: two in one epoch", "ballot: beaten, and tried again", "ballot: value adopted",
     "takeover: first owner", "takeover: released", "takeover: dead by STOMITH", "takeover: dead by its own node",
     "takeover: expired", "voter: rejoined",
 )
@@ -154,6 +161,14 @@ class Facts:
             else:
                 register.released = max(register.released, entry.epoch)
         return new
+
+    def removes(self, name: str) -> None:
+        """An agent removes a file of its own."""
+        found = _JOURNAL.match(name)
+        if found is not None:
+            writer = found[2]
+            is_latest = identities.number_of(writer) == self._lives.get(identities.node_of(writer))
+            self._count("journal: removed of the living" if is_latest else "journal: removed of the dead")
 
     def marked(self, node: int, content: bytes) -> None:
         """A voter's marker is another now."""

@@ -218,6 +218,11 @@ class SimLeash:
             self._guardian.node.count("leash does not obey and is killed")
             self._guardian.kill()
 
+    def hold(self) -> None:
+        """Have the group left alone."""
+        self._guardian.node.count("group was in maintenance")
+        self._guardian.order(custody.HOLD)
+
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""
         self._guardian.order(custody.FINISH)

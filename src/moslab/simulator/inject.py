@@ -8,8 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Callable
 
+from mosha.orders import UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
+from mosha.tables.hactl import MAINTENANCE, edited
 from moslab.faults.plan import Fault
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
@@ -60,17 +62,23 @@ class Injector:
             if node.config is not node.base:
                 node.config = node.base
                 self._leave(node)
+            self._do_order([node], {"order": {"do": UNDRAIN}})
             node.power_on()
 
-    # ---- inside -----------------------------------------------------------------------------------------------
-
-    def _begin(self, fault: Fault) -> None:
+    def begin(self, fault: Fault) -> Undo | None:
+        """Have it happen now; what ends it, if it lasts."""
         cluster = self._cluster
         nodes = self._nodes(fault["whom"])
         kind = fault["do"]
         cluster.count(f"fault {kind}{'/' + fault['what'] if 'what' in fault else ''}")
         cluster.trace(0, f"{kind} {[node.number for node in nodes]} {_rest(fault)}")
         undo: Undo | None = getattr(self, f"_do_{kind}")(nodes, fault)
+        return undo
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _begin(self, fault: Fault) -> None:
+        undo = self.begin(fault)
         if undo is not None and "for" in fault:
             self._kernel.at(self._kernel.now + fault["for"], self._end, undo)
 
@@ -113,7 +121,7 @@ class Injector:
         self._do_order(nodes[:1], {"order": {"do": "elect", "voters": sorted(voters)}})
 
     def _do_order(self, nodes: list[Node], fault: Fault) -> None:
-        order = {"name": f"{self._kernel.now:.3f}", **fault["order"]}
+        order = {"name": f"{self._kernel.now:.3f}", "group": "", "node": 0, **fault["order"]}
         for node in nodes:
             node.disk.replace(ORDER, json.dumps(order).encode(), durable=True)
 
@@ -124,7 +132,7 @@ class Injector:
 
     def _do_pause(self, nodes: list[Node], fault: Fault) -> Undo:
         processes = [
-            process for node in nodes for process in self._kind(node, fault["what"])
+            process for node in nodes for process in self.kind(node, fault["what"], fault.get("group"))
             if fault["what"] == "group" or not self._other_stands(node, fault["what"])
         ]
         for process in processes:
@@ -137,14 +145,16 @@ class Injector:
                 if node.world is not None:
                     node.world.end(-9)
                 if fault.get("wipe"):
-                    self._cluster.count("disk lost under a running node")
+                    self._cluster.count("disk lost at the end of its agent")
                     node.disk.wipe()
-            elif fault["what"] == "leash":
-                for guardian in list(node.guardians):
-                    guardian.kill()
             else:
-                for member in list(node.members.values()):
-                    member.kill()
+                for process in self.kind(node, fault["what"], fault.get("group")):
+                    process.kill()
+
+    def _do_wipe(self, nodes: list[Node], _fault: Fault) -> None:
+        for node in nodes:
+            self._cluster.count("disk lost under a running agent" if node.world is not None else "disk lost")
+            node.disk.wipe()
 
     def _do_leave(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
@@ -233,6 +243,9 @@ class Injector:
             content = node.disk.files.get(table)
             if content is not None:
                 self._cluster.edited(node.number, table, self._edits)
+                if "maintenance" in fault:
+                    groups = [line.split()[0] for line in self._cluster.plan.hactl.splitlines()]
+                    content = edited(content.decode(), groups, MAINTENANCE, fault["maintenance"]).encode()
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
 
     def _do_map(self, nodes: list[Node], fault: Fault) -> None:
@@ -275,10 +288,12 @@ class Injector:
         return stands
 
     @staticmethod
-    def _kind(node: Node, what: str) -> list[Process]:
+    def kind(node: Node, what: str, group: str | None = None) -> list[Any]:
+        """The processes of a node that are agent, leash or group; of one group, if it is named."""
         if what == "agent":
             return [node.world] if node.world is not None else []
-        return [*node.guardians] if what == "leash" else [*node.members.values()]
+        found = [*node.guardians] if what == "leash" else [*node.members.values()]
+        return [process for process in found if group in (None, process.group)]
 
 
 def _all(calls: Iterable[Callable[[], Any]]) -> None:

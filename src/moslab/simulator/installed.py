@@ -84,7 +84,7 @@ def _forgetful(plan: FaultPlan) -> Iterator[int]:
     """The nodes whose disk may not be what it was, sooner or later."""
     for fault in plan.faults:
         forgets = (
-            fault.get("wipe") or fault.get("restore") or fault["do"] == "config"
+            fault.get("wipe") or fault.get("restore") or fault["do"] in ("config", "wipe")
             or fault.get("file") in _FORGETS or fault.get("order", {}).get("do") == "forget"
         )
         if forgets:

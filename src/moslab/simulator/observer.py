@@ -22,9 +22,8 @@ class Observer:
         self._said: set[tuple[str, str, int]] = set()
         self._since: dict[tuple[int, int], float] = {}
 
-    def ran(self, member: Member, begin_s: float, end_s: float) -> None:
+    def ran(self, member: Member, interval: Interval) -> None:
         """A process executed from then to then."""
-        interval = Interval(member.group, member.node.number, member.pid, member.epoch, begin_s, end_s)
         self.history.intervals.append(interval)
         if member.tests:
             self.history.tests.add(member.pid)

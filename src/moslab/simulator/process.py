@@ -22,6 +22,8 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, Any, Callable
 
+from moslab.history.intervals import Interval
+
 if TYPE_CHECKING:
     from moslab.simulator.guardian import Guardian
     from moslab.simulator.node import Node
@@ -175,14 +177,18 @@ class Member(Process):
     def record_end(self, time_s: float) -> None:
         """It executes nothing after that time."""
         if self.runs and not self.node.frozen:
-            self.node.history.ran(self, self._began_s, time_s)
+            self.node.history.ran(self, self.interval(time_s))
         self.runs = False
         self.stopped_s = time_s
+
+    def interval(self, end_s: float) -> Interval:
+        """It executes from its begin, or the last thaw of its node, until then."""
+        return Interval(self.group, self.node.number, self.pid, self.epoch, self._began_s, end_s)
 
     def node_froze(self) -> None:
         """It executes nothing while its node is frozen."""
         if self.runs:
-            self.node.history.ran(self, self._began_s, self.node.kernel.now)
+            self.node.history.ran(self, self.interval(self.node.kernel.now))
 
     def node_thawed(self) -> None:
         self._began_s = self.node.kernel.now

@@ -6,15 +6,18 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from mosha.ownership import copies, journal, link
 from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID, judge, thaw_overlap_s
 from moslab.history.record import History
 from moslab.simulator.cluster import Cluster
-from moslab.simulator.facts import said, waits_for
+from moslab.simulator.facts import JOURNAL, said, waits_for
 from moslab.simulator.inject import Injector
 from moslab.simulator.installed import is_promised
 from moslab.simulator.node import TABLES
@@ -24,6 +27,9 @@ SLICE_S = 0.5                    # in which the liveness phase is looked at
 STEADY_S = 2.0                   # that everything must have run before it ends
 SETTLE_S = 20.0                  # for the tables, which may stay in conflict
 FILES_MAX, FILES_PER_NODE_MAX = 64, 16
+JOURNAL_BYTES_MAX = 32768        # on one voter, and for each node
+GENERATIONS_MAX = 4              # of these sizes: what is written, what is about to be removed, and what was copied
+GROUP_BYTES = 2048               # what is needed of one group, twice
 
 
 @dataclass
@@ -73,6 +79,30 @@ def run(
 
     began = time.process_time()
     cluster = Cluster(plan, note if traced else None)
+    with at_work(cluster, traced):
+        recovered_s = _live(cluster, began + core_s_max, hasty)
+    verdict, problems = judge(cluster.result)
+    return Result(
+        plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - began,
+        cluster.kernel.calls, cluster.tasks.handles.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
+    )
+
+
+@contextmanager
+def _sizes(plan: FaultPlan) -> Iterator[None]:
+    """The agents' own bounds, as the plan has them."""
+    before = journal.READ_MAX, link.JOURNAL_BYTES_MAX, copies.PART_BYTES_MAX
+    journal.READ_MAX = plan.sizes["read"]
+    link.JOURNAL_BYTES_MAX = copies.PART_BYTES_MAX = plan.sizes["journal"]
+    try:
+        yield
+    finally:
+        journal.READ_MAX, link.JOURNAL_BYTES_MAX, copies.PART_BYTES_MAX = before
+
+
+@contextmanager
+def at_work(cluster: Cluster, traced: bool) -> Iterator[None]:
+    """While its agents do something: what they log is the cluster's, and no garbage is collected."""
     log = logging.getLogger("mosha")
     handler, level, propagate = _Log(cluster), log.level, log.propagate
     log.propagate = False
@@ -82,18 +112,14 @@ def run(
     if collecting:
         gc.disable()
     try:
-        recovered_s = _live(cluster, began + core_s_max, hasty)
+        with _sizes(cluster.plan):
+            yield
     finally:
         if collecting:
             gc.enable()
         log.removeHandler(handler)
         log.propagate = propagate
         log.setLevel(level)
-    verdict, problems = judge(cluster.result)
-    return Result(
-        plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - began,
-        cluster.kernel.calls, cluster.tasks.handles.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
-    )
 
 
 def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
@@ -101,7 +127,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     plan, history = cluster.plan, cluster.result
     injector = Injector(cluster)
     injector.schedule()
-    if not _advance(cluster, plan.safety_s, stop_at) or (hasty and judge(cluster.history.so_far())[0] == INVALID):
+    if not advance(cluster, plan.safety_s, stop_at) or (hasty and judge(cluster.history.so_far())[0] == INVALID):
         _close(cluster)
         return 0.0
     heal = plan.heal or cluster.numbers
@@ -110,7 +136,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     history.promised = is_promised(plan)
     well_since: float | None = None
     while cluster.kernel.now < healed_s + plan.bound_s + STEADY_S:
-        if not _advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
+        if not advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
             break
         now = cluster.kernel.now
         _note_fenced(cluster, heal)
@@ -128,7 +154,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
     return well_since - healed_s if well_since is not None else 0.0
 
 
-def _advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:
+def advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:
     """Slice by slice; False if it took too long or too many calls."""
     while cluster.kernel.now < until_s:
         to_s = min(until_s, cluster.kernel.now + SLICE_S)
@@ -142,12 +168,17 @@ def _advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:
 
 
 def _close(cluster: Cluster) -> None:
-    history, now = cluster.result, cluster.kernel.now
+    plan, history, now = cluster.plan, cluster.result, cluster.kernel.now
     for node in cluster.nodes.values():
         for member in node.members.values():
             if member.runs:
                 member.record_end(float("inf"))
-        history.files[node.number] = len(node.disk.files)
+        files = node.disk.files
+        history.files[node.number] = len(files)
+        history.journal_bytes[node.number] = sum(len(files[name]) for name in files if JOURNAL in name)
+    groups = len(hactl.levels(hactl.parse(plan.hactl))) + len(cluster.result.electorates)
+    each = GENERATIONS_MAX * (plan.sizes["journal"] + groups * GROUP_BYTES)
+    history.journal_bytes_max = JOURNAL_BYTES_MAX + each * len(cluster.numbers)
     history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(cluster.numbers)
     for table in sorted(TABLES):
         history.final[table] = [cluster.edit_of(number, f"{table}.good") for number in cluster.numbers]

@@ -10,6 +10,7 @@ Rules:
 4. A probe is the kernel's own and needs no worker of the other node: three tries of 20 ms, then the node is down.
 5. A step that belongs to a worker which was given up, or whose agent died, takes effect alone: nothing follows.
 6. What a worker holds open is the agent's own code, over :mod:`moslab.simulator.handles`.
+7. A worker that would have to answer with more bytes of journals than its frame takes is lost, and the task with it.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ LOCAL_S = 0.0003
 PROBE_TRY_S, PROBE_TRIES = 0.02, 3       # of openMosix: an answer counts only within the try
 LATE_MAX_S = 8.0
 QUEUE_MAX = 256
+JOURNALS_IN = {"exchange": 3, "copy": 1}  # task -> where in its answer they are; the last says whether these are all
 REFUSALS = (errno.EHOSTUNREACH, errno.EIO, errno.ENETUNREACH, errno.ECONNREFUSED)
 ERRORS = (errno.EIO, errno.EAGAIN, errno.ENETUNREACH, errno.ESTALE)
 
@@ -64,6 +66,7 @@ class Tasks:
         self._kernel, self._network = cluster.kernel, cluster.network
         self._draw = cluster.stream("tasks")
         self._careful = cluster.plan.network["careful"]
+        self._frame_bytes_max = cluster.plan.sizes["frame"]
         self._count = cluster.count
         self.handles = Handles(cluster)
 
@@ -295,6 +298,8 @@ class Tasks:
             world.node.waiting.append((self._finish, end))
             return
         job.done = True
+        if failed is None:
+            failed = self._too_long(job, result)
         if failed is not None:
             world.files[job.lane].drop_all(job.target.number)
         queue: deque[Job] = world.lanes[job.lane]
@@ -303,6 +308,18 @@ class Tasks:
         if queue:
             self._begin(queue[0])
         world.deliver(job.answer, result, failed)
+
+    def _too_long(self, job: Job, result: Any) -> OSError | None:
+        """Rule 7."""
+        if job.task not in JOURNALS_IN:
+            return None
+        if not result[-1]:
+            self._count(f"{job.task} ends before the journals do")
+        if sum(len(data or b"") for _, data in result[JOURNALS_IN[job.task]]) <= self._frame_bytes_max:
+            return None
+        self._count("answer longer than a worker's frame")
+        job.world.new_worker(job.lane)
+        return error(errno.EPIPE)
 
     # ---- what needs no other node -----------------------------------------------------------------------------
 

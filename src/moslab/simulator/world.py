@@ -64,6 +64,7 @@ class SimStore:
 
     def remove(self, name: str) -> bool:
         """Whether there was such a file."""
+        self._node.cluster.facts.removes(name)
         return self._disk.remove(name)
 
     def list(self) -> list[str]:

@@ -120,6 +120,9 @@ class FakeLeash:
         self.told.append("kill guardian")
         self._ready([], gone=True)
 
+    def hold(self) -> None:
+        self.told.append("hold")
+
     def finish(self) -> None:
         self.told.append("finish")
         self._ready([LeashReport("left", self._world.wall())] if self._world.left else [], gone=True)

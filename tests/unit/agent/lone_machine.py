@@ -1,7 +1,9 @@
-"""A machine with real leashes and workers, and nobody who decides: ``python lone_machine.py SCENARIO DIRECTORY``.
+"""A machine with real leashes and workers, and nobody who decides.
 
-It is PID 1 of a PID namespace; the machine is a child of it, as an agent is one of init. Each group has a service and a
-daemon that hides: it forked twice, has a session of its own, and nothing of the environment that it was given.
+Run as ``python lone_machine.py SCENARIO DIRECTORY [HIERARCHY]``. With a hierarchy (``cgroup2``, ``pids``, ``freezer``)
+groups are control groups there, else sessions. It is PID 1 of a PID namespace; the machine is a child of it, as an
+agent is one of init. Each group has a service and a daemon that hides: it forked twice, has a session of its own, and
+nothing of the environment that it was given.
 """
 
 from __future__ import annotations
@@ -18,16 +20,28 @@ from mosha.agent import Agent
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
-from mosha.platform import linux, procscan
+from mosha.platform import cgroups, linux, procscan
 from mosha.platform.machine import Machine
+from mosha.platform.mountinfo import Window
 from mosha.tables import cltab
+from mosha.tables.settings import CGROUP, SESSION
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 HIDES = "setsid env -i"
 CLTAB = """\
 {group}:daemon:start:once:{hides} sh -c 'echo $$ >{file}.new; mv {file}.new {file}; exec sleep 600' >/dev/null 2>&1 &
 {group}:service:start:respawn:sleep 600
 """
+
+
+def hierarchy() -> str | None:
+    return sys.argv[3] if len(sys.argv) > 3 else None
+
+
+def only(name: str) -> Callable[[list[Window], str], list[str]]:
+    """What finds nothing but that hierarchy."""
+    find = cgroups.candidates
+    return lambda windows, own: find([w for w in windows if name in (w.kind, *w.system_options)], own)
 
 
 def until(condition: Callable[[], Any], what: str) -> None:
@@ -50,7 +64,9 @@ class Lone:
         self._directory = directory
         self.machine = Machine(Config(rundir=str(directory / "run"), root=str(directory), hpcbase=f"{directory}/hpc"))
         self.machine._agent = cast(Agent, self)
-        assert self.machine.life.end_earlier(LIMIT_S)
+        units = SESSION if hierarchy() is None else CGROUP
+        assert self.machine.begin(units, LIMIT_S)
+        assert (self.machine._units is not None and self.machine._units.tree is not None) == (units == CGROUP)
         self.leashes: dict[str, Leash] = {}
         self.services: dict[str, int] = {}
 
@@ -104,7 +120,8 @@ def killed(directory: Path) -> None:
     until(lambda: lone.machine.sweep("mine"), "nothing of the group is left")
     assert [lives(pid) for pid in (*mine, *others)] == [False, False, True, True]
     assert lone.worker() == worker
-    kept = {worker, lone.leashes["others"].pid}
+    wardens = lone.machine._units.own() if lone.machine._units is not None else set()
+    kept = {worker, lone.leashes["others"].pid, *wardens}
     lone.until(lambda: lone.children().keys() == kept, "the dead are collected, and nobody else")
 
 
@@ -116,8 +133,8 @@ def several(directory: Path) -> None:
     lone.kill_leash("others")
     until(lambda: lone.machine.sweep("mine"), "nothing of either is left")
     assert not any(map(lives, pids))
-    assert lone.machine.sweep("others")
-    assert lone.machine.sweep(None)
+    until(lambda: lone.machine.sweep("others"), "nothing is left")
+    until(lambda: lone.machine.sweep(None), "nothing is left")
 
 
 def frozen(directory: Path) -> None:
@@ -125,11 +142,11 @@ def frozen(directory: Path) -> None:
     lone = Lone(directory)
     mine, others = lone.start("mine"), lone.start("others")
     os.kill(lone.leashes["mine"].pid, signal.SIGSTOP)
-    assert lone.machine.sweep("mine")
+    until(lambda: lone.machine.sweep("mine"), "nothing is left")
     assert [lives(pid) for pid in (*mine, *others)] == [False, False, True, True]
     lone.leashes["mine"].kill_guardian()
     lone.until(lambda: lone.leashes["mine"].gone, "the leash is gone")
-    assert lone.machine.sweep("mine")
+    until(lambda: lone.machine.sweep("mine"), "nothing is left")
 
 
 def old_kernel(directory: Path) -> None:
@@ -140,6 +157,68 @@ def old_kernel(directory: Path) -> None:
     lone.kill_leash("mine")
     until(lambda: lone.machine.sweep("mine"), "nothing of the group is left")
     assert [lives(pid) for pid in (*mine, *others)] == [False, False, True, True]
+
+
+def old_kernel_with_units(directory: Path) -> None:
+    """Without a child subreaper control groups find what hides: in order, and after the leash was killed."""
+    linux.set_subreaper = lambda: False
+    lone = Lone(directory)
+    mine, others = lone.start("mine"), lone.start("others")
+    lone.kill_leash("mine")
+    until(lambda: lone.machine.sweep("mine"), "nothing of the group is left")
+    assert [lives(pid) for pid in (*mine, *others)] == [False, False, True, True]
+    lone.leashes["others"].halt()
+    lone.until(lambda: lone.leashes["others"].gone, "the other has ended in order")
+    assert not any(map(lives, others))
+
+
+def new_warden(directory: Path) -> None:
+    """One that was killed is started anew, and nothing else ends; at the end of a life nothing is left."""
+    lone = Lone(directory)
+    mine = lone.start("mine")
+    units = lone.machine._units
+    assert units is not None
+    (old,) = units.own()
+    os.kill(old, signal.SIGKILL)
+    lone.until(lambda: units.own() not in ({old}, {0}), "another warden")
+    assert all(map(lives, mine))
+    lone.leashes["mine"].halt()
+    lone.until(lambda: lone.leashes["mine"].gone, "the leash is gone")
+    units.close()
+    until(lambda: not os.path.exists(tree_of(directory)), "the control groups are removed")
+
+
+def tree_of(directory: Path) -> str:
+    path = (directory / "run/units").read_text().strip()
+    assert "/mosha." in path
+    return path
+
+
+def both_killed(directory: Path) -> None:
+    """Leash and agent are killed at once, and there is no next life: the daemon that hides ends all the same."""
+    assert _in_a_child(lambda: _kill_both(directory)) == -signal.SIGKILL
+    pid = int((directory / "mine").read_text())
+    until(lambda: not lives(pid), "the warden ends the daemon")
+    until(lambda: not os.path.exists(tree_of(directory)), "the control groups are removed")
+
+
+def all_killed(directory: Path) -> None:
+    """And the warden as well: the next life ends the daemon, before it begins."""
+    assert _in_a_child(lambda: _kill_both(directory, warden=True)) == -signal.SIGKILL
+    pid = int((directory / "mine").read_text())
+    assert lives(pid), "nobody is there who could end it"
+    assert Life(str(directory / "run")).end_earlier(LIMIT_S)
+    assert not lives(pid)
+    assert not os.path.exists(tree_of(directory))
+
+
+def _kill_both(directory: Path, warden: bool = False) -> None:
+    lone = Lone(directory)
+    lone.start("mine")
+    units = lone.machine._units
+    assert units is not None
+    for pid in (*(units.own() if warden else ()), lone.leashes["mine"].pid, os.getpid()):
+        os.kill(pid, signal.SIGKILL)
 
 
 def next_life(directory: Path) -> None:
@@ -172,11 +251,15 @@ def _in_a_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-SCENARIOS = {scenario.__name__: scenario for scenario in (killed, several, frozen, old_kernel)}
+LONE = (killed, several, frozen, old_kernel, old_kernel_with_units, new_warden)
+SCENARIOS = {scenario.__name__: scenario for scenario in LONE}
+OUTSIDE = {scenario.__name__: scenario for scenario in (next_life, both_killed, all_killed)}
 
 if __name__ == "__main__":
     name, where = sys.argv[1], Path(sys.argv[2])
-    if name == "next_life":
-        next_life(where)
+    if hierarchy() is not None:
+        cgroups.candidates = only(str(hierarchy()))  # type: ignore[assignment]
+    if name in OUTSIDE:
+        OUTSIDE[name](where)
     else:
         sys.exit(_in_a_child(lambda: SCENARIOS[name](where)))

@@ -16,6 +16,7 @@ import pytest
 
 from mosha.cli import main
 from mosha.ownership import marker
+from mosha.platform import cgroups
 from mosha.tables import clstat
 from mosha.voters import new_era
 
@@ -71,14 +72,16 @@ class Cluster:
     def var(self, node: int) -> Path:
         return self.root / str(node) / "var/mosix-ha"
 
-    def start(self, *nodes: int) -> None:
+    def start(self, *nodes: int, log: int | None = None) -> None:
+        """``log``: where they write, if not into files."""
         for node in nodes or range(1, self.count + 1):
             (self.root / f"hpc/nodes/{node}/status").write_text("3\n")
-            with open(self.root / f"{node}/log", "ab") as log:
+            with open(self.root / f"{node}/log", "ab") as own:
+                to = own if log is None else log
                 process = subprocess.Popen(
                     ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-m", "mosha",
                      "--config", f"{self.root}/{node}/mosha.conf"],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                    stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True,
                 )  # fmt: skip
             self.processes[node] = process
             (self.root / f"{node}/pid").write_text(str(process.pid))
@@ -151,6 +154,8 @@ class Cluster:
             process.kill()
         for process in self.processes.values():
             process.wait()
+        for node in range(1, self.count + 1):          # of one that was killed with all that it had started
+            assert cgroups.end_earlier(f"{self.root}/{node}/run", 10.0)
 
 
 @pytest.fixture

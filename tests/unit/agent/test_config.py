@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,8 @@ def test_no_stomith_is_no_stomith() -> None:
         ("plug.3 =", "x:1: plug.3 must be one word"),
         ("plug.3 = 1 2", "x:1: plug.3 must be one word"),
         ("stomith_retries = 11", "x:1: stomith_retries must be a number from 0 to 10"),
+        ("stomith_retries = 00999", "x:1: stomith_retries must be a number from 0 to 10"),
+        ("rundir = run/mosha", "x:1: rundir must be an absolute path, got 'run/mosha'"),
         ("stomith_retries = -1", "x:1: stomith_retries must be a number from 0 to 10"),
         ("voters =", "x:1: voters must name 1 to 7 nodes, got 0"),
         ("voters = 1 2 3 4 5 6 7 8", "x:1: voters must name 1 to 7 nodes, got 8"),
@@ -103,6 +106,7 @@ def test_no_stomith_is_no_stomith() -> None:
         ("voters = 0", "x:1: voters must be node numbers"),
         ("arbitrator = 1", "x:1: arbitrator must be yes or no"),
         ("stomith_verify = maybe", "x:1: stomith_verify must be yes or no"),
+        ("units = some", "x:1: 'some' is none of auto, cgroup, session"),
         ("stomith = a\nstomith_timeout = 400", "x:2: a shot could take 80"),
         ("stomith = a && b && c\nstomith_retries = 10\nstomith_timeout = 30", "x:3: a shot could take"),
     ],
@@ -126,3 +130,10 @@ def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(TableErrors) as raised:
         config.parse("a\nb = 1\nbeat = x\n", "x")
     assert [error.line for error in raised.value.errors] == [1, 2, 3]
+
+
+def test_the_run_directory_has_one_name(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var").symlink_to("run")
+    assert config.parse(f"rundir = {tmp_path}/var/mosha").rundir == os.path.realpath(tmp_path / "run/mosha")
+    assert config.parse("stomith_retries = 007").stomith_retries == 7

@@ -134,7 +134,7 @@ def test_an_observer_that_was_frozen_shoots_nobody() -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_one_node_at_a_time_shoots(seed: int) -> None:
     cluster, owner, _ = scene(5, seed=seed)
-    cluster.shot_s, cluster.shooting_works = 0.6, False
+    cluster.shot_s, cluster.shooting_works = 0.3, False
     for node in cluster.nodes.values():
         node.wants.clear()                           # nobody takes it over, so it is shot again and again
     owner.wants.add("kv")

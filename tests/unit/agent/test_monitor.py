@@ -24,6 +24,12 @@ def views() -> list[View]:
             aheads = [(False, False)] if not leash else [(False, False), (True, False), (True, True)]
             for awaited, (ahead, fresh) in itertools.product(flags, aheads):
                 found.append(replace(view, awaited=awaited, ahead=ahead, fresh=fresh))
+            if not changed:
+                if level is not None and view.held and view.leased and leash:
+                    found += [replace(view, may_restart=True)]
+                    found += [replace(view, restarting=True)] if level == "stop" else []
+                found += [replace(view, maintained=True), replace(view, on_hold=True),
+                          replace(view, maintained=True, on_hold=True)]
     return found
 
 
@@ -79,6 +85,12 @@ def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
             assert view.state in SETTLED - {"FAILED"}, view
 
 
+def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> None:
+    for view in VIEWS:
+        if view.maintained:
+            assert decide(view) in (Action.KILL, Action.RENOUNCE, Action.HOLD, Action.NOTHING), view
+
+
 @pytest.mark.parametrize(
     ("view", "action"),
     [
@@ -96,6 +108,12 @@ def test_the_wanted_level_is_reached_only_through_a_test_that_passed() -> None:
         (View("start", True, True, True, True, level="test", state="FAILED"), Action.GIVE_UP),
         (View("start", True, True, True, True, level="start", state="DONE"), Action.NOTHING),
         (View("start", True, True, True, True, level="start", state="FAILED"), Action.GIVE_UP),
+        (View("start", True, True, True, True, level="start", state="FAILED", may_restart=True), Action.RESTART),
+        (View("start", True, True, True, True, level="test", state="FAILED", may_restart=True), Action.GIVE_UP),
+        (View("start", True, True, True, True, level="stop", state="STOPPING", restarting=True), Action.NOTHING),
+        (View("start", True, True, True, True, level="stop", state="DONE", restarting=True), Action.RUN),
+        (View("start", True, True, True, True, level="stop", state="FAILED", restarting=True), Action.GIVE_UP),
+        (View(None, True, True, True, True, level="stop", state="DONE", restarting=True), Action.RUN_STOP),
         (View("start", True, True, True, True, level="start", state="DONE", entries_changed=True), Action.RUN),
         (View("test", True, True, True, True, level="test", state="PASSED"), Action.NOTHING),
         (View("other", True, True, True, True, level="start", state="DONE"), Action.RUN),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mosha.placement import preference, rank
+from mosha.placement import first, preference, rank
 
 NODES = range(1, 9)
 
@@ -34,10 +34,10 @@ def test_who_is_not_told_of_has_no_groups() -> None:
 
 
 def test_groups_prefer_different_nodes_and_always_the_same() -> None:
-    first = [order(f"group{number}", {})[0] for number in range(200)]
-    assert set(first) == set(NODES)
-    assert max(map(first.count, NODES)) < 60
-    assert first == [order(f"group{number}", {})[0] for number in range(200)]
+    chosen = [order(f"group{number}", {})[0] for number in range(200)]
+    assert set(chosen) == set(NODES)
+    assert max(map(chosen.count, NODES)) < 60
+    assert chosen == [order(f"group{number}", {})[0] for number in range(200)]
 
 
 def test_a_node_that_goes_changes_the_order_of_no_others() -> None:
@@ -47,3 +47,12 @@ def test_a_node_that_goes_changes_the_order_of_no_others() -> None:
         (node for node in NODES if node != gone),
         key=lambda node: rank("kv", node, [other for other in NODES if other not in (node, gone)], {}),
     )
+
+
+def test_preferred_nodes_come_first_in_their_order_whatever_they_run() -> None:
+    load = {7: 9, 2: 5, 1: 1}
+    found = sorted(NODES, key=lambda node: rank("kv", node, [one for one in NODES if one != node], load, (7, 2)))
+    assert found[:2] == [7, 2]
+    assert found[2:] == [node for node in order("kv", load) if node not in (7, 2)]
+    assert first("kv", [1, 2, 3], load, (7, 2)) == 2
+    assert first("kv", [1, 3], load, (7, 2)) == 3

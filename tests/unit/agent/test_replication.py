@@ -105,7 +105,7 @@ def test_a_good_copy_that_is_torn_is_not_taken(tmp_path: Path) -> None:
     assert not again.loaded
 
 
-def test_an_empty_file_is_an_edit_like_another_but_a_missing_one_is_not(tmp_path: Path) -> None:
+def test_a_missing_file_is_no_edit(tmp_path: Path) -> None:
     disks = Disks(tmp_path, 2, "kv start\n")
     disks.talk()
     (disks.directories[0] / "hactl").unlink()
@@ -190,6 +190,23 @@ def test_a_node_that_does_not_give_what_it_promised_is_not_asked_again_at_once(t
     assert lost.wanted_from() == 3
     lost.refused(3)
     assert lost.wanted_from() == 2, "all of them once more"
+
+
+def test_what_is_in_force_is_written_back_when_the_disk_is_lost_under_the_agent(tmp_path: Path) -> None:
+    disks = Disks(tmp_path, 2, "kv start\n")
+    disks.talk()
+    disks.edit(0, "kv stop\n")
+    disks.talk()
+    for directory in disks.directories:
+        for file in directory.iterdir():
+            file.unlink()
+    assert any("were gone" in line for line in disks.talk())
+    assert disks.contents() == ["kv stop\n", "kv stop\n"]
+    again = disks.replica(0)
+    assert again.look(may_number=False) == []
+    assert (again.table, again.version) == ({"kv": "stop"}, disks.nodes[0].version)
+    (disks.directories[0] / "hactl").unlink()
+    assert "No such file" in disks.nodes[0].look(may_number=True)[0], "an operator removed it: that is no lost disk"
 
 
 def test_a_torn_version_file_counts_as_none(tmp_path: Path) -> None:

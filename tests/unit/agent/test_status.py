@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mosha import status
+from mosha.tables.hactl import Wanted
 from tests.unit.ownership.cluster import Cluster
 
 PAGE: dict[str, Any] = {
@@ -82,7 +83,7 @@ def test_a_page_is_what_its_node_knows() -> None:
     }
 
     def page() -> dict[str, Any]:
-        wanted = {"kv": "start", "x": "stop"}
+        wanted = {"kv": Wanted("start", prefer=(2, 1)), "x": Wanted("stop")}
         nodes = frozenset(cluster.nodes)
         return status.page(watcher.now, watcher.ownership, nodes, [other.number], records, wanted)
 
@@ -95,7 +96,9 @@ def test_a_page_is_what_its_node_knows() -> None:
     job, kv, x = found["groups"]
     assert kv == {
         "name": "kv", "owner": owner.number, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z",
-        "epoch": 1, "waits_for": None,
+        "epoch": 1, "waits_for": None, "on_hold": False, "wanted": "start", "fenced": False, "prefer": (2, 1),
+        "why": "", "reason": "", "moving": None,
+        "failback": False, "exclusive_test": False, "maintenance": False, "restarts": 1,
     }
     assert (job["owner"], job["level"], job["state"], job["epoch"]) == (None, "stop", "STOPPED", None)
     assert (x["name"], x["state"]) == ("x", "STOPPED")
@@ -116,7 +119,7 @@ def test_a_page_tells_why_a_fenced_group_waits() -> None:
     watcher = cluster.nodes[owner.number % 3 + 1]
     cluster.isolate(owner.number)
     cluster.pass_time(10)
-    found = status.page(watcher.now, watcher.ownership, frozenset(cluster.nodes), [], {}, {"kv": "start"})
+    found = status.page(watcher.now, watcher.ownership, frozenset(cluster.nodes), [], {}, {"kv": Wanted("start")})
     (kv,) = found["groups"]
     assert (kv["owner"], kv["level"], kv["state"], kv["waits_for"]) == (None, "start", "WAITING", owner.number)
     said = status.table({**found, "conflicts": []}).splitlines()[-1]

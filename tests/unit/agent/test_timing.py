@@ -12,7 +12,8 @@ from mosha.timing import F, Timing
 
 SOURCE = Path(mosha.__file__).parent
 RAW = re.compile(r"timing\.\w+_s\s*[*/]|[*/]\s*(?:self\.)?_?timing\.\w+_s\b|_BEATS\s*=\s*\d")
-ELSEWHERE = ("SHOW_BEATS", "SHOW_LATE_BEATS", "STALE_BEATS", "CLEAN_BEATS", "(turn - 1)", "(contest.rank() + begun)")
+ELSEWHERE = ("SHOW_BEATS", "REWRITE_BEATS", "SHOW_LATE_BEATS", "STALE_BEATS", "CLEAN_BEATS",
+             "(turn - 1)", "(contest.rank() + begun)")
 """Pages for people, cleaning up; so many beats that a large map takes, so many turns of others."""
 
 

@@ -79,6 +79,28 @@ def test_a_task_that_hangs_fails_at_its_deadline_and_its_worker_is_replaced(crew
     assert ended(first), "the one that hung was killed"
 
 
+def test_a_worker_that_is_only_late_goes_on_and_what_it_says_late_is_dropped(crew: Crew) -> None:
+    crew.ask(0, "pid")
+    first = crew.wait(1)[0][0]
+    crew.ask(0, "sleep", 0.6, limit_s=0.4)
+    crew.ask(0, "pid")
+    assert crew.wait(3)[1:] == [(None, errno.ETIMEDOUT), (first, None)]
+
+
+def test_a_worker_that_is_late_for_good_fails_what_waits_behind_it(crew: Crew) -> None:
+    crew.ask(0, "sleep", 60, limit_s=0.2)
+    crew.ask(0, "echo", 1)
+    assert crew.wait(2) == [(None, errno.ETIMEDOUT), (None, errno.ETIMEDOUT)]
+
+
+def test_a_worker_with_a_key_of_its_own_is_killed_at_its_deadline(crew: Crew) -> None:
+    crew.ask(-2, "pid")
+    first = crew.wait(1)[0][0]
+    crew.ask(-2, "sleep", 60, limit_s=0.2)
+    assert crew.wait(2)[1] == (None, errno.ETIMEDOUT)
+    assert ended(first), "a shot that has failed must not happen later"
+
+
 def test_a_worker_that_dies_fails_its_tasks_and_is_replaced(crew: Crew) -> None:
     crew.ask(0, "die")
     crew.ask(0, "echo", 1)
@@ -132,3 +154,19 @@ def ended(pid: int) -> bool:
             return True
         time.sleep(0.005)
     return False
+
+
+def test_a_task_that_is_longer_than_a_buffer_is_sent_in_parts(crew: Crew) -> None:
+    long = b"x" * (workers.FRAME_BYTES_MAX // 2)
+    for _ in range(3):
+        crew.ask(1, "echo", long)
+    crew.ask(1, "echo", "short")
+    assert crew.wait(4) == [(long, None)] * 3 + [("short", None)]
+
+
+def test_a_task_that_is_too_long_fails_and_harms_nobody(crew: Crew) -> None:
+    crew.ask(1, "pid")
+    ((pid, _),) = crew.wait(1)
+    crew.ask(1, "echo", b"x" * (workers.FRAME_BYTES_MAX + 1))
+    crew.ask(1, "pid")
+    assert sorted(crew.wait(3)[1:], key=str) == sorted([(None, errno.EMSGSIZE), (pid, None)], key=str)

@@ -10,20 +10,28 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import time
+from collections.abc import Collection
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+from mosha.clinit.family import Families
 from mosha.clinit.leash import Leash
 from mosha.platform import linux
+from mosha.platform.procscan import Process
 from mosha.resources.records import RUN_VARIABLE
 from mosha.tables import cltab
 from mosha.tables.settings import Policy
+from tests.unit.clinit.leashed import is_dead, wait_until
 
 
 def main() -> None:
     if os.environ.get("NO_SUBREAPER"):
         linux.set_subreaper = lambda: False
+    if "DIES_AFTER_LOOKS" in os.environ:
+        _kill_what_was_seen(int(os.environ["DIES_AFTER_LOOKS"]), os.environ["FROM"])
     leash: Leash | None = None
     typed = b""
     while leash is None or not leash.gone:
@@ -41,6 +49,24 @@ def main() -> None:
                 leash = _obey(leash, *json.loads(line))
     assert leash is not None
     _print({"kind": "gone", "status": leash.status})
+
+
+def _kill_what_was_seen(looks: int, switch: str) -> None:
+    """What the guardian sees at the last of so many looks, once the file ``switch`` is there, dies right after it."""
+    look = Families.living
+    left = looks
+
+    def living(self: Families, tags: Collection[str]) -> dict[str, list[Process]]:
+        nonlocal left
+        families = look(self, tags)
+        left -= os.path.exists(switch)
+        if left == 0:
+            for process in [process for family in families.values() for process in family]:
+                os.kill(process.pid, signal.SIGKILL)
+                wait_until(partial(is_dead, process.pid))
+        return families
+
+    Families.living = living  # type: ignore[method-assign]
 
 
 def _obey(leash: Leash | None, word: str, *arguments: Any) -> Leash | None:

@@ -113,6 +113,10 @@ def lives(pid: int) -> bool:
     return process is not None and process.state != procscan.ZOMBIE
 
 
+def is_dead(pid: int) -> bool:
+    return not lives(pid)
+
+
 def written_pid(path: Path) -> int:
     """The process id that a command of the test writes into ``path``."""
     return int(wait_until(lambda: path.exists() and path.read_text().strip()))

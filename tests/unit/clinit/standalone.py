@@ -13,6 +13,7 @@ from typing import Any
 
 from mosha.clinit.client import Client, NotRunning
 from mosha.platform import procscan
+from mosha.platform.cgroups import RECORD
 from mosha.tables.errors import TableErrors
 from tests.unit.clinit.leashed import LIMIT_S, lives, wait_until
 
@@ -86,10 +87,13 @@ class Standalone:
         return int(wait_until(lambda: self.pids(group, tag))[0])
 
     def guardians(self) -> list[int]:
-        """The processes below the daemon that are no command's, but for the writer of the log."""
+        """The processes below the daemon that are no command's, but for the writer of the log and the warden."""
         assert self.process is not None
         children = [p for p in procscan.processes().values() if p.parent == self.process.pid and p.state != "Z"]
-        return [p.pid for p in children if p.pid == p.session]
+        return [p.pid for p in children if p.pid == p.session and p.pid not in self.wardens()]
+
+    def wardens(self) -> list[int]:
+        return [pid for pid in self.daemons() if holds(pid, f"{self.socket}.run/{RECORD}")]
 
     def everything(self) -> list[int]:
         return procscan.living(
@@ -141,6 +145,14 @@ class Standalone:
             if mine in words and b"-d" in words:
                 found.append(pid)
         return found
+
+
+def holds(pid: int, path: str) -> bool:
+    """Whether the process has the file open."""
+    try:
+        return any(os.readlink(f"/proc/{pid}/fd/{fd}") == path for fd in os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return False
 
 
 def age_s(path: Path) -> float:

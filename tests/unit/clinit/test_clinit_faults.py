@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import time
@@ -18,7 +20,7 @@ from mosha.clinit.group import Group
 from mosha.tables import cltab
 from mosha.tables.errors import TableErrors
 from tests.unit.clinit.leashed import lives, wait_until, written_pid
-from tests.unit.clinit.standalone import Standalone
+from tests.unit.clinit.standalone import QUICK, Standalone
 from tests.unit.clinit.test_group import short
 
 DOCS = Path(__file__).parents[3] / "docs/clinit.md"
@@ -227,6 +229,24 @@ def test_fault_22_garbage_and_silence_are_nobody_elses_trouble(alone: Standalone
     pid = up(alone)
     assert alone.speak(b"00000005hello") != b""
     still(alone, pid)
+
+
+def test_fault_22_the_socket_is_for_its_user_alone(alone: Standalone) -> None:
+    up(alone)
+    assert stat.S_IMODE(alone.socket.stat().st_mode) == 0o600
+
+
+def test_fault_22_one_silent_client_blocks_neither_others_nor_the_heartbeat(alone: Standalone) -> None:
+    """Those of them who said the half of something, too."""
+    alone.start(WEB, f"{QUICK}:::heartbeat_s:0.1\n")
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as half:
+        for connection in (silent, half):
+            connection.connect(str(alone.socket))
+        half.send(b'{"do": "re')
+        alone.run("web", "start")
+        before = alone.clstat.stat().st_ino
+        wait_until(lambda: alone.clstat.stat().st_ino != before)
+        still(alone, alone.pid("web", "w"))
 
 
 def test_fault_23_what_the_starter_ignored_is_not_ignored(alone: Standalone) -> None:

@@ -73,6 +73,24 @@ def test_a_writer_that_died_is_replaced(one: Journal, file: Path, monkeypatch: p
     assert "lost" not in file.read_text()
 
 
+def test_a_new_writer_holds_nothing_of_its_parent(one: Journal, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are freed, and guardians hear of the parent's end, while a writer lives on for their last words."""
+    monkeypatch.setattr(journal, "RESTART_S", 0.0)
+    first = one.pid
+    with (file.parent / "lock").open("w"):
+        os.kill(first, signal.SIGKILL)
+
+        def is_new() -> bool:
+            one.line("lost, while the first is there")
+            return one.pid != first
+
+        wait_until(is_new)
+        one.line("here")
+        wait_until(lambda: file.exists() and "here" in file.read_text())
+        held = [os.readlink(f"/proc/{one.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{one.pid}/fd") if int(fd) > 2]
+    assert [name.partition(":")[0] for name in held] == ["pipe"]
+
+
 def test_a_writer_that_hangs_is_killed_at_the_end(file: Path) -> None:
     one = Journal(str(file))
     os.kill(one.pid, signal.SIGSTOP)

@@ -336,3 +336,27 @@ def _random_entries(draw: random.Random) -> list[Entry]:
         for tag in "abcd"
         if draw.random() < 0.8
     ]
+
+
+def test_on_hold_no_end_is_judged_and_the_next_tell_starts_what_is_missing() -> None:
+    group = Group("g")
+    text = "w:start:wait:x a:start:respawn:x b:start:respawn:x c:start:respawn:x m:start:monitor=5:x"
+    told(group, "start", text)
+    group.exited(0, "w", 0)
+    assert group.state == "DONE"
+    group.hold()
+    assert group.next_due is None, "no monitor is due"
+    for tag, left in (("a", 0), ("c", 2)):
+        assert short(group.exited(1, tag, 1, left)) == []
+    assert (group.state, group.tags()) == ("DONE", {"b", "c"})
+    assert told(group, "start", text, 100.0) == ["start/STOPPING", "c-INT", "start/DUMPING"]
+    assert short(group.emptied(101, "c")) == [*UP, "+a", "+c", *END], "w succeeded, and b runs on"
+    assert group.tags() == {"a", "b", "c"}
+    assert group.next_due == 106.0
+
+
+def test_a_group_that_is_not_up_is_not_held() -> None:
+    group = Group("g")
+    told(group, "start", "w:start:wait:x")
+    group.hold()
+    assert short(group.exited(1, "w", 1)) == ["start/CHECKING", "start/FAILED"]

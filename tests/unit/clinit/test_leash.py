@@ -14,7 +14,7 @@ from mosha.platform import linux
 from mosha.resources.records import RUN_VARIABLE
 from tests.unit.clinit.leashed import Agent, lives, wait_until, written_pid
 
-DEAF = "trap '' INT TERM HUP; echo deaf; while :; do sleep 0.05; done"
+DEAF = 'trap "" INT TERM HUP; echo deaf; while :; do sleep 0.05; done'
 
 
 def daemon(pidfile: Path, command: str = "exec sleep 600", leave: str = "setsid") -> str:
@@ -91,6 +91,25 @@ def test_stop_ends_a_daemon_that_forked_twice(any_agent: Agent, tmp_path: Path) 
     any_agent.wait_state("stop", "DONE")
     assert not lives(pid)
     any_agent.wait("empty")
+
+
+@pytest.mark.parametrize("looks", [1, 2, 3, 4])
+def test_what_dies_between_two_looks_ends_its_entry_and_then_the_group(tmp_path: Path, looks: int) -> None:
+    """Else the group was empty before it was stopped, and that was said a turn later: up to 30 s."""
+    switch = tmp_path / "switch"
+    deaf = 'trap "" INT TERM; exec sleep 600'
+    agent = Agent(NO_SUBREAPER="1", DIES_AFTER_LOOKS=str(looks), FROM=str(switch))
+    try:
+        agent.start().tell("start", f"d:start:once:{daemon(tmp_path / 'pid', deaf)}")
+        written_pid(tmp_path / "pid")
+        agent.wait("exited", tag="d")
+        agent.tell("stop", "d:start:once:x")
+        agent.wait("state", state="STOPPING")
+        switch.touch()
+        agent.wait_state("stop", "DONE")
+        agent.wait("empty")
+    finally:
+        agent.end()
 
 
 def test_stop_ends_a_compound_command_whole(any_agent: Agent, tmp_path: Path) -> None:

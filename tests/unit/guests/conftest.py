@@ -12,10 +12,11 @@ from tests.unit.hpc.loopback import may_mount
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Iterator[None]:
-    """What is started hears SIGINT, also where the tests themselves were started in the background, and ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """What is started hears these, also where the tests themselves were started in the background, or by nohup."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGHUP)}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ BOUND = {
 }
 BOOT_S = 0.4                     # modelled machines take up to so much longer than others to boot
 LEAST_S = {
-    FIRST: FAST.recovery_s * 0.98, COLD: -BOOT_S,    # a voter's files may count before its own agent begins
-    SHOT: FAST.suspect_s, LEASE: FAST.expiry_s - FAST.beat_s, MOVE: 0.0,
+    FIRST: FAST.recovery_s * 0.98, COLD: 0.0, SHOT: FAST.suspect_s, LEASE: FAST.expiry_s - FAST.beat_s,
+    MOVE: 0.0,
 }
 
 

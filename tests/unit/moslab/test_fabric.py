@@ -12,7 +12,6 @@ from docker.models.containers import Container
 
 from moslab.errors import LabError
 from moslab.faults import fabric
-from moslab.faults.fabric import EDITS_MAX
 from moslab.faults.links import FILE, rules
 from moslab.node import Result
 
@@ -26,11 +25,11 @@ class Node:
 
     def __init__(self, *statuses: str) -> None:
         self._statuses = [*statuses]
-        self.status = self._statuses.pop(0)
+        self.status = "unknown"
         self.disk: dict[str, str] = {}
 
     def reload(self) -> None:
-        self.status = self._statuses.pop(0)
+        self.status = self._statuses.pop(0) if self._statuses[1:] else self._statuses[0]
 
     def get_archive(self, path: str) -> Any:
         raise NotFound(path)
@@ -66,11 +65,18 @@ def test_a_node_that_is_shot_meanwhile_has_its_disk_changed(
     assert RULES in node.disk[FILE]
 
 
-def test_one_that_is_back_at_once_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    change(monkeypatch, Node("running", "running"), Result(126, "", ""), Result(0, "", ""))
+def test_one_that_boots_while_its_disk_is_changed_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have read its file before."""
+    node = Node("exited", "running")
+    change(monkeypatch, node, Result(0, "", ""))
+    assert RULES in node.disk[FILE]
+
+
+def test_one_that_is_being_shot_for_a_while_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    change(monkeypatch, Node("running"), *[Result(126, "", "")] * 5, Result(0, "", ""))
 
 
 def test_one_that_cannot_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    node = Node(*["running"] * (EDITS_MAX + 1))
-    with pytest.raises(LabError, match="node1 cannot cut links: no nft here"):
-        change(monkeypatch, node, *[Result(1, "", "no nft here\n")] * EDITS_MAX)
+    monkeypatch.setattr(fabric, "EDIT_LIMIT_S", 0.0)
+    with pytest.raises(LabError, match="node1 has its links changed: not within 0 s; last seen: no nft here"):
+        change(monkeypatch, Node("running"), Result(1, "", "no nft here\n"))

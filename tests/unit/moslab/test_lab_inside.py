@@ -7,9 +7,9 @@ import pytest
 from moslab.faults import inside
 
 AGENT = b"/usr/bin/python3\0/usr/bin/mosha\0"
-PARENT = {10: 1, 11: 10, 20: 10, 30: 20, 31: 30, 40: 10}
+PARENT = {10: 1, 11: 10, 12: 10, 20: 10, 30: 20, 31: 30, 40: 10}
 FILES = {
-    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 20)},       # the agent, a worker, a leash
+    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 12, 20)},   # the agent, a worker, the warden, a leash
     **{f"/proc/{pid}/environ": b"A=b\0MOSHA_GROUP=kv\0" for pid in (30, 40)},
 }
 
@@ -18,10 +18,14 @@ FILES = {
 def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "parents", lambda: PARENT)
     monkeypatch.setattr(inside, "read", lambda path: FILES.get(path, b""))
+    monkeypatch.setattr(inside, "has_open", lambda pid, name: (pid, name) in ((12, "/units"), (20, "/life.lock")))
 
 
 @pytest.mark.parametrize(("role", "group", "pids"), [
     ("agent", "", [10]),
+    ("workers", "", [11]),
+    ("warden", "", [12]),
+    ("guardians", "kv", [20, 10]),
     ("leash", "kv", [20]),           # not the agent, whose child is what another leash left
     ("group", "kv", [30, 31, 40]),
     ("group", "none", []),

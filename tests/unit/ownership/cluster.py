@@ -131,6 +131,7 @@ class Node:
         ownership, now, cluster = self.ownership, self.now, self._cluster
         if self._is_ending:
             return
+        self.voter.look(now)
         ownership.step(now)
         for group in ownership.held_groups():
             if group not in self.wants:

@@ -161,8 +161,9 @@ def test_the_names_of_journals() -> None:
     others = [f"{name}.tmp", f"x{name}", f"{copy}.", f"{copy}.copy", f"{name}\n", marker.NAME, slot.file_name(era, 0)]
     assert not any(journal.writer_of(other, era) for other in others)
     assert journal.writer_of(name, "13-0123abcd") is None
-    assert journal.next_copy([name, copy, journal.copy_name(name, 11), "cltab.copy.before", "x.copy.99"]) == 12
-    assert journal.next_copy([name, "cltab.copy.before"]) == 0
+    assert journal.parts_of(name, era) == (A, 3, None)
+    assert journal.parts_of(copy, era) == (A, 3, 7)
+    assert journal.parts_of(f"{name}.tmp", era) is journal.parts_of(name, "13-0123abcd") is None
     assert len({journal.name(era, A, 0), journal.name(era, A, 1), journal.name(era, B, 0)}) == 3
 
 

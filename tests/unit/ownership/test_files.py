@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from mosha.ownership import marker
+from mosha.ownership import journal, marker
 from mosha.platform import files, plans
 from mosha.platform.files import Files, Posix
 
 ERA = "1-00000001"
 NODE = 3
+IDENTITY = "1.1." + "a" * 32
 
 
 class Scene:
@@ -54,30 +55,77 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 
 def test_an_exchange_writes_and_reads(scene: Scene) -> None:
     (scene.directory / marker.NAME).write_text("full")
-    assert scene.exchange(["j", 0, b"one"], ["s", 2, b"\xff"]) == [b"full", ["s"], [b"\0\0\xff"], []]
-    assert scene.exchange(["j", 3, b"two"]) == [b"full", ["s"], [b"\0\0\xff"], []]
+    assert scene.exchange(["j", 0, b"one"], ["s", 2, b"\xff"]) == [b"full", ["s"], [b"\0\0\xff"], [], True]
+    assert scene.exchange(["j", 3, b"two"]) == [b"full", ["s"], [b"\0\0\xff"], [], True]
     assert (scene.directory / "j").read_bytes() == b"onetwo"
 
 
 def test_what_is_not_there_reads_as_empty_and_is_found_when_it_comes(scene: Scene) -> None:
     assert scene.mark() == b""
-    assert scene.exchange() == [b"", ["s"], [b""], []]
+    assert scene.exchange() == [b"", ["s"], [b""], [], True]
     (scene.directory / marker.NAME).write_text("full")
     assert scene.mark() == b"full"
 
 
 def test_journals_are_read_on_from_what_is_known(scene: Scene) -> None:
-    identity = "1.1." + "a" * 32
-    names = [f"{ERA}.j.{identity}.0", f"{ERA}.j.{identity}.1.copy.2"]
+    names = [f"{ERA}.j.{IDENTITY}.0", f"{ERA}.j.{IDENTITY}.1.copy.2"]
     for name in names:
         (scene.directory / name).write_text("0123456789")
-    (scene.directory / f"2-00000001.j.{identity}.0").write_text("another era")
+    (scene.directory / f"2-00000001.j.{IDENTITY}.0").write_text("another era")
     known = [(names[0], 4)]
     assert scene.files.carry_out(NODE, plans.exchange(None, None, [], known, ERA, []))[3] == [
         [names[0], b"456789"], [names[1], b"0123456789"]
     ]
     assert scene.files.carry_out(NODE, plans.exchange(None, None, [], None, ERA, known))[3] == [[names[0], b"456789"]]
-    assert scene.files.carry_out(NODE, plans.copy(ERA)) == [b"", [[name, b"0123456789"] for name in names]]
+    all_of_it = [[name, b"0123456789"] for name in names]
+    assert scene.files.carry_out(NODE, plans.copy(ERA, [])) == [b"", all_of_it, True]
+    assert scene.files.carry_out(NODE, plans.copy(ERA, known)) == [b"", [[names[0], b"456789"], all_of_it[1]], True]
+
+
+def test_what_is_read_of_journals_at_once_has_a_bound(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "READ_MAX", 25)
+    names = [journal.name(ERA, IDENTITY, generation) for generation in range(5)]
+    for name in names:
+        (scene.directory / name).write_text("0123456789")
+    for is_copy in (False, True):
+        known: dict[str, int] = {}
+        sizes: list[int] = []
+        is_whole = False
+        while not is_whole:
+            asked = sorted(known.items())
+            plan = plans.copy(ERA, asked) if is_copy else plans.exchange(None, None, [], asked, ERA, [])
+            *_, journals, is_whole = scene.files.carry_out(NODE, plan)
+            sizes.append(sum(len(data) for _, data in journals))
+            for name, data in journals:
+                known[name] = known.get(name, 0) + len(data)
+            assert len(sizes) < 5
+        assert known == dict.fromkeys(names, 10)
+        assert sizes == [25, 25, 0], "one that ends with the bound may have been cut short"
+
+
+def test_a_journal_that_is_gone_is_told_and_one_that_goes_meanwhile_makes_the_rest_no_whole(scene: Scene) -> None:
+    gone, going, there = (journal.name(ERA, IDENTITY, generation) for generation in range(3))
+    (scene.directory / there).write_text("0123456789")
+    known = [(gone, 4), (there, 9)]
+    asked = plans.exchange(None, None, [], known, ERA, [])
+    assert scene.files.carry_out(NODE, asked)[3:] == [[[gone, None], [there, b"9"]], True]
+    (scene.directory / going).write_text("x")
+    plan = plans.exchange(None, None, [], known, ERA, [])
+    assert next(plan) == ("list",)
+    names = sorted(os.listdir(scene.directory))
+    (scene.directory / going).unlink()
+    result: object = names
+    try:
+        while True:
+            step = plan.send(result)
+            try:
+                result = scene.files.step(NODE, step)
+            except OSError as error:
+                step = plan.throw(error)
+                result = scene.files.step(NODE, step)
+    except StopIteration as end:
+        answer = end.value
+    assert answer[3:] == [[[gone, None], [there, b"9"]], False]
 
 
 def test_one_slot_is_looked_at_alone(scene: Scene) -> None:
@@ -91,7 +139,7 @@ def test_a_file_is_opened_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     scene.exchange(["j", 0, b"one"], ["s", 0, b"s"])
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", lambda *_: pytest.fail("opened again"))
-        assert scene.exchange(["j", 3, b"two"], ["s", 0, b"t"]) == [b"full", ["s"], [b"t"], []]
+        assert scene.exchange(["j", 3, b"two"], ["s", 0, b"t"]) == [b"full", ["s"], [b"t"], [], True]
 
 
 def test_a_file_that_was_replaced_is_opened_anew(scene: Scene) -> None:
@@ -116,7 +164,7 @@ def test_what_was_written_into_removed_files_is_an_error(scene: Scene) -> None:
     with pytest.raises(OSError, match="was replaced") as raised:
         scene.exchange(["j", 3, b"two"], ["s", 0, b"t"])
     assert raised.value.errno == errno.ESTALE
-    assert scene.exchange(["k", 0, b"two"], ["s", 0, b"t"]) == [b"full again", ["s"], [b"t"], []]
+    assert scene.exchange(["k", 0, b"two"], ["s", 0, b"t"]) == [b"full again", ["s"], [b"t"], [], True]
     assert sorted(file.name for file in scene.directory.iterdir()) == ["k", "s", marker.NAME]
 
 

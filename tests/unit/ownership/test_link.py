@@ -8,7 +8,7 @@ import pytest
 
 from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership.ballot import OVER, Ballot
-from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry
+from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Fact
 from mosha.ownership.link import APPEND_BYTES_MAX, Due, Link, Reply, Request, Spread, has_expired
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
@@ -33,7 +33,12 @@ class Scene:
         self.link = self.make(A)
 
     def make(self, identity: str) -> Link:
-        return Link(9, identity, ERA, CONFIGURATION, VOTERS, LIMIT_S, lambda fact: fact not in self.useless, self.dead)
+        link = Link(9, identity, ERA, CONFIGURATION, VOTERS, LIMIT_S, self._is_useful, self.dead)
+        link.is_near = link.wants_all = True
+        return link
+
+    def _is_useful(self, fact: Fact) -> bool:
+        return fact not in self.useless
 
     def mark(self, **changes: Any) -> None:
         self.files[marker.NAME] = marker.encode(WHOLE._replace(**changes))
@@ -383,6 +388,64 @@ def test_a_journal_beyond_one_read_is_not_whole(monkeypatch: pytest.MonkeyPatch)
     assert whole[-1] is True
 
 
+def test_what_was_removed_is_asked_for_no_more() -> None:
+    scene, other = two_links()
+    other.link.put(Spread(Commit("g", 1, B)))
+    other.exchange()
+    scene.link.wants_all = True
+    scene.exchange()
+    name = journal.name(ERA, B, 0)
+    assert name in dict(scene.link._all_known())
+    del scene.files[name]
+    scene.link.wants_all = True
+    reply = scene.exchange()
+    assert reply is not None
+    assert reply.is_whole
+    assert dict(scene.link._all_known()) == {}
+
+
+def test_what_cannot_be_decoded_is_not_read_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    monkeypatch.setattr(journal, "READ_MAX", 100)
+    scene.files[journal.name(ERA, B, 0)] = b"x" * 200
+    scene.link.wants_all = True
+    reply = scene.exchange()
+    assert reply is not None
+    assert not reply.is_whole
+    assert not scene.link.wants(), "it comes with a later beat, or a block"
+
+
+def test_a_fact_is_repeated_in_each_generation_in_which_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosha.ownership.link.JOURNAL_BYTES_MAX", 100)
+    scene, fact = Scene(), Commit("g", 1, B)
+    assert not scene.link.repeats(fact)
+    assert not scene.link.repeats(fact), "it is on its way, once"
+    scene.exchange()
+    assert scene.link.repeats(fact)
+    scene.link.put(Spread(Commit("more", 1, B)))
+    scene.exchange()
+    scene.link.put(Spread(Commit("yet more", 1, B)))
+    scene.exchange()
+    assert scene.link.generation == 1
+    assert not scene.link.repeats(fact)
+    scene.exchange()
+    assert scene.link.repeats(fact)
+    found, _ = journal.decode(scene.files[journal.name(ERA, A, 1)])
+    assert found == [Commit("yet more", 1, B), fact]
+
+
+def test_a_generation_that_is_needed_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mosha.ownership.link.JOURNAL_BYTES_MAX", 100)
+    scene = Scene()
+    scene.link = Link(
+        9, A, ERA, CONFIGURATION, VOTERS, LIMIT_S, lambda fact: True, needed=lambda facts: [*facts],
+    )
+    for number in range(9):
+        scene.link.put(Spread(Commit(f"g{number}", 1, B)))
+        scene.exchange()
+    assert scene.link.generation == 0, "another one would be as long"
+
+
 # ---- windows (R13) ------------------------------------------------------------------------------------------------
 
 
@@ -498,6 +561,35 @@ def test_a_voter_that_forgot_has_no_closed_journals() -> None:
     scene.link.wants_all = True
     assert scene.exchange() is None
     assert scene.read_all() == [Dead(C)]
+
+
+@pytest.mark.parametrize("reads", ["is_near", "is_eager", "wants_tails", "wants_all"])
+def test_what_others_append_on_a_voter_that_is_not_near_is_read_in_its_turn(reads: str) -> None:
+    scene = Scene()
+    scene.link.is_near = scene.link.wants_all = False
+    scene.append(B, Dead(C))
+    for _ in range(2):
+        reply = scene.exchange()
+        assert reply is not None
+        assert not reply.entries
+    assert scene.link.wants() is False
+    setattr(scene.link, reads, True)
+    assert scene.link.wants() is (reads in ("is_eager", "wants_all"))
+    reply = scene.exchange()
+    assert reply is not None
+    assert reply.entries == [(Dead(C), B)]
+    assert scene.link.wants() is False
+
+
+def test_a_journal_that_was_removed_is_forgotten_when_all_is_read() -> None:
+    scene = Scene()
+    scene.link.is_near = scene.link.wants_all = False
+    scene.append(B, Dead(C))
+    assert scene.exchange() is not None
+    del scene.files[journal.name(ERA, B, 0)]
+    assert scene.read_all() == []
+    scene.link.is_eager = True
+    assert scene.link.wants() is False
 
 
 def test_a_close_look_does_not_wait_for_the_slot() -> None:

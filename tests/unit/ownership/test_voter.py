@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mosha.ownership import copies as copying
 from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership import voter as voters
 from mosha.ownership.journal import Dead, Entry
@@ -188,10 +189,11 @@ def test_a_quorum_of_others_is_copied() -> None:
     assert copies(scene) == [2, 3, 4]
     said = scene.seen[2].marker
     for voter in (2, 3):
-        scene.voter.copied(voter, ERA, [[JOURNAL, text(Dead(A), Dead(f"{voter}.1.{'b' * 32}"))], ["cltab", b"x"]], said)
+        journals = [[JOURNAL, text(Dead(A), Dead(f"{voter}.1.{'b' * 32}"))], ["cltab", b"x"]]
+        scene.voter.copy_of(voter).take(ERA, journals, said, True)
     assert copies(scene) == [4]
     assert scene.step() == RECOVERING, "two of three"
-    scene.voter.copied(4, ERA, [], said)
+    scene.voter.copy_of(4).take(ERA, [], said, True)
     assert scene.step() == FULL
     assert scene.voter.era == ERA
     copied = {name: data for name, data in scene.store.files.items() if name != marker.NAME}
@@ -203,7 +205,7 @@ def test_a_quorum_of_others_is_copied() -> None:
 
 
 def test_large_copies_are_parts_that_can_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(voters, "COPY_BYTES_MAX", 200)
+    monkeypatch.setattr(copying, "PART_BYTES_MAX", 200)
     scene = Scene()
     scene.step(W)
     facts = [Dead(f"{number}.1.{'b' * 32}") for number in range(1, 30)]
@@ -211,7 +213,7 @@ def test_large_copies_are_parts_that_can_be_read(monkeypatch: pytest.MonkeyPatch
         scene.see(voter)
     assert copies(scene) == [2, 3]
     for voter in (2, 3):
-        scene.voter.copied(voter, ERA, [[JOURNAL, text(*facts[voter :])]], scene.seen[2].marker)
+        scene.voter.copy_of(voter).take(ERA, [[JOURNAL, text(*facts[voter :])]], scene.seen[2].marker, True)
     assert scene.step() == FULL
     parts = [data for name, data in scene.store.files.items() if journal.writer_of(name, ERA) == A]
     assert len(parts) > 5
@@ -229,9 +231,53 @@ def test_a_copy_of_a_voter_that_is_not_full_after_it_is_none(said: Marker | None
         scene.see(voter)
     assert copies(scene) == [2, 3]
     for voter in (2, 3):
-        scene.voter.copied(voter, ERA, [], said)
+        scene.voter.copy_of(voter).take(ERA, [], said, True)
     assert scene.step() == RECOVERING
     assert copies(scene) == [2, 3]
+
+
+def test_a_copy_takes_as_many_pages_as_it_needs_and_all_of_one_life() -> None:
+    scene = Scene()
+    scene.step(W)
+    for voter in (2, 3):
+        scene.see(voter)
+    said = scene.seen[2].marker
+    assert said is not None
+    first, second = text(Dead(A)), text(Dead(f"2.1.{'b' * 32}"))
+    assert copies(scene) == [2, 3]
+    copy = scene.voter.copy_of(2)
+    copy.take(ERA, [[JOURNAL, first + second[:9]]], said, False)
+    assert copy.known() == [(JOURNAL, len(first))], "a line that is not whole is read again"
+    assert copies(scene) == [2, 3]
+    copy.take(ERA, [[JOURNAL, second]], said._replace(life="another"), True)
+    assert copy.known() == [], "what a voter has after it was wiped is another journal of that name"
+    for page, is_whole in ((first, False), (second, True)):
+        assert copies(scene) == [2, 3]
+        copy.take(ERA, [[JOURNAL, page]], said, is_whole)
+    assert copies(scene) == [3]
+    scene.voter.copy_of(3).take(ERA, [], said, True)
+    assert scene.step() == FULL
+    (kept,) = [data for name, data in scene.store.files.items() if journal.writer_of(name, ERA) == A]
+    assert kept == first + second
+
+
+def test_copies_never_have_the_name_of_earlier_ones() -> None:
+    names: list[set[str]] = []
+    scene = Scene()
+    for _ in range(2):
+        scene.step(W)
+        for voter in (2, 3):
+            scene.see(voter)
+        assert copies(scene) == [2, 3]
+        for voter in (2, 3):
+            scene.voter.copy_of(voter).take(ERA, [[JOURNAL, text(Dead(A))]], scene.seen[2].marker, True)
+        assert scene.step() == FULL
+        names.append({name for name in scene.store.files if ".copy." in name})
+        for name in names[-1]:
+            scene.store.remove(name)                 # as housekeeping does
+        scene.voter._forget(scene.now, "the voters have changed", scene.voter.marker.life)
+    assert all(names)
+    assert not names[0] & names[1]
 
 
 def test_copies_of_another_era_are_dropped() -> None:
@@ -240,12 +286,12 @@ def test_copies_of_another_era_are_dropped() -> None:
     for voter in (2, 3):
         scene.see(voter)
     assert copies(scene) == [2, 3]
-    scene.voter.copied(2, ERA, [[JOURNAL, "old"]], scene.seen[2].marker)
+    scene.voter.copy_of(2).take(ERA, [[JOURNAL, b"old"]], scene.seen[2].marker, True)
     for voter in (2, 3):
         scene.see(voter, era="6-00000006")
     assert copies(scene) == [2, 3]
     for voter in (2, 3):
-        scene.voter.copied(voter, "6-00000006", [], scene.seen[2].marker)
+        scene.voter.copy_of(voter).take("6-00000006", [], scene.seen[2].marker, True)
     assert scene.step() == FULL
     assert scene.voter.era == "6-00000006"
     assert not any(".j." in name for name in scene.store.files)
@@ -592,7 +638,7 @@ def test_a_voter_that_counts_founds_nothing_and_can_be_told_to_forget() -> None:
 
 
 @pytest.mark.parametrize("content", [
-    b"", b"found", b"[]", b'{"do": "found"}', b'{"do": "found", "without": ["x"]}', b'{"do": "dance", "name": "mine"}',
+    b"", b"found", b"[]", b'{"do": "found"}', b'{"do": "found", "without": ["x"]}', b'{"do": []}',
     b'{"do": "elect", "name": "mine", "voters": [1e999]}', b"[" * 4000, b"\xff",
 ])
 def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
@@ -633,4 +679,89 @@ def test_the_marker_of_a_node_without_a_vote_promises_nothing() -> None:
     assert scene.start().marker.state == NONE
     scene.store.files[marker.NAME] = b"rotten"
     scene.voter.look(scene.now)
-    assert (scene.voter.marker.state, scene.store.files[marker.NAME]) == (NONE, b"rotten")
+    assert scene.voter.marker.state == NONE
+    assert scene.on_disk == scene.voter.marker, "who asks which era it knows is told"
+
+
+def emptied(scene: Scene) -> str:
+    """Somebody empties the directory, and nobody has looked yet; the life of the voter until then."""
+    scene.store.files.clear()
+    return scene.voter.marker.life
+
+
+def assert_forgot(scene: Scene, life: str) -> None:
+    """It forgets, under another life, at once, and waits."""
+    assert scene.on_disk == scene.voter.marker
+    assert scene.voter.marker.state == RECOVERING
+    assert scene.voter.marker.life != life, "a link to it would go on where nothing is"
+    assert scene.voter.marker.met == ""
+    assert scene.voter.next_due(scene.now) == scene.now + W
+    assert scene.voter.losses == 1
+
+
+def test_one_that_was_emptied_learns_of_other_voters_as_one_that_forgot() -> None:
+    for latest in (VOTERS._replace(number=1, voters=(1, 2, 3, 4)), VOTERS._replace(number=2, voters=(1, 2, 3, 4, 5))):
+        scene = Scene(files={FOUNDED: b"5-00000005 1 2 3\n"})
+        assert scene.voter.electorate == VOTERS
+        life = emptied(scene)
+        scene.voter.learn(scene.now, latest)
+        assert_forgot(scene, life)
+
+
+def test_one_that_was_emptied_and_left_out_of_an_era_has_another_life() -> None:
+    scene = Scene(files={FOUNDED: b"5-00000005 1 2 3\n"})
+    life = emptied(scene)
+    scene.see(2, era="6-00000006")
+    scene.step()
+    assert_forgot(scene, life)
+
+
+def test_one_that_was_emptied_neither_closes_nor_goes_on_alone() -> None:
+    for moment in ("meets", "closes", "opens", "goes alone"):
+        scene = Scene(2, files={FOUNDED: b"5-00000005 1 2\n"})
+        if moment != "meets":
+            scene.voter.meet(scene.now)
+        if moment in ("opens", "goes alone"):
+            assert scene.voter.close(scene.now)
+        life = emptied(scene)
+        if moment == "meets":
+            scene.voter.meet(scene.now)
+        elif moment == "opens":
+            scene.voter.reopen(scene.now)
+        else:
+            assert not (scene.voter.close if moment == "closes" else scene.voter.go_alone)(scene.now), moment
+        assert_forgot(scene, life)
+        assert not scene.voter.close(scene.now)
+
+
+def test_one_that_was_emptied_does_not_settle() -> None:
+    scene = Scene(files={FOUNDED: b"5-00000005 1 2 3\n"})
+    latest = VOTERS._replace(number=1, voters=(1, 2))
+    scene.voter.learn(scene.now, latest)
+    scene.see(2, electorate=latest._replace(before=VOTERS.voters))
+    scene.step()
+    assert scene.voter.electorate.before == VOTERS.voters
+    life = emptied(scene)
+    scene.step(W)
+    assert_forgot(scene, life)
+
+
+def test_one_that_is_emptied_while_it_recovers_waits_and_copies_anew() -> None:
+    scene = Scene()
+    for _ in range(2):
+        for voter in (2, 3):
+            scene.see(voter)
+        scene.step(W)
+        for voter in (2, 3):
+            scene.see(voter)
+        era, voters = scene.voter.wants_copies(scene.now, scene.seen)
+        assert (era, voters) == (ERA, [2, 3])
+        for voter in (2, 3):
+            scene.voter.copy_of(voter).take(ERA, [[JOURNAL, text(Dead(A))]], scene.seen[voter].marker, True)
+        if not scene.voter.losses:
+            life = emptied(scene)
+            scene.step()
+            assert_forgot(scene, life)
+            scene.voter.wants_copies(scene.now, scene.seen)
+    assert scene.step() == FULL
+    assert any(name.startswith(JOURNAL) for name in scene.store.files)

@@ -91,6 +91,10 @@ BAD = [
     (fault("crash", whom=[[1]]), r"whom: \[1\] is neither a node"),
     (fault("crash", whom=["owner:zz"]), "whom: 'owner:zz' is neither a node from 1 to 3 nor owner:GROUP of a group in"),
     (fault("crash", wipe="no"), "fault 0 .*: wipe is true or false, not 'no'"),
+    (fault("kill", what="leash", wipe=True), "fault 0 .*: wipe is for the agent, .* not for what: leash"),
+    (fault("kill", what="group", wipe=True), "fault 0 .*: wipe is for the agent, .* not for what: group"),
+    (fault("crash", wipe=True, restore=True), "fault 0 .*: wipe and restore exclude each other"),
+    (fault("wipe", wipe=True), "fault 0 .*: unknown: wipe"),
     (fault("crash", restore=1), "restore is one of True, False, whole, not 1"),
     (fault("crash", flap=1), "unknown: flap"),
     (fault("crash", at=float("nan")), "at is a number from 0 to .*, not nan"),
@@ -116,7 +120,8 @@ BAD = [
     (fault("vote", node="owner:kv"), "node is a whole number from 1 to .*, not 'owner:kv'"),
     (fault("vote", node=4), "node is a whole number from 1 to 3, not 4"),
     (fault("order", order=5), "order is an object, not 5"),
-    (fault("order", order={"do": "obey"}), "order: do is one of elect, found, forget, not 'obey'"),
+    (fault("order", order={"do": "obey"}),
+     "order: do is one of elect, found, forget, move, drain, undrain, clear, not 'obey'"),
     (fault("order", order={"do": "elect", "voters": 1}), "order: voters is a list of whole numbers"),
     (fault("order", order={"do": "elect", "who": 1}), "order: unknown: who"),
     (fault("config", conf="beat = x"), "conf is an object of names of settings and texts of one line, not 'beat = x'"),
@@ -222,7 +227,7 @@ def forgetting(plan: FaultPlan) -> set[int]:
     """The nodes whose voter forgets at some time: it lost its disk, or had other times or another version."""
     return {
         node for fault in plan.faults for node in fault["whom"]
-        if fault.get("wipe") or fault.get("restore") or fault["do"] == "config"
+        if fault.get("wipe") or fault.get("restore") or fault["do"] in ("config", "wipe")
         or (fault["do"] == "order" and fault["order"].get("do") == "forget")
     }
 

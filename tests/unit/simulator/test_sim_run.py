@@ -17,7 +17,8 @@ from moslab.history.checkers import INVALID, VALID, check_quorum
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
 from moslab.simulator.cli import main
 from moslab.simulator.cluster import Cluster
-from moslab.simulator.draw import draw_plan
+from moslab.simulator.directed import plan
+from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.guardian import Guardian
 from moslab.simulator.inject import Injector
 from moslab.simulator.run import Result, run
@@ -101,7 +102,7 @@ def test_a_group_that_is_to_be_given_up_is_tested_ahead_on_the_next_node() -> No
     leave = {"at": 6.0, "do": "leave", "whom": ["owner:kv"]}
     result = run(calm(faults=[leave]), core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
-    ahead = [i for i in result.history.intervals if not i.epoch]
+    ahead = [i for i in result.history.intervals if not i.epoch and i.begin_s > 6.0]
     assert [i.pid in result.history.tests for i in ahead] == [True]
     first = max((i for i in result.history.services() if i.begin_s < 6.0), key=lambda i: i.end_s)
     second = min((i for i in result.history.services() if i.begin_s > 6.0), key=lambda i: i.begin_s)
@@ -134,9 +135,11 @@ def test_what_was_tested_ahead_is_tested_again_when_the_owner_did_not_give_up() 
     result = run(calm(faults=faults, conf=conf, safety_s=30.0), core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
     second = min((i for i in result.history.services() if i.begin_s > 6.6), key=lambda i: i.begin_s)
-    tests = [i for i in result.history.intervals if i.node == second.node and i.pid in result.history.tests]
-    assert [i.epoch for i in tests] == ["", "", second.epoch], "ahead, ahead once more, and not ahead"
-    assert result.counters["leash kills: agent's order"] == 2
+    tests = [i for i in result.history.intervals if i.begin_s > 6.0 and i.pid in result.history.tests]
+    before = [i for i in tests if i.node == second.node and i.begin_s < second.begin_s]
+    assert [i.epoch for i in before] == ["", "", ""], "for the owner that leaves, once more, and when it has expired"
+    assert before[0].end_s < 16.0 < before[1].begin_s, "a test is good for 10 s"
+    assert result.counters["leash kills: agent's order"] >= 2
 
 
 def test_a_leash_that_does_not_look_at_its_deadline_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,3 +308,46 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
     out = capsys.readouterr().out
     assert f"replay: moslab sim --plan {tmp_path}/seed-5.json --trace" in out
     assert "overlap: kv" in out
+
+
+@pytest.mark.parametrize(
+    "words", [
+        ["--seed", "-1"], ["--seed", "9" * 23], ["--seed", str(2**63)], ["--seeds", f"0..{2**63}"], ["--seeds", "2..1"],
+        ["--seed", "1", "--nodes", "65536"], ["--seed", "1", "--nodes", "0"],
+    ],
+)
+def test_what_a_plan_refuses_no_option_takes(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        main([*words, "--show"])
+    assert raised.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--trace", "--show"])
+def test_a_trace_of_many_seeds_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0..1", option]) == 2
+    assert "--trace and --show are of one run" in capsys.readouterr().err
+
+
+def failing_everywhere(safety_s: float, **sizes: int) -> FaultPlan:
+    """Nothing happens, but a group that passes its test fails on all nodes again and again."""
+    changes = plan([], (0.5, 2.5), nodes=3, safety_s=safety_s, bound_s=10.0, sizes=sizes)
+    changes["cltab"] += "bad:bad-pre:start:wait:run 0.02 exit=1\n"
+    changes["hactl"] += "bad start\n"
+    return directed_plan(1, changes)
+
+
+def test_journals_of_a_long_ordinary_run_have_a_bound() -> None:
+    result = run(failing_everywhere(400.0, journal=1024, read=1024, frame=1024))
+    history = result.history
+    assert not [problem for problem in result.problems if not problem.startswith("liveness: bad")]
+    assert result.counters["journal: next generation"] >= 5
+    assert result.counters["journal: removed of the living"] >= 5
+    assert max(history.journal_bytes.values()) <= 8192
+    assert max(history.journal_bytes.values()) < history.journal_bytes_max
+
+
+def test_an_answer_that_no_worker_can_give_loses_its_task() -> None:
+    result = run(failing_everywhere(30.0, journal=65536, read=65536, frame=100))
+    assert result.counters["answer longer than a worker's frame"] > 0
+    assert any(problem.startswith("liveness: g1") for problem in result.problems)

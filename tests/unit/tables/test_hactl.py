@@ -6,6 +6,8 @@ from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from mosha.tables.hactl import Wanted
 
+NAMES = "fenced, failback, sticky, exclusive-test, maintenance, prefer=…, restarts=…"
+
 
 def test_a_table_is_read() -> None:
     text = "  # resource_group  runlevel\nmygroup start\n\tbargroup\t3  # three\nredgrp stop\r\n\n# redgrp start\n"
@@ -25,7 +27,7 @@ def test_all_problems_are_told() -> None:
         "/var/mosix-ha/hactl:3: group a is already given level start",
         "/var/mosix-ha/hactl:4: bad group 'c(': letters, digits, _ and - only, at most 64, not starting with -",
         "/var/mosix-ha/hactl:5: bad level 'st.art': letters, digits, _ and - only, at most 64, not starting with -",
-        "/var/mosix-ha/hactl:6: unknown option 'now' after the level; there are: fenced",
+        "/var/mosix-ha/hactl:6: unknown option 'now' after the level; there are: " + NAMES,
         "/var/mosix-ha/hactl:7: NUL character in line",
     ]
 
@@ -41,14 +43,46 @@ def test_a_comment_right_after_a_word_ends_it() -> None:
 def test_options_follow_the_level() -> None:
     table = hactl.parse("a start fenced # its disk\nb start\nc stop fenced\n")
     assert table == {"a": Wanted("start", fenced=True), "b": Wanted("start"), "c": Wanted("stop", fenced=True)}
-    assert hactl.fenced(table) == {"a", "c"}
+    assert hactl.with_flag(table, "fenced") == {"a", "c"}
+
+
+def test_preferred_nodes_are_read_in_their_order() -> None:
+    table = hactl.parse("a start prefer=3,1,2 failback\nb start prefer=7 sticky exclusive-test\n")
+    assert table == {
+        "a": Wanted("start", prefer=(3, 1, 2), failback=True), "b": Wanted("start", prefer=(7,), exclusive_test=True),
+    }
+
+
+TABLE = "# groups\nkv start prefer=1,2\t# a store\ndb\tstart maintenance fenced\n\nx start#\nmaintenance start\n"
+
+
+def test_an_edit_of_a_flag_changes_nothing_else() -> None:
+    on = hactl.edited(TABLE, ["kv", "db", "x", "maintenance"], hactl.MAINTENANCE, True)
+    assert on == (
+        "# groups\nkv start prefer=1,2 maintenance\t# a store\ndb\tstart maintenance fenced\n\n"
+        "x start maintenance#\nmaintenance start maintenance\n"
+    )
+    assert all(wanted.maintenance for wanted in hactl.parse(on).values())
+    assert hactl.parse(hactl.edited(on, ["kv", "x", "maintenance"], hactl.MAINTENANCE, False)) == hactl.parse(TABLE)
+    off = hactl.edited(TABLE, ["db"], hactl.MAINTENANCE, False)
+    assert off == TABLE.replace("start maintenance fenced", "start fenced")
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ("fence", "unknown option 'fence' after the level; there are: fenced"),
-        ("fenced prefer=3", "unknown option 'prefer=3' after the level; there are: fenced"),
+        ("fence", "unknown option 'fence' after the level; there are: " + NAMES),
+        ("prefer", "option prefer needs a value: prefer=…"),
+        ("restarts=10", "restarts=10: it must be a number from 0 to 9"),
+        ("restarts=010", "restarts=010: it must be a number from 0 to 9"),
+        ("prefer=0655359", "prefer=0655359: '0655359' is no number of a node"),
+        ("restarts=-1", "restarts=-1: it must be a number from 0 to 9"),
+        ("prefer=3,x", "prefer=3,x: 'x' is no number of a node"),
+        ("prefer=3,,4", "prefer=3,,4: '' is no number of a node"),
+        ("prefer=0", "prefer=0: '0' is no number of a node"),
+        ("prefer=3,03", "prefer=3,03 names a node twice"),
+        ("prefer=3 sticky failback", "failback and sticky exclude each other"),
+        ("failback", "failback needs prefer: where to?"),
         ("fenced=yes", "option fenced has no value"),
         ("fenced fenced", "option fenced is given twice"),
     ],

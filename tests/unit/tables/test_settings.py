@@ -18,9 +18,10 @@ def test_all_is_read() -> None:
     found = settings.read({
         "socket": "/s", "clstat": "/c", "log": "/l", "heartbeat_s": "3", "stop": "TERM 0, KILL 2.5",
         "fast_exit_s": "0.5", "fast_exits_max": "0", "monitor_limit_s": "60",
+        "units": "session",
     })
     policy = Policy(stop=((0.0, TERM), (2.5, KILL)), fast_exit_s=0.5, fast_exits_max=0, monitor_limit_s=60)
-    assert found == Settings("/s", "/c", "/l", 3.0, policy)
+    assert found == Settings("/s", "/c", "/l", 3.0, policy, "session")
 
 
 def test_what_was_in_2003_is_what_a_stop_is_without_a_setting() -> None:
@@ -43,6 +44,7 @@ def test_what_was_in_2003_is_what_a_stop_is_without_a_setting() -> None:
         ("fast_exits_max", "\u0663", "is no count"),
         ("heartbeat_s", "inf", "'inf' is no time"),
         ("heartbeat_s", "0", "'0' is no time"),
+        ("units", "both", "'both' is none of auto, cgroup, session"),
         ("socket", "", "'' is no path"),
         ("socket", "/" + "x" * 107, "is no path of 1 to 107 bytes"),
         ("log", "/" + "x" * 1023, "is no path of 1 to 1023 bytes"),

@@ -1,0 +1,172 @@
+"""``mosha move``, ``drain``, ``maintenance``, ``clear``, ``why`` and ``history``: what operators want of the agents.
+
+Exit codes: 0 done, 1 it cannot be, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from mosha import status
+from mosha.config import Config
+from mosha.events import read
+from mosha.ordering import Refused, give, page, wait
+from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
+from mosha.platform.store import LocalStore
+from mosha.replication import FILE_BYTES_MAX
+from mosha.tables import hactl
+from mosha.tables.lines import is_node
+from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
+from mosha.why import explain
+
+
+def add_to(commands: Any) -> None:
+    """The commands for :mod:`mosha.cli`."""
+    move = commands.add_parser("move", help="move a group to a node, which tests it first; it stays there")
+    move.add_argument("group", metavar="GROUP")
+    move.add_argument("node", type=_node, metavar="NODE")
+    move.set_defaults(command=run, action=_move)
+    drain = commands.add_parser("drain", help="let a node give up its groups and take none, until --off")
+    drain.add_argument("node", type=_node, nargs="?", metavar="NODE", help="default: this one")
+    drain.add_argument("--off", action="store_true", help="it may have groups again")
+    drain.set_defaults(command=run, action=_drain)
+    maintenance = commands.add_parser(
+        "maintenance", help="leave groups alone: they run on, and nobody looks, starts, stops or moves them",
+    )
+    maintenance.add_argument("state", choices=("on", "off"))
+    maintenance.add_argument("groups", nargs="*", metavar="GROUP", help="default: all that hactl names")
+    maintenance.set_defaults(command=run, action=_maintenance)
+    why = commands.add_parser("why", help="why a group runs where it runs, or why nowhere, node by node")
+    why.add_argument("group", metavar="GROUP")
+    why.set_defaults(command=run, action=_why)
+    history = commands.add_parser("history", help="what this node saw: groups that moved and failed, nodes that died")
+    history.add_argument("group", nargs="?", metavar="GROUP", help="of this group alone")
+    history.add_argument("-n", type=int, default=0, metavar="COUNT", help="the latest so many")
+    history.add_argument("--json", action="store_true", help="for programs: one event a line")
+    history.set_defaults(command=run, action=_history)
+    clear = commands.add_parser("clear", help="forget failures: a node that failed a group may have it again")
+    clear.add_argument("group", nargs="?", default="", metavar="GROUP", help="default: all groups")
+    clear.set_defaults(command=run, action=_clear)
+
+
+def run(settings: Config, options: argparse.Namespace) -> int:
+    """One of them; the exit code."""
+    try:
+        options.action(settings, options)
+    except (status.NotRunning, Refused) as error:
+        print(f"mosha: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _move(settings: Config, options: argparse.Namespace) -> None:
+    found = page(settings)
+    group = _group(found, options.group)
+    if options.node not in [node["id"] for node in found["nodes"]]:
+        raise Refused(f"node {options.node} is not on the map")
+    if group["owner"] is None:
+        raise Refused(f"{options.group} runs nowhere, so there is nothing to move; mosha why {options.group}")
+    if group["owner"] == options.node:
+        print(f"{options.group} is on node {options.node} already")
+        return
+    _give(settings, MOVE_LIMIT_S + STOP_LIMIT_S, do=MOVE, group=options.group, node=options.node)
+    print(f"node {group['owner']} has given {options.group} up in favour of node {options.node}")
+
+    def there(shown: dict[str, Any]) -> bool | None:
+        now = _group(shown, options.group)
+        return True if (now["owner"], now["state"]) == (options.node, "DONE") else None
+
+    if not wait(settings, there, ORDER_LIMIT_S):
+        raise Refused(f"it has not come up there within {ORDER_LIMIT_S:g} s: mosha why {options.group}")
+    print(f"it runs on node {options.node}")
+
+
+def _drain(settings: Config, options: argparse.Namespace) -> None:
+    node = options.node or page(settings)["node"]
+    _give(settings, ORDER_LIMIT_S, do=UNDRAIN if options.off else DRAIN, group="", node=node)
+    if options.off:
+        print(f"node {node} may have groups again; those that run elsewhere stay there")
+        return
+
+    def is_empty(shown: dict[str, Any]) -> bool | None:
+        return True if all(group["owner"] != node for group in shown["groups"]) else None
+
+    if not wait(settings, is_empty, STOP_LIMIT_S + ORDER_LIMIT_S):
+        raise Refused(f"node {node} takes no groups any more, and has not stopped its own: see its log")
+    print(f"node {node} is drained: it has no group, and takes none until `mosha drain {node} --off`")
+
+
+def _maintenance(settings: Config, options: argparse.Namespace) -> None:
+    """An edit of hactl, which is validated, replicated and shown like any other."""
+    wanted, store = options.state == "on", LocalStore(settings.var)
+    content = store.read(hactl.NAME, FILE_BYTES_MAX)
+    text = (content or b"").decode("utf-8", "surrogateescape")
+    table = hactl.parse(text, f"{settings.var / hactl.NAME}")
+    groups = options.groups or sorted(table)
+    strangers = sorted(set(groups) - set(table))
+    if strangers:
+        raise Refused(f"hactl names no group {', '.join(strangers)}")
+    page(settings)                                   # somebody must be there to replicate it
+    new = hactl.edited(text, groups, hactl.MAINTENANCE, wanted)
+    hactl.parse(new)
+    if new != text:
+        store.replace(hactl.NAME, new.encode("utf-8", "surrogateescape"), durable=True)
+
+    def told(shown: dict[str, Any]) -> bool | None:
+        mine = [group for group in shown["groups"] if group["name"] in groups]
+        settled = all(group["on_hold"] is wanted for group in mine if group["state"] == "DONE")
+        return True if settled and all(group["maintenance"] is wanted for group in mine) else None
+
+    if not wait(settings, told, ORDER_LIMIT_S):
+        raise Refused(f"hactl says so, and not all agents have followed within {ORDER_LIMIT_S:g} s: mosha status")
+    print(f"maintenance is {options.state}: {', '.join(groups)}")
+
+
+def _why(settings: Config, options: argparse.Namespace) -> None:
+    print("\n".join(explain(page(settings), options.group)))
+
+
+def _history(settings: Config, options: argparse.Namespace) -> None:
+    """Also while no agent runs."""
+    found = [one for one in read(LocalStore(settings.var)) if options.group in (None, one["group"])]
+    for event in found[-options.n if options.n > 0 else 0:]:
+        clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
+        group = f"{event['group']}: " if event["group"] else ""
+        print(json.dumps(event) if options.json else f"{clock}  {group}{event['what']}")
+
+
+def _clear(settings: Config, options: argparse.Namespace) -> None:
+    if options.group:
+        _group(page(settings), options.group)
+    answers = _give(settings, ORDER_LIMIT_S, do=CLEAR, group=options.group, node=0)
+    print(f"done on nodes {', '.join(sorted(answers, key=int))}")
+
+
+def _give(settings: Config, takes_s: float, **order: Any) -> dict[str, str]:
+    """Raises Refused with what the first of the nodes said that did not do it."""
+    def answer(shown: dict[str, Any], name: str) -> dict[str, str] | None:
+        return next((found for given, found in shown["orders"].items() if given.endswith(f".{name}")), None)
+
+    answers = give(settings, answer, takes_s, **order)
+    problems = [f"node {node}: {text}" for node, text in sorted(answers.items(), key=lambda one: int(one[0])) if text]
+    if problems:
+        raise Refused("; ".join(problems))
+    return answers
+
+
+def _group(shown: dict[str, Any], name: str) -> dict[str, Any]:
+    for group in shown["groups"]:
+        if group["name"] == name:
+            assert isinstance(group, dict)
+            return group
+    raise Refused(f"there is no group {name}")
+
+
+def _node(text: str) -> int:
+    if not is_node(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of a node")
+    return int(text)

@@ -1,0 +1,150 @@
+"""A third guardian, of all groups of a node, where there are control groups: it ends them when the agent is killed.
+
+A leash ends its group when the agent is gone, and the agent ends what a killed leash left. Where both are killed at
+once, this process does it. Rules:
+
+1. It is forked by the agent, waits for the agent's end, and needs nothing but the directory of this life
+   (:mod:`mosha.platform.cgroups`). Then it kills all processes in the units of that life, but for guardians that live:
+   these have mounts and addresses to end. It ends when all units are gone, or somebody else has removed them.
+2. The agent starts it anew when it has died, but not often.
+3. All three killed at once leave the control groups to the next life of the agent.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from pathlib import Path
+
+from mosha.clinit.process import reset_signals
+from mosha.platform import linux, procscan
+from mosha.platform.cgroups import RECORD, Tree
+
+RESTART_S = 1.0
+LOOK_S = 30.0                    # is the agent there still? it should hear of it by the socket, and by a signal
+PAUSE_MIN_S, PAUSE_MAX_S = 0.01, 1.0
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
+
+
+class Orphaned(Exception):
+    """The agent is gone."""
+
+
+class Warden:
+    """The agent's end. ``pid`` is that of the process, 0 while there is none."""
+
+    pid: int
+    _ours: socket.socket
+    _started_s: float
+
+    def __init__(self, tree: Tree, rundir: str) -> None:
+        """Raises OSError."""
+        self._tree, self._record = tree, str(Path(rundir, RECORD))
+        self._start()
+
+    def fileno(self) -> int:
+        """Readable when it has died: :meth:`renew`."""
+        return self._ours.fileno()
+
+    def is_due(self) -> bool:
+        """Whether it may be started anew."""
+        return time.monotonic() >= self._started_s + RESTART_S
+
+    def renew(self) -> bool:
+        """Start it anew; whether that could be done. The descriptor is another one then."""
+        self.forget()
+        try:
+            self._start()
+        except OSError:
+            self._started_s = time.monotonic()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Have it end what is there, if anything is, and itself."""
+        self._ours.close()
+
+    def forget(self) -> None:
+        """One that has died, or stands still: it is none of the caller's any more."""
+        self._ours.close()
+        if self.pid:
+            procscan.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, os.WNOHANG)
+            self.pid = 0
+
+    def _start(self) -> None:
+        self.pid = 0
+        self._started_s = time.monotonic()
+        agent = os.getpid()
+        self._ours, theirs = socket.socketpair()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                try:
+                    _serve(theirs, agent, self._tree, self._record)
+                finally:
+                    os._exit(0)
+        except OSError:
+            self._ours.close()
+            raise
+        finally:
+            theirs.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _serve(theirs: socket.socket, agent: int, tree: Tree, record: str) -> None:
+    """The life of the process."""
+    fd = theirs.fileno()
+    linux.close_all_but(0, 1, 2, fd)
+    reset_signals()
+    for signo in DEAF_TO:
+        signal.signal(signo, signal.SIG_IGN)
+    os.setsid()
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
+    held = os.open(record, os.O_RDONLY)              # says which process this is
+    try:
+        _wait(fd, agent)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    except Orphaned:
+        pass
+    end_all(tree)
+    os.close(held)
+
+
+def _wait(fd: int, agent: int) -> None:
+    """Until the agent is gone. Raises Orphaned."""
+    signal.signal(signal.SIGHUP, _tell)
+    linux.set_pdeathsig(signal.SIGHUP)
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    while os.getppid() == agent and not poll.poll(LOOK_S * 1000):
+        pass
+
+
+def _tell(_signo: int, _frame: object) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise Orphaned
+
+
+def end_all(tree: Tree) -> None:
+    """Rule 1."""
+    pause_s = PAUSE_MIN_S
+    while True:
+        pids = tree.pids()
+        for pid in pids:
+            procscan.kill(pid, signal.SIGKILL)
+        if not pids and tree.prune():
+            try:
+                os.rmdir(tree.path)
+            except OSError:
+                pass                                 # somebody else did it, or does
+            return
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, PAUSE_MAX_S)

@@ -1,0 +1,118 @@
+"""What was broken, in whatever world: each fault with its begin and end, and what still lasts.
+
+Rules:
+
+1. A fault begins and ends *within* the recorded bounds: begin is taken before the call that makes it, end after the
+   call that ends it. All times are of one clock, that of the history.
+2. A fault that nothing ends (a killed process) ends when its call returns.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Callable, NamedTuple, Protocol
+
+from moslab.faults.links import Link
+
+UNENDED = float("inf")
+OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
+"""The kinds that last."""
+
+
+class Fault(NamedTuple):
+    """What was done, to which nodes, and when; ``end_s`` is infinite while it lasts."""
+
+    kind: str
+    nodes: tuple[int, ...]
+    detail: str
+    begin_s: float
+    end_s: float = UNENDED
+
+
+class Record:
+    """The faults of one cluster. Threads may share it."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self.all: list[Fault] = []
+        self._now_s = now_s
+        self._lasting: dict[tuple[str, int, str], int] = {}
+        self._lock = threading.Lock()
+
+    def lasting(self, kind: str = "") -> list[tuple[str, int, str]]:
+        """(kind, node, detail) of what lasts, of that kind or of all; node 0 for what is not one node's."""
+        return [key for key in list(self._lasting) if kind in ("", key[0])]
+
+    @contextmanager
+    def lasts(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
+        """The block begins it."""
+        begin_s = self._now_s()
+        yield
+        self.begins(kind, node, detail, begin_s)
+
+    @contextmanager
+    def instant(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
+        """The block is all of it."""
+        begin_s = self._now_s()
+        yield
+        with self._lock:
+            self.all.append(Fault(kind, (node,), detail, begin_s, self._now_s()))
+
+    def begins(self, kind: str, node: int, detail: str, begin_s: float, shown: str = "") -> None:
+        """It has begun at that time; ``shown`` is written down instead of the detail, by which it is known."""
+        with self._lock:
+            self._lasting[kind, node, detail] = len(self.all)
+            self.all.append(Fault(kind, (node,) if node else (), shown or detail, begin_s))
+
+    def ends(self, kind: str, node: int, detail: str = "") -> None:
+        """It has ended, if it lasted."""
+        with self._lock:
+            place = self._lasting.pop((kind, node, detail), None)
+            if place is not None:
+                self.all[place] = self.all[place]._replace(end_s=self._now_s())
+
+
+class Breaker(Protocol):
+    """What breaks a cluster, in every world. LabError where it does not work, UnsupportedError where it never does."""
+
+    record: Record
+
+    def kill(self, node: int) -> None:
+        """Cut its power."""
+
+    def start(self, node: int) -> None:
+        """Give it power; also after STOMITH."""
+
+    def pause(self, node: int) -> None:
+        """The whole machine stands still."""
+
+    def resume(self, node: int) -> None:
+        """It goes on."""
+
+    def lose_disk(self, node: int) -> None:
+        """Give a node that is off a new disk; it stays off."""
+
+    def signal(self, node: int, role: str, signo: int) -> list[int]:
+        """Send a signal to a role of a node; their pids."""
+
+    def restart_agent(self, node: int) -> None:
+        """End the agent in order; return when init has begun the next one."""
+
+    def cut(self, links: Iterable[Link]) -> str:
+        """Cut links; the cut's name."""
+
+    def heal(self, name: str) -> None:
+        """Of that cut."""
+
+    def end(self) -> None:
+        """End what still lasts, whoever began it."""
+
+
+def lines(record: Sequence[Fault]) -> list[str]:
+    """One for each fault, for people."""
+    return [
+        f"{fault.begin_s:12.3f} to {'the end' if fault.end_s == UNENDED else format(fault.end_s, '.3f')}: {fault.kind}"
+        f"{''.join(f' node {node}' for node in fault.nodes)}{f' ({fault.detail})' if fault.detail else ''}"
+        for fault in record
+    ]

@@ -1,0 +1,1 @@
+"""Scenarios: what a test writes against, in whatever world (docs/laboratory.md)."""

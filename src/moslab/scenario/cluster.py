@@ -1,0 +1,364 @@
+"""A cluster as a test sees it, the same in every world (docs/laboratory.md).
+
+Rules:
+
+1. *Targets* say whom a fault hits: a number, several, a group (the node that runs it), or words as the command line
+   takes them (:mod:`moslab.faults.targets`). What words leave open is drawn from the seed.
+2. ``within`` is in seconds of the world's clock. What does not come in time is an AssertionError that says what was
+   seen last, and what was broken.
+3. *Elsewhere* is not where this test has last seen the group run, by :attr:`Group.owner` or by a wait.
+4. Of the agent of a node and the leash of a group there one runs always, or nothing is promised (assumption A2 of
+   docs/ownership.md): a stop that would leave neither is refused.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+from collections.abc import Iterable, Sequence
+from signal import SIGCONT, SIGKILL, SIGSTOP
+from types import TracebackType
+from typing import Callable, NamedTuple, TypeVar, Union
+
+from moslab.errors import CannotError, LabError
+from moslab.faults.links import between, from_power
+from moslab.faults.record import STOP, Fault, lines
+from moslab.faults.targets import select
+from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
+from moslab.history.intervals import Interval
+from moslab.history.record import History
+from moslab.scenario.world import Output, World
+from moslab.wait import eventually
+
+T = TypeVar("T")
+Targets = Union[int, str, "Group", Iterable[int]]
+WITHIN_S = 45.0
+LOOK_EVERY_S = 0.05
+AGENT, LEASH = "agent", "leash"
+
+
+class Verdict(NamedTuple):
+    """What the checkers make of a history: valid, invalid or unknown, and why."""
+
+    word: str
+    problems: list[str]
+    history: History | None
+
+    def __bool__(self) -> bool:
+        return self.word == VALID
+
+
+class Breach:
+    """A fault that lasts. As a context manager it ends with the block."""
+
+    def __init__(self, what: str, end: Callable[[], None]) -> None:
+        self.what = what
+        self._end: Callable[[], None] | None = end
+
+    def heal(self) -> None:
+        """End it, unless it has ended."""
+        end, self._end = self._end, None
+        if end is not None:
+            end()
+
+    def __enter__(self) -> Breach:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.heal()
+        except LabError:
+            if error is None:                                # else that is what the test has to say
+                raise
+
+    def __repr__(self) -> str:
+        return f"<{self.what}>"
+
+
+class Group:
+    """A resource group, wherever it runs."""
+
+    def __init__(self, cluster: Cluster, name: str) -> None:
+        self.name = name
+        self._cluster = cluster
+        self._seen = 0                                       # the node where it was seen last; 0: nowhere yet
+
+    @property
+    def runs(self) -> tuple[Interval, ...]:
+        """Its processes that execute now, on whatever nodes."""
+        return tuple(self._cluster.world.running(self.name))
+
+    @property
+    def owner(self) -> int:
+        """The one node on which it runs; waits until there is one."""
+        __tracebackhide__ = True
+        return self.run().node
+
+    def run(self, within: float = WITHIN_S) -> Interval:
+        """A process of it, on the one node on which it runs; waits until there is one."""
+        __tracebackhide__ = True
+        found = self._await(lambda runs: len({one.node for one in runs}) == 1, "runs on one node", within)
+        return self._saw(found[0])
+
+    def wait_running(self, elsewhere: bool | int = False, within: float = WITHIN_S) -> Interval:
+        """Wait until it runs; ``elsewhere`` than it last did (rule 3), or than on that node."""
+        __tracebackhide__ = True
+        if elsewhere is False:
+            return self.run(within)
+        before = self._seen if elsewhere is True else elsewhere
+        if not before:
+            raise CannotError(f"elsewhere than where? nobody has asked yet for the owner of {self.name}")
+        found = self._await(
+            lambda runs: any(one.node != before for one in runs), f"runs elsewhere than on node {before}", within,
+        )
+        return self._saw(next(one for one in found if one.node != before))
+
+    def wait_stopped(self, within: float = WITHIN_S) -> None:
+        """Wait until no process of it executes anywhere."""
+        __tracebackhide__ = True
+        self._await(lambda runs: not runs, "runs nowhere", within)
+
+    def wait_again(self, before: Interval, within: float = WITHIN_S) -> Interval:
+        """Wait for a process of it, on any node, that began after that one had ended."""
+        __tracebackhide__ = True
+        found = self._await(
+            lambda runs: bool(runs) and all(one[:5] != before[:5] for one in runs), "runs again", within,
+        )
+        return self._saw(found[0])
+
+    def goes_on(self, before: Interval, for_s: float) -> bool:
+        """Whether that very process executes ``for_s`` from now."""
+        self._cluster.world.sleep(for_s)
+        return any(one[:5] == before[:5] for one in self.runs)
+
+    def _await(self, until: Callable[[tuple[Interval, ...]], bool], what: str, within: float) -> tuple[Interval, ...]:
+        __tracebackhide__ = True
+        return self._cluster.eventually(lambda: self.runs, until, within=within, what=f"group {self.name} {what}")
+
+    def _saw(self, run: Interval) -> Interval:
+        self._seen = run.node
+        return run
+
+    def __repr__(self) -> str:
+        return f"<group {self.name}>"
+
+
+class Cluster:
+    """See the head of the module. ``world`` is for what only one world has; ``random`` is drawn from the seed."""
+
+    def __init__(self, world: World, seed: int | str) -> None:
+        self.world = world
+        self.random = random.Random(f"{seed}/targets")
+        self._groups: dict[str, Group] = {}
+        self._first = len(world.faults.record.all)
+        self._verdict: Verdict | None = None
+        self._judged = 0                                     # the faults that it knows of
+
+    # -- what there is -----------------------------------------------------------------------------
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """The numbers of all nodes, also of those that are off."""
+        return self.world.nodes
+
+    def group(self, name: str) -> Group:
+        """A group of the tables that shall run."""
+        if name not in self.world.groups:
+            raise CannotError(f"there is no group {name!r} that shall run; there are {', '.join(self.world.groups)}")
+        return self._groups.setdefault(name, Group(self, name))
+
+    def whom(self, targets: Targets) -> tuple[int, ...]:
+        """The nodes that are meant (rule 1)."""
+        if isinstance(targets, Group):
+            return (targets.owner,)
+        if isinstance(targets, int):
+            words = str(targets)
+        else:
+            words = targets if isinstance(targets, str) else ",".join(map(str, targets))
+        return select(words, self.nodes, lambda name: self.group(name).owner, self.random)
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What this test has broken so far, with begin and end."""
+        return self.world.faults.record.all[self._first:]
+
+    # -- time --------------------------------------------------------------------------------------
+
+    def sleep(self, for_s: float) -> None:
+        """Let time of the world pass: for what shall *not* happen. Else wait for a condition."""
+        self.world.sleep(for_s)
+
+    def eventually(
+        self, look: Callable[[], T], until: Callable[[T], bool] = bool, *, within: float = WITHIN_S, what: str,
+    ) -> T:
+        """The first state of ``look()`` for which ``until`` holds (rule 2)."""
+        __tracebackhide__ = True
+        try:
+            return eventually(look, until, within_s=within, what=what, every_s=LOOK_EVERY_S, clock=self.world)
+        except LabError as error:
+            problem = str(error)
+        raise AssertionError(f"{problem}\n{self._broken()}")
+
+    # -- nodes -------------------------------------------------------------------------------------
+
+    def kill(self, targets: Targets) -> Breach:
+        """Cut the power of nodes. It comes back with the end of the breach, by :meth:`start` or :meth:`heal`."""
+        return self._each("off", targets, self.world.faults.kill, self._power_on)
+
+    def start(self, targets: Targets) -> None:
+        """Give nodes power; also those that STOMITH has put off."""
+        for node in self.whom(targets):
+            self.world.faults.start(node)
+
+    def pause(self, targets: Targets) -> Breach:
+        """Freeze whole nodes; where there is STOMITH they may be shot, and then are off."""
+        return self._each("paused", targets, self.world.faults.pause, self._thaw)
+
+    def resume(self, targets: Targets) -> None:
+        """Thaw nodes."""
+        for node in self.whom(targets):
+            self.world.faults.resume(node)
+
+    def lose_disk(self, targets: Targets) -> None:
+        """Nodes that are off get new disks, as from an installer."""
+        for node in self.whom(targets):
+            self.world.faults.lose_disk(node)
+
+    def run(self, node: int, command: str | Sequence[str]) -> Output:
+        """Run a command on a node; not in the simulator."""
+        return self.world.run(node, shlex.split(command) if isinstance(command, str) else command)
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def cut(
+        self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, power: bool = False,
+    ) -> Breach:
+        """Cut nodes off from all others, or from those of ``from_``; packets are lost in silence.
+
+        ``one_way``: only those from the first to the second. ``power``: from the power switch as well.
+        """
+        some = self.whom(targets)
+        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+        links = between(some, others, one_way)
+        if set(some) & set(others) or not links:
+            raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
+        name = self.world.faults.cut(links | (from_power(some) if power else frozenset()))
+        return Breach(f"{name}: {some} from {others}", lambda: self._uncut(name))
+
+    # -- processes ---------------------------------------------------------------------------------
+
+    def kill_process(self, role: str, on: Targets | None = None) -> None:
+        """SIGKILL to ``agent``, ``leash GROUP`` or ``group GROUP``, where that group runs unless it is said."""
+        for node in self._hosts(role, on):
+            self.world.faults.signal(node, role, SIGKILL)
+
+    def stop_process(self, role: str, on: Targets | None = None) -> Breach:
+        """SIGSTOP to it; SIGCONT with the end of the breach (rule 4)."""
+        nodes = self._hosts(role, on)
+        other = LEASH if role == AGENT else AGENT
+        for _, node, stopped in self.world.faults.record.lasting(STOP):
+            if role.split()[0] in (AGENT, LEASH) and node in nodes and stopped.split()[0] == other:
+                raise CannotError(f"{stopped} of node {node} stands still: nothing is promised if {role} does, too")
+        return self._each(f"{role} stopped", nodes, lambda node: self._signal(node, role, SIGSTOP),
+                          lambda node: self._signal_if_there(node, role, SIGCONT))
+
+    def restart_agent(self, targets: Targets) -> None:
+        """End agents in order; returns when init has begun the next ones."""
+        for node in self.whom(targets):
+            self.world.faults.restart_agent(node)
+
+    # -- all ---------------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """End all faults, whoever began them, give every node power, and wait until all groups run."""
+        __tracebackhide__ = True
+        try:
+            self.world.settle()
+        except LabError as error:
+            problem = str(error)
+        else:
+            for name in self.world.groups:
+                self.group(name).run()
+            return
+        raise AssertionError(f"after the heal: {problem}\n{self._broken()}")
+
+    def judge(self) -> Verdict:
+        """Heal, and have the history judged. An observer that missed something never says valid."""
+        liveness = []
+        try:
+            self.heal()
+        except AssertionError as error:
+            liveness = [f"liveness: {str(error).splitlines()[0]}"]
+        seen = self.seen()
+        self._verdict = Verdict(INVALID, liveness + seen.problems, seen.history) if liveness else seen
+        self._judged = len(self.faults)
+        return self._verdict
+
+    def seen(self) -> Verdict:
+        """What is to be said of the history by now, with all that is broken."""
+        try:
+            history = self.world.history()
+        except LabError as error:
+            return Verdict(UNKNOWN, [str(error)], None)
+        return Verdict(*judge(history), history)
+
+    def audit(self) -> Verdict:
+        """What the last judgement said, if nothing was broken after it; else a new one."""
+        if self._verdict is None or self._judged != len(self.faults) or self.world.faults.record.lasting():
+            return self.judge()
+        return self._verdict
+
+    def check(self) -> Verdict:
+        """Heal; then no checker finds anything wrong in the history, or an AssertionError says what."""
+        __tracebackhide__ = True
+        verdict = self.judge()
+        if not verdict:
+            raise AssertionError("\n".join([f"the history is {verdict.word}:", *verdict.problems, self._broken()]))
+        return verdict
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _each(
+        self, what: str, targets: Targets, begin: Callable[[int], object], end: Callable[[int], None]
+    ) -> Breach:
+        nodes = self.whom(targets)
+        for node in nodes:
+            begin(node)
+
+        def ends() -> None:
+            for node in nodes:
+                end(node)
+
+        return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
+
+    def _power_on(self, node: int) -> None:
+        if node in self.world.off():
+            self.world.faults.start(node)
+
+    def _thaw(self, node: int) -> None:
+        if node not in self.world.off():                     # it was shot, and stays off
+            self.world.faults.resume(node)
+
+    def _uncut(self, name: str) -> None:
+        if any(detail == name for _, _, detail in self.world.faults.record.lasting()):
+            self.world.faults.heal(name)
+
+    def _signal(self, node: int, role: str, signo: int) -> list[int]:
+        return self.world.faults.signal(node, role, signo)
+
+    def _signal_if_there(self, node: int, role: str, signo: int) -> None:
+        try:
+            self._signal(node, role, signo)
+        except LabError:                                     # it was killed meanwhile, or its node is off
+            self.world.faults.record.ends(STOP, node, role)
+
+    def _hosts(self, role: str, on: Targets | None) -> tuple[int, ...]:
+        _, _, group = role.partition(" ")
+        if on is None and not group:
+            raise CannotError(f"{role}: on which node? say on=")
+        return self.whom(on) if on is not None else (self.group(group).owner,)
+
+    def _broken(self) -> str:
+        return "\n".join(["what was broken:", *(f"  {line}" for line in lines(self.faults))]) if self.faults else ""

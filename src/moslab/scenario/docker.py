@@ -1,0 +1,161 @@
+"""The world of containers: real agents on userland openMosix, judged by the journals that tickers write.
+
+Rules:
+
+1. Every group has a witness (:mod:`moslab.scenario.tables`), so anybody's cltab is observed and judged.
+2. The history is of the engine's monotonic clock, waits are of this machine's.
+3. A cluster that is begun here lives as long as this process: its guard removes it, however the process ends, unless
+   somebody keeps it (:mod:`moslab.guard`).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import docker
+from docker.models.containers import Container
+
+from moslab import journals
+from moslab.cluster import Cluster
+from moslab.errors import LabError
+from moslab.faults.docker import Faults
+from moslab.guard import Guard
+from moslab.history.intervals import Interval
+from moslab.history.record import History
+from moslab.layout import Options
+from moslab.node import run
+from moslab.progress import Progress
+from moslab.scenario.tables import hactl_of, wanted, witnessed
+from moslab.scenario.world import DOCKER, Output, Spec
+from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
+from moslab.wait import REAL, eventually
+
+SETTLE_LIMIT_S = 60.0
+LOOK_EVERY_S = 0.2
+LOG_BYTES_MAX = 4 << 20
+
+
+class DockerWorld:
+    """See :class:`moslab.scenario.world.World`; around a cluster that runs."""
+
+    name = DOCKER
+
+    def __init__(
+        self, cluster: Cluster, groups: tuple[str, ...], spec: Spec, guard: Guard | None = None,
+    ) -> None:
+        self.cluster, self.groups, self.spec = cluster, groups, spec
+        self._guard = guard
+        self._faults = Faults(cluster)
+        self._since = datetime.now(timezone.utc)
+
+    @classmethod
+    def begin(cls, client: docker.DockerClient, name: str, spec: Spec, progress: Progress) -> DockerWorld:
+        """A new cluster (rule 3)."""
+        hactl = hactl_of(spec.cltab, spec.hactl)
+        tables = {"cltab": witnessed(spec.cltab), "hactl": hactl}
+        cluster = Cluster(client, name)
+        options = Options(spec.profile, spec.stomith, tables)
+        began = datetime.now(timezone.utc)
+        guard = cluster.up(spec.nodes, progress, options=options, stays=False)
+        try:
+            world = cls(cluster, wanted(hactl), spec, guard)
+        except BaseException:
+            cluster.down()
+            raise
+        world._since = began
+        return world
+
+    def now_s(self) -> float:
+        return REAL.now_s()
+
+    def sleep(self, for_s: float) -> None:
+        REAL.sleep(for_s)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        return tuple(self.cluster.nodes())
+
+    @property
+    def faults(self) -> Faults:
+        return self._faults
+
+    def running(self, group: str) -> Sequence[Interval]:
+        return tuple(Interval(*life[:6]) for life in journals.read(self.cluster).running(group))
+
+    def off(self) -> list[int]:
+        nodes = self.cluster.nodes().items()
+        return [node for node, container in nodes if container.status not in ("running", "paused")]
+
+    def settle(self) -> None:
+        self._faults.end()
+        try:
+            eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=SETTLE_LIMIT_S,
+                       what="all agents are up", every_s=LOOK_EVERY_S)
+        except LabError as error:
+            words = [self.cluster.last_words(node) for node, page in self._pages().items() if not page]
+            raise LabError("\n".join([str(error), *words])) from None
+        eventually(self._owners, lambda seen: None not in seen.values(), within_s=SETTLE_LIMIT_S,
+                   what="every group runs on one node", every_s=LOOK_EVERY_S)
+
+    def history(self) -> History:
+        """What the journals, the logs since the last time, and the agents' directories show."""
+        history = journals.read(self.cluster, whole=True).history()
+        since, self._since = self._since, datetime.now(timezone.utc)
+        history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
+        for node, container in self.cluster.nodes().items():
+            said = container.logs(since=since.timestamp()).decode(errors="replace")
+            history.crashes += [(history.end_s, node, said)] if "Traceback" in said else []
+            if container.status == "running":
+                listed = run(container, ["ls", "-A", "/var/mosix-ha"])
+                history.files[node] = len(listed.stdout.splitlines())
+        return history
+
+    def run(self, node: int, command: Sequence[str]) -> Output:
+        return Output(*run(self.cluster.node(node), command))
+
+    def logs(self) -> dict[int, str]:
+        found = {}
+        for node, container in self.cluster.nodes().items():
+            found[node] = container.logs(timestamps=True)[-LOG_BYTES_MAX:].decode(errors="replace")
+        return found
+
+    def papers(self) -> dict[str, str]:
+        return {}
+
+    def keep(self) -> str:
+        name = shlex.quote(self.cluster.names.cluster)
+        if self._guard is not None:
+            self._guard.commit()
+        return f"kept: moslab --cluster {name} status; remove it: moslab --cluster {name} down"
+
+    def close(self) -> None:
+        self.cluster.down()
+        if self._guard is not None:
+            self._guard.abandon()
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _owners(self) -> dict[str, int | None]:
+        look = journals.read(self.cluster)
+        return {group: look.owner(group) for group in self.groups}
+
+    def _agents(self) -> list[str]:
+        """How each node's agent sees all nodes. A node that a late shot has hit is given power again."""
+        for node in self.off():
+            self._faults.start(node)
+        return [node["state"] for page in self._pages().values() for node in page.get("nodes", [{"state": "no agent"}])]
+
+    def _pages(self) -> dict[int, dict[str, Any]]:
+        return {node: self._page(container) for node, container in self.cluster.nodes().items()}
+
+    @staticmethod
+    def _page(container: Container) -> dict[str, Any]:
+        try:
+            answer = run(container, ["mosha", "status", "--json"])
+        except LabError:                                     # it was shot just now
+            return {}
+        return dict(json.loads(answer.stdout)) if answer.exit_code == 0 else {}

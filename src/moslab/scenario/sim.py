@@ -1,0 +1,257 @@
+"""The simulated world: the agents' own code on modelled machines, under virtual time, from a seed (docs/simulator.md).
+
+Rules:
+
+1. What a shot has put off stays off until somebody gives it power, as in the other worlds.
+2. Beat, lease and voters are those that a cluster in containers is given.
+3. A role of processes is ``agent``, ``leash GROUP`` or ``group GROUP``: there are no workers to be killed.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from mosha.config import Config
+from moslab.errors import LabError
+from moslab.faults.links import POWER, Link
+from moslab.faults.plan import FaultPlan
+from moslab.faults.record import CUT, OFF, PAUSE, STOP, Record
+from moslab.history.intervals import Interval
+from moslab.history.record import History
+from moslab.layout import beat_s, lease_s
+from moslab.scenario.tables import hactl_of, modelled, wanted
+from moslab.scenario.world import SIM, Output, Spec, UnsupportedError
+from moslab.simulator.node import Node
+from moslab.simulator.stepwise import Lasting, Stepwise
+from moslab.wait import eventually
+
+STOMITH = "/usr/sbin/powerswitch %n"
+SETTLE_LIMIT_S = 120.0
+AGENT_LIMIT_S = 30.0
+LOOK_EVERY_S = 0.05
+BOUND_S = 60.0
+PLAN = "plan.json"
+ROLES = ("agent", "leash", "group")
+
+
+class SimFaults:
+    """See :class:`moslab.faults.record.Breaker`."""
+
+    def __init__(self, simulated: Stepwise) -> None:
+        self.record = Record(simulated.now_s)
+        self._simulated = simulated
+        self._lasting: dict[tuple[str, int, str], list[Lasting]] = {}
+        self._cuts = 0
+
+    # -- nodes -------------------------------------------------------------------------------------
+
+    def kill(self, node: int) -> None:
+        if not self._node(node).up:
+            raise LabError(f"node {node} is off already")
+        self._ends_of(node)
+        with self._lasts(OFF, node) as begun:
+            begun.append(self._simulated.begin("crash", [node]))
+
+    def start(self, node: int) -> None:
+        machine = self._node(node)
+        if machine.up:
+            raise LabError(f"node {node} {'is paused' if machine.frozen else 'runs already'}")
+        if (OFF, node, "") not in self._lasting:             # it was shot
+            self._lasting[OFF, node, ""] = [self._simulated.begin("crash", [node])]
+        self._ends_of(node)
+
+    def pause(self, node: int) -> None:
+        machine = self._node(node)
+        if not machine.up or machine.frozen:
+            raise LabError(f"node {node} does not run: it is {'paused' if machine.up else 'off'}")
+        with self._lasts(PAUSE, node) as begun:
+            begun.append(self._simulated.begin("freeze", [node]))
+
+    def resume(self, node: int) -> None:
+        if not self._node(node).frozen:
+            raise LabError(f"node {node} is not paused")
+        self._end(PAUSE, node)
+
+    def lose_disk(self, node: int) -> None:
+        if self._node(node).up:
+            raise LabError(f"node {node} runs: a disk is lost while the node is off")
+        with self.record.instant("lose disk", node):
+            self._simulated.begin("wipe", [node])
+
+    # -- processes ---------------------------------------------------------------------------------
+
+    def signal(self, node: int, role: str, signo: int) -> list[int]:
+        what, group = self._role(role)
+        machine = self._node(node)
+        found = self._simulated.injector.kind(machine, what, group or None) if not machine.frozen else []
+        if not found:
+            raise LabError(f"node {node} has no {role}")
+        more = {"what": what, **({"group": group} if group else {})}
+        if signo == signal.SIGSTOP:
+            with self._lasts(STOP, node, role) as begun:
+                begun.append(self._simulated.begin("pause", [node], **more))
+                if not any(process.frozen for process in found):
+                    raise LabError(f"node {node}: nothing is promised if neither agent nor leash runs")
+        elif signo == signal.SIGCONT:
+            self._end(STOP, node, role)
+        elif signo == signal.SIGKILL or (signo == signal.SIGTERM and what == "agent"):
+            with self.record.instant(signal.Signals(signo).name, node, role):
+                if signo == signal.SIGKILL:
+                    self._simulated.begin("kill", [node], **more)
+                else:
+                    self._simulated.begin("leave", [node])
+        else:
+            raise UnsupportedError(f"send {signal.Signals(signo).name} to {role}")
+        return [int(getattr(process, "pid", 0)) for process in found]
+
+    def restart_agent(self, node: int) -> None:
+        machine = self._node(node)
+        lives = machine.lives
+        self.signal(node, "agent", signal.SIGTERM)
+        eventually(lambda: machine.lives, lambda now: now > lives, within_s=AGENT_LIMIT_S,
+                   what=f"a new agent on node {node}", every_s=LOOK_EVERY_S, clock=self._simulated)
+
+    # -- links -------------------------------------------------------------------------------------
+
+    def cut(self, links: Iterable[Link]) -> str:
+        receivers: dict[int, set[int]] = {}
+        for sender, receiver in links:
+            receivers.setdefault(sender, set()).add(receiver)
+        senders: dict[frozenset[int], list[int]] = {}
+        for sender, found in sorted(receivers.items()):
+            senders.setdefault(frozenset(found), []).append(sender)
+        self._cuts += 1
+        name = f"cut-{self._cuts}"
+        with self._lasts(CUT, 0, name, " ".join(f"{a}>{b}" for a, b in sorted(links))) as begun:
+            for to, whom in senders.items():
+                if POWER in whom:                            # its answers are lost: so no shot is confirmed
+                    begun.append(self._simulated.begin("stomith", sorted(to), how="cut"))
+                others = [sender for sender in whom if sender != POWER]
+                if others:
+                    begun.append(self._simulated.begin("cut", others, to=sorted(to)))
+        return name
+
+    def heal(self, name: str) -> None:
+        if (CUT, 0, name) not in self._lasting:
+            raise LabError(f"there is no cut {name!r}")
+        self._end(CUT, 0, name)
+
+    def end(self) -> None:
+        for kind, node, detail in list(self._lasting):
+            self._end(kind, node, detail)
+        for number, machine in self._simulated.cluster.nodes.items():
+            if not machine.up:
+                self.start(number)
+
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _node(self, node: int) -> Node:
+        found = self._simulated.cluster.nodes.get(node)
+        if found is None:
+            raise LabError(f"there is no node {node}")
+        return found
+
+    @staticmethod
+    def _role(role: str) -> tuple[str, str]:
+        """Rule 3."""
+        word, _, group = role.partition(" ")
+        if word not in ROLES or bool(group) != (word != "agent"):
+            raise UnsupportedError(f"send signals to {role!r}")
+        return word, group
+
+    @contextmanager
+    def _lasts(self, kind: str, node: int, detail: str = "", shown: str = "") -> Iterator[list[Lasting]]:
+        begin_s = self._simulated.now_s()
+        begun: list[Lasting] = []
+        yield begun
+        self._lasting[kind, node, detail] = begun
+        self.record.begins(kind, node, detail, begin_s, shown)
+
+    def _end(self, kind: str, node: int, detail: str = "") -> None:
+        for begun in self._lasting.pop((kind, node, detail), []):
+            begun.end()
+        self.record.ends(kind, node, detail)
+
+    def _ends_of(self, node: int) -> None:
+        """With its power ends what a node had, and when it gets it back."""
+        for kind, whom, detail in list(self._lasting):
+            if whom == node:
+                self._end(kind, node, detail)
+
+
+class SimWorld:
+    """See :class:`moslab.scenario.world.World`."""
+
+    name = SIM
+
+    def __init__(self, spec: Spec, seed: int) -> None:
+        hactl = hactl_of(spec.cltab, spec.hactl)
+        self.spec, self.groups = spec, wanted(hactl)
+        voters = sorted(Config().voters_of(frozenset(range(1, spec.nodes + 1))))
+        conf = {
+            "beat": f"{beat_s(spec.nodes, spec.profile):g}", "lease": f"{lease_s(spec.nodes, spec.profile):g}",
+            "voters": " ".join(map(str, voters)), **({"stomith": STOMITH} if spec.stomith else {}),
+        }
+        self._simulated = Stepwise(FaultPlan(
+            seed, spec.nodes, modelled(spec.cltab), hactl, conf, profile="scenario", bound_s=BOUND_S,
+            power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0, "slow": 1.5},
+        ))
+        self._faults = SimFaults(self._simulated)
+
+    def now_s(self) -> float:
+        return self._simulated.now_s()
+
+    def sleep(self, for_s: float) -> None:
+        self._simulated.sleep(for_s)
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        return tuple(self._simulated.cluster.nodes)
+
+    @property
+    def faults(self) -> SimFaults:
+        return self._faults
+
+    def running(self, group: str) -> Sequence[Interval]:
+        return tuple(member.interval(float("inf")) for member in self._simulated.running(group))
+
+    def off(self) -> list[int]:
+        return [number for number, node in self._simulated.cluster.nodes.items() if not node.up]
+
+    def settle(self) -> None:
+        """All agents see all nodes, as in containers, and every group runs on one node."""
+        self._faults.end()
+
+        def look() -> dict[str, object]:
+            for node in self.off():                          # a late shot
+                self._faults.start(node)
+            runs = {group: sorted({one.node for one in self.running(group)}) for group in self.groups}
+            return {"agents": sorted(set(self._simulated.views())), **runs}
+
+        eventually(
+            look, lambda seen: seen["agents"] == ["up"] and all(len(seen[g]) == 1 for g in self.groups),  # type: ignore[arg-type]
+            within_s=SETTLE_LIMIT_S, what="all agents are up and all groups run", every_s=LOOK_EVERY_S, clock=self,
+        )
+
+    def history(self) -> History:
+        return self._simulated.history()
+
+    def run(self, node: int, command: Sequence[str]) -> Output:
+        raise UnsupportedError("run commands on nodes")
+
+    def logs(self) -> dict[int, str]:
+        found: dict[int, list[str]] = {node: [] for node in self.nodes}
+        for now_s, node, text in self._simulated.log:
+            found.setdefault(node, []).append(f"{now_s:11.6f} {text}\n")
+        return {node: "".join(lines) for node, lines in found.items()}
+
+    def papers(self) -> dict[str, str]:
+        return {PLAN: self._simulated.plan().to_json()}
+
+    def keep(self) -> str:
+        return f"a simulated cluster ends with its test; {PLAN} does it again: moslab sim --trace --plan …/{PLAN}"
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,82 @@
+"""Anybody's cltab in each world: with a witness where processes are real, with modelled commands where they are not.
+
+Rules:
+
+1. A witness is a ticker (``src/moslab/demo``) that is the first process of its group, at each level at which the group
+   has any but tests: so it lives as long as anything of the group does, under the same leash. A group whose own
+   processes write that journal needs none.
+2. A modelled command stands for what its mode says: ``respawn`` lives, all else ends soon and well. A command that the
+   simulator understands is left as it is (:mod:`moslab.simulator.process`).
+"""
+
+from __future__ import annotations
+
+from mosha.tables import cltab, hactl
+from mosha.tables.cltab import OFF, RESPAWN, TEST, Entry
+from mosha.tables.errors import TableErrors
+from moslab.errors import CannotError
+from moslab.faults.plan import is_modelled
+
+TICK = "/usr/lib/mosha/demo/tick"
+LEVEL = "start"
+LIVES, ENDS, TESTS = "live", "run 0.02", "run 0.005"
+FIELDS = 4                       # before the command
+
+
+def groups_of(text: str) -> tuple[str, ...]:
+    """The groups of a cltab, in order; CannotError with what is wrong with it."""
+    return tuple(_entries(text))
+
+
+def hactl_of(text: str, given: str) -> str:
+    """The hactl that was given, checked; else one by which all groups of the cltab run."""
+    try:
+        hactl.parse(given)
+    except TableErrors as errors:
+        raise CannotError(str(errors)) from None
+    return given or "".join(f"{group} {LEVEL}\n" for group in groups_of(text))
+
+
+def wanted(levels: str) -> tuple[str, ...]:
+    """The groups that shall run, by a hactl."""
+    return tuple(group for group, level in hactl.levels(hactl.parse(levels)).items() if level != hactl.STOP)
+
+
+def witnessed(text: str) -> str:
+    """Rule 1."""
+    first = []
+    for group, entries in _entries(text).items():
+        journal = f"{TICK} /san/{group}"
+        levels = _levels(entries)
+        if levels and not any(journal in entry.command for entry in entries):
+            first.append(f"{group}:moslab-{group}:{levels}:{RESPAWN}:{journal}\n")
+    return "".join(first) + text
+
+
+def modelled(text: str) -> str:
+    """Rule 2."""
+    lines = text.splitlines()
+    for entries in _entries(text).values():
+        for entry in entries:
+            if entry.command and not is_modelled(entry.command):
+                head = lines[entry.line - 1].split(":", FIELDS)[:FIELDS]
+                lines[entry.line - 1] = ":".join([*head, {RESPAWN: LIVES, TEST: TESTS}.get(entry.mode, ENDS)])
+    return "\n".join(lines) + "\n"
+
+
+def _entries(text: str) -> dict[str, tuple[Entry, ...]]:
+    try:
+        table = cltab.parse(text)
+    except TableErrors as errors:
+        raise CannotError(str(errors)) from None
+    return {group: table.group(group) for group in table.groups()}
+
+
+def _levels(entries: tuple[Entry, ...]) -> str:
+    """All levels at which any of them but tests is, as a field that holds each of them."""
+    found: dict[str, None] = {}
+    for entry in entries:
+        if entry.mode not in (TEST, OFF):
+            digits = entry.levels if entry.levels.isascii() and entry.levels.isdigit() else ""
+            found.update(dict.fromkeys(level for level in [*entry.levels.split(","), *digits] if level))
+    return ",".join(found)

@@ -1,0 +1,93 @@
+"""A world: where a scenario's cluster lives. One form, and an implementation of it for each (adr/0031).
+
+Rules:
+
+1. A world observes processes, not what agents say of them: a group *runs* where a process of it executes that is more
+   than a test of fitness, whoever is cut off.
+2. It is a clock. Whoever waits, waits by it, so that a wait takes no time where time is simulated.
+3. What it never can is an UnsupportedError that names it: the test is skipped, and counted. What does not work this
+   time is a LabError.
+4. :meth:`World.settle` ends all faults, whoever began them, and returns when all nodes are up and all groups run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from moslab.errors import LabError
+from moslab.faults.record import Breaker
+from moslab.history.intervals import Interval
+from moslab.history.record import History
+from moslab.wait import Clock
+
+NODES = 5
+DOCKER, SIM = "docker", "sim"
+WEB = "web:web-fit:test:test:test -d /\nweb:web-run:start:respawn:sleep infinity\n"
+
+
+class UnsupportedError(LabError):
+    """This world never can do that; the text names it: "run commands on nodes"."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The cluster that a test asks for. Without ``hactl`` all groups of the cltab shall run at ``start``."""
+
+    nodes: int = NODES
+    stomith: bool = True
+    cltab: str = WEB
+    hactl: str = ""
+    profile: str = "default"
+
+
+class Output(NamedTuple):
+    """What a command on a node did."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+class World(Clock, Protocol):
+    """See the rules. All times are seconds of its clock, but those of its history, which may be of another."""
+
+    name: str
+    spec: Spec
+    groups: tuple[str, ...]
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Their numbers; also of those that are off."""
+
+    @property
+    def faults(self) -> Breaker:
+        """What breaks it."""
+
+    def running(self, group: str) -> Sequence[Interval]:
+        """The processes by which a group runs now (rule 1)."""
+
+    def off(self) -> list[int]:
+        """The nodes without power: killed, or shot."""
+
+    def settle(self) -> None:
+        """Rule 4; LabError with the state that was seen last."""
+
+    def history(self) -> History:
+        """What the world has observed since it began; LabError if it could not."""
+
+    def run(self, node: int, command: Sequence[str]) -> Output:
+        """Run a command on a node."""
+
+    def logs(self) -> dict[int, str]:
+        """What each node has said."""
+
+    def papers(self) -> dict[str, str]:
+        """What else tells how it came to this, by file name."""
+
+    def keep(self) -> str:
+        """Let it live on when this program ends; says how to look at it, and how to remove it."""
+
+    def close(self) -> None:
+        """Remove it."""

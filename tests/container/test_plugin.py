@@ -1,0 +1,103 @@
+"""The pytest plugin in containers: the same scenarios as simulated, what is left of a failure, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import docker
+import pytest
+
+from moslab.layout import CLUSTER
+from moslab.removal import is_anything_left
+from moslab.wait import eventually
+
+pytestmark = [pytest.mark.container, pytest.mark.xdist_group("plugin")]
+
+SCENARIOS = Path(__file__).parents[1] / "chaos" / "test_scenarios.py"
+BOTH = "test_owner_is_cut_off or (killed and group) or blind"
+LIMIT_S = 400.0
+GONE_LIMIT_S = 90.0
+COMMAND = [sys.executable, "-m", "pytest", "-p", "moslab.pytest_plugin", "-p", "no:cacheprovider"]
+FAILS = """
+import pytest
+
+@pytest.mark.cluster(nodes=2)
+def test_fails(cluster):
+    print("named", cluster.world.cluster.names.cluster)
+    cluster.kill_process("group web")
+    assert cluster.run(1, "hostname").stdout == "another"
+"""
+WAITS = """
+import pytest, time
+
+@pytest.mark.cluster(nodes=2)
+def test_waits(cluster):
+    print("named", cluster.world.cluster.names.cluster, flush=True)
+    time.sleep(300)
+"""
+
+
+def environment() -> dict[str, str]:
+    """With this plugin and no other."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
+    return {**clean, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def run_pytest(folder: Path, *arguments: str | Path) -> tuple[int, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments], cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, timeout=LIMIT_S, check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_the_same_scenarios_have_the_same_outcome_in_both_worlds(client: docker.DockerClient, tmp_path: Path) -> None:
+    shutil.copy(SCENARIOS, tmp_path)
+    code, said = run_pytest(tmp_path, "--world=sim,docker", "-v", "-k", BOTH)
+    assert code == 0, said
+    passed = re.findall(r"::(test_\w+)\[(?:group web-)?(sim|docker)(?:-group web)?\] PASSED", said)
+    assert len(passed) == 6, said
+    by_world = {world: sorted(name for name, where in passed if where == world) for world in ("sim", "docker")}
+    assert by_world["sim"] == by_world["docker"]
+
+
+def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(FAILS)
+    code, said = run_pytest(tmp_path, "--world=docker", "--seed=5", "test_it.py")
+    assert code == 1, said
+    assert "again: pytest 'test_it.py::test_fails[docker]' --world=docker --seed=5" in said
+    name = re.findall(r"^named (\S+)$", said, re.MULTILINE)[0]
+    (folder,) = (tmp_path / "artifacts").iterdir()
+    assert {path.name for path in folder.iterdir()} == {
+        "verdict.json", "history.json", "faults.txt", "node1.log", "node2.log",
+    }
+    assert json.loads((folder / "verdict.json").read_text())["verdict"] == "valid"
+    assert "SIGKILL node" in (folder / "faults.txt").read_text()
+    assert "mosha" in (folder / "node1.log").read_text()
+    assert not is_anything_left(client, name)
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_session_leaves_no_cluster(client: docker.DockerClient, tmp_path: Path, signo: int) -> None:
+    """By Ctrl-C it cleans up; when it is killed, its guard does."""
+    (tmp_path / "test_it.py").write_text(WAITS)
+    with subprocess.Popen(
+        [*COMMAND, "--world=docker", "-s", "test_it.py"], cwd=tmp_path, env=environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if "named " in line)
+        name = line.split("named ")[1].strip()
+        assert client.containers.list(filters={"label": f"{CLUSTER}={name}"})
+        process.send_signal(signo)
+        process.stdout.read()
+    eventually(lambda: is_anything_left(client, name), lambda left: not left, within_s=GONE_LIMIT_S,
+               what=f"cluster {name} is gone", every_s=0.5)

@@ -1,0 +1,32 @@
+"""A directory of the agent in memory."""
+
+from __future__ import annotations
+
+import errno
+
+
+class Memory:
+    """As ``mosha.platform.world.Store``; names are given as keywords, or through ``**``."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = files
+
+    def read(self, name: str, bytes_max: int) -> bytes | None:
+        return self.files[name][: bytes_max + 1] if name in self.files else None
+
+    def replace(self, name: str, content: bytes, durable: bool = False) -> None:
+        self.files[name] = content
+
+    def write(self, name: str, content: bytes) -> None:
+        self.files[name] = content
+
+    def rename(self, old: str, new: str) -> None:
+        if old not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+        self.files[new] = self.files.pop(old)
+
+    def remove(self, name: str) -> bool:
+        return self.files.pop(name, None) is not None
+
+    def list(self) -> list[str]:
+        return sorted(self.files)

@@ -1,0 +1,10 @@
+"""All targets."""
+
+from __future__ import annotations
+
+from tests.fuzz import agents, codecs, tables, wire
+from tests.fuzz.target import Target
+
+TARGETS: dict[str, Target] = {
+    one.name: one for one in (*tables.TARGETS, *codecs.TARGETS, *wire.TARGETS, *agents.TARGETS)
+}

@@ -1,0 +1,195 @@
+"""What operators ask and are told: ``mosha move``, ``drain``, ``maintenance``, ``clear``, ``why``, ``history``."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mosha import status
+from mosha.cli import main
+from mosha.events import EVENTS_MAX, Events, changes, read
+from mosha.tables import hactl
+from mosha.why import explain
+from tests.unit.agent.fake_world import MemoryStore
+
+NODE = {
+    "state": "up", "arbitrator": False, "leaving": False, "drained": False, "unfit": [], "ready": [], "failures": {},
+}
+GROUP = {
+    "owner": 2, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z", "epoch": 3, "waits_for": None,
+    "on_hold": False, "why": "node 1 gave it up", "reason": "", "moving": None, "wanted": "start", "fenced": False,
+    "prefer": [], "failback": False, "exclusive_test": False, "maintenance": False,
+}
+
+
+def a_page(groups: dict[str, dict[str, Any]], nodes: dict[int, dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "node": 1, "quorum": True, "beat": 0.5, "conflicts": [], "orders": {},
+        "nodes": [{"id": node, **NODE, **nodes.get(node, {})} for node in (1, 2, 3, 4)],
+        "groups": [{"name": name, **GROUP, **group} for name, group in groups.items()], **more,
+    }
+
+
+class Agent:
+    """Takes the order of a command, and shows one page after the other."""
+
+    def __init__(self, var: Path, *pages: dict[str, Any], answer: dict[str, str] | None = None) -> None:
+        self.var, self.pages, self.answer = var, list(pages), answer
+        self.orders: list[dict[str, Any]] = []
+        self.now = 100.0
+
+    def page(self, *_: object) -> dict[str, Any]:
+        found = self.pages[0]
+        if self.orders and self.answer is not None:
+            found = {**found, "orders": {f"1.{self.orders[-1]['name']}": self.answer}}
+        return found
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        file = self.var / "order"
+        if file.exists():
+            self.orders.append(json.loads(file.read_text()))
+            file.unlink()
+        elif len(self.pages) > 1:
+            self.pages.pop(0)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> str:
+    (tmp_path / "mosha.conf").write_text(f"varpath = {tmp_path}\nrundir = {tmp_path}/run\n")
+    return str(tmp_path / "mosha.conf")
+
+
+def run(agent: Agent, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(status, "read", agent.page)
+    monkeypatch.setattr(time, "sleep", agent.wait)
+    monkeypatch.setattr(time, "monotonic", lambda: agent.now)
+    return main(["--config", str(agent.var / "mosha.conf"), *arguments])
+
+
+@pytest.mark.usefixtures("configuration")
+def test_a_move_is_asked_for_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = Agent(tmp_path, a_page({"kv": {}}, {}), a_page({"kv": {"owner": 3}}, {}), answer={"2": ""})
+    assert run(agent, monkeypatch, "move", "kv", "3") == 0
+    assert [(order["do"], order["group"], order["node"]) for order in agent.orders] == [("move", "kv", 3)]
+    assert capsys.readouterr().out.splitlines()[-1] == "it runs on node 3"
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("arguments", "group", "answer", "said"), [
+    (["move", "kv", "3"], {}, {"2": "kv has failed on node 3 a short while ago"}, "node 2: kv has failed on node 3"),
+    (["move", "kv", "3"], {}, {"2": ""}, "it has not come up there within 10 s"),
+    (["move", "kv", "9"], {}, None, "node 9 is not on the map"),
+    (["move", "db", "3"], {}, None, "there is no group db"),
+    (["move", "kv", "3"], {"owner": None}, None, "runs nowhere, so there is nothing to move"),
+    (["drain", "2"], {}, {"2": ""}, "has not stopped its own"),
+    (["drain", "2"], {}, {"2": "no answer in time"}, "node 2: no answer in time"),
+    (["drain", "2"], {}, None, "took the order and has not answered"),
+    (["clear", "db"], {}, None, "there is no group db"),
+])
+def test_what_cannot_be_is_said(
+    arguments: list[str], group: dict[str, Any], answer: dict[str, str] | None, said: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    agent = Agent(tmp_path, a_page({"kv": group}, {}), answer=answer)
+    assert run(agent, monkeypatch, *arguments) == 1
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "order").exists()
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("arguments", "order"), [
+    (["drain"], ("drain", "", 1)), (["drain", "3", "--off"], ("undrain", "", 3)), (["clear"], ("clear", "", 0)),
+    (["clear", "kv"], ("clear", "kv", 0)),
+])
+def test_orders(
+    arguments: list[str], order: tuple[str, str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = Agent(tmp_path, a_page({"kv": {}}, {}), answer={"1": ""})
+    assert run(agent, monkeypatch, *arguments) == 0
+    assert [(one["do"], one["group"], one["node"]) for one in agent.orders] == [order]
+
+
+@pytest.mark.usefixtures("configuration")
+def test_maintenance_is_an_edit_of_hactl_that_agents_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hactl").write_text("kv start # a store\ndb start\n")
+    on = {"maintenance": True, "on_hold": True}
+    agent = Agent(tmp_path, a_page({"kv": {}, "db": {}}, {}), a_page({"kv": on, "db": {}}, {}))
+    assert run(agent, monkeypatch, "maintenance", "on", "kv") == 0
+    assert (tmp_path / "hactl").read_text() == "kv start maintenance # a store\ndb start\n"
+    assert run(agent, monkeypatch, "maintenance", "on", "x") == 1
+    assert run(agent, monkeypatch, "maintenance", "off") == 1, "nobody follows"
+    assert hactl.parse((tmp_path / "hactl").read_text()) == hactl.parse("kv start\ndb start\n")
+
+
+def test_why_it_runs_where_it_runs() -> None:
+    nodes: dict[int, dict[str, Any]] = {
+        1: {"drained": True}, 3: {"ready": ["kv"]},
+        4: {"unfit": ["kv"], "failures": {"kv": {"count": 2, "why": "test failed here", "until": 1_800_000_000}}},
+    }
+    text = explain(a_page({"kv": {"prefer": [1, 2]}}, nodes), "kv")
+    assert text[:3] == [
+        "kv is on node 2: start DONE, since 2026-01-01T00:00:00Z", "  it came there as node 1 gave it up (epoch 3)",
+        "hactl: level start; best on node 1, then 2; it stays where it is",
+    ]
+    assert text[3:6] == [
+        "node 1: no: node 1 is drained", "node 2: has it",
+        "node 3: has tested it, and could have it: place 1 in the order, 0 groups",
+    ]
+    assert text[6].startswith("node 4: no: ERRORED: it failed 2 times there (test failed here), and is tried again at ")
+
+
+@pytest.mark.parametrize(("group", "more", "said"), [
+    ({"wanted": "stop"}, {}, "hactl wants it to be stopped"), ({"maintenance": True}, {}, "it is in maintenance"),
+    ({"waits_for": 2}, {}, "that node 2, which had it, is dead is not confirmed"), ({}, {"quorum": False}, "no quorum"),
+    ({}, {"conflicts": ["hactl"]}, "hactl differs between nodes"), ({}, {}, "no node may have it"),
+])
+def test_why_it_runs_nowhere(group: dict[str, Any], more: dict[str, Any], said: str) -> None:
+    down = {node: {"state": "down"} for node in (1, 2, 3, 4)}
+    assert said in explain(a_page({"kv": {"owner": None, **group}}, down, **more), "kv")[0]
+    assert explain(a_page({}, {}), "kv") == ["kv: hactl does not name it, and nobody runs it"]
+
+
+def test_history_is_what_differs_between_pages() -> None:
+    first = a_page({"kv": {}}, {})
+    second = a_page(
+        {"kv": {"owner": 3, "why": "node 2 was known to be dead", "state": "FAILED", "reason": "run: exit status 1"}},
+        {2: {"state": "fenced"}, 4: {"drained": True}}, quorum=False, orders={"1.5": {"4": ""}},
+    )
+    assert list(changes(first, first)) == []
+    assert [f"{group}: {what}" for group, what in changes(first, second)] == [
+        ": NO QUORUM: nothing runs here", ": node 2: up -> fenced", ": node 4: up -> up, drained",
+        "kv: node 3: start FAILED (node 2 was known to be dead)", "kv: node 3: failed: run: exit status 1",
+        ": order 1.5: node 4: done",
+    ]
+
+
+def test_history_is_kept_over_lives_and_bounded() -> None:
+    store = MemoryStore(history=b'{"time": 1, "group": "kv", "what": "x"}\n[]\n{"time": "y"}\n\xff\n')
+    events = Events(store, lambda: 5.0)
+    for number in range(2 * EVENTS_MAX):
+        events.note(a_page({"kv": {"owner": number % 4 + 1}}, {}))
+        if number == 1:
+            assert [event["what"] for event in read(store)][:2] == ["x", "the agent of node 1 began"]
+    assert len(read(store)) == EVENTS_MAX
+    written = store.used
+    events.note(a_page({"kv": {"owner": (2 * EVENTS_MAX - 1) % 4 + 1}}, {}))
+    assert store.used == written, "nothing happened"
+
+
+@pytest.mark.usefixtures("configuration")
+def test_history_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [{"time": 1, "group": "kv", "what": "a"}, {"time": 2, "group": "", "what": "b"}]
+    (tmp_path / "history").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    assert run(Agent(tmp_path, {}), monkeypatch, "history", "kv") == 0
+    assert capsys.readouterr().out.endswith("  kv: a\n")
+    assert run(Agent(tmp_path, {}), monkeypatch, "history", "--json", "-n", "1") == 0
+    assert json.loads(capsys.readouterr().out) == events[1]

@@ -1,0 +1,190 @@
+"""The pytest plugin in the simulated world, as somebody's repository would have it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from moslab.faults.plan import from_json
+from moslab.history.checkers import VALID
+from moslab.scenario import artifacts, pool
+from moslab.simulator.run import run
+
+pytest_plugins = ["pytester"]
+
+LOADED = [artifacts, pool]       # once, not in each pytest that a test begins
+EXAMPLE = """
+def test_owner_is_cut_off(cluster):            # 5 nodes unless marked otherwise
+    web = cluster.group("web")
+    with cluster.cut(web.owner):               # both ways, from all others
+        web.wait_running(elsewhere=True, within=10)
+    cluster.check()                            # history: never twice, quorum, nothing leaked
+"""
+BROKEN = """
+def test_breaks(cluster):
+    with cluster.cut("owner of web"):
+        cluster.group("web").wait_running(elsewhere=True)
+    process = cluster.group("web").runs[0]
+    other = next(node for node in cluster.nodes if node != process.node)
+    cluster.world._simulated.cluster.result.intervals.append(process._replace(node=other, pid=1_000_000))
+"""
+
+
+class Pytest:
+    """A pytest of its own in an empty folder, with this plugin and no other."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+
+    def __call__(self, text: str, *arguments: str) -> pytest.RunResult:
+        self.pytester.makepyfile(test_it=text)
+        return self.again(*arguments)
+
+    def again(self, *arguments: str) -> pytest.RunResult:
+        return self.pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", "--world=sim", *arguments)
+
+    def left(self, name: str) -> Path:
+        """The only artifact of that name."""
+        (found,) = self.pytester.path.glob(f"artifacts/**/{name}")
+        return found
+
+
+@pytest.fixture
+def pytest_(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Pytest:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return Pytest(pytester)
+
+
+def test_the_example(pytest_: Pytest) -> None:
+    done = pytest_(EXAMPLE, "--seed=7")
+    done.assert_outcomes(passed=1)
+    done.stdout.fnmatch_lines(["moslab: world sim (asked for), seed 7"])
+    assert not list(pytest_.pytester.path.glob("artifacts"))
+
+
+def test_a_broken_history_fails_the_check_and_leaves_what_shows_it(pytest_: Pytest) -> None:
+    done = pytest_(BROKEN + "    cluster.check()\n", "--seed=7")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*what was broken:*", "*: cut (*"])
+    said = json.loads(pytest_.left("verdict.json").read_text())
+    assert (said["verdict"], said["problems"][0][:8]) == ("invalid", "overlap:")
+    history = json.loads(pytest_.left("history.json").read_text())
+    assert {one["group"] for one in history["intervals"]} == {"web"}
+    assert [one["pid"] for one in history["intervals"] if one["pid"] == 1_000_000]
+    assert "cut" in pytest_.left("faults.txt").read_text()
+    assert "boots" in pytest_.left("node3.log").read_text()
+
+
+def test_a_broken_history_fails_a_test_that_forgot_to_check(pytest_: Pytest) -> None:
+    done = pytest_(BROKEN)
+    done.assert_outcomes(passed=1, errors=1)
+    done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*again: pytest*"])
+    assert json.loads(pytest_.left("verdict.json").read_text())["verdict"] == "invalid"
+
+
+def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:
+    text = EXAMPLE.replace("within=10", "within=0.2")
+    done = pytest_(text + text.replace("is_cut_off", "is_cut_off_again"))
+    done.assert_outcomes(failed=2)
+    line = next(line for line in done.outlines if line.startswith("again: ") and "_again" in line)
+    name, *arguments = shlex.split(line.removeprefix("again: "))
+    logs = sorted(pytest_.pytester.path.glob("artifacts/*again*/*.log"))
+    before = {path: path.read_text() for path in logs}
+    assert name == "pytest"
+    pytest_.again(*arguments).assert_outcomes(failed=1)
+    assert before == {path: path.read_text() for path in logs}, "to the last line of every log"
+    assert len(logs) == 6
+
+
+def test_the_plan_that_is_left_is_run_by_the_simulator(pytest_: Pytest) -> None:
+    pytest_(EXAMPLE + "    assert False\n", "--seed=3").assert_outcomes(failed=1)
+    plan = from_json(pytest_.left("plan.json").read_text())
+    result = run(plan)
+    assert result.verdict == VALID
+    assert len({interval.node for interval in result.history.intervals if interval.epoch}) >= 2, "it moved as it did"
+    assert result.counters["fault cut"] == 2
+
+
+def test_what_a_world_cannot_is_skipped_by_name_and_counted(pytest_: Pytest) -> None:
+    done = pytest_(
+        "def test_one(cluster):\n    cluster.run(1, 'true')\n"
+        "def test_two(cluster):\n    cluster.run(2, 'true')\n"
+        "def test_three(cluster):\n    cluster.kill_process('workers', on=1)\n"
+    )
+    done.assert_outcomes(skipped=3)
+    done.stdout.fnmatch_lines([
+        "*what worlds cannot do*", "2 skipped: sim cannot run commands on nodes",
+        "1 skipped: sim cannot send signals to 'workers'",
+    ])
+
+
+def test_what_a_test_leaves_broken_is_healed_and_judged(pytest_: Pytest) -> None:
+    pytest_("def test_it(cluster):\n    cluster.kill('minority')\n    cluster.cut('one')\n").assert_outcomes(passed=1)
+
+
+def test_a_cluster_as_it_is_wanted(pytest_: Pytest) -> None:
+    pytest_.pytester.makefile("", cltab="db:db-run:start:respawn:redis-server\nold:old-run:start:respawn:true\n")
+    pytest_.pytester.makefile("", hactl="db start\n")
+    done = pytest_("""
+        import pytest
+
+        def test_option(cluster):
+            assert cluster.nodes == (1, 2, 3, 4)
+
+        @pytest.mark.cluster(nodes=3, cltab="cltab", hactl="hactl", stomith=False)
+        def test_marker(cluster):
+            assert cluster.nodes == (1, 2, 3)
+            assert cluster.group("db").owner in cluster.nodes
+            assert cluster.world.groups == ("db",), "the other one is stopped"
+
+        def test_factory(clusters):
+            one, other = clusters(nodes=2), clusters(nodes=3)
+            with one.kill("owner of web"):
+                assert len(other.group("web").runs) == 1
+            assert one.world.now_s() != other.world.now_s()
+    """, "--nodes=4")
+    done.assert_outcomes(passed=3)
+
+
+def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:
+    done = pytest_(EXAMPLE, "--world=sim,docker", "--collect-only", "-q")
+    assert done.outlines[:2] == [f"test_it.py::test_owner_is_cut_off[{world}]" for world in ("sim", "docker")]
+
+
+def test_a_test_does_the_same_alone_and_among_others(pytest_: Pytest) -> None:
+    """What words leave open is drawn from the seed and the test's name."""
+    text = "def test_{0}(cluster):\n    print('drawn', [cluster.whom('minority') for _ in range(9)])\n"
+    whole = pytest_("".join(text.format(name) for name in "ab"), "--seed=1", "-s").outlines
+    drawn = [line[line.index("drawn"):].rstrip(".") for line in whole if "drawn" in line]
+    alone = [line for line in pytest_.again("--seed=1", "-s", "-k", "test_b").outlines if drawn[1] in line]
+    assert (len(set(drawn)), len(alone)) == (2, 1)
+    assert not [line for line in pytest_.again("--seed=2", "-s").outlines if drawn[0] in line]
+
+
+@pytest.mark.parametrize(("option", "said"), [
+    ("--world=moon", "--world: 'moon' is none of docker, sim"), ("--seed=x", "*invalid int value*"),
+])
+def test_a_wrong_option(pytest_: Pytest, option: str, said: str) -> None:
+    done = pytest_(EXAMPLE, option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*{said}*"])
+
+
+def test_keep_says_what_is_kept(pytest_: Pytest) -> None:
+    done = pytest_("def test_it(cluster):\n    assert not cluster.kill('one')\n", "--keep=failed")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["a simulated cluster ends with its test; plan.json does it again:*"])
+
+
+def test_a_wrong_cltab_is_refused_with_its_line(pytest_: Pytest) -> None:
+    done = pytest_("def test_it(clusters):\n    clusters(cltab='web:web-run:start:respwan:true\\n')\n")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["*cltab:1: *respwan*"])
+
+
+def test_nobody_who_wants_no_cluster_pays_for_one(pytest_: Pytest) -> None:
+    pytest_("def test_it(cache):\n    assert cache\n", "--junitxml=x.xml").assert_outcomes(passed=1)

@@ -1,0 +1,143 @@
+"""Where groups run, as hactl and operators want it: whole clusters under virtual time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from moslab.faults.plan import FaultPlan
+from moslab.history.checkers import VALID
+from moslab.history.intervals import Interval
+from moslab.simulator.run import Result, run
+
+CORE_S_MAX = 120.0
+TEST_S = 3.0
+CLTAB = "kv:kv-fit:test:test:run 0.05\nkv:kv-run:start:respawn:live\n"
+
+
+def cluster(
+    hactl: str, *faults: dict[str, Any], cltab: str = CLTAB, nodes: int = 3, seed: int = 1, safety_s: float = 30.0
+) -> Result:
+    plan = FaultPlan(
+        seed=seed, nodes=nodes, cltab=cltab, hactl=hactl, safety_s=safety_s, conf={"beat": "0.5", "lease": "2.5"},
+        faults=list(faults),
+    )
+    plan.network.update(tail=0.0, careful=0.0, torn=0.0)
+    result = run(plan, traced=True, core_s_max=CORE_S_MAX)
+    assert result.verdict == VALID, result.problems
+    return result
+
+
+def services(result: Result, group: str = "kv") -> list[Interval]:
+    """Of its respawned process, in their order."""
+    return sorted((i for i in result.history.services() if i.group == group), key=lambda i: i.begin_s)
+
+
+def ran_tests(result: Result) -> list[Interval]:
+    return sorted((i for i in result.history.intervals if i.pid in result.history.tests), key=lambda i: i.begin_s)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_of_eight_nodes_that_is_fit_is_found_within_two_tests_and_a_second(seed: int) -> None:
+    unfit = ",".join(str(node) for node in range(1, 9) if node != 5)
+    cltab = f"kv:kv-fit:test:test:run {TEST_S} unfit={unfit}\nkv:kv-run:start:respawn:live\n"
+    result = cluster("kv start\n", cltab=cltab, nodes=8, seed=seed)
+    first = services(result)[0]
+    assert first.node == 5
+    assert first.begin_s - ran_tests(result)[0].begin_s < 2 * TEST_S + 1.0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_exclusive_test_runs_on_one_node_at_a_time(seed: int) -> None:
+    result = cluster("kv start exclusive-test\n", {"at": 10.0, "do": "leave", "whom": ["owner:kv"]}, seed=seed)
+    found = ran_tests(result)
+    assert len(found) >= 2
+    assert all(one.end_s <= other.begin_s for one, other in zip(found, found[1:]))
+    assert all(one.epoch for one in found), "only who owns it tests it"
+
+
+@pytest.mark.parametrize("prefer", [(3, 1, 4), (2, 4, 1), (4, 3)])
+def test_when_the_owner_is_dead_the_preferred_node_comes_next_and_keeps_it(prefer: tuple[int, ...]) -> None:
+    crash = {"at": 10.0, "do": "crash", "whom": ["owner:kv"], "for": 5.0}
+    result = cluster(f"kv start prefer={','.join(map(str, prefer))}\n", crash, nodes=5)
+    nodes = [one.node for one in services(result)]
+    assert nodes[1] == next(node for node in prefer if node != nodes[0])
+    assert len(nodes) == 2, "it stays where it is"
+
+
+def order(at: float, whom: int, **what: Any) -> dict[str, Any]:
+    return {"at": at, "do": "order", "whom": [whom], "order": what}
+
+
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_a_group_is_moved_from_any_node_and_its_target_tests_it_before_it_stops(asked: int) -> None:
+    result = cluster("kv start\n", order(15.0, asked, do="move", group="kv", node=3), order(20.0, asked, do="clear"))
+    before, after = services(result)[-2:]
+    assert after.node == 3
+    assert 15.0 < before.end_s < after.begin_s < before.end_s + 0.3
+    ahead = [one for one in ran_tests(result) if one.begin_s > 15.0]
+    assert [one.node for one in ahead] == [3]
+    assert ahead[0].end_s < before.end_s
+
+
+def test_a_move_to_a_node_that_fails_the_test_moves_nothing() -> None:
+    cltab = CLTAB.replace("run 0.05", "run 0.05 unfit=3")
+    result = cluster("kv start\n", order(10.0, 1, do="move", group="kv", node=3), cltab=cltab)
+    assert len(services(result)) == 1
+    assert any("not moved: kv has failed on node 3" in line for line in result.trace)
+
+
+def test_a_move_to_a_node_that_dies_meanwhile_moves_nothing_or_the_group_comes_up_elsewhere() -> None:
+    cltab = CLTAB.replace("run 0.05", "run 2.0")
+    crash = {"at": 11.0, "do": "crash", "whom": [3], "for": 60.0}
+    result = cluster("kv start prefer=1\n", order(10.0, 1, do="move", group="kv", node=3), crash, cltab=cltab)
+    assert [one.node for one in services(result)][-1] != 3
+    assert any("not moved" in line for line in result.trace)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_preferred_node_gets_its_group_back_when_it_is_fit_again(seed: int) -> None:
+    result = cluster(
+        "kv start prefer=2 failback\n", {"at": 15.0, "do": "crash", "whom": [2], "for": 3.0}, seed=seed, safety_s=45.0,
+    )
+    found = services(result)
+    assert found[-1].node == 2
+    assert found[-1].begin_s > 18.0
+    away, back = found[-2:]
+    assert away.node != 2
+    assert back.begin_s < away.end_s + 0.3
+
+
+def test_a_drained_node_has_no_group_and_gets_none_until_that_ends() -> None:
+    faults = [order(10.0, 1, do="drain", node=2), order(10.5, 1, do="drain", node=3)]
+    result = cluster(
+        "kv start prefer=2,3\ndb start prefer=3,2\n", *faults,
+        {"at": 14.0, "do": "crash", "whom": [2], "for": 3.0},
+        order(25.0, 3, do="undrain", node=2), {"at": 27.0, "do": "crash", "whom": [1], "for": 60.0},
+        cltab=CLTAB + CLTAB.replace("kv", "db"), safety_s=34.0,
+    )
+    for group in ("kv", "db"):
+        during = [one for one in services(result, group) if one.end_s > 12.0 and one.begin_s < 25.0]
+        assert {one.node for one in during} == {1}
+        assert services(result, group)[-1].node == 2
+
+
+def test_in_maintenance_a_service_that_is_stopped_stays_so_until_that_is_over() -> None:
+    on = {"at": 12.0, "do": "edit", "table": "hactl", "whom": [1], "maintenance": True}
+    kill = {"at": 16.0, "do": "kill", "what": "group", "whom": ["owner:kv"]}
+    off = {**on, "at": 22.0, "whom": [2], "maintenance": False}
+    result = cluster("kv start\n", on, kill, off)
+    before, after = services(result)[-2:]
+    assert before.end_s == pytest.approx(16.0, abs=0.1)
+    assert 22.0 < after.begin_s < 24.0
+    assert after.node == before.node
+
+
+def test_in_maintenance_nobody_takes_the_group_of_a_dead_node() -> None:
+    on = {"at": 12.0, "do": "edit", "table": "hactl", "whom": [1], "maintenance": True}
+    crash = {"at": 16.0, "do": "crash", "whom": ["owner:kv"], "for": 60.0}
+    result = cluster("kv start\n", on, crash, {**on, "at": 25.0, "whom": [1, 2, 3], "maintenance": False})
+    before, after = services(result)[-2:]
+    assert before.end_s == 16.0
+    assert 25.0 < after.begin_s < 28.0

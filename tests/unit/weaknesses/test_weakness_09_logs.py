@@ -1,0 +1,107 @@
+"""9: the agent of 2003 died when syslog did. A log can be absent, slow, full or stopped without effect."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mosha.platform import procscan
+
+LINES = 20_000
+PROGRAM = f"""
+import logging, sys, time
+from mosha.platform import logs
+handler = logs.begin()
+begun = time.monotonic()
+for number in range({LINES}):
+    logging.info("line %d of many, %s", number, "x" * 100)
+handler.flush()
+print(time.monotonic() - begun, flush=True)
+sys.stdin.readline()
+logging.info("the last")
+handler.end()
+"""
+WAIT_S = 60.0
+
+
+def start(stderr: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
+    )
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """It has said all that it had to, and ends."""
+    assert process.stdout is not None
+    assert float(process.stdout.readline()) < WAIT_S
+    process.communicate("\n", timeout=WAIT_S)
+    assert process.returncode == 0
+
+
+def writer_of(process: subprocess.Popen[str]) -> int:
+    """Its only child, once it is there."""
+    deadline_s = time.monotonic() + WAIT_S
+    while True:
+        found = [p.pid for p in procscan.processes().values() if p.parent == process.pid]
+        if found:
+            return found[0]
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+
+
+def test_w09_a_reader_that_never_reads_holds_up_nobody() -> None:
+    read_end, write_end = os.pipe()
+    try:
+        end(start(write_end))
+    finally:
+        os.close(read_end)
+        os.close(write_end)
+
+
+def test_w09_a_reader_that_has_gone_ends_nobody() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    end(start(write_end))
+    os.close(write_end)
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/dev/null"])
+def test_w09_a_disk_that_is_full_is_no_trouble(path: str) -> None:
+    with open(path, "w", encoding="ascii") as stream:
+        end(start(stream.fileno()))
+
+
+@pytest.mark.parametrize("signo", [signal.SIGSTOP, signal.SIGKILL])
+def test_w09_a_writer_that_stands_still_or_dies_is_no_trouble(signo: signal.Signals, tmp_path: Path) -> None:
+    with open(tmp_path / "log", "w", encoding="ascii") as stream:
+        process = start(stream.fileno())
+        os.kill(writer_of(process), signo)
+        end(process)
+
+
+def test_w09_the_last_line_is_there_and_what_was_lost_is_counted(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    process = start(write_end)
+    os.close(write_end)
+    assert process.stdout is not None
+    assert process.stdin is not None
+    process.stdout.readline()
+    text = b""
+    deadline_s = time.monotonic() + WAIT_S
+    process.stdin.write("\n")
+    process.stdin.flush()
+    while piece := os.read(read_end, 65536):
+        text += piece
+        assert time.monotonic() < deadline_s
+    os.close(read_end)
+    process.communicate(timeout=WAIT_S)
+    lines = text.decode().splitlines()
+    assert " INFO line 0 of many" in lines[0]
+    assert lines[-1].endswith("INFO the last") or b"lines lost" in text
+    assert process.returncode == 0
