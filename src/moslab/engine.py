@@ -7,6 +7,7 @@ Rules:
 2. Only the default local engine is ever installed or started, only on Debian or Ubuntu, as root or with a
    sudo that asks nothing, and not with ENGINE=keep.
 3. Else the error says what is missing and the one command that brings it.
+4. One command at a time brings it: of two daemons that start at once the second takes the first one's socket, and dies.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from docker.errors import DockerException
 from docker.utils import kwargs_from_env
 
 from moslab import host
+from moslab.alone import alone
 from moslab.errors import CannotError, LabError
 from moslab.progress import Progress
 from moslab.wait import eventually
@@ -34,6 +36,7 @@ REQUEST_LIMIT_S = 300
 an endpoint behind in some versions, and then the network can never be removed (seen with 20.10)."""
 CONNECTIONS_MAX = 16
 START_LIMIT_S = 60.0
+BRING_LIMIT_S = host.APT_LIMIT_S + START_LIMIT_S
 LOG_FILE = "/var/log/dockerd.log"
 
 
@@ -94,6 +97,13 @@ def ensure(progress: Progress) -> docker.DockerClient:
         root = host.as_root()
         if _may_bring() is not None or root is None:
             raise
+    with alone(BRING_LIMIT_S, "bring the container engine"):
+        if not _answers():
+            _bring(root, progress)
+    return connect()
+
+
+def _bring(root: list[str], progress: Progress) -> None:
     if shutil.which("dockerd") is None:
         progress.say("No container engine answers. Installing docker.io (ENGINE=keep forbids that).")
         with progress.stage("apt-get install docker.io"):
@@ -102,7 +112,6 @@ def ensure(progress: Progress) -> docker.DockerClient:
         if not _answers():
             _start(root)
         eventually(_answers, within_s=START_LIMIT_S, what="the container engine answers", every_s=0.2)
-    return connect()
 
 
 def socket_for_containers(client: docker.DockerClient) -> str:

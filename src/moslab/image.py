@@ -6,8 +6,8 @@ Rules:
    else is read. The same content gives the same bytes, hence the same name; an image that exists is never
    built again.
 2. Everything goes through the engine's API as a tar stream.
-3. After a build, this project's images older than an hour go, but for the newest ``KEEP`` and those that a container
-   uses.
+3. One command at a time builds. After a build, this project's images older than an hour go, but for the newest
+   ``KEEP`` and those that a container uses.
 
 MOSLAB_COVERAGE=1 gives a variant in which every program of a node measures itself; see :mod:`moslab.measure`.
 """
@@ -30,6 +30,7 @@ import emulator
 import mosha
 import moslab
 from moslab import measure
+from moslab.alone import alone
 from moslab.base import BASE, ensure_base
 from moslab.errors import LabError
 from moslab.progress import Progress, Stage
@@ -48,16 +49,22 @@ def ensure_image(client: docker.DockerClient, progress: Progress) -> str:
     context = build_context()
     tag = hashlib.sha256(BASE.encode() + context).hexdigest()[:HASH_DIGITS]
     name = f"{REPOSITORY}:{tag}"
+    if not _has(client, name):
+        with alone(BUILD_LIMIT_S, f"build {name}"):
+            if not _has(client, name):
+                ensure_base(client, progress)
+                with progress.stage(f"build {name}") as stage:
+                    _build(client, context, name, stage)
+                _prune(client)
+    return name
+
+
+def _has(client: docker.DockerClient, name: str) -> bool:
     try:
         client.images.get(name)
-        return name
     except ImageNotFound:
-        pass
-    ensure_base(client, progress)
-    with progress.stage(f"build {name}") as stage:
-        _build(client, context, name, stage)
-    _prune(client)
-    return name
+        return False
+    return True
 
 
 def build_context() -> bytes:

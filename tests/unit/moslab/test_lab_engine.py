@@ -6,8 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import docker
 import pytest
 from docker.context import ContextAPI
 
@@ -104,6 +108,36 @@ def test_on_debian_as_root_it_is_installed_started_and_waited_for(
         engine.ensure(Progress())
     assert done == ["docker.io", "start"]
     assert "Installing docker.io" in capsys.readouterr().err
+
+
+def test_of_two_commands_at_once_one_brings_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    default_socket(monkeypatch, tmp_path / "none.sock")
+    started: list[str] = []
+    seen = threading.Barrier(2)
+    connect = engine.connect
+
+    def start(_root: list[str]) -> None:
+        time.sleep(0.3)                  # as a daemon takes to answer
+        started.append("dockerd")
+
+    def look() -> docker.DockerClient:
+        """Both see that there is none before one of them does anything about it."""
+        if threading.current_thread() not in begun:
+            begun.add(threading.current_thread())
+            seen.wait(10)
+        return connect()
+
+    begun: set[threading.Thread] = set()
+    monkeypatch.setattr(host, "as_root", list)
+    monkeypatch.setattr(host, "is_debian", lambda: True)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(engine, "_start", start)
+    monkeypatch.setattr(engine, "connect", look)
+    monkeypatch.setattr(engine, "_answers", lambda: bool(started))
+    with ThreadPoolExecutor(2) as pool:
+        ends = [pool.submit(engine.ensure, Progress()) for _ in range(2)]
+    assert [type(end.exception()) for end in ends] == [CannotError] * 2      # there is still none, behind the fakes
+    assert started == ["dockerd"]
 
 
 def test_a_socket_that_is_not_ours_to_use_is_told_from_a_missing_one(
