@@ -91,6 +91,7 @@ class Agent:
         self._stop_from = self._stop_by = float("inf")
         self._void_said = ""
         self._lapses, self._anew_at = 0, self._due   # in a row, each soon; when the next identity may begin
+        self._calm_until = self._due                 # so long it contends for nothing
 
     def round(self) -> float:
         """Do all that is to be done now; the absolute time at which it wants to be called again at the latest.
@@ -105,10 +106,12 @@ class Agent:
                 return self._place.step(now)
             self._begin(now, *self._place.found)
             self._place = None
-        if self._news or now >= self._due:
+        late_at = self.ownership.late_at()
+        if self._news or now >= min(self._due, late_at):
             self._news = False
             self._step(now)
-        return self._due
+            late_at = self.ownership.late_at()
+        return min(self._due, late_at)
 
     def leave(self, reason: str) -> None:
         """Begin an orderly end of this life; no more than once."""
@@ -154,7 +157,7 @@ class Agent:
         guess = self.config.voters_of(nodes)
         self.voter = Voter(
             me, guess, configuration(self.timing, self.config.protocol), self.timing, self._world.var, self._boot,
-            self._number(), now, self._world.nonce, self._world.wall, is_named=bool(self.config.voters),
+            self._number(), self._world.now, self._world.nonce, self._world.wall, is_named=bool(self.config.voters),
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         var = self._world.var, self.config.var
@@ -197,7 +200,7 @@ class Agent:
         number = max(self._number(), self._life) + 1     # whatever has become of the file meanwhile
         self._remember(number)
         identity = identities.make(self.me, number, self._world.nonce())
-        self._identity_since = now
+        self._identity_since, self._calm_until = now, now + self.timing.calm_s(self._lapses)
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
         self.ownership.contests.leaving, self.ownership.contests.coming = self._givers, self._coming
@@ -214,12 +217,12 @@ class Agent:
             self.partner.late(now)
         beat_due = now >= self._next_beat
         if beat_due:
-            self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
+            self._next_beat = self._beat_after(now)
             self._beats += 1
             self._unreadable.clear()
             self._watch(now)
             self._look_at_tables(now)
-            self.voter.look(now)
+            self.voter.look()
             if self.voter.losses != self._losses:
                 self._remember(self._life)           # all that this life wrote is gone
                 self._said, self._page = {}, ""
@@ -258,9 +261,17 @@ class Agent:
             dues.append(self.partner.next_due(now))
         self._due = min(self._next_beat, stop_from, self._show_at + hurry_s, *dues)
 
+    def _beat_after(self, now: float) -> float:
+        """When the next beat is due: with that of the identity, so that both take one round."""
+        theirs = self.ownership.beats_at(now)
+        if now < theirs <= now + self.timing.beat_s:
+            return theirs
+        return max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)
+
     def _wanted(self, now: float) -> dict[str, str]:
-        """The levels of the groups that may run here. One that is leaving gets nothing new."""
-        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator:
+        """The levels of the groups that may run here. One that is leaving gets nothing new, nor does one whose lease
+        has just lapsed: it shows first that it can keep one."""
+        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator or now < self._calm_until:
             return {}
         if self._leaving or self.operations.is_drained:
             return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
@@ -560,8 +571,11 @@ class Agent:
         """The files for people, made anew if something changed."""
         self._show_at = float("inf")
         own = self.ownership
-        shown = own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self.voter.answer
-        if shown != self._shown or self._beats % max(SHOW_BEATS, self._turn_beats) < SHOW_BEATS:
+        shown = (
+            own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self.voter.answer,
+            self.fencing.suspects(), self.living(),
+        )
+        if shown != self._shown or self._beats % max(REWRITE_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
             self._look_around(now)
         self._write(status.TWIN, status.stamped(self._page, now, self._boot))

@@ -197,6 +197,7 @@ class Groups:
             state=local.state,
             entries_changed=local.leash is not None and local.entries != cltab.group(name),
             awaited=self._is_awaited(now, name, cltab),
+            free=self.may_test_ahead(name, cltab) and self.ownership.contests.is_free_here(now, name),
             may_restart=local.failures < self.restarts.get(name, 0),
             restarting=local.restarting,
             maintained=name in self.maintained and name in wanted,

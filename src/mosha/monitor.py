@@ -47,6 +47,7 @@ class View:
     state: str | None = None
     entries_changed: bool = False    # cltab has other entries for the group than the leash was told
     awaited: bool = False            # its owner has said that it will give it up, and this node comes first
+    free: bool = False               # nobody has it, and this node could
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago
 
@@ -59,7 +60,7 @@ class View:
     def in_vain(self) -> bool:
         """What was tested ahead is of no use any more."""
         is_idle = self.wanted is None or self.maintained or self.unfit
-        return not self.fresh or is_idle or self.held or not (self.claimed or self.awaited)
+        return not self.fresh or is_idle or self.held or not (self.claimed or self.awaited or self.free)
 
     @property
     def settled(self) -> bool:

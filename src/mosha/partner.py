@@ -78,7 +78,7 @@ class Partner:
             return None
         owns, others = bool(ownership.held_groups()), other in ownership.owners(now)
         is_first = owns and (not others or ownership.node < other)
-        if now < self._suspect_at() + (0.0 if is_first else self._delay_s) or not self._voter.close(now):
+        if now < self._suspect_at() + (0.0 if is_first else self._delay_s) or not self._voter.close():
             return None
         self._flying = Shot(other, ownership.identities_of(other))
         return self._flying
@@ -87,11 +87,11 @@ class Partner:
         """The command has ended; whether this voter goes on alone."""
         shot, self._flying = self._flying, None
         assert shot is not None, "an answer without a shot"
-        if success and self._voter.go_alone(now):
+        if success and self._voter.go_alone():
             self._attempts = 0
             self._fenced, self._told = shot.identities, None
             return True
-        self._voter.reopen(now)
+        self._voter.reopen()
         self._attempts += 1
         self._next_try = now + self._timing.shot_pause_s(self._attempts)
         return False

@@ -34,6 +34,7 @@ second    the agent kills a leash that has not killed so long after        K / 2
 handover  what the lease must have left, for other voters to carry it      L / 2
 back-off  a beaten ballot waits at random, at most                         T, doubled thrice at most
 anew      after lapses in a row the next identity waits, at most   L, doubled, at most 4 L; half at least
+calm      after a lapse the next identity contends for nothing for so long   2 L
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
@@ -236,6 +237,10 @@ class Timing:
     def anew_s(self, lapses: int) -> float:
         """So long at most, and half of it at least, waits the next identity after so many in a row that soon lapsed."""
         return min(4.0, 2.0 ** min(lapses - 2, 16)) * self.lease_s if lapses > 1 else 0.0
+
+    def calm_s(self, lapses: int) -> float:
+        """After so many in a row that soon lapsed an identity only beats for so long, and contends for nothing."""
+        return 2 * self.lease_s if lapses else 0.0
 
     def shot_pause_s(self, failures: int) -> float:
         """From a shot that failed to the next, after so many in a row."""

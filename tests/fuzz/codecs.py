@@ -100,7 +100,8 @@ def check_marker(data: bytes) -> None:
     assert all(isinstance(one, str) for one in found.invited)
     assert isinstance(found.settled, bool)
     marker.number_of(found.era)
-    Voter(1, frozenset({1, 2, 3}), "c", Timing(), Memory(voter=content), "boot", 1, 0.0, lambda: NONCE, lambda: 1.0)
+    disk = Memory(voter=content)
+    Voter(1, frozenset({1, 2, 3}), "c", Timing(), disk, "boot", 1, lambda: 0.0, lambda: NONCE, lambda: 1.0)
 
 
 def check_voter(data: bytes) -> None:
@@ -108,9 +109,9 @@ def check_voter(data: bytes) -> None:
     kind, content = data[:1], data[1:]
     name = {b"o": "order", b"f": "founded", b"c": "counted", b"v": "voter"}.get(kind, "order")
     disk = Memory(**{name: content})
-    voter = Voter(1, frozenset({1, 2, 3}), "c", Timing(), disk, "boot", 1, 0.0, lambda: NONCE, lambda: 1.0)
+    voter = Voter(1, frozenset({1, 2, 3}), "c", Timing(), disk, "boot", 1, lambda: 0.0, lambda: NONCE, lambda: 1.0)
     voter.obey(0.0)
-    voter.look(1.0)
+    voter.look()
     voter.step(1.0, {})
     assert all(isinstance(line, str) for line in voter.take_log())
     assert voter.wish is None or all(type(one) is int for one in voter.wish.voters)

@@ -333,12 +333,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "alone-without-answer", "R23: only a confirmed shot lets one go on alone", "mosha/partner.py",
-        "if success and self._voter.go_alone(now):", "if self._voter.go_alone(now):", plan=plans.PAIR_CUT,
+        "if success and self._voter.go_alone():", "if self._voter.go_alone():", plan=plans.PAIR_CUT,
     ),
     Mutant(
         "open-while-shooting", "R23: nothing counts on a voter whose shot is under way", (
             Change(
-                f"{OWNERSHIP}/voter.py", "return self._mark(now, self.marker._replace(state=CLOSED))", "return True",
+                f"{OWNERSHIP}/voter.py", "return self._mark(self.marker._replace(state=CLOSED))", "return True",
             ),
             Change(
                 f"{OWNERSHIP}/voter.py", "if self.marker.state != CLOSED or other is None or", "if other is None or"
@@ -367,9 +367,14 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.HOLES,
     ),
     _one(
+        "invited-for-ever", "R16: an invitation is good until the voters change", f"{OWNERSHIP}/voter.py",
+        "absent=absent, invited=())", "absent=absent)",
+        plan=plans.INVITED_LATE,
+    ),
+    _one(
         "closed-alive", "link 6: only journals of the dead are closed", f"{OWNERSHIP}/link.py",
-        "closing = frozenset(name for name in self._known if journal.writer_of(name, self.era) in self._dead)",
-        "closing = frozenset(self._known)",
+        "closing = frozenset([name for name in read if journal.writer_of(name, self.era) in self._dead])",
+        "closing = frozenset(read)",
         plan=plans.FLIPS,
     ),
     _one(

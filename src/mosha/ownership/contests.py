@@ -161,6 +161,12 @@ class Contests:
             return False
         return self._is_wanted(now, contest) and now >= self._open_at(contest, self._records.register(group))
 
+    def is_free_here(self, now: float, group: str) -> bool:
+        """Whether nobody has the group, and this node wants it: what it has tested may still be of use, even while a
+        ballot of another goes on."""
+        contest = self._all.get(group)
+        return contest is not None and contest.free_since is not None and self._lease.is_valid(now)
+
     def is_free(self, now: float, group: str, register: Register) -> bool:
         """Whether the next epoch may be proposed (R11)."""
         if self._is_over(register):

@@ -268,16 +268,24 @@ class DiskPaxos:
         if self.contests.close_owners(now):
             self._next_look = min(self._next_look, now + self.timing.close_s)
 
+    def beats_at(self, now: float) -> float:
+        """When the next beat is due; never without an era."""
+        if not self.era:
+            return NEVER
+        return self._begins_by if self._is_held(now) else self._next_beat
+
+    def late_at(self) -> float:
+        """When :meth:`step` is to be called as an owner is late then, unless it is seen to beat before."""
+        return NEVER if self._void else min(map(self.peers.late_at, self._owners_seen), default=NEVER)
+
     def next_due(self, now: float) -> float:
-        """When :meth:`step` is to be called again, without news."""
-        due = min(self._beat_due(now), self._next_poll, self._next_look)
+        """When :meth:`step` is to be called again, without news, but for :meth:`late_at`."""
+        due = min(self.beats_at(now), self._next_poll, self._next_look)
         due = min(due, *self._asking.values(), self._later[0][0] if self._later else NEVER)
         if self._void:
             return NEVER
         if self._lease.end is not None:
             due = min(due, self._lease.end)
-        for node in self._owners_seen:
-            due = min(due, self.peers.late_at(node))
         due = min(due, self.contests.next_due(now))
         return min(due, self._voter.next_due(now))
 
@@ -472,7 +480,7 @@ class DiskPaxos:
         if found is None:
             self._end_earlier_life(now, commit.identity)
         elif found[0] == self.electorate.number + 1:
-            self._voter.learn(now, self.electorate.next(found[1]))
+            self._voter.learn(self.electorate.next(found[1]))
             self._markers_changed = True
 
     def _end_earlier_life(self, now: float, identity: str) -> None:
@@ -641,7 +649,7 @@ class DiskPaxos:
         if self._is_counted(link):
             self._lease.counted(now, link.voter, began)
             if len(self.electorate.voters) == 2 and link.voter != self.node:
-                self._voter.meet(now)
+                self._voter.meet()
         if self._next is not None and link.voter in self._next.voters:
             self._next_lease.counted(now, link.voter, began)
 
@@ -658,10 +666,6 @@ class DiskPaxos:
         what it writes first goes where others have seen what was written last (R19)."""
         return not (self._counted or self._beats or now >= self._begins_by or self.node not in self._links)
 
-    def _beat_due(self, now: float) -> float:
-        if not self.era:
-            return NEVER
-        return self._begins_by if self._is_held(now) else self._next_beat
 
     def _beat(self, now: float) -> None:
         self._next_beat = max(self._next_beat + self.timing.beat_s, now + self.timing.beat_gap_s)

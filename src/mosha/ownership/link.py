@@ -174,10 +174,12 @@ class Link:
             slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
         wants_tails = self.is_near or self.is_eager or self.wants_tails
-        tails = [[name, self._known.get(name, 0)] for name in list(self._tails)[:TAILS_MAX] if wants_tails]
+        tails = list(self._tails)[:TAILS_MAX] if wants_tails else []
         names = [slot.file_name(self.era, index) for index in chunks]
-        arguments = [append, slots, names, self._all_known() if reads_all else None, self.era, tails]
-        closing = frozenset(name for name in self._known if journal.writer_of(name, self.era) in self._dead)
+        sizes = [[name, self._known.get(name, 0)] for name in tails]
+        arguments = [append, slots, names, self._all_known() if reads_all else None, self.era, sizes]
+        read = list(self._known) if reads_all else tails
+        closing = frozenset([name for name in read if journal.writer_of(name, self.era) in self._dead])
         self.is_busy, self.wants_beat, self.wants_poll = True, False, False
         self.wants_all = self.wants_tails = False
         return Request(now, arguments, appended, len(data), writes, reads_all, closing)

@@ -3,10 +3,11 @@
 Rules (R16 to R19, R27):
 
 1. A voter without a whole marker has forgotten: it is *recovering*. It accepts what is written and counts for nobody.
-   It waits W from there on, and only then looks at the others' markers; so does one whose configuration has changed,
-   with W of the longer lease, as the old one may still hang on what it counted (R20).
-2. (a) Q others are full in one era: it copies everything that they hold, and is full. (b) A founding invites its life:
-   it is full, and empty. (c) Fewer than Q are full anywhere, every other voter is there, and this is the lowest that
+   It waits W from when that is on the disk, and only then looks at the others' markers; so does one whose
+   configuration has changed, with W of the longer lease, as the old one may still hang on what it counted (R20).
+2. (a) Q others are full in one era: it copies everything that they hold, and is full. (b) A founding invites its life,
+   and the voters have not changed since: it is full, and empty. (c) Fewer than Q are full anywhere, every other voter
+   is there, and this is the lowest that
    recovers: it founds an era, and invites all lives. Else it looks again. Voters that are only the lowest numbers of a
    map found nothing unless an operator says so, since maps may differ, or be half made.
 3. A full voter that sees another full in a later era recovers too: it was left out. But only if that era has the same
@@ -113,14 +114,17 @@ def rejoin(store: Store, boot: str) -> Marker | None:
 
 class Voter:
     """``guess``: the voters by configuration and map; ``is_named``: by configuration. ``number``: of the life before
-    this one, by this disk. ``nonce`` and ``wall`` are asked when one is needed."""
+    this one, by this disk. ``nonce`` and ``wall`` are asked when one is needed, and ``clock``, that of all times, after
+    what was written is on the disk."""
 
     def __init__(
         self, me: int, guess: frozenset[int], configuration: str, timing: Timing, store: Store, boot: str,
-        number: int, now: float, nonce: Callable[[], str], wall: Callable[[], float], is_named: bool = True,
+        number: int, clock: Callable[[], float], nonce: Callable[[], str], wall: Callable[[], float],
+        is_named: bool = True,
     ) -> None:
         self._me, self.configuration, self._timing = me, configuration, timing
-        self._store, self._boot, self._number, self._nonce, self._wall = store, boot, number, nonce, wall
+        self._store, self._boot, self._number = store, boot, number
+        self._clock, self._nonce, self._wall = clock, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._blank: set[int] = set()                # those that have forgotten it, if they ever knew it
         self._copied: dict[int, Copy] = {}           # voter -> its journals
@@ -139,7 +143,7 @@ class Voter:
         self._log: list[str] = []
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
-        self._ready_at = now + self._wait_s()
+        self._ready_at = clock() + self._wait_s()    # when W is over
 
     def _wait_s(self) -> float:
         """W, of the longest lease that may still hang on what this voter forgets (R20)."""
@@ -263,16 +267,16 @@ class Voter:
         self._shown = seen
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
-        self.learn(now, max(known, key=_key, default=self.electorate))
-        self._yield(now, seen)
+        self.learn(max(known, key=_key, default=self.electorate))
+        self._yield(seen)
         if self.marker.state == RECOVERING:
             self._recover(now, seen)
         elif self.marker.state != NONE:
-            self._check(now, seen)
+            self._check(seen)
         if self.marker.state == FULL and not self.is_at_rest:
             self._follow(now, seen)
 
-    def _yield(self, now: float, seen: Mapping[int, Seen]) -> None:
+    def _yield(self, seen: Mapping[int, Seen]) -> None:
         """Rule 9: take over an earlier era in which a majority of the others is."""
         shown = [seen[voter].marker for voter in self._others() if voter in seen]
         full = Counter(
@@ -283,8 +287,8 @@ class Voter:
             if chosen.era < self.electorate.era and count >= self.electorate.quorum:
                 votes = self._me in chosen.voters
                 if votes:
-                    self._forget(now, "most voters are in an earlier era", self._nonce())
-                self._mark(now, self.marker._replace(
+                    self._forget("most voters are in an earlier era", self._nonce())
+                self._mark(self.marker._replace(
                     state=RECOVERING if votes else NONE, electorate=chosen, settled=False, met="", absent=(),
                 ))
 
@@ -303,25 +307,25 @@ class Voter:
         moved = sum(1 for one in shown if one is not None and one.electorate.era == other.era)
         return moved > len(mine.voters) - mine.quorum
 
-    def learn(self, now: float, latest: Electorate) -> None:
+    def learn(self, latest: Electorate) -> None:
         """Somebody has this electorate, or it was decided."""
         mine, counts = self.electorate, self.marker.state in (FULL, REJOINING)
         if latest.key <= mine.key:
             return
         self._joint_since = None
         absent = tuple(node for node in self.marker.absent if node not in latest.voters)
-        known = self.marker._replace(electorate=latest, settled=False, met="", absent=absent)
+        known = self.marker._replace(electorate=latest, settled=False, met="", absent=absent, invited=())
         if counts and latest.key == (mine.era, mine.number + 1):
             self._log.append(f"the voters are to be {list(latest.voters)}")
-            self._mark(now, known._replace(electorate=latest._replace(before=mine.voters)))
+            self._mark(known._replace(electorate=latest._replace(before=mine.voters)))
             return
-        self._mark(now, known)
+        self._mark(known)
         if self._me not in latest.voters:
-            self._mark(now, self.marker._replace(state=NONE, invited=(), electorate=latest._replace(before=())))
+            self._mark(self.marker._replace(state=NONE, electorate=latest._replace(before=())))
         elif counts:
-            self._forget(now, "the voters have changed without this one", self.marker.life)
+            self._forget("the voters have changed without this one", self.marker.life)
         elif self.marker.state == NONE:
-            self._forget(now, "this node has a vote now", self._nonce())
+            self._forget("this node has a vote now", self._nonce())
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` has something to do without news."""
@@ -332,29 +336,29 @@ class Voter:
             due = self._joint_since + self._wait_s()
         return due if now < due else NEVER
 
-    def look(self, now: float) -> None:
+    def look(self) -> None:
         """Rule 8: is the marker still what was written? (R27)"""
         try:
             is_as_written = self._is_as_written()
         except OSError:
             return                                   # who reads it for an exchange cannot either: it does not count
         if not is_as_written:
-            self._lose(now)
+            self._lose()
 
     def _is_as_written(self) -> bool:
         """Whether this is still the disk on which the marker was written."""
         content = self._store.read(marker.NAME, marker.BYTES_MAX)
         return marker.decode(content or b"") == self.marker
 
-    def _lose(self, now: float) -> None:
+    def _lose(self) -> None:
         """Nothing that this voter has counted is known to be on the disk that it has now. Who has no vote counts
         nothing, and remembers again what it knows of the others."""
         self.losses += 1
         if self.marker.state == NONE:
             self._write(self.marker)
             return
-        self._waits_anew(now, "the marker on this disk is not what was written")
         self._write(marker.forgotten(self.marker, self._nonce()))
+        self._wait_anew("the marker on this disk is not what was written")
 
     def obey(self, now: float) -> Mapping[str, Any] | None:
         """Carry an operator's order out, if there is one that was not withdrawn (rule 5). What comes back is none for
@@ -369,7 +373,7 @@ class Voter:
             order = json.loads(content)
             name = str(order["name"])
             if order["do"] == "forget":
-                self._reply(name, "forget", self._let_forget(now))
+                self._reply(name, "forget", self._let_forget())
             elif order["do"] == "found":
                 self._reply(name, "found an era", self._set_gone(frozenset(map(int, order["without"]))))
             elif order["do"] == "elect":
@@ -385,11 +389,11 @@ class Voter:
         if problem:
             self._log.append(f"refused to {what}: {problem}")
 
-    def _let_forget(self, now: float) -> str:
+    def _let_forget(self) -> str:
         """Why not, or nothing."""
         if self.marker.state == NONE:
             return NO_VOTE
-        self._forget(now, "an operator said that this disk was restored", self._nonce())
+        self._forget("an operator said that this disk was restored", self._nonce())
         return ""
 
     def _set_gone(self, gone: frozenset[int]) -> str:
@@ -429,24 +433,24 @@ class Voter:
         is_met = self.partner() is None or self.marker.met == self._boot
         return is_met and self.is_at_rest
 
-    def meet(self, now: float) -> None:
+    def meet(self) -> None:
         """An operation was counted on both of two voters."""
         if self.partner() is not None and self.is_at_rest and self._boot and self.marker.met != self._boot:
-            self._mark(now, self.marker._replace(met=self._boot))
+            self._mark(self.marker._replace(met=self._boot))
 
-    def close(self, now: float) -> bool:
+    def close(self) -> bool:
         """Count nothing any more, for a shot; whether this voter is one that may shoot."""
         is_met = self.is_at_rest and self.marker.state == FULL and bool(self._boot) and self.marker.met == self._boot
         if self.partner() is None or not is_met:
             return False
-        return self._mark(now, self.marker._replace(state=CLOSED))
+        return self._mark(self.marker._replace(state=CLOSED))
 
-    def reopen(self, now: float) -> None:
+    def reopen(self) -> None:
         """The shot failed."""
         if self.marker.state == CLOSED:
-            self._mark(now, self.marker._replace(state=FULL))
+            self._mark(self.marker._replace(state=FULL))
 
-    def go_alone(self, now: float) -> bool:
+    def go_alone(self) -> bool:
         """The other is off: this is the only voter from here on. False where other voters may have been decided, and
         on a disk that does not have all that was counted."""
         other = self.partner()
@@ -454,7 +458,7 @@ class Voter:
             return False
         chosen = self.electorate
         alone = Electorate(chosen.era, chosen.number + 1, (self._me,))
-        if not self._mark(now, self.marker._replace(state=FULL, electorate=alone, met="", absent=(other,))):
+        if not self._mark(self.marker._replace(state=FULL, electorate=alone, met="", absent=(other,))):
             return False
         self._log.append(f"voter {other} was shot: this voter goes on alone")
         return True
@@ -478,26 +482,27 @@ class Voter:
     def _others(self) -> list[int]:
         return [voter for voter in self.electorate.voters if voter != self._me]
 
-    def _check(self, now: float, seen: Mapping[int, Seen]) -> None:
+    def _check(self, seen: Mapping[int, Seen]) -> None:
         mine = marker.number_of(self.era)
         others = [one.marker for one in seen.values() if one.marker is not None and one.marker.state == FULL]
         later = {other.electorate for other in others
                  if marker.number_of(other.era) > mine and other.configuration == self.configuration}
         if any(self._is_ours(one, seen) for one in later):
-            self._forget(now, "another era was founded without this voter", self.marker.life)
+            self._forget("another era was founded without this voter", self.marker.life)
         elif self.marker.state == REJOINING:
             if not all(self._peeked.values()):
-                self._forget(now, "this disk is older than what others know of it", self._nonce())
+                self._forget("this disk is older than what others know of it", self._nonce())
             elif len(self._peeked) >= self.electorate.quorum - 1 or self._blank.issuperset(self.wants_peeks()):
-                self._mark(now, self.marker._replace(state=FULL))
+                self._mark(self.marker._replace(state=FULL))
 
-    def _forget(self, now: float, why: str, life: str) -> None:
-        self._waits_anew(now, why)
-        self._mark(now, marker.forgotten(self.marker, life))
+    def _forget(self, why: str, life: str) -> None:
+        self._mark(marker.forgotten(self.marker, life))
+        self._wait_anew(why)
 
-    def _waits_anew(self, now: float, why: str) -> None:
+    def _wait_anew(self, why: str) -> None:
+        """From when that it has forgotten is on the disk: until then it counted, however long writing that took."""
         self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
-        self._ready_at = now + self._wait_s()
+        self._ready_at = self._clock() + self._wait_s()
         self._copied, self._copied_for = {}, ()
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
@@ -509,16 +514,16 @@ class Voter:
         latest = max(inviting, key=lambda m: marker.number_of(m.era), default=None)
         era, full = self._majority(now, seen)
         if latest is not None and marker.number_of(latest.era) > marker.number_of(self.era):
-            self._become_full(now, latest.era, INVITED, latest.electorate)
+            self._become_full(latest.era, INVITED, latest.electorate)
         elif full:
             if len(self._whole_copies()) >= self._copies_needed() and self._copied_for[:1] == (era,):
                 self._keep_copies()
                 chosen = min((fresh[voter].electorate for voter in full), key=lambda one: len(one.before))
-                self._become_full(now, era, COPIED, chosen)
+                self._become_full(era, COPIED, chosen)
         elif self._may_found() and self._is_complete(fresh):
             first = self._first(fresh)
             if first == self._me:
-                self._found(now, [self.marker, *fresh.values()])
+                self._found([self.marker, *fresh.values()])
             elif self._is_ordered:
                 self._log.append(f"no era is founded: {NOT_FIRST.format(first)}")
                 self._is_ordered, self._gone = False, frozenset()
@@ -576,14 +581,14 @@ class Voter:
             if is_copied:
                 self._keep_copies()
             if is_copied or chosen.quorum == 1:
-                self._mark(now, self.marker._replace(settled=True))
+                self._mark(self.marker._replace(settled=True))
         elif self._joint_since is None:
             joint = sum(1 for one in self._full(seen, -NEVER).values() if one.era == self.era)
             self._joint_since = now if joint + votes >= chosen.quorum else None
         elif now >= self._joint_since + self._wait_s():
             self._log.append(f"the voters are {list(chosen.voters)}; those before count no more")
             state = FULL if votes else NONE
-            self._mark(now, self.marker._replace(state=state, electorate=chosen._replace(before=())))
+            self._mark(self.marker._replace(state=state, electorate=chosen._replace(before=())))
 
     def _closed(self, seen: Mapping[int, Seen]) -> list[int]:
         """The others that have closed the electorate before, once they and this voter are a majority."""
@@ -593,34 +598,34 @@ class Voter:
         closed = [voter for voter, one in found.items() if one.era == self.era and not one.electorate.before]
         return closed if len(closed) + 1 >= self.electorate.quorum else []
 
-    def _found(self, now: float, all_markers: list[Marker]) -> None:
+    def _found(self, all_markers: list[Marker]) -> None:
         highest = max(self._known_era, *(max(marker.number_of(one.era), one.electorate.era) for one in all_markers))
         era = marker.make_era(max(highest + 1, int(self._wall())), self._nonce())
         chosen = self.electorate._replace(era=marker.number_of(era), before=())
-        self._become_full(now, era, FOUNDS, chosen, tuple(one.life for one in all_markers))
+        self._become_full(era, FOUNDS, chosen, tuple(one.life for one in all_markers))
 
     def _become_full(
-        self, now: float, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = (),
+        self, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = (),
     ) -> None:
         for name in self._store.list():
             if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
                 self._store.remove(name)
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
         absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()
-        is_full = self._mark(now, self.marker._replace(
+        is_full = self._mark(self.marker._replace(
             state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
             settled=how != COPIED or not chosen.number, absent=absent,
         ))
         if is_full:
             self._log.append(f"voter of era {era}: {how}")
 
-    def _mark(self, now: float, new: Marker) -> bool:
+    def _mark(self, new: Marker) -> bool:
         """Rule 8: write it, unless this is not the disk any more where the last one was written; whether it was."""
         is_there = self.marker.state == NONE or self._is_as_written()
         if is_there:
             self._write(new)
         else:
-            self._lose(now)
+            self._lose()
         return is_there
 
     def _write(self, new: Marker) -> Marker:

@@ -245,7 +245,7 @@ def check_fenced(history: History) -> list[str]:
     """Rule 11."""
     before: dict[str, Interval] = {}
     problems = []
-    for interval in sorted(history.owned(), key=lambda i: (token(i.epoch), i.begin_s)):
+    for interval in sorted(history.owned(), key=lambda one: one.begin_s):
         if interval.group not in history.fenced:
             continue
         last = before.get(interval.group)

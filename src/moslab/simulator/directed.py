@@ -424,6 +424,18 @@ LEAVES = plan(every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}))
 # Each ballot and release goes on in the next generation of a journal, and the one before is removed soon.
 LEAVES_WITH_SHORT_JOURNALS = {**LEAVES, "sizes": {**SHORT, "journal": 200}}
 # Its service is begun by the test, and runs on.
+
+
+def _elected(at_s: float, voters: Sequence[int]) -> Fault:
+    return {"at": at_s, "do": "order", "whom": [voters[0]], "order": {"do": "elect", "voters": list(voters)}}
+
+
+# The agent of voter 3 stands still from before it could take the invitation until the voters have changed; then it is
+# to be the only one. Whoever knows how many epochs there were ends, and those that may run the group are off meanwhile.
+INVITED_LATE = plan([
+    pause(1.5, 23.0, "agent", 3), kill_agent(9.0, 2), kill_agent(9.0, 5), _elected(13.0, [1, 3]),
+    crash(22.0, 30.0, [2, 5]), _elected(40.0, [3]), *(kill_agent(50.0, node) for node in (1, 3, 4)),
+], (0.5, 2.5), {"g1": "1,3,4"}, founded=False, network=SHARP)
 LEAVES_AT_TWO_LEVELS = plan(
     every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}),
     cltab="g1:g1-fit:test:test:run 0.005\ng1:g1-run:test,start:respawn:live\n",

@@ -98,6 +98,7 @@ def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> Non
         (View("start", False, False, False, False, unfit=True), Action.NOTHING),
         (View("start", False, False, False, False, awaited=True), Action.TEST_AHEAD),
         (View("start", False, False, False, True, awaited=True, ahead=True, fresh=True), Action.CLAIM),
+        (View("start", False, False, False, True, free=True, ahead=True, fresh=True), Action.CLAIM),
         (View("start", True, False, False, True, ahead=True, fresh=True), Action.NOTHING),
         (View("start", True, True, True, True, ahead=True, fresh=True), Action.OWN),
         (View("start", True, True, True, True, ahead=True), Action.KILL),

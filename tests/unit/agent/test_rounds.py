@@ -477,6 +477,24 @@ def test_who_lapses_again_and_again_gives_the_others_a_pause_and_the_first_time_
     running(world)
 
 
+def test_who_has_lapsed_shows_first_that_it_can_keep_a_lease() -> None:
+    """What tests and contends at once, with all the others, keeps a busy machine from ever being less so."""
+    world = world_of([1])
+    running(world)
+
+    def failing(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    world.tasks["exchange"] = failing
+    identity = world.agent.ownership.identity
+    world.until(lambda: world.agent.ownership.identity != identity, 10)
+    del world.tasks["exchange"]
+    began, before, timing = world.now(), len(world.leashes), world.agent.timing
+    world.until(lambda: len(world.leashes) > before, 30)
+    assert timing.calm_s(1) <= world.now() - began <= timing.calm_s(1) + 2 * timing.beat_s
+    running(world)
+
+
 def test_a_node_without_a_vote_that_joins_moves_nothing() -> None:
     world = world_of([1], config=Config(voters=frozenset({1})))
     leash = running(world)

@@ -76,7 +76,7 @@ class Node:
         cluster = self._cluster
         self.voter = Voter(
             self.number, cluster.voters, configuration(cluster.timing), cluster.timing, self.disk,
-            f"boot {self.number} {self.boots}", self.lives, self.now, cluster.nonce,
+            f"boot {self.number} {self.boots}", self.lives, lambda: self.now, cluster.nonce,
             lambda: cluster.wall_s + cluster.now,
         )
         self.partner = Partner(self.voter, cluster.timing, cluster.delay_s, self.now)
@@ -131,7 +131,7 @@ class Node:
         ownership, now, cluster = self.ownership, self.now, self._cluster
         if self._is_ending:
             return
-        self.voter.look(now)
+        self.voter.look()
         ownership.step(now)
         for group in ownership.held_groups():
             if group not in self.wants:
@@ -159,7 +159,8 @@ class Node:
             self.running.clear()
             cluster.after(0.01, self._guarded(self.begin))
             return
-        self._due = min(ownership.next_due(now), self.fencing.next_due(now), now + cluster.timing.beat_s)
+        dues = ownership.next_due(now), ownership.late_at(), self.fencing.next_due(now)
+        self._due = min(*dues, now + cluster.timing.beat_s)
         if cluster.can_shoot:
             self._due = min(self._due, self.partner.next_due(now))
         assert self._due > now or cluster.is_fresh(self.number), f"node {self.number} does not rest"

@@ -555,6 +555,7 @@ def test_a_voter_that_forgot_has_no_closed_journals() -> None:
     scene.append(B, Dead(C))
     for _ in range(3):
         scene.read_all()
+    scene.link.wants_all = True
     assert scene.link.request(scene.now, 0, [0]).closing == {journal.name(ERA, B, 0)}
     scene.link.is_busy = False
     scene.mark(life="another")

@@ -43,8 +43,8 @@ class Scene:
             return f"{self.nonces:032x}"
 
         self.voter = Voter(
-            self.me, self.voters, configuration, TIMING, self.store, boot, number, self.now, nonce, lambda: 1700.0,
-            self.is_named,
+            self.me, self.voters, configuration, TIMING, self.store, boot, number, lambda: self.now, nonce,
+            lambda: 1700.0, self.is_named,
         )
         return self.voter
 
@@ -162,6 +162,43 @@ def test_it_waits_w_before_it_looks() -> None:
     assert scene.voter.wants_copies(scene.now, scene.seen) == ("", []), "what was read before W does not count"
 
 
+@pytest.mark.parametrize("when", ["it begins", "it forgets", "it was emptied"])
+def test_w_begins_when_that_it_has_forgotten_is_on_the_disk(when: str) -> None:
+    """Until then others take the marker before for one that counts, however long writing takes."""
+    scene = Scene(files={} if when == "it begins" else {FOUNDED: b"7-00000007 1 2 3\n"})
+    before, genuine = scene.voter.marker, scene.store.replace
+
+    def slow(name: str, content: bytes, durable: bool) -> None:
+        scene.now += 3.0
+        genuine(name, content, durable)
+
+    scene.store.replace = slow  # type: ignore[assignment]
+    if when == "it begins":
+        scene.store.files.clear()
+        scene.start()
+    elif when == "it forgets":
+        later = before._replace(era="9-00000009", electorate=before.electorate._replace(era=9))
+        scene.seen[2] = Seen(later, scene.now)
+        assert scene.step() == RECOVERING
+    else:
+        scene.store.files.clear()
+        scene.voter.look()
+    assert scene.voter.marker.state == RECOVERING
+    assert scene.voter.next_due(0.0) >= scene.now + W, "and scene.now is when it was written"
+
+
+def test_an_invitation_is_good_until_the_voters_change() -> None:
+    """Who comes later would count as one that knows what was decided before the change, and is empty."""
+    scene = Scene(voters=3)
+    scene.step(W)
+    for voter in (2, 3):
+        scene.see(voter, RECOVERING, "", life=f"life of {voter}")
+    assert scene.step() == FULL
+    assert "life of 3" in scene.voter.marker.invited
+    scene.voter.learn(scene.voter.electorate.next((1, 3)))
+    assert scene.voter.marker.invited == ()
+
+
 def test_w_begins_anew_with_each_start() -> None:
     scene = Scene()
     scene.step(W - 0.1)
@@ -275,7 +312,7 @@ def test_copies_never_have_the_name_of_earlier_ones() -> None:
         names.append({name for name in scene.store.files if ".copy." in name})
         for name in names[-1]:
             scene.store.remove(name)                 # as housekeeping does
-        scene.voter._forget(scene.now, "the voters have changed", scene.voter.marker.life)
+        scene.voter._forget("the voters have changed", scene.voter.marker.life)
     assert all(names)
     assert not names[0] & names[1]
 
@@ -369,7 +406,7 @@ def test_an_era_is_later_than_what_nodes_without_a_vote_know() -> None:
 def test_not_the_lowest_waits_to_be_invited() -> None:
     scene = Scene(voters=3)
     scene.voter = Voter(
-        3, scene.voters, CONFIGURATION, TIMING, scene.store, "boot", 0, scene.now, lambda: "n" * 32, lambda: 0
+        3, scene.voters, CONFIGURATION, TIMING, scene.store, "boot", 0, lambda: scene.now, lambda: "n" * 32, lambda: 0
     )
     scene.step(W)
     scene.see(1, RECOVERING, "")
@@ -655,7 +692,7 @@ def test_what_is_not_an_order_changes_nothing(content: bytes) -> None:
 def test_a_voter_forgets_when_its_marker_is_not_what_it_wrote() -> None:
     scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
     life, whole = scene.voter.marker.life, scene.store.files[marker.NAME]
-    scene.voter.look(scene.now)
+    scene.voter.look()
     assert (scene.voter.marker.state, scene.voter.marker.life) == (FULL, life), "nothing is wrong with it"
     older = marker.encode(scene.voter.marker._replace(life="older"))
     for bad in (b"", whole[:-9], whole.replace(b"full", b"fulL"), older, None):
@@ -666,7 +703,7 @@ def test_a_voter_forgets_when_its_marker_is_not_what_it_wrote() -> None:
             del scene.store.files[marker.NAME]
         else:
             scene.store.files[marker.NAME] = bad
-        scene.voter.look(scene.now)
+        scene.voter.look()
         assert scene.step(W / 2) == RECOVERING, "what it wrote lies there again"
         assert scene.voter.marker.life != life
         assert any("the marker on this disk is not what was written" in line for line in scene.voter.take_log())
@@ -678,7 +715,7 @@ def test_the_marker_of_a_node_without_a_vote_promises_nothing() -> None:
     del scene.store.files[marker.NAME]
     assert scene.start().marker.state == NONE
     scene.store.files[marker.NAME] = b"rotten"
-    scene.voter.look(scene.now)
+    scene.voter.look()
     assert scene.voter.marker.state == NONE
     assert scene.on_disk == scene.voter.marker, "who asks which era it knows is told"
 
@@ -704,7 +741,7 @@ def test_one_that_was_emptied_learns_of_other_voters_as_one_that_forgot() -> Non
         scene = Scene(files={FOUNDED: b"5-00000005 1 2 3\n"})
         assert scene.voter.electorate == VOTERS
         life = emptied(scene)
-        scene.voter.learn(scene.now, latest)
+        scene.voter.learn(latest)
         assert_forgot(scene, life)
 
 
@@ -720,24 +757,24 @@ def test_one_that_was_emptied_neither_closes_nor_goes_on_alone() -> None:
     for moment in ("meets", "closes", "opens", "goes alone"):
         scene = Scene(2, files={FOUNDED: b"5-00000005 1 2\n"})
         if moment != "meets":
-            scene.voter.meet(scene.now)
+            scene.voter.meet()
         if moment in ("opens", "goes alone"):
-            assert scene.voter.close(scene.now)
+            assert scene.voter.close()
         life = emptied(scene)
         if moment == "meets":
-            scene.voter.meet(scene.now)
+            scene.voter.meet()
         elif moment == "opens":
-            scene.voter.reopen(scene.now)
+            scene.voter.reopen()
         else:
-            assert not (scene.voter.close if moment == "closes" else scene.voter.go_alone)(scene.now), moment
+            assert not (scene.voter.close if moment == "closes" else scene.voter.go_alone)(), moment
         assert_forgot(scene, life)
-        assert not scene.voter.close(scene.now)
+        assert not scene.voter.close()
 
 
 def test_one_that_was_emptied_does_not_settle() -> None:
     scene = Scene(files={FOUNDED: b"5-00000005 1 2 3\n"})
     latest = VOTERS._replace(number=1, voters=(1, 2))
-    scene.voter.learn(scene.now, latest)
+    scene.voter.learn(latest)
     scene.see(2, electorate=latest._replace(before=VOTERS.voters))
     scene.step()
     assert scene.voter.electorate.before == VOTERS.voters

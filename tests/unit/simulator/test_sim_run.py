@@ -6,12 +6,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mosha.agent import Agent
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID, VALID, check_quorum
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
@@ -53,6 +55,25 @@ def test_a_calm_cluster_runs_its_group_on_one_node() -> None:
     assert (result.verdict, result.problems) == (VALID, [])
     assert len({interval.node for interval in result.history.intervals}) == 1
     assert result.recovered_s <= 1.0
+
+
+def test_where_nothing_happens_an_agent_has_one_round_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the owner a second one, for its lease. A round costs more than anything else that an agent does."""
+    rounds: Counter[int] = Counter()
+    began: dict[int, float] = {}
+    step = Agent._step
+
+    def counting(self: Agent, now: float) -> None:
+        if now >= began.setdefault(self.me, now) + 8.0:      # all of its begin is over
+            rounds[self.me] += 1
+        step(self, now)
+
+    monkeypatch.setattr(Agent, "_step", counting)
+    result = run(calm(nodes=5, safety_s=28.0), core_s_max=CORE_S_MAX)
+    owner = result.history.intervals[0].node
+    beats = (result.virtual_s - 8.0) / 0.5
+    for node, count in rounds.items():
+        assert count / beats < (2.6 if node == owner else 2.0), f"node {node}: {count} rounds in {beats} beats"
 
 
 def test_the_group_of_a_dead_node_is_taken_over_after_its_lease() -> None:
