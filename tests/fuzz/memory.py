@@ -25,7 +25,7 @@ class Memory:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         self.files[new] = self.files.pop(old)
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str, durable: bool = False) -> bool:
         return self.files.pop(name, None) is not None
 
     def list(self) -> list[str]:

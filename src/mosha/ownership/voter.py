@@ -365,7 +365,7 @@ class Voter:
         voters."""
         try:
             content = self._store.read(ORDER, ORDER_BYTES_MAX)
-            if content is None or not self._store.remove(ORDER):
+            if content is None or not self._store.remove(ORDER, durable=True):
                 return None
         except OSError:
             return None                              # not a file: whoever gave it gets no answer

@@ -51,12 +51,14 @@ class LocalStore:
         """Over the new name's file, if there is one."""
         os.replace(self._directory / old, self._directory / new)
 
-    def remove(self, name: str) -> bool:
-        """Whether there was such a file: of two that remove one, one is told so."""
+    def remove(self, name: str, durable: bool = False) -> bool:
+        """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
         try:
             os.unlink(self._directory / name)
         except FileNotFoundError:
             return False
+        if durable:
+            self._sync_directory()
         return True
 
     def list(self) -> list[str]:

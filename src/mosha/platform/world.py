@@ -67,8 +67,8 @@ class Store(Protocol):
 
     def rename(self, old: str, new: str) -> None: ...
 
-    def remove(self, name: str) -> bool:
-        """Whether there was such a file: of two that remove one, one is told so."""
+    def remove(self, name: str, durable: bool = False) -> bool:
+        """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
 
     def list(self) -> list[str]: ...
 

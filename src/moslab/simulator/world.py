@@ -62,7 +62,7 @@ class SimStore:
         """Over the new name's file, if there is one."""
         self._disk.rename(old, new)
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file."""
         self._node.cluster.facts.removes(name)
         return self._disk.remove(name)

@@ -47,7 +47,7 @@ class MemoryStore:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
         self.files[new] = self.files.pop(old)
 
-    def remove(self, name: str) -> bool:
+    def remove(self, name: str, durable: bool = False) -> bool:
         self.used += 1
         return self.files.pop(name, None) is not None
 

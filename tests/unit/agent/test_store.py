@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,16 @@ def test_names_change_and_go(tmp_path: Path) -> None:
     store.remove("hactl.previous")
     (tmp_path / ".hactl.new").touch()
     assert store.list() == []
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_what_is_removed_for_good_is_so_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durable: bool
+) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    store = LocalStore(tmp_path)
+    store.write("order", b"{}")
+    assert store.remove("order", durable)
+    assert synced == [str(tmp_path)] * durable
+    assert not store.remove("order", durable)

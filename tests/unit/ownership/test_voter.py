@@ -655,9 +655,18 @@ def test_a_node_without_a_vote_founds_nothing_and_has_nothing_to_forget() -> Non
         assert scene.step(1.0) == NONE
 
 
+def test_an_order_is_not_there_again_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    removed: dict[str, bool] = {}
+    monkeypatch.setattr(scene.store, "remove", lambda name, durable=False: removed.setdefault(name, durable) or True)
+    scene.store.files[voters.ORDER] = json.dumps({"do": "forget", "name": "1"}).encode()
+    scene.voter.obey(scene.now)
+    assert removed[voters.ORDER]
+
+
 def test_an_order_that_is_withdrawn_while_it_is_read_is_not_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
-    monkeypatch.setattr(scene.store, "remove", lambda _: False)
+    monkeypatch.setattr(scene.store, "remove", lambda _, durable: False)
     scene.store.replace(voters.ORDER, b'{"do": "forget", "name": "mine"}')
     scene.voter.obey(scene.now)
     assert scene.voter.marker.state == FULL
