@@ -14,7 +14,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -68,6 +68,9 @@ unit: .venv/.dev ## the fast tests only: no container engine
 posix: .venv/.dev .posix/.tools ## /mfs/<other> before judges that nobody here wrote: pjdfstest, fsx; git, tar, rsync, make
 	MOSHA_POSIX=.posix/bin $(BIN)/python -m pytest tests/posix
 
+compose-test: .venv/.dev .compose/.tools ## compose/ started for real: all groups run, the ports, deaths, down; nothing is left
+	MOSHA_COMPOSE=.compose/docker-compose $(BIN)/python -m pytest tests/compose
+
 check: .venv/.dev ## lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -117,7 +120,7 @@ wheel: .venv/.dev ## the distribution, with all that a node image is made of: di
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist . && ls dist
 
 clean: ## remove what was built here, the virtual environment too (run `make down` first)
-	rm -rf .venv .posix .bench out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
+	rm -rf .venv .posix .bench .compose out build dist mosha.pyz .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .coverage .coverage.*
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/.lab .venv/.dev .venv/.fuzz: pyproject.toml ci/venv
@@ -128,3 +131,6 @@ clean: ## remove what was built here, the virtual environment too (run `make dow
 
 .bench/.tools: ci/bench-mfs
 	@ci/bench-mfs
+
+.compose/.tools: ci/compose
+	@ci/compose

@@ -21,7 +21,7 @@ from docker.errors import DockerException
 
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
-from moslab import base, bench, bench_failover, bench_idle, bench_mfs, bench_sim, engine, journals
+from moslab import base, bench, bench_failover, bench_idle, bench_mfs, bench_sim, compose, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
@@ -29,7 +29,7 @@ from moslab.faults.fabric import Fabric
 from moslab.faults.links import between, from_power
 from moslab.faults.targets import select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s
-from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Options, checked_name, checked_size
+from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
 from moslab.node import execute
 from moslab.progress import Progress
 from moslab.simulator import cli as simulator
@@ -151,6 +151,8 @@ def _parser() -> argparse.ArgumentParser:
     idle.add_argument("--nodes", metavar="N", default=str(bench_idle.NODES), help=f"default {bench_idle.NODES}")
     idle.add_argument("--seconds", metavar="S", type=float, default=bench_idle.SECONDS,
                       help=f"at rest (default {bench_idle.SECONDS:g})")
+    written = command("compose", _compose, "print a cluster as a compose project: compose/README.md")
+    written.add_argument("nodes", metavar="N", nargs="?", default="5", help=f"{NODES_MIN} to {NODES_MAX} (default 5)")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -356,6 +358,11 @@ def _bench_idle(arguments: argparse.Namespace) -> int:
     if arguments.seconds <= 0:
         raise CannotError("bench-idle: some seconds")
     return bench_idle.bench_idle(engine.ensure(progress), size, arguments.seconds, progress)
+
+
+def _compose(arguments: argparse.Namespace) -> int:
+    print(compose.render(Names(checked_name(arguments.cluster)), checked_size(arguments.nodes)), end="")
+    return 0
 
 
 def _base_image(_arguments: argparse.Namespace) -> int:

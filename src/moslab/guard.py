@@ -51,6 +51,23 @@ class State(enum.Enum):
     DAMAGED = "damaged"         # it was complete, and its power switch has died
 
 
+def settings(names: Names, size: int, engine: str) -> dict[str, Any]:
+    """What the power switch's container is, but for image, address and life: in the words of the SDK.
+
+    ``engine``: the path of the engine's socket.
+    """
+    return {
+        "name": names.power,
+        "labels": names.labels("power", size=size),
+        "entrypoint": ["/usr/sbin/powerswitchd"],
+        "command": [names.cluster],
+        # the only container that has the engine's socket; no node has it
+        "mounts": [Mount("/var/run/docker.sock", engine, type="bind")],
+        "security_opt": [LABEL_OFF],
+        "log_config": LOG,
+    }
+
+
 class Guard:
     """A new cluster's power switch, seen from the command that starts the cluster."""
 
@@ -65,17 +82,7 @@ class Guard:
         path = socket_for_containers(client)
         try:
             self.container = client.containers.create(
-                image,
-                name=names.power,
-                labels=names.labels("power", size=size),
-                entrypoint=["/usr/sbin/powerswitchd"],
-                command=[names.cluster],
-                # the only container that has the engine's socket; no node has it
-                mounts=[Mount("/var/run/docker.sock", path, type="bind")],
-                security_opt=[LABEL_OFF],
-                auto_remove=True,
-                stdin_open=True,
-                log_config=LOG,
+                image, auto_remove=True, stdin_open=True, **settings(names, size, path)
             )
         except APIError as error:
             if error.status_code == 409:

@@ -2,7 +2,7 @@
 
 Rules:
 
-1. What an image is made of is the installed packages (a checkout or a wheel) and ``emulator/image``: nothing
+1. What an image is made of is the installed packages (a checkout or a wheel), named as in the repository: nothing
    else is read. The same content gives the same bytes, hence the same name; an image that exists is never
    built again.
 2. Everything goes through the engine's API as a tar stream.
@@ -38,6 +38,7 @@ from moslab.progress import Progress, Stage
 YOUNG_S = 3600.0
 """An image younger than this may be about to be used by another command."""
 REPOSITORY = "mosha-node"
+DOCKERFILE = "emulator/image/Dockerfile"
 LABEL = "org.mosha.image=node"
 KEEP = 2
 BUILD_LIMIT_S = 900
@@ -73,25 +74,17 @@ def build_context() -> bytes:
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content, mode in sorted(_entries()):
             tar.addfile(_header(name, len(content), mode), io.BytesIO(content))
-        directory = _header("coverage", 0, 0o755)
-        directory.type = tarfile.DIRTYPE
-        tar.addfile(directory)
     return stream.getvalue()
 
 
 def _entries() -> Iterator[tuple[str, bytes, int]]:
     """(name, content, mode) of each file of the context."""
-    emulator_root = _package(emulator)
-    image = emulator_root / "image"
-    yield "Dockerfile", (image / "Dockerfile").read_bytes(), 0o644
-    yield from _files(image, "image")
-    yield from _files(_package(mosha), "lib/mosha")
-    for name, content, mode in _files(emulator_root, "lib/emulator"):
-        if not name.startswith("lib/emulator/image/"):
-            yield name, content, mode
-    yield from _files(_package(moslab) / "demo" / "programs", "lib/demo")
+    yield from _files(_package(mosha), "src/mosha")
+    yield from _files(_package(emulator), "emulator")
+    for part in ("coverage", "demo/programs"):
+        yield from _files(_package(moslab) / part, f"src/moslab/{part}")
     if os.environ.get("MOSLAB_COVERAGE") == "1":
-        yield from measure.files("coverage")
+        yield from measure.files("src/moslab/coverage")
 
 
 def _package(module: Any) -> Path:
@@ -115,8 +108,8 @@ def _build(client: docker.DockerClient, context: bytes, name: str, stage: Stage)
     lines: list[str] = []
     try:
         for message in client.api.build(
-            fileobj=io.BytesIO(context), custom_context=True, tag=name, rm=True, forcerm=True, decode=True,
-            timeout=BUILD_LIMIT_S,
+            fileobj=io.BytesIO(context), custom_context=True, dockerfile=DOCKERFILE, tag=name, rm=True, forcerm=True,
+            decode=True, timeout=BUILD_LIMIT_S,
         ):
             text = str(message.get("stream") or message.get("error") or "").strip()
             if text:

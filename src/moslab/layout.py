@@ -115,7 +115,7 @@ class Names:
         return f"mosha-{self.cluster}-node{node}"
 
     def labels(self, role: str, node: int | None = None, size: int | None = None) -> dict[str, str]:
-        """``role``: node, power, client, network, san or complete."""
+        """``role``: node, power, client, network, san or complete; of compose also founding, disk."""
         labels = {CLUSTER: self.cluster, ROLE: role}
         if node is not None:
             labels[NODE] = str(node)
@@ -184,7 +184,11 @@ class Layout:
         )
 
     def node_files(self, node: int, tables: dict[str, str]) -> bytes:
-        """A tar archive of the files that a node is given before its first start.
+        """A tar archive of :meth:`files`."""
+        return archive(self.files(node, tables))
+
+    def files(self, node: int, tables: dict[str, str]) -> dict[str, tuple[bytes, int]]:
+        """What a node is given before its first start: content and mode by path, without a leading slash.
 
         ``tables``: the texts of cltab and hactl, by name.
         """
@@ -200,7 +204,7 @@ class Layout:
         }
         if not self.options.agents:
             files["etc/inittab"] = (inittab_without_agent().encode(), public)
-        return archive(files)
+        return files
 
 
 def inittab_without_agent() -> str:

@@ -1,8 +1,8 @@
 """Coverage of the code that runs in nodes: into the image before, out of the containers after.
 
 With MOSLAB_COVERAGE=1 the image carries the coverage package of this environment (its C tracer too, if this
-Python is the image's), and each program starts measuring before it imports anything. What it measured lies in
-``DATA``, in the container's own file system, and is there until the container is removed.
+Python is the image's), and each program starts measuring before it imports anything, as ``coverage/coveragerc`` says.
+What it measured lies in ``DATA``, in the container's own file system, and is there until the container is removed.
 """
 
 from __future__ import annotations
@@ -21,17 +21,7 @@ from moslab.errors import CannotError
 
 DATA = "/var/lib/coverage"
 PYTHON_OF_IMAGE = (3, 11)
-SETTINGS = f"""\
-[run]
-parallel = true
-branch = true
-sigterm = true
-patch = _exit, fork
-data_file = {DATA}/.coverage
-source =
-    /usr/lib/mosha/mosha
-    /usr/lib/mosha/emulator
-"""
+
 
 
 def files(under: str) -> Iterator[tuple[str, bytes, int]]:
@@ -39,7 +29,6 @@ def files(under: str) -> Iterator[tuple[str, bytes, int]]:
     found = importlib.util.find_spec("coverage")
     if found is None or found.origin is None:
         raise CannotError("MOSLAB_COVERAGE=1 needs the coverage package: pip install coverage")
-    yield f"{under}/coveragerc", SETTINGS.encode(), 0o644
     package = Path(found.origin).parent
     for path in package.rglob("*"):
         native = path.suffix == ".so" and sys.version_info[:2] == PYTHON_OF_IMAGE

@@ -17,6 +17,8 @@ from moslab.errors import LabError
 from moslab.layout import Names
 
 TRIES_MAX = 8
+DRIVER, INTERNAL = "bridge", True
+"""Internal: nothing in a cluster has business outside, and no route leads there."""
 
 
 def create_network(client: docker.DockerClient, names: Names) -> ipaddress.IPv4Network:
@@ -53,7 +55,6 @@ def _free_subnet(client: docker.DockerClient, names: Names) -> ipaddress.IPv4Net
 
 
 def _create(client: docker.DockerClient, names: Names, ipam: IPAMConfig | None) -> Network:
-    # internal: nothing in a cluster has business outside, and no route leads there
     return client.networks.create(
-        names.network, driver="bridge", internal=True, ipam=ipam, labels=names.labels("network")
+        names.network, driver=DRIVER, internal=INTERNAL, ipam=ipam, labels=names.labels("network")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Callable, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 import docker
 from docker.errors import APIError
@@ -29,34 +29,38 @@ class Result(NamedTuple):
     stderr: str
 
 
+def settings(names: Names, node: int) -> dict[str, Any]:
+    """What a node's container is, but for image, address and files: in the words of the SDK."""
+    return {
+        "name": names.node(node),
+        "hostname": f"node{node}",
+        "labels": names.labels("node", node),
+        "devices": ["/dev/fuse:/dev/fuse:rwm"],
+        # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
+        # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
+        "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+        # What a node mounts of the control groups (emulator/boot.py) is its own, and below it.
+        "cgroupns": "private",
+        # Docker's AppArmor profile forbids mount(2) even with the capability.
+        "security_opt": ["apparmor=unconfined", LABEL_OFF],
+        "tmpfs": {"/run": "mode=755,size=64m"},
+        "shm_size": "64m",
+        "ulimits": [
+            Ulimit(name="nofile", soft=FILES_MAX, hard=FILES_MAX),
+            Ulimit(name="core", soft=0, hard=0),
+        ],
+        "mounts": [Mount("/san", names.san, type="volume")],
+        "log_config": LOG,
+    }
+
+
 def create_node(
     client: docker.DockerClient, names: Names, image: str, address: str, node: int, files: bytes
 ) -> Container:
     """Create the container of a node, with its files; it does not run yet."""
     endpoint = client.api.create_endpoint_config(ipv4_address=address)
     container = client.containers.create(
-        image,
-        name=names.node(node),
-        hostname=f"node{node}",
-        labels=names.labels("node", node),
-        network=names.network,
-        networking_config={names.network: endpoint},
-        devices=["/dev/fuse:/dev/fuse:rwm"],
-        # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
-        # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
-        cap_add=["SYS_ADMIN", "NET_ADMIN"],
-        # What a node mounts of the control groups (emulator/boot.py) is its own, and below it.
-        cgroupns="private",
-        # Docker's AppArmor profile forbids mount(2) even with the capability.
-        security_opt=["apparmor=unconfined", LABEL_OFF],
-        tmpfs={"/run": "mode=755,size=64m"},
-        shm_size="64m",
-        ulimits=[
-            Ulimit(name="nofile", soft=FILES_MAX, hard=FILES_MAX),
-            Ulimit(name="core", soft=0, hard=0),
-        ],
-        mounts=[Mount("/san", names.san, type="volume")],
-        log_config=LOG,
+        image, network=names.network, networking_config={names.network: endpoint}, **settings(names, node)
     )
     if not container.put_archive("/", files):
         raise LabError(f"the engine does not take the files of node {node}")
