@@ -17,12 +17,13 @@ from mosha.why import explain
 from tests.unit.agent.fake_world import MemoryStore
 
 NODE = {
-    "state": "up", "arbitrator": False, "leaving": False, "drained": False, "unfit": [], "ready": [], "failures": {},
+    "state": "up", "arbitrator": False, "leaving": False, "drained": False, "unfit": [], "ready": [], "up": [],
+    "failures": {},
 }
 GROUP = {
     "owner": 2, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z", "epoch": 3, "waits_for": None,
     "on_hold": False, "why": "node 1 gave it up", "reason": "", "moving": None, "wanted": "start", "fenced": False,
-    "prefer": [], "failback": False, "exclusive_test": False, "maintenance": False,
+    "prefer": [], "failback": False, "exclusive_test": False, "maintenance": False, "requires": [],
 }
 
 
@@ -154,6 +155,18 @@ def test_why_it_runs_nowhere(group: dict[str, Any], more: dict[str, Any], said: 
     down = {node: {"state": "down"} for node in (1, 2, 3, 4)}
     assert said in explain(a_page({"kv": {"owner": None, **group}}, down, **more), "kv")[0]
     assert explain(a_page({}, {}), "kv") == ["kv: hactl does not name it, and nobody runs it"]
+
+
+def test_why_it_waits_for_another() -> None:
+    kv = {"owner": None, "requires": ["db", "ip"]}
+    text = explain(a_page({"kv": kv, "db": {}, "ip": {}}, {2: {"up": ["ip"]}}), "kv")
+    assert text[:2] == [
+        "kv runs nowhere: it waits for db, which it requires and which is not up (mosha why db)",
+        "hactl: level start; on the node with the fewest groups, and it stays there; "
+        "it starts only while db and ip are up",
+    ]
+    text = explain(a_page({"kv": kv, "db": {}, "ip": {"owner": 3}}, {2: {"up": ["db", "ip"]}}), "kv")
+    assert text[0] == "kv runs nowhere: it waits for ip, which it requires and which is not up (mosha why ip)"
 
 
 def test_history_is_what_differs_between_pages() -> None:
