@@ -34,6 +34,7 @@ def page(
         ],
         "quorum": ownership.quorate(now),
         "beat": ownership.timing.beat_s,
+        "tables": _of(records.get(ownership.node, {}), "tables", dict),
         "nodes": [
             {"id": node, "state": _node_state(now, ownership, node, suspects), **_said(records.get(node, {}))}
             for node in sorted(nodes)

@@ -110,6 +110,17 @@ def taken_away(before: Hactl, after: Hactl) -> list[str]:
     return [group for group, wanted in before.items() if wanted.level != STOP and group not in after]
 
 
+def with_level(text: str, group: str, level: str) -> str:
+    """The text of a valid table, with that level of the group; all else, its options and comments too, stays as it is.
+    A group that is not named gets a line of its own."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if line.partition("#")[0].split()[:1] == [group]:
+            lines[number] = re.sub(r"^(\s*\S+\s+)[^\s#]+", rf"\g<1>{level}", line)
+            return "\n".join(lines)
+    return f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{group} {level}\n"
+
+
 def edited(text: str, groups: Collection[str], flag: str, wanted: bool) -> str:
     """The text of a valid table, with the flag at these groups or without; all else, comments too, stays as it is."""
     return "\n".join(_edited(line, groups, flag, wanted) for line in text.split("\n"))
