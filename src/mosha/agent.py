@@ -42,6 +42,7 @@ from mosha.placement import first, rank
 from mosha.platform import record
 from mosha.platform.world import World
 from mosha.replication import Replica
+from mosha.requirements import Requirements
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import Cltab
 from mosha.tables.hactl import Hactl
@@ -63,7 +64,7 @@ STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
 WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
 # what of another's record may change what is done at once, and what of this node's others wait for
-FITNESS = ("arbitrator", "leaving", "drained", "unfit", "moving", "ready", "orders", "answers")
+FITNESS = ("arbitrator", "leaving", "drained", "unfit", "moving", "ready", "up", "orders", "answers")
 URGENT = FITNESS[1:]
 Record = Mapping[str, Any]
 
@@ -184,6 +185,7 @@ class Agent:
         self._heard_count = self._life = 0
         self._new_identity(now)
         self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank, self._next)
+        self.requirements = Requirements(self.groups, self.owner, self._said_by)
         self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
 
     def _number(self) -> int:
@@ -239,7 +241,9 @@ class Agent:
         self._read_hactl()
         self.ownership.step(now)
         self._operate(now)
-        self.groups.step(now, self._wanted(now), self.cltab.table)
+        gives_all_up = bool(self._leaving) or self.operations.is_drained
+        wanted = self.requirements.order(now, self._wanted(now), gives_all_up)
+        self.groups.step(now, wanted, self.cltab.table)
         self._fence(now)
         self._publish(now)
         for call in self.ownership.calls(now):
@@ -461,6 +465,7 @@ class Agent:
             self.groups.exclusive = hactl.with_flag(self._hactl_read, "exclusive_test")
             self.groups.restarts = {group: wanted.restarts for group, wanted in self._hactl_read.items()}
             self.groups.maintained = hactl.with_flag(self._hactl_read, "maintenance")
+            self.requirements.take(self._hactl_read)
         self.ownership.contests.unexpiring = self._fenced
 
     # ---- what people want -------------------------------------------------------------------------------------
@@ -507,6 +512,11 @@ class Agent:
     def is_ready(self, node: int, group: str) -> bool:
         """Whether the other node has tested the group ahead."""
         return group in (self._records.get(node, {}).get("ready") or ())
+
+    def _said_by(self, node: int) -> Record:
+        """The latest record of another node; nothing of one that does not live, or lives anew since."""
+        said, peer = self._records.get(node, {}), self.ownership.peers.all.get(node)
+        return said if peer is not None and peer.identity == said.get("identity") and self.alive(node) else {}
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
@@ -555,6 +565,7 @@ class Agent:
             "unfit": sorted(self.groups.unfit(now)),
             "failures": self.groups.failed(),
             "ready": self.groups.ready(),
+            "up": self.requirements.up,
             **self.operations.said(),
             "groups": self.groups.status(),
             "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from mosha.config import DEFAULT_FILE, Config
+from mosha.config import UNUSED, Config, file_of
 from mosha.platform import openmosix
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
@@ -44,7 +44,8 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     for file in files:
         found.problems.extend(tables(file))
     if not options.files:
-        stomith(settings, options.config or DEFAULT_FILE, found)
+        found.warnings.extend(f"{name} means nothing here: {UNUSED[name]}" for name in settings.unused)
+        stomith(settings, file_of(options.config), found)
         voters(settings, found)
         fenced(settings, found)
     if options.json:

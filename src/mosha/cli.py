@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
 
 from mosha import config
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import argparse
 
 WATCH_S = 1.0
+_SETTING = "setting_"            # before the names of the settings among the options
 
 
 def run_main() -> None:
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return program(arguments[1:])
     options = _parser().parse_args(arguments) if arguments else None
     try:
-        settings = config.load(options.config if options is not None else None)
+        settings = config.load(options.config, _given(options)) if options is not None else config.load()
         if options is None:
             return _run(settings)
         command: Callable[[config.Config, argparse.Namespace], int] = options.command
@@ -83,6 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"mosha {__version__}")
     parser.add_argument("--config", metavar="FILE", help=f"default: {config.DEFAULT_FILE}, if there is one")
+    settings = parser.add_argument_group(
+        "settings", "As in the configuration file, before which they come; so do variables, MOSHA_MFSBASE … .",
+    )
+    for name in config.NAMES:
+        settings.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", dest=f"{_SETTING}{name}")
     parser.set_defaults(command=_run)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     shown = commands.add_parser("status", help="groups and nodes as this node sees them")
@@ -99,20 +105,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _given(options: argparse.Namespace) -> Iterator[config.Given]:
+    """The settings among the options."""
+    for name in config.NAMES:
+        text = getattr(options, f"{_SETTING}{name}")
+        if text is not None:
+            yield config.Given(f"--{name.replace('_', '-')}", name, text)
+
+
 def _run(settings: config.Config, _: argparse.Namespace | None = None) -> int:
-    from mosha.platform import logs
+    from mosha.ha import run
 
-    journal = logs.begin()                           # its process is small: nothing else was imported yet
-    from mosha.lives import AlreadyRuns
-    from mosha.platform import machine
-
-    try:
-        return machine.run(settings, journal)
-    except AlreadyRuns as error:
-        print(f"mosha: {error}", file=sys.stderr)
-        return 1
-    finally:
-        journal.end()
+    return run(settings)
 
 
 def _status(settings: config.Config, options: argparse.Namespace) -> int:

@@ -1,16 +1,23 @@
 """``/etc/mosha.conf``: one ``name = value`` a line; ``#`` at its beginning or after a blank begins a comment.
 
-The names and defaults of the paths are those of OpenMosix::HA (mfsbase, hpcbase, mwhois, varpath, mynode). What
-``stomith``, ``stomith.2`` … and ``plug.NODE`` mean: :mod:`mosha.stomith.devices`. No message contains a value of these.
+Rules:
+
+1. The names and defaults of the paths are those of OpenMosix::HA (mfsbase, hpcbase, mwhois, varpath, mynode). Its
+   other parameters are taken as well: ``SAME`` are other names, ``UNUSED`` mean nothing here, as ``mosha check`` says.
+2. Each of ``NAMES`` may be a variable of the environment too, ``MOSHA_`` and the name in capitals, or an option: an
+   option comes before the environment, and that before the file. A ``stomith`` from there is the only level.
+3. What ``stomith``, ``stomith.2`` … and ``plug.NODE`` mean: :mod:`mosha.stomith.devices`. No message contains a value
+   of these.
 """
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mosha.ownership import electorate
 from mosha.ownership.marker import PROTOCOL
@@ -27,6 +34,13 @@ LEVELS_MAX = 9
 RETRIES_MAX = 10
 SHOT_MAX_S = 600.0
 GRACE_S = 1.0
+VARIABLE = "MOSHA_"              # and a name in capitals
+FILE_VARIABLE = "MOSHA_CONFIG"   # names the file
+SAME = {"timeout": "lease", "cycletime": "beat"}
+UNUSED = {
+    "balance": "the node with the fewest groups goes first",
+    "clinit_s": "the agent has no socket, and is told what to do by a file (docs/operating.md)",
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class Config:
     units: str = settings.AUTO       # how the processes of a group are held together: mosha.platform.units
     timing: Timing = field(default_factory=Timing)
     protocol: int = PROTOCOL         # not a setting: what this version of mosha writes
+    unused: tuple[str, ...] = ()     # names of settings that were given and mean nothing
 
     @property
     def var(self) -> Path:
@@ -84,29 +99,66 @@ _SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "
 _STRINGS = {f.name for f in fields(Config) if f.type == "str"}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
+NAMES = (
+    "mfsbase", "hpcbase", "mwhois", "mynode", "varpath", "stomith", *SAME, *UNUSED, "beat", "lease", "voters",
+    "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "root", "rundir", "units",
+)
+"""Settings that have one value, those of OpenMosix::HA first."""
 
 
-def load(file: str | None = None) -> Config:
-    """Read a configuration file. None is ``DEFAULT_FILE``, which may be missing: that gives the defaults.
+class Given(NamedTuple):
+    """A setting that is not in the file; ``place`` is what messages call it."""
+
+    place: str
+    name: str
+    text: str
+
+
+def load(file: str | None = None, given: Iterable[Given] = (), stomith: tuple[Level, ...] = ()) -> Config:
+    """Read a configuration: the file, the environment, and what is given besides; ``stomith`` is in the place of all
+    levels. None is the file that ``MOSHA_CONFIG`` names, or ``DEFAULT_FILE``, which may be missing.
 
     Raises TableErrors with everything that is wrong in it.
     """
-    name = file or DEFAULT_FILE
+    name = file_of(file)
     try:
         with open(name, encoding="utf-8", errors="replace") as stream:
             text = stream.read(FILE_BYTES_MAX + 1)
     except OSError as error:
-        if file is None and isinstance(error, FileNotFoundError):
-            return Config()
-        raise TableErrors([TableError(name, 0, error.strerror or str(error))]) from None
+        if name is not DEFAULT_FILE or not isinstance(error, FileNotFoundError):
+            raise TableErrors([TableError(name, 0, error.strerror or str(error))]) from None
+        text = ""
     if len(text) > FILE_BYTES_MAX:
         raise TableErrors([TableError(name, 0, f"longer than {FILE_BYTES_MAX} characters")])
-    return parse(text, name)
+    return parse(text, name, (_variables(os.environ), given), stomith)
 
 
-def parse(text: str, file: str = "mosha.conf") -> Config:
-    """Parse the text of a configuration file; raises TableErrors."""
-    return _Parser(text, file).config()
+def file_of(file: str | None) -> str:
+    """The name of the configuration file."""
+    return file or os.environ.get(FILE_VARIABLE) or DEFAULT_FILE
+
+
+def _variables(environment: Mapping[str, str]) -> Iterable[Given]:
+    for name in NAMES:
+        variable = f"{VARIABLE}{name.upper()}"
+        if variable in environment:
+            yield Given(variable, name, environment[variable])
+
+
+def parse(
+    text: str, file: str = "mosha.conf", given: Iterable[Iterable[Given]] = (), stomith: tuple[Level, ...] = (),
+) -> Config:
+    """Parse the text of a configuration file, and what is given besides, from several places, the last comes first;
+    raises TableErrors."""
+    parser = _Parser(text, file)
+    for place in given:
+        parser.add(place)
+    return parser.config(stomith)
+
+
+class _Place(NamedTuple):
+    file: str
+    line: int
 
 
 class _Parser:
@@ -115,20 +167,32 @@ class _Parser:
     def __init__(self, text: str, file: str) -> None:
         self._file = file
         self._errors: list[TableError] = []
-        self._lines: dict[str, int] = {}
+        self._places: dict[str, _Place] = {}         # of each setting, in the order in which they are read
         self._texts: dict[str, str] = {}
         for number, line in enumerate(text.splitlines(), 1):
             stripped = _COMMENT.split(line, maxsplit=1)[0].strip()
             if stripped:
                 self._take(number, stripped)
 
-    def config(self) -> Config:
+    def add(self, given: Iterable[Given]) -> None:
+        """What comes before what was read until now."""
+        before = self._texts
+        self._texts = {}
+        for place, name, text in given:
+            self._set(_Place(place, 0), name, text.strip())
+        only = {"stomith"} & set(self._texts)
+        kept = {name: text for name, text in before.items() if not only or not _LEVEL.fullmatch(name)}
+        self._texts = {**kept, **self._texts}
+
+    def config(self, stomith: tuple[Level, ...] = ()) -> Config:
         """Raises TableErrors."""
-        values: dict[str, Any] = {}
+        values: dict[str, Any] = {"unused": tuple(name for name in UNUSED if name in self._texts)}
         plugs: dict[int, str] = {}
         levels: dict[str, str] = {}
         for name, text in self._texts.items():
             try:
+                if name in UNUSED:
+                    continue
                 if _LEVEL.fullmatch(name):
                     levels[name] = text
                 elif name.startswith("plug."):
@@ -138,12 +202,12 @@ class _Parser:
                     values[_SECONDS.get(name, name)] = _value(name, text)
             except ValueError as error:
                 self._problem(name, str(error))
-        stomith = self._levels(levels, plugs)
+        stomith = stomith or self._levels(levels, plugs)
         timing = self._timing({key: values.pop(key) for key in ("beat_s", "lease_s") if key in values})
         config = Config(timing=timing, stomith=stomith, **values)
         if config.shot_limit_s > SHOT_MAX_S:
             self._problem(
-                "stomith_timeout" if "stomith_timeout" in self._lines else "stomith",
+                "stomith_timeout" if "stomith_timeout" in self._texts else "stomith",
                 f"a shot could take {config.shot_limit_s:g} s, with all levels, devices and retries: "
                 f"at most {SHOT_MAX_S:g} s",
             )
@@ -156,15 +220,22 @@ class _Parser:
         if not equals:
             first = stripped.split()[0]             # not more: there may be a password in it
             self._errors.append(TableError(self._file, number, f"expected `name = value`, got {shown(first)} …"))
-        elif name in self._lines:
-            self._errors.append(
-                TableError(self._file, number, f"{name} was set before, in line {self._lines[name]}")
-            )
         else:
-            self._lines[name], self._texts[name] = number, value
+            self._set(_Place(self._file, number), name, value)
+
+    def _set(self, place: _Place, said: str, text: str) -> None:
+        name = SAME.get(said, said)
+        if name in self._texts:
+            before = self._places[name]
+            where = f", in line {before.line}" if before.line else f" by {before.file}"
+            what = said if said == name else f"{said}, which is {name},"
+            self._errors.append(TableError(*place, f"{what} was set before{where}"))
+            return
+        self._places.pop(name, None)
+        self._places[name], self._texts[name] = place, text
 
     def _problem(self, name: str, reason: str) -> None:
-        self._errors.append(TableError(self._file, self._lines.get(name, 1), reason))
+        self._errors.append(TableError(*self._places.get(name, _Place(self._file, 1)), reason))
 
     def _levels(self, texts: dict[str, str], plugs: dict[int, str]) -> tuple[Level, ...]:
         """In the order of their numbers, which leave none out. An empty `stomith` is none."""
@@ -186,7 +257,8 @@ class _Parser:
         try:
             return Timing(**times)
         except ValueError as error:
-            self._problem(max(("beat", "lease"), key=lambda name: self._lines.get(name, 0)), str(error))
+            last = [name for name in self._places if name in ("beat", "lease")]
+            self._problem(last[-1], str(error))
             return Timing()
 
 

@@ -104,7 +104,16 @@ class Groups:
     def is_done(self, name: str, level: str) -> bool:
         """Whether the group has come to that level here."""
         local = self._local.get(name)
-        return local is not None and not local.ahead and (local.told, local.state) == (level, "DONE")
+        return local is not None and not local.ahead and local.told == level and local.state in ("DONE", "PASSED")
+
+    def runs_at(self, name: str) -> str | None:
+        """The level that it has here, beyond tests; None if nothing of it is to run."""
+        local = self._local.get(name)
+        return None if local is None or local.leash is None or local.told in (TEST, STOP) else local.told
+
+    def owns(self, name: str) -> bool:
+        """Whether it was agreed that this node has it."""
+        return self.ownership.held(name)
 
     def clear(self, group: str) -> None:
         """Forget its failures here; all if it is empty."""
@@ -126,7 +135,7 @@ class Groups:
                 found[name] = {"level": PLAN, "state": "DONE", "since": _iso(local.since)}
         return found
 
-    def step(self, now: float, wanted: dict[str, str], cltab: Cltab) -> None:
+    def step(self, now: float, wanted: Mapping[str, str], cltab: Cltab) -> None:
         """One round: each group's view, decision and action; then the leases of what runs."""
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, _Local())
@@ -182,7 +191,7 @@ class Groups:
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _view(self, now: float, name: str, local: _Local, wanted: dict[str, str], cltab: Cltab) -> View:
+    def _view(self, now: float, name: str, local: _Local, wanted: Mapping[str, str], cltab: Cltab) -> View:
         lease_end = self.ownership.lease_end(name)
         level = wanted.get(name)
         return View(
@@ -213,7 +222,7 @@ class Groups:
         return contests.is_open(now, name) and self._is_tested_first(name, cltab)
 
     def _act(
-        self, now: float, name: str, local: _Local, action: Action, wanted: dict[str, str], cltab: Cltab
+        self, now: float, name: str, local: _Local, action: Action, wanted: Mapping[str, str], cltab: Cltab
     ) -> None:
         if action is Action.RENOUNCE:
             if self.ownership.held(name):

@@ -15,13 +15,14 @@ from functools import partial
 from pathlib import Path
 
 from mosha.platform import cgroups, procscan
+from mosha.platform.procscan import Process
 from mosha.resources import remove_left
 
 RETRY_S = 0.01
-LIFE_LOCK = "life.lock"
+AGENT_LOCK, LIFE_LOCK = "agent.lock", "life.lock"
 
 
-class AlreadyRuns(Exception):
+class AlreadyRuns(OSError):
     """Another agent runs on this node."""
 
 
@@ -32,10 +33,10 @@ class Life:
         """Raises AlreadyRuns, OSError."""
         self._rundir = rundir
         Path(rundir).mkdir(parents=True, exist_ok=True)
-        self.agent_fd = _open(Path(rundir, "agent.lock"))
+        self.agent_fd = _open(Path(rundir, AGENT_LOCK))
         if not _lock(self.agent_fd):
             os.close(self.agent_fd)
-            raise AlreadyRuns(f"another {who} runs on this node ({rundir}/agent.lock is locked)")
+            raise AlreadyRuns(f"another {who} runs on this node ({rundir}/{AGENT_LOCK} is locked)")
         self.life_fd = _open(Path(rundir, LIFE_LOCK))
 
     def close(self) -> None:
@@ -51,7 +52,7 @@ class Life:
         """
         deadline = time.monotonic() + limit_s
         while not _lock(self.life_fd):
-            for pid in _holders(self.life_fd):
+            for pid in _holders(self.life_fd, LIFE_LOCK):
                 _kill_from_below(pid)
             if time.monotonic() >= deadline:
                 return False
@@ -68,6 +69,20 @@ class Life:
         return True
 
 
+def agent(rundir: str) -> Process | None:
+    """The agent that runs here, if one does. Raises OSError."""
+    try:
+        fd = os.open(Path(rundir, AGENT_LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        found = [process for pid in _holders(fd, AGENT_LOCK) for process in [procscan.process(pid)] if process]
+    finally:
+        os.close(fd)
+    pids = {process.pid for process in found}
+    return next((process for process in found if process.parent not in pids), None)    # the others were just forked
+
+
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -82,13 +97,13 @@ def _lock(fd: int) -> bool:
     return True
 
 
-def _holders(life_fd: int) -> list[int]:
-    """Processes other than this one that have the life's lock file open, by whatever path."""
-    mine = os.fstat(life_fd)
+def _holders(lock_fd: int, name: str) -> list[int]:
+    """Processes other than this one that have this lock file open, by whatever path."""
+    mine = os.fstat(lock_fd)
     found = []
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         try:
-            is_one = any(_is_file(f"/proc/{pid}/fd/{fd}", mine) for fd in os.listdir(f"/proc/{pid}/fd"))
+            is_one = any(_is_file(f"/proc/{pid}/fd/{fd}", name, mine) for fd in os.listdir(f"/proc/{pid}/fd"))
         except OSError:
             continue                                 # it has ended, or is not ours
         if pid != os.getpid() and is_one:
@@ -96,8 +111,8 @@ def _holders(life_fd: int) -> list[int]:
     return found
 
 
-def _is_file(link: str, mine: os.stat_result) -> bool:
-    if os.path.basename(os.readlink(link)) != LIFE_LOCK:
+def _is_file(link: str, name: str, mine: os.stat_result) -> bool:
+    if os.path.basename(os.readlink(link)) != name:
         return False                                 # whose file system may be one that hangs
     return os.path.samestat(os.stat(link), mine)
 

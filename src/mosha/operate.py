@@ -1,4 +1,5 @@
-"""``mosha move``, ``drain``, ``maintenance``, ``clear``, ``why`` and ``history``: what operators want of the agents.
+"""``mosha tell``, ``move``, ``drain``, ``maintenance``, ``clear``, ``why`` and ``history``: what operators want of the
+agents.
 
 Exit codes: 0 done, 1 it cannot be, 2 wrong usage.
 """
@@ -9,7 +10,7 @@ import argparse
 import json
 import sys
 import time
-from typing import Any
+from typing import Any, Callable
 
 from mosha import status
 from mosha.config import Config
@@ -18,14 +19,18 @@ from mosha.ordering import Refused, give, page, wait
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.platform.store import LocalStore
 from mosha.replication import FILE_BYTES_MAX
-from mosha.tables import hactl
-from mosha.tables.lines import is_node
+from mosha.tables import cltab, hactl
+from mosha.tables.lines import NAME_RULE, is_name, is_node, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
 from mosha.why import explain
 
 
 def add_to(commands: Any) -> None:
     """The commands for :mod:`mosha.cli`."""
+    told = commands.add_parser("tell", help="have a group go to a level, somewhere: hactl says so from then on")
+    told.add_argument("group", metavar="GROUP")
+    told.add_argument("level", metavar="LEVEL")
+    told.set_defaults(command=run, action=_tell)
     move = commands.add_parser("move", help="move a group to a node, which tests it first; it stays there")
     move.add_argument("group", metavar="GROUP")
     move.add_argument("node", type=_node, metavar="NODE")
@@ -61,6 +66,28 @@ def run(settings: Config, options: argparse.Namespace) -> int:
         print(f"mosha: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def tell(settings: Config, group: str, level: str) -> None:
+    """An edit of hactl, which is validated, replicated and shown like any other.
+
+    Returns when the agent of this node has taken it up. Raises Refused, NotRunning, TableErrors, OSError.
+    """
+    for what, name in (("group", group), ("level", level)):
+        if not is_name(name):
+            raise Refused(f"bad {what} {shown(name)}: {NAME_RULE}")
+    text = _text(settings, hactl.NAME)
+    table = hactl.parse(text, f"{settings.var / hactl.NAME}")
+    if group not in table and not cltab.parse(_text(settings, "cltab"), f"{settings.var}/cltab").group(group):
+        raise Refused(f"no such group: {group}; neither cltab nor hactl names it")
+    is_in_force = _edit(settings, text, hactl.with_level(text, group, level))
+    if not wait(settings, lambda now: is_in_force(now) or None, ORDER_LIMIT_S):
+        raise Refused(f"hactl says so, and the agent has not followed within {ORDER_LIMIT_S:g} s: see its log")
+
+
+def _tell(settings: Config, options: argparse.Namespace) -> None:
+    tell(settings, options.group, options.level)
+    print(f"{options.group} goes to level {options.level}: mosha why {options.group}")
 
 
 def _move(settings: Config, options: argparse.Namespace) -> None:
@@ -102,28 +129,43 @@ def _drain(settings: Config, options: argparse.Namespace) -> None:
 
 def _maintenance(settings: Config, options: argparse.Namespace) -> None:
     """An edit of hactl, which is validated, replicated and shown like any other."""
-    wanted, store = options.state == "on", LocalStore(settings.var)
-    content = store.read(hactl.NAME, FILE_BYTES_MAX)
-    text = (content or b"").decode("utf-8", "surrogateescape")
+    wanted, text = options.state == "on", _text(settings, hactl.NAME)
     table = hactl.parse(text, f"{settings.var / hactl.NAME}")
     groups = options.groups or sorted(table)
     strangers = sorted(set(groups) - set(table))
     if strangers:
         raise Refused(f"hactl names no group {', '.join(strangers)}")
-    page(settings)                                   # somebody must be there to replicate it
-    new = hactl.edited(text, groups, hactl.MAINTENANCE, wanted)
-    hactl.parse(new)
-    if new != text:
-        store.replace(hactl.NAME, new.encode("utf-8", "surrogateescape"), durable=True)
+    is_in_force = _edit(settings, text, hactl.edited(text, groups, hactl.MAINTENANCE, wanted))
 
     def told(shown: dict[str, Any]) -> bool | None:
         mine = [group for group in shown["groups"] if group["name"] in groups]
-        settled = all(group["on_hold"] is wanted for group in mine if group["state"] == "DONE")
+        settled = is_in_force(shown) and all(group["on_hold"] is wanted for group in mine if group["state"] == "DONE")
         return True if settled and all(group["maintenance"] is wanted for group in mine) else None
 
     if not wait(settings, told, ORDER_LIMIT_S):
         raise Refused(f"hactl says so, and not all agents have followed within {ORDER_LIMIT_S:g} s: mosha status")
     print(f"maintenance is {options.state}: {', '.join(groups)}")
+
+
+def _text(settings: Config, table: str) -> str:
+    content = LocalStore(settings.var).read(table, FILE_BYTES_MAX)
+    return (content or b"").decode("utf-8", "surrogateescape")
+
+
+def _edit(settings: Config, before: str, text: str) -> Callable[[dict[str, Any]], bool]:
+    """Write hactl anew; what comes back says of a page whether its agent has taken that up, or something newer: a page
+    may be older than the edit. Raises NotRunning, TableErrors, OSError."""
+    number = _version(page(settings))                # somebody must be there to replicate it
+    hactl.parse(text, f"{settings.var / hactl.NAME}")
+    if text == before:
+        return lambda _: True
+    LocalStore(settings.var).replace(hactl.NAME, text.encode("utf-8", "surrogateescape"), durable=True)
+    return lambda shown: _version(shown) > number
+
+
+def _version(shown: dict[str, Any]) -> int:
+    number: int = shown["tables"][hactl.NAME][0]
+    return number
 
 
 def _why(settings: Config, options: argparse.Namespace) -> None:

@@ -34,6 +34,7 @@ def page(
         ],
         "quorum": ownership.quorate(now),
         "beat": ownership.timing.beat_s,
+        "tables": _of(records.get(ownership.node, {}), "tables", dict),
         "nodes": [
             {"id": node, "state": _node_state(now, ownership, node, suspects), **_said(records.get(node, {}))}
             for node in sorted(nodes)
@@ -84,7 +85,7 @@ def _group(
 def _said(record: Record) -> dict[str, Any]:
     """What a node's record says of what it may have."""
     flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained")}
-    lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready")}
+    lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready", "up")}
     return {**flags, **lists, "failures": {
         group: {"count": one.get("count"), "why": one.get("why"), "until": one.get("until")}
         for group, one in _of(record, "failures", dict).items() if isinstance(one, dict)
@@ -120,6 +121,11 @@ def why_not(said: Record, node: int, group: str, alive: bool) -> str:
     if group in (said.get("unfit") or ()):
         return f"{group} has failed on node {node} a short while ago"
     return ""
+
+
+def is_up(said: Record, group: str) -> bool:
+    """Whether a group that others require is up on the node whose record this is."""
+    return group in (said.get("up") or ())
 
 
 def clstat_text(said: Record) -> str:

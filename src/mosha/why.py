@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mosha.monitor import STOP
 from mosha.placement import rank
-from mosha.status import why_not
+from mosha.status import is_up, why_not
 
 Page = Mapping[str, Any]
 
@@ -46,6 +46,10 @@ def _nowhere(page: Page, group: Page) -> list[str]:
         found.append(f"it is in maintenance, so nobody starts it (mosha maintenance off {group['name']})")
     if group["waits_for"] is not None:
         found.append(f"it is fenced, and that node {group['waits_for']}, which had it, is dead is not confirmed")
+    found += [
+        f"it waits for {other}, which it requires and which is not up (mosha why {other})"
+        for other in group["requires"] if not _is_up(page, other)
+    ]
     found += [f"{table} differs between nodes: edit it again on one of them" for table in page["conflicts"]]
     if not any(not _why_not(page, group, node) for node in page["nodes"]):
         found.append("no node may have it")
@@ -59,7 +63,18 @@ def _wanted(group: Page) -> list[str]:
         said.append("it goes back there" if group["failback"] else "it stays where it is")
     else:
         said.append("on the node with the fewest groups, and it stays there")
+    if group["requires"]:
+        said.append(f"it starts only while {' and '.join(group['requires'])} {_are(group['requires'])} up")
     return [f"hactl: {'; '.join(said)}"]
+
+
+def _are(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
+
+
+def _is_up(page: Page, name: str) -> bool:
+    owners = [group["owner"] for group in page["groups"] if group["name"] == name]
+    return any(is_up(node, name) for node in page["nodes"] if node["id"] in owners)
 
 
 def _node(page: Page, group: Page, node: Page) -> str:

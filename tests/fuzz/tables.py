@@ -73,7 +73,11 @@ def check_hactl(data: bytes) -> None:
     bare = [line.partition("#")[0].split() for line in text.split("\n")]
     again = "".join(" ".join(words) + "\n" for words in bare if words)
     assert dict(hactl.parse(again)) == dict(table)
-    assert set(hactl.levels(table)) == set(table)
+    levels = hactl.levels(table)
+    assert set(levels) == set(table)
+    for group, wanted in table.items():
+        assert set(wanted.requires) <= set(table) - {group}
+        assert all(levels[other] != hactl.STOP or levels[group] == hactl.STOP for other in wanted.requires)
     assert all(isinstance(wanted.fenced, bool) for wanted in table.values())
 
 
@@ -176,8 +180,8 @@ TARGETS = (
     Target(
         "hactl",
         check_hactl,
-        (b"web start fenced\nkv stop # why\n", b"a b c\na b\n", b"a\n"),
-        (b"fenced", b"fenced=", b" stop", b"start", b"#", b"\r\n", b"prefer=1,2", b"requires=", b"sticky", b"="),
+        (b"web start fenced\nkv stop # why\n", b"a b requires=c\nb c requires=a\nc d\n", b"a b c\na b\n", b"a\n"),
+        tuple(b"fenced fenced= stop start # \r\n prefer=1,2 requires= requires=a,b sticky =".split(b" ")),
         share=2,
     ),
     Target(

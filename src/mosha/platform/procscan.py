@@ -51,6 +51,12 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(words[1]), int(words[2]), int(words[3]), int(words[19]), words[0].decode())
 
 
+def lives(one: Process) -> bool:
+    """Whether this process, and no later one of its pid, has not ended."""
+    now = process(one.pid)
+    return now is not None and now.born == one.born and now.state != ZOMBIE
+
+
 def descendants(table: dict[int, Process], root: int, spared: Collection[int] = ()) -> list[Process]:
     """All processes of ``table`` that come from ``root``, parents before their children.
 

@@ -17,7 +17,7 @@ BYTES_MAX = 65536
 _MAGIC = "mosha1"
 _TYPES: Mapping[str, type[Any]] = {
     "identity": str, "era": str, "boot": str, "revision": int, "arbitrator": bool, "leaving": bool, "suspects": list,
-    "unfit": list, "ready": list, "groups": dict, "tables": dict,
+    "unfit": list, "ready": list, "up": list, "groups": dict, "tables": dict,
 }
 
 

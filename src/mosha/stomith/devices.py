@@ -1,4 +1,5 @@
-"""What a device is: a command, or a fence agent of ClusterLabs. Texts in, calls and verdicts out; nothing is run here.
+"""What a device is: a command, a fence agent of ClusterLabs, or a function of whoever made the agent (``mosha.HA``).
+Texts in, calls and verdicts out; nothing is run here.
 
 Rules:
 
@@ -10,7 +11,8 @@ Rules:
    ``nodename``. A device that would do the same to whatever node it is asked for is refused.
 5. Where a map of plugs is given, a node that is not in it has no plug: a wrong plug is another machine.
 6. A fence agent ignores options that it does not know, and succeeds: what it knows is in its metadata.
-7. Success is exit code 0. A state is what the device says that it is; whatever else it says is ``unknown``.
+7. Success is exit code 0, and of a function True. A state is what the device says that it is; whatever else it says is
+   ``unknown``.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Union
+from functools import partial
+from typing import Callable, NamedTuple, Union
 
 from mosha.tables.lines import is_node
 
@@ -42,10 +46,11 @@ class CannotError(Exception):
 
 
 class Call(NamedTuple):
-    """A program to run, and what it is given on standard input."""
+    """A program to run, and what it is given on standard input; or a function, and what it is called."""
 
     argv: tuple[str, ...]
     stdin: str = ""
+    function: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,42 @@ class FenceAgent:
         return {0: ON, 2: OFF}.get(code, UNKNOWN) if code is not None else UNKNOWN
 
 
-Device = Union[Command, FenceAgent]
+@dataclass(frozen=True)
+class Function:
+    """``function(node)`` returns True when the node is off for certain; it can do nothing else."""
+
+    function: Callable[[int], object] = field(repr=False)
+
+    tells_status = False
+    shared = False
+    secrets: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs."""
+        return str(getattr(self.function, "__name__", type(self.function).__name__))
+
+    @property
+    def program(self) -> str:
+        """What it is run by."""
+        return sys.executable
+
+    def call(self, action: str, node: int | None) -> Call:
+        """Raises CannotError."""
+        if action != OFF or node is None:
+            raise CannotError(f"{self.name} can only switch off")
+        return Call((self.name,), function=partial(self.function, node))
+
+    def probe(self) -> str:
+        """It cannot be asked anything."""
+        return "list"
+
+    def state(self, _code: int | None, _words: str) -> str:
+        """It tells none."""
+        return UNKNOWN
+
+
+Device = Union[Command, FenceAgent, Function]
 Level = tuple[Device, ...]
 
 

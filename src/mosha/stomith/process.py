@@ -1,4 +1,4 @@
-"""One call of a device's program: bounded in time, output and processes.
+"""One call of a device's program, or function: bounded in time, output and processes.
 
 Rules:
 
@@ -18,13 +18,15 @@ import select
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Callable, NamedTuple, Union
 
 from mosha.platform import linux, procscan
 from mosha.stomith.devices import Call
+from mosha.stomith.forked import Forked
 
-MARK = "MOSHA_STOMITH"
+MARK = "MOSHA_SHOT"
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 """Searched too: devices' programs lie there, and an agent that init started may have another PATH."""
 WORDS_BYTES_MAX = 2000
@@ -32,6 +34,7 @@ READ_BYTES = 65536
 KILL_LIMIT_S = 0.5
 STEP_MIN_S, STEP_MAX_S = 0.001, 0.02
 LOOKS_EMPTY = 2
+Child = Union["subprocess.Popen[bytes]", Forked]
 
 
 class Ended(NamedTuple):
@@ -52,11 +55,7 @@ def run(call: Call, limit_s: float, words_bytes_max: int = WORDS_BYTES_MAX) -> E
     began_s = time.monotonic()
     mark = secrets.token_hex(16)
     try:
-        child = subprocess.Popen(
-            call.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0,
-            start_new_session=True, preexec_fn=partial(_prepare, os.getpid()), cwd="/",  # noqa: PLW1509 - no threads here
-            env={**os.environ, "PATH": path(), "LC_ALL": "C", MARK: mark},
-        )
+        child = _start(call, partial(_prepare, os.getpid()), {"PATH": path(), "LC_ALL": "C", MARK: mark})
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return Ended(None, f"{call.argv[0]}: {reason}", time.monotonic() - began_s)
@@ -77,6 +76,16 @@ def run(call: Call, limit_s: float, words_bytes_max: int = WORDS_BYTES_MAX) -> E
     return Ended(code, said, seconds)
 
 
+def _start(call: Call, prepare: Callable[[], None], environment: Mapping[str, str]) -> Child:
+    """Raises OSError, ValueError, SubprocessError."""
+    if call.function is not None:
+        return Forked(call.function, prepare, environment)
+    return subprocess.Popen(
+        call.argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0, cwd="/",
+        start_new_session=True, preexec_fn=prepare, env={**os.environ, **environment},  # noqa: PLW1509 - no threads here
+    )
+
+
 def _prepare(caller: int) -> None:
     """In the child: rules 1 and 2."""
     linux.set_pdeathsig(signal.SIGKILL)
@@ -85,9 +94,10 @@ def _prepare(caller: int) -> None:
         os._exit(1)
 
 
-def _say(child: subprocess.Popen[bytes], text: str) -> None:
+def _say(child: Child, text: str) -> None:
     """Options are smaller than a pipe's buffer: this does not block. Who does not read them is not an error."""
-    assert child.stdin is not None
+    if child.stdin is None:
+        return
     try:
         os.write(child.stdin.fileno(), text.encode("utf-8", "surrogateescape"))
     except BrokenPipeError:
@@ -96,7 +106,7 @@ def _say(child: subprocess.Popen[bytes], text: str) -> None:
         child.stdin.close()
 
 
-def _listen(child: subprocess.Popen[bytes], deadline_s: float, bytes_max: int) -> tuple[bytes, bool]:
+def _listen(child: Child, deadline_s: float, bytes_max: int) -> tuple[bytes, bool]:
     """The last output, and whether the program ended before the deadline; it is not reaped."""
     assert child.stdout is not None
     fd = child.stdout.fileno()
@@ -165,7 +175,7 @@ def _others(pid: int, mark: str) -> set[int]:
     return {other for other in found - {pid} if other in table and table[other].state != procscan.ZOMBIE}
 
 
-def _reap(child: subprocess.Popen[bytes]) -> int | None:
+def _reap(child: Child) -> int | None:
     """The exit code; None for one that even SIGKILL does not end in time (state D)."""
     assert child.stdout is not None
     child.stdout.close()

@@ -11,7 +11,10 @@ sticky           it stays where it runs: so it is without ``failback``, and this
 exclusive-test   only a node that owns it tests it: one at a time
 maintenance      it is left alone: where it runs it runs on, unwatched; where it does not it is not started
 restarts=N       when it fails it is started again where it is, N times (1), before it goes elsewhere
+requires=G[,G…]  it is started only while each of these groups is up; where one shall be stopped, so shall it
 ===============  ===========================================================================
+
+A table in which a group requires itself, be it by way of others, or one that the table does not name, is refused.
 """
 
 from __future__ import annotations
@@ -25,9 +28,10 @@ from mosha.tables.lines import NAME_RULE, Reader, is_name, is_node, is_whole, sh
 NAME = "hactl"
 STOP = "stop"
 FENCED, PREFER, FAILBACK, STICKY, EXCLUSIVE = "fenced", "prefer", "failback", "sticky", "exclusive-test"
-MAINTENANCE, RESTARTS = "maintenance", "restarts"
+MAINTENANCE, RESTARTS, REQUIRES = "maintenance", "restarts", "requires"
 RESTARTS_MAX = 9
 PREFERRED_MAX = 64
+REQUIRED_MAX = 64
 
 
 class Wanted(NamedTuple):
@@ -40,6 +44,7 @@ class Wanted(NamedTuple):
     exclusive_test: bool = False
     maintenance: bool = False
     restarts: int = 1
+    requires: tuple[str, ...] = ()
 
 
 Hactl = Mapping[str, Wanted]
@@ -49,8 +54,10 @@ def parse(text: str, file: str = "hactl") -> Hactl:
     """By group. Raises :class:`~mosha.tables.errors.TableErrors` with every problem."""
     reader = Reader(text, file)
     found: dict[str, Wanted] = {}
+    lines: dict[str, int] = {}                       # where each group is named, be it in a line with a problem
     for line in reader:
         words = line.partition("#")[0].split()
+        lines.setdefault(words[0], reader.line)
         if len(words) == 1:
             reader.problem(f"no level for group {shown(words[0])}: write 'stop' to have it stopped")
             continue
@@ -66,13 +73,31 @@ def parse(text: str, file: str = "hactl") -> Hactl:
             reader.problem(f"group {group} is already given level {found[group].level}")
         else:
             found[group] = Wanted(level, **values)
+    _check_required(reader, found, lines)
     reader.check()
     return found
 
 
 def levels(table: Hactl) -> dict[str, str]:
-    """The level of each group."""
-    return {group: wanted.level for group, wanted in table.items()}
+    """The level that each group shall have: one that requires a group that shall be stopped shall be stopped too."""
+    found = {group: wanted.level for group, wanted in table.items()}
+    dependants = required_by(table)
+    stopped = [group for group in dependants if found[group] == STOP]
+    while stopped:
+        for group in dependants.get(stopped.pop(), ()):
+            if found[group] != STOP:
+                found[group] = STOP
+                stopped.append(group)
+    return found
+
+
+def required_by(table: Hactl) -> dict[str, list[str]]:
+    """The groups that require it, of each group that any does."""
+    found: dict[str, list[str]] = {}
+    for group, wanted in table.items():
+        for other in wanted.requires:
+            found.setdefault(other, []).append(group)
+    return found
 
 
 def with_flag(table: Hactl, field: str) -> frozenset[str]:
@@ -83,6 +108,17 @@ def with_flag(table: Hactl, field: str) -> frozenset[str]:
 def taken_away(before: Hactl, after: Hactl) -> list[str]:
     """The groups that shall run by the one table and that the other does not even name."""
     return [group for group, wanted in before.items() if wanted.level != STOP and group not in after]
+
+
+def with_level(text: str, group: str, level: str) -> str:
+    """The text of a valid table, with that level of the group; all else, its options and comments too, stays as it is.
+    A group that is not named gets a line of its own."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if line.partition("#")[0].split()[:1] == [group]:
+            lines[number] = re.sub(r"^(\s*\S+\s+)[^\s#]+", rf"\g<1>{level}", line)
+            return "\n".join(lines)
+    return f"{text}{'' if text.endswith(chr(10)) or not text else chr(10)}{group} {level}\n"
 
 
 def edited(text: str, groups: Collection[str], flag: str, wanted: bool) -> str:
@@ -114,6 +150,51 @@ def _nodes(text: str) -> tuple[int, ...]:
     return tuple(map(int, words))
 
 
+def _groups(text: str) -> tuple[str, ...]:
+    """The value of ``requires``; ValueError says what is wrong with it."""
+    words = tuple(text.split(","))
+    wrong = next((word for word in words if not is_name(word)), None)
+    if wrong is not None:
+        raise ValueError(f"requires={shown(text)[1:-1]}: {shown(wrong)} is no group: {NAME_RULE}")
+    if len(set(words)) < len(words):
+        raise ValueError(f"requires={shown(text)[1:-1]} names a group twice")
+    if len(words) > REQUIRED_MAX:
+        raise ValueError(f"requires names more than {REQUIRED_MAX} groups")
+    return words
+
+
+def _check_required(reader: Reader, table: Hactl, lines: Mapping[str, int]) -> None:
+    """That there are those that are required, and that none requires itself."""
+    for group, wanted in table.items():
+        reader.line = lines[group]
+        for other in wanted.requires:
+            if other not in lines:
+                reader.problem(f"group {group} requires {other}, which this table does not name")
+    circle = _circle(table)
+    if circle:
+        reader.line = lines[circle[0]]
+        reader.problem(f"group {circle[0]} requires itself: {' -> '.join(circle)}")
+
+
+def _circle(table: Hactl) -> list[str]:
+    """The first that is found, its first group at its end again; depth first, each group once."""
+    done: set[str] = set()
+    for start in table:
+        way = {} if start in done else {start: iter(table[start].requires)}
+        while way:
+            group = next(reversed(way))
+            other = next(way[group], None)
+            if other is None:
+                done.add(group)
+                del way[group]
+            elif other in way:
+                names = list(way)
+                return [*names[names.index(other):], other]
+            elif other in table and other not in done:
+                way[other] = iter(table[other].requires)
+    return []
+
+
 def _count(text: str) -> int:
     """The value of ``restarts``; ValueError says what is wrong with it."""
     if not is_whole(text, 0, RESTARTS_MAX):
@@ -125,7 +206,7 @@ FLAGS: dict[str, dict[str, Any]] = {             # options that are there or not
     FENCED: {"fenced": True}, FAILBACK: {"failback": True}, STICKY: {}, EXCLUSIVE: {"exclusive_test": True},
     MAINTENANCE: {"maintenance": True},
 }
-VALUED: dict[str, Callable[[str], Any]] = {PREFER: _nodes, RESTARTS: _count}
+VALUED: dict[str, Callable[[str], Any]] = {PREFER: _nodes, RESTARTS: _count, REQUIRES: _groups}
 
 
 def _read(options: Sequence[str]) -> tuple[dict[str, Any], str]:

@@ -76,7 +76,7 @@ class Reader:
     def check(self) -> None:
         """Raise :class:`TableErrors` if there were problems."""
         if self.errors:
-            raise TableErrors(self.errors)
+            raise TableErrors(sorted(self.errors, key=lambda error: error.line))
 
 
 def _unreadable(line: str) -> str:

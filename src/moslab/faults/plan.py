@@ -40,7 +40,8 @@ stomith  its shots end so                                                       
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all;
-                                                                                maintenance: of all groups, or off
+                                                                                maintenance: of all groups, or off;
+                                                                                levels: of hactl, group by group
 map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
@@ -100,7 +101,10 @@ KINDS: dict[str, dict[str, Shape]] = {
     "stomith": {"how": shape.one_of(*SHOTS)},
     "jump": {"by": shape.number(-1e6, 1e6)},
     "slew": {"by": shape.number(-0.9, 9)},
-    "edit": {"table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "maintenance": shape.YES_NO},
+    "edit": {
+        "table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "maintenance": shape.YES_NO,
+        "levels": shape.LINES,
+    },
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {
         "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES),

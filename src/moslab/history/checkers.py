@@ -15,8 +15,8 @@ Rules:
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
 5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end; a fenced one may
-   wait for a node that was not healed, where nobody can confirm that it is dead. Nothing is promised where the healed
-   nodes do not agree on who votes.
+   wait for a node that was not healed, where nobody can confirm that it is dead, and with it those that require it.
+   Nothing is promised where the healed nodes do not agree on who votes.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
 9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
@@ -24,6 +24,8 @@ Rules:
 10. **journals**: what was once written into a journal is never overwritten by something else.
 11. **fenced**: a fenced group starts on another node, in the same era, only when the node before has given it up, was
     shot, or has begun its next life.
+12. **order**: a group starts on a node only if each group that it requires ran somewhere shortly before: what others
+    are seen to do may be as old as ``SEEN_LEASES``.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overl
 from moslab.history.record import History
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
+SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
 PROBLEMS_MAX = 20
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
@@ -187,7 +190,7 @@ def check_liveness(history: History) -> list[str]:
         return []
     problems = []
     for group in history.wanted:
-        if group in history.waiting and group in history.fenced:
+        if group in history.idle():
             continue
         spans = merged([i for i in history.services() if i.group == group])
         if not spans or spans[-1][1] < history.end_s:
@@ -271,9 +274,23 @@ def _is_over(history: History, owner: Interval, until_s: float) -> bool:
     return released or any(node == owner.node and owner.begin_s < time_s <= until_s for time_s, node in ends)
 
 
+def check_order(history: History) -> list[str]:
+    """Rule 12."""
+    services, seen_s = history.services(), SEEN_LEASES * history.lease_s
+    starts: dict[tuple[str, int, str], float] = {}
+    for i in services:
+        start = i.group, i.node, i.epoch
+        starts[start] = min(i.begin_s, starts.get(start, i.begin_s))
+    return [
+        f"order: {group} starts on node {node} with {epoch} at {begin_s:.4f}, and {other}, which it requires, is not up"
+        for (group, node, epoch), begin_s in sorted(starts.items()) for other in history.requires.get(group, ())
+        if not any(i.group == other and i.begin_s < begin_s < i.end_s + seen_s for i in services)
+    ]
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives, check_journals, check_fenced,
+    check_lives, check_journals, check_fenced, check_order,
 )
 
 

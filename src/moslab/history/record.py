@@ -85,6 +85,7 @@ class History:
     overwritten: list[Overwritten] = field(default_factory=list)
     fenced: frozenset[str] = frozenset()                                   # groups that expiry does not free
     waiting: dict[str, int] = field(default_factory=dict)                  # of these: group -> whose death is unknown
+    requires: dict[str, tuple[str, ...]] = field(default_factory=dict)     # group -> those that come before
     addresses: list[Interval] = field(default_factory=list)                # as if each were a group
     healed_s: float | None = None
     bound_s: float = 0.0
@@ -95,6 +96,14 @@ class History:
     journal_bytes_max: int = 0
     promised: bool = True                                                  # whether anything must run at all
     unfinished: str = ""                                                   # why the run was cut short
+
+    def idle(self) -> set[str]:
+        """The groups that need not run: fenced ones of which it is not known that their owner is dead, and all that are
+        started only after one of these."""
+        found = {group for group in self.waiting if group in self.fenced}
+        while more := {group for group, others in self.requires.items() if found & {*others}} - found:
+            found |= more
+        return found
 
     def owned(self) -> list[Interval]:
         """The intervals of what ran under a token: not of tests that were made ahead of it."""

@@ -34,6 +34,7 @@ EXPECTED: tuple[str, ...] = (
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
     "leash does not obey and is killed",
     "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group",
+    "group requires another",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",
     "nothing is promised but safety", *UNEVEN, *NAMES,
@@ -94,6 +95,7 @@ def summary(result: Result) -> Summary:
     counters["nothing is promised but safety"] = int(not history.promised)
     counters.update(uneven(result.plan))
     counters["fenced group"] = len(history.fenced)
+    counters["group requires another"] = len(history.requires)
     counters["fenced group waits at the end"] = len(history.waiting)
     counters["an arbitrator votes"] = int(bool(result.plan.arbitrators))
     counters["two nodes and an arbitrator"] = int(result.plan.nodes == 3 and bool(result.plan.arbitrators))

@@ -39,9 +39,11 @@ class Cluster:
         self.speaker = 0
         self._said = said
         self._pids = self._nonces = 0
+        table = hactl.parse(plan.hactl)
         self.result = History(
             nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=plan.settings().timing.lease_s,
-            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.with_flag(hactl.parse(plan.hactl), "fenced"),
+            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.with_flag(table, "fenced"),
+            requires={group: wanted.requires for group, wanted in table.items() if wanted.requires},
         )
         self.facts = Facts(self.count, self._elected)
         self.history = Observer(self.result, self.facts)

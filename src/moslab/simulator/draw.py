@@ -69,7 +69,7 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     cltab = _cltab(draw, groups, count, tight) + _more_entries(Stream(seed, "entries"), groups)
     plan = FaultPlan(
         seed=seed, nodes=count, profile=TIGHT if tight else GENERAL, cltab=cltab,
-        hactl=_hactl(Stream(seed, "fenced"), Stream(seed, "places"), groups, count, cltab), founded=draw.chance(0.8),
+        hactl=_hactl(seed, groups, count, cltab), founded=draw.chance(0.8),
         safety_s=round(draw.uniform(SAFETY_MIN_S, SAFETY_MAX_S), 1),
     )
     beat_s = draw.pick([0.1, 0.25, 0.5] if not tight else [0.1, 0.5])
@@ -157,14 +157,19 @@ def _more_entries(draw: Stream, groups: list[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _hactl(draw: Stream, places: Stream, groups: list[str], count: int, cltab: str) -> str:
+def _hactl(seed: int, groups: list[str], count: int, cltab: str) -> str:
     """A group that has something to run at level ``busy`` shall be there now and then."""
-    fenced, lines = draw.chance(0.3), []
+    draw, places, order = Stream(seed, "fenced"), Stream(seed, "places"), Stream(seed, "requires")
+    fenced, lines, before = draw.chance(0.3), {}, list[str]()
     for group in groups:
         option = " fenced" if fenced and draw.chance(0.6) else ""
         level = "busy" if f"{group}-busy:" in cltab else "start"
-        lines.append(f"{group} {level}{option}{_placed(places, count)}\n")
-    return "".join(lines)
+        lines[group] = f"{group} {level}{option}{_placed(places, count)}"
+    for group in groups[:: order.pick([1, -1])]:
+        if before and order.chance(0.3):
+            lines[group] += f" requires={','.join(order.some(before, order.integer(1, min(2, len(before)))))}"
+        before.append(group)
+    return "".join(f"{lines[group]}\n" for group in groups)
 
 
 def _placed(draw: Stream, count: int) -> str:
@@ -224,13 +229,15 @@ def _majority(draw: Stream, plan: FaultPlan, wiped: set[int]) -> list[int]:
 
 
 def _bound_s(plan: FaultPlan) -> float:
-    """Boots, a recovery, expiries, a node that failed a test, for fenced groups a shot that is tried again: generous,
-    but a bound."""
+    """Boots, a recovery, expiries, a node that failed a test, the same for each group that others require, for fenced
+    groups a shot that is tried again: generous, but a bound."""
     timing = Timing(float(plan.conf["beat"]), float(plan.conf["lease"]))
+    table = hactl.parse(plan.hactl)
     shots_s = plan.power["on_after_s"] if "stomith" in plan.conf else 0.0
-    if shots_s and hactl.with_flag(hactl.parse(plan.hactl), "fenced"):
+    if shots_s and hactl.with_flag(table, "fenced"):
         shots_s += PAUSE_MAX_S / 2 + config.parse(f"stomith = {STOMITH}\n").shot_limit_s
-    return round(BOOTS_S + 3 * timing.recovery_s + UNFIT_LEASES * timing.lease_s + 2 * shots_s, 1)
+    unfit_leases = UNFIT_LEASES * (1 + len(hactl.required_by(table)))        # one after the other
+    return round(BOOTS_S + 3 * timing.recovery_s + unfit_leases * timing.lease_s + 2 * shots_s, 1)
 
 
 # ---- faults -------------------------------------------------------------------------------------------------------

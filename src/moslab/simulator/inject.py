@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
@@ -246,6 +247,8 @@ class Injector:
                 if "maintenance" in fault:
                     groups = [line.split()[0] for line in self._cluster.plan.hactl.splitlines()]
                     content = edited(content.decode(), groups, MAINTENANCE, fault["maintenance"]).encode()
+                for group, level in fault.get("levels", {}).items():
+                    content = re.sub(rf"(?m)^{group} \S+".encode(), f"{group} {level}".encode(), content)
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
 
     def _do_map(self, nodes: list[Node], fault: Fault) -> None:

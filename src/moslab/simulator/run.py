@@ -140,7 +140,7 @@ def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
             break
         now = cluster.kernel.now
         _note_fenced(cluster, heal)
-        wanted = [group for group in _wanted(cluster, heal) if group not in history.waiting and history.promised]
+        wanted = [group for group in _wanted(cluster, heal) if group not in history.idle() and history.promised]
         if not all(_runs(cluster, group) for group in wanted):
             well_since = None
             continue

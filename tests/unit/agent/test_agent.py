@@ -69,6 +69,10 @@ class Cluster:
         """The exit code of an operator's command on that node."""
         return main(["--config", f"{self.root}/{node}/mosha.conf", *arguments])
 
+    def agent(self, node: int) -> list[str]:
+        """What Python is to run there."""
+        return ["-m", "mosha", "--config", f"{self.root}/{node}/mosha.conf"]
+
     def var(self, node: int) -> Path:
         return self.root / str(node) / "var/mosix-ha"
 
@@ -79,8 +83,7 @@ class Cluster:
             with open(self.root / f"{node}/log", "ab") as own:
                 to = own if log is None else log
                 process = subprocess.Popen(
-                    ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, "-m", "mosha",
-                     "--config", f"{self.root}/{node}/mosha.conf"],
+                    ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, *self.agent(node)],
                     stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True,
                 )  # fmt: skip
             self.processes[node] = process

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
 import pytest
 
 from mosha import cli, config
+from mosha.config import Given
 from mosha.tables.errors import TableErrors
 
 
@@ -115,6 +117,77 @@ def test_errors_name_file_line_and_reason(text: str, problem: str) -> None:
     with pytest.raises(TableErrors) as raised:
         config.parse(text, "x")
     assert problem in str(raised.value)
+
+
+@pytest.fixture
+def conf(tmp_path: Path) -> str:
+    (tmp_path / "mosha.conf").write_text("beat = 0.1\nlease = 0.5\nstomith = a\nstomith.2 = b\nplug.3 = 7\n")
+    return str(tmp_path / "mosha.conf")
+
+
+def test_the_environment_comes_before_the_file_and_options_before_both(
+    conf: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOSHA_BEAT", "0.2")
+    monkeypatch.setenv("MOSHA_LEASE", "1")
+    monkeypatch.setenv("MOSHA_MFSBASE", "/m")
+    monkeypatch.setenv("MOSHA_NODE", "of a group")
+    found = config.load(conf, [Given("--lease", "lease", "2"), Given("--stomith", "stomith", "c %p")])
+    assert (found.timing.beat_s, found.timing.lease_s, found.mfsbase) == (0.2, 2.0, "/m")
+    assert [[device.name for device in level] for level in found.stomith] == [["c"]], "it is the only level"
+    assert found.stomith[0][0].call("off", 3).argv == ("c", "7")
+    monkeypatch.setenv("MOSHA_CONFIG", conf)
+    assert config.load() == config.load(conf)
+    monkeypatch.setenv("MOSHA_CONFIG", "/absent")
+    with pytest.raises(TableErrors, match="/absent: No such file"):
+        config.load()
+
+
+def test_every_setting_but_levels_and_plugs_has_a_variable_and_an_option() -> None:
+    fields = {"timing", "protocol", "unused"}
+    known = {field.name.removesuffix("_s") for field in dataclasses.fields(config.Config)} - fields
+    assert set(config.NAMES) == known | {"beat", "lease", *config.SAME, *config.UNUSED}
+    assert all(option in cli._parser().format_help() for option in ("--mfsbase", "--stomith-retries", "--clinit-s"))
+
+
+def test_all_parameters_of_2003_are_taken(conf: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And those that mean nothing here are said to."""
+    monkeypatch.setenv("MOSHA_TIMEOUT", "60")
+    found = config.load(conf, [Given("--cycletime", "cycletime", "1"), Given("--balance", "balance", "1.5")])
+    assert (found.timing.beat_s, found.timing.lease_s, found.unused) == (1.0, 60.0, ("balance",))
+    text = "mfsbase=/mfs\nhpcbase=/proc/hpc\nmwhois=mosctl whois\nmynode=3\nvarpath=var/mosix-ha\nclinit_s=/x\n"
+    assert config.parse(text + "timeout=60\ncycletime=1\nbalance=1.5\n").unused == ("balance", "clinit_s")
+
+
+@pytest.mark.parametrize(("given", "problem"), [
+    ([Given("--beat", "beat", "x")], "--beat: beat must be a number of seconds, got 'x'"),
+    ([Given("--beat", "beat", "1")], "--beat: lease 0.5 s is under 4 beats of 1 s"),
+    ([Given("HA(x=…)", "x", "1")], "HA(x=…): unknown setting 'x'"),
+    ([Given("--lease", "lease", "2"), Given("--timeout", "timeout", "2")],
+     "--timeout: timeout, which is lease, was set before by --lease"),
+    ([Given("--stomith", "stomith", "a &&")], "--stomith: a device is missing"),
+])
+def test_errors_name_the_option_and_reason(conf: str, given: list[Given], problem: str) -> None:
+    with pytest.raises(TableErrors) as raised:
+        config.load(conf, given)
+    assert problem in str(raised.value)
+
+
+def test_the_file_and_its_errors_come_with_the_options(conf: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path(conf).write_text("lease = 2\nstomith_retries = x\n")
+    assert cli.main(["--config", conf, "--beat", "1", "check"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--beat: lease 2 s is under 4 beats of 1 s",
+        f"{conf}:2: stomith_retries must be a number from 0 to 10, got 'x'",
+    ]
+    Path(conf).write_text("lease = 2\ntimeout = 3\n")
+    assert cli.main(["--config", conf, "check"]) == 2
+    assert capsys.readouterr().err == f"{conf}:2: timeout, which is lease, was set before, in line 1\n"
+
+
+def test_check_says_what_means_nothing(conf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["--config", conf, "--root", str(tmp_path), "--balance", "1.5", "check"])
+    assert "warning: balance means nothing here: the node with the fewest groups goes first" in capsys.readouterr().err
 
 
 def test_no_message_has_a_password() -> None:

@@ -17,18 +17,19 @@ from mosha.why import explain
 from tests.unit.agent.fake_world import MemoryStore
 
 NODE = {
-    "state": "up", "arbitrator": False, "leaving": False, "drained": False, "unfit": [], "ready": [], "failures": {},
+    "state": "up", "arbitrator": False, "leaving": False, "drained": False, "unfit": [], "ready": [], "up": [],
+    "failures": {},
 }
 GROUP = {
     "owner": 2, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z", "epoch": 3, "waits_for": None,
     "on_hold": False, "why": "node 1 gave it up", "reason": "", "moving": None, "wanted": "start", "fenced": False,
-    "prefer": [], "failback": False, "exclusive_test": False, "maintenance": False,
+    "prefer": [], "failback": False, "exclusive_test": False, "maintenance": False, "requires": [],
 }
 
 
 def a_page(groups: dict[str, dict[str, Any]], nodes: dict[int, dict[str, Any]], **more: Any) -> dict[str, Any]:
     return {
-        "node": 1, "quorum": True, "beat": 0.5, "conflicts": [], "orders": {},
+        "node": 1, "quorum": True, "beat": 0.5, "conflicts": [], "orders": {}, "tables": {"hactl": [1, "", ""]},
         "nodes": [{"id": node, **NODE, **nodes.get(node, {})} for node in (1, 2, 3, 4)],
         "groups": [{"name": name, **GROUP, **group} for name, group in groups.items()], **more,
     }
@@ -120,12 +121,47 @@ def test_orders(
 def test_maintenance_is_an_edit_of_hactl_that_agents_follow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "hactl").write_text("kv start # a store\ndb start\n")
     on = {"maintenance": True, "on_hold": True}
-    agent = Agent(tmp_path, a_page({"kv": {}, "db": {}}, {}), a_page({"kv": on, "db": {}}, {}))
+    second = {"hactl": [2, "", ""]}
+    agent = Agent(tmp_path, a_page({"kv": {}, "db": {}}, {}), a_page({"kv": on, "db": {}}, {}, tables=second))
     assert run(agent, monkeypatch, "maintenance", "on", "kv") == 0
     assert (tmp_path / "hactl").read_text() == "kv start maintenance # a store\ndb start\n"
     assert run(agent, monkeypatch, "maintenance", "on", "x") == 1
     assert run(agent, monkeypatch, "maintenance", "off") == 1, "nobody follows"
     assert hactl.parse((tmp_path / "hactl").read_text()) == hactl.parse("kv start\ndb start\n")
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("group", "text"), [
+    ("db", "# all\nkv start prefer=1 # a store\n  db\tbusy maintenance# no\n"),
+    ("new", "# all\nkv start prefer=1 # a store\n  db\tstart maintenance# no\nnew busy\n"),
+])
+def test_a_group_is_told_a_level_by_an_edit_of_hactl(
+    group: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hactl").write_text("# all\nkv start prefer=1 # a store\n  db\tstart maintenance# no\n")
+    (tmp_path / "cltab").write_text("new:new-run:busy:respawn:sleep 1\n")
+    second = {"hactl": [2, "", ""]}
+    agent = Agent(tmp_path, a_page({"kv": {}}, {}), a_page({"kv": {}}, {}), a_page({"kv": {}}, {}, tables=second))
+    assert run(agent, monkeypatch, "tell", group, "busy") == 0
+    assert (tmp_path / "hactl").read_text() == text
+    assert agent.pages == [a_page({"kv": {}}, {}, tables=second)], "it was waited for"
+    assert run(agent, monkeypatch, "tell", group, "busy") == 0, "which is so"
+    assert run(agent, monkeypatch, "tell", "kv", "stop") == 1
+    assert "the agent has not followed within 10 s" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["x", "start"], 1, "no such group: x"), (["kv", "a:b"], 1, "bad level 'a:b'"), (["", "start"], 1, "bad group ''"),
+])
+def test_what_cannot_be_told_is_said(
+    words: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "hactl").write_text("kv start\n")
+    assert run(Agent(tmp_path, a_page({"kv": {}}, {})), monkeypatch, "tell", *words) == code
+    assert said in capsys.readouterr().err
+    assert (tmp_path / "hactl").read_text() == "kv start\n"
 
 
 def test_why_it_runs_where_it_runs() -> None:
@@ -154,6 +190,18 @@ def test_why_it_runs_nowhere(group: dict[str, Any], more: dict[str, Any], said: 
     down = {node: {"state": "down"} for node in (1, 2, 3, 4)}
     assert said in explain(a_page({"kv": {"owner": None, **group}}, down, **more), "kv")[0]
     assert explain(a_page({}, {}), "kv") == ["kv: hactl does not name it, and nobody runs it"]
+
+
+def test_why_it_waits_for_another() -> None:
+    kv = {"owner": None, "requires": ["db", "ip"]}
+    text = explain(a_page({"kv": kv, "db": {}, "ip": {}}, {2: {"up": ["ip"]}}), "kv")
+    assert text[:2] == [
+        "kv runs nowhere: it waits for db, which it requires and which is not up (mosha why db)",
+        "hactl: level start; on the node with the fewest groups, and it stays there; "
+        "it starts only while db and ip are up",
+    ]
+    text = explain(a_page({"kv": kv, "db": {}, "ip": {"owner": 3}}, {2: {"up": ["db", "ip"]}}), "kv")
+    assert text[0] == "kv runs nowhere: it waits for ip, which it requires and which is not up (mosha why ip)"
 
 
 def test_history_is_what_differs_between_pages() -> None:

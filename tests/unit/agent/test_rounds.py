@@ -376,6 +376,24 @@ def test_one_of_three_alone_starts_nothing_and_asks_at_a_bounded_rate(founded: b
     assert all(task in ("mark", "nodes", "whois") for _, _, task in world.asked)
 
 
+def test_what_a_node_said_in_a_former_life_is_not_what_it_says_now() -> None:
+    before, now = identities.make(2, 3, "b" * 32), identities.make(2, 4, "a" * 32)
+    world = world_of([1, 2], config=Config(voters=frozenset({1})))
+    running(world)
+    agent, said = world.agent, {"identity": before, "up": ["web"]}
+    assert agent._said_by(2) == {}
+    agent._records[2] = said
+    assert agent._said_by(2) == {}, "its slot was not heard"
+    agent.ownership.peers.heard(world.now(), 2, slot.Slot(before, 1, 0, 0, 0))
+    assert agent._said_by(2) == said
+    agent.ownership.peers.heard(world.now(), 2, slot.Slot(now, 1, 0, 0, 0))
+    assert agent._said_by(2) == {}, "it lives anew"
+    agent._records[2] = {**said, "identity": now}
+    assert agent._said_by(2) == {**said, "identity": now}
+    world.pass_time(agent.timing.expiry_s + 1)
+    assert agent._said_by(2) == {}, "it is silent"
+
+
 def test_an_arbitrator_votes_and_runs_nothing() -> None:
     world = world_of([1], config=Config(arbitrator=True))
     world.pass_time(30)

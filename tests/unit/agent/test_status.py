@@ -99,6 +99,7 @@ def test_a_page_is_what_its_node_knows() -> None:
         "epoch": 1, "waits_for": None, "on_hold": False, "wanted": "start", "fenced": False, "prefer": (2, 1),
         "why": "", "reason": "", "moving": None,
         "failback": False, "exclusive_test": False, "maintenance": False, "restarts": 1,
+        "requires": (),
     }
     assert (job["owner"], job["level"], job["state"], job["epoch"]) == (None, "stop", "STOPPED", None)
     assert (x["name"], x["state"]) == ("x", "STOPPED")

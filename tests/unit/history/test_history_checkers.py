@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mosha.timing import THAW_S
-from moslab.history.checkers import INVALID, KILL_S, UNKNOWN, VALID, judge, thaw_overlap_s, token
+from moslab.history.checkers import INVALID, KILL_S, SEEN_LEASES, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
 from moslab.history.record import Edit, Gone, Held, History, Life, Overwritten, Released
 
@@ -32,6 +32,19 @@ def whole() -> History:
     )
 
 
+def test_a_group_that_starts_soon_after_those_that_it_requires_is_in_order() -> None:
+    db = Interval("db", 3, 33, "7.1", 0.5, 10.5 - SEEN_LEASES * 2.5 + 0.1)
+    assert judge(replace(whole(), requires={"kv": ("db",)}, intervals=[db, FIRST, SECOND])) == (VALID, [])
+
+
+def test_what_requires_a_group_that_waits_need_not_run() -> None:
+    idle = replace(
+        whole(), wanted=["db", "app", "web"], requires={"web": ("app",), "app": ("db", "kv")}, waiting={"db": 3},
+    )
+    assert problems(idle) == {"liveness"}
+    assert judge(replace(idle, fenced=frozenset({"db"}))) == (VALID, [])
+
+
 ALWAYS = {(node, voter): [(0.0, float("inf"))] for node in (1, 2, 3) for voter in (1, 2, 3)}
 
 
@@ -52,6 +65,13 @@ def test_a_test_ahead_of_the_token_is_no_run_of_the_group() -> None:
 
 
 BROKEN = {
+    "order": [
+        lambda h: replace(h, requires={"kv": ("db",)}),
+        lambda h: replace(
+            h, requires={"kv": ("db",)},
+            intervals=[Interval("db", 3, 33, "7.1", 0.5, 10.5 - SEEN_LEASES * 2.5 - 0.1), FIRST, SECOND],
+        ),
+    ],
     "overlap": [
         lambda h: replace(h, intervals=[FIRST._replace(end_s=10.6), SECOND], released=[], contacts=ALWAYS),
         lambda h: replace(h, intervals=[*h.intervals, Interval("kv", 3, 33, "7.3", 12.0, 12.001)]),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mosha.requirements import Requirements
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import VALID
 from moslab.history.intervals import Interval
@@ -132,6 +133,77 @@ def test_in_maintenance_a_service_that_is_stopped_stays_so_until_that_is_over() 
     assert before.end_s == pytest.approx(16.0, abs=0.1)
     assert 22.0 < after.begin_s < 24.0
     assert after.node == before.node
+
+
+THREE = CLTAB + CLTAB.replace("kv", "web") + CLTAB.replace("kv", "app")
+CHAIN = "web start requires=app\napp start requires=kv\nkv start\n"
+
+
+def around(time_s: float, found: list[Interval]) -> tuple[Interval, Interval]:
+    """The last that began before then, and the first after it."""
+    before = [one for one in found if one.begin_s < time_s]
+    return before[-1], found[len(before)]
+
+
+def levels(at: float, **groups: str) -> dict[str, Any]:
+    return {"at": at, "do": "edit", "table": "hactl", "whom": [1], "levels": groups}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_start_in_the_order_in_which_they_require_each_other(seed: int) -> None:
+    result = cluster(CHAIN, cltab=THREE.replace("kv:kv-run", "kv:kv-pre:start:wait:run 5.0\nkv:kv-run"), seed=seed)
+    kv, app, web = (services(result, group) for group in ("kv", "app", "web"))
+    assert kv[0].end_s <= kv[1].begin_s < app[0].begin_s < web[0].begin_s < kv[1].begin_s + 2.0
+    ran = {one.group for one in result.history.intervals if one.begin_s < kv[0].end_s}
+    assert ran == {"kv"}, "they are not even tested before"
+
+
+def test_groups_that_start_before_those_that_they_require_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Requirements, "_is_up", lambda *_: True)
+    cltab = THREE.replace("kv:kv-fit:test:test:run 0.05", "kv:kv-fit:test:test:run 4.0")
+    with pytest.raises(AssertionError, match=r"order: app starts on node .*, and kv, which it requires, is not up"):
+        cluster(CHAIN, cltab=cltab)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_groups_stop_in_the_other_order_when_what_all_of_them_require_shall_stop(seed: int) -> None:
+    cltab = THREE.replace("web-run:start:respawn:live", "web-run:start:respawn:live int=2").replace(
+        "app-run:start:respawn:live", "app-run:start:respawn:live int=1",
+    )
+    result = cluster(CHAIN, levels(15.0, kv="stop"), levels(24.0, kv="start"), cltab=cltab, seed=seed, nodes=5)
+    kv, app, web = (services(result, group) for group in ("kv", "app", "web"))
+    assert 15.0 < web[0].end_s < app[0].end_s < kv[0].end_s < 22.0
+    assert 24.0 < kv[1].begin_s < app[1].begin_s < web[1].begin_s
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_group_runs_on_where_one_that_it_requires_moves_and_waits_only_to_start(seed: int) -> None:
+    down = {"at": 15.0, "do": "crash", "whom": ["owner:kv"], "for": 60.0}
+    cltab = THREE.replace("kv-fit:test:test:run 0.05", "kv-fit:test:test:run 0.05 unfit=2").replace(
+        "web-fit:test:test:run 0.05", "web-fit:test:test:run 0.05 unfit=1,3,4",
+    )
+    result = cluster("kv start\nweb start requires=kv\n", down, cltab=cltab, seed=seed, nodes=4)
+    kv, web = services(result), services(result, "web")
+    assert kv[0].node != kv[-1].node
+    assert kv[0].begin_s < web[0].begin_s
+    assert len(web) == 1
+
+
+def test_when_a_node_dies_that_had_both_the_one_that_is_required_comes_first() -> None:
+    down = {"at": 15.0, "do": "crash", "whom": [2], "for": 60.0}
+    result = cluster("kv start prefer=2 failback\nweb start prefer=2 failback requires=kv\n", down, cltab=THREE)
+    (before, after), (web_before, web_after) = (around(15.0, services(result, group)) for group in ("kv", "web"))
+    assert (before.node, web_before.node) == (2, 2)
+    assert 15.0 < after.begin_s < web_after.begin_s < after.begin_s + 2.0
+
+
+def test_a_drained_node_stops_first_what_requires_the_other() -> None:
+    cltab = THREE.replace("web-run:start:respawn:live", "web-run:start:respawn:live int=2")
+    hactl = "kv start prefer=2 failback\nweb start prefer=2 failback requires=kv\n"
+    result = cluster(hactl, order(15.0, 1, do="drain", node=2), cltab=cltab, seed=4)
+    (before, after), (web_before, web_after) = (around(15.0, services(result, group)) for group in ("kv", "web"))
+    assert (before.node, web_before.node) == (2, 2)
+    assert 17.0 < web_before.end_s < before.end_s < after.begin_s < web_after.begin_s
 
 
 def test_in_maintenance_nobody_takes_the_group_of_a_dead_node() -> None:

@@ -6,7 +6,18 @@ import re
 
 import pytest
 
-from mosha.stomith.devices import OFF, ON, UNKNOWN, CannotError, Device, FenceAgent, parse_level, parse_plugs, redact
+from mosha.stomith.devices import (
+    OFF,
+    ON,
+    UNKNOWN,
+    Call,
+    CannotError,
+    Device,
+    FenceAgent,
+    parse_level,
+    parse_plugs,
+    redact,
+)
 
 
 def device(text: str, plugs: dict[int, str] | None = None) -> Device:
@@ -27,7 +38,7 @@ def device(text: str, plugs: dict[int, str] | None = None) -> Device:
     ],
 )
 def test_commands(text: str, argv: tuple[str, ...]) -> None:
-    assert device(text).call(OFF, 3) == (argv, "")
+    assert device(text).call(OFF, 3) == Call(argv)
 
 
 def test_a_command_without_an_action_can_only_switch_off() -> None:

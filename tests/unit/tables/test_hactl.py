@@ -5,8 +5,9 @@ import pytest
 from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from mosha.tables.hactl import Wanted
+from mosha.tables.lines import NAME_RULE
 
-NAMES = "fenced, failback, sticky, exclusive-test, maintenance, prefer=…, restarts=…"
+NAMES = "fenced, failback, sticky, exclusive-test, maintenance, prefer=…, restarts=…, requires=…"
 
 
 def test_a_table_is_read() -> None:
@@ -53,6 +54,45 @@ def test_preferred_nodes_are_read_in_their_order() -> None:
     }
 
 
+def test_groups_that_are_required_are_read() -> None:
+    table = hactl.parse("web start requires=db,ip\ndb start requires=disk\nip start\ndisk start\n")
+    assert table["web"].requires == ("db", "ip")
+    assert hactl.required_by(table) == {"db": ["web"], "ip": ["web"], "disk": ["db"]}
+
+
+def test_what_requires_a_stopped_group_shall_be_stopped_too() -> None:
+    text = "web start requires=app\napp start requires=db\ndb {level}\nother start requires=ip\nip start\n"
+    started = dict.fromkeys(("web", "app", "db", "other", "ip"), "start")
+    assert hactl.levels(hactl.parse(text.format(level="start"))) == started
+    stopped = hactl.parse(text.format(level="stop"))
+    assert hactl.levels(stopped) == {**started, "web": "stop", "app": "stop", "db": "stop"}
+    assert stopped["web"].level == "start", "as it is written"
+
+
+def test_groups_that_require_each_other_are_told_with_the_circle() -> None:
+    with pytest.raises(TableErrors) as caught:
+        hactl.parse("x start requires=a\na start requires=b,d\nb start requires=c\nc start requires=a\nd start\n")
+    assert str(caught.value) == "hactl:2: group a requires itself: a -> b -> c -> a"
+
+
+def test_a_group_whose_line_is_wrong_is_not_missed() -> None:
+    with pytest.raises(TableErrors) as caught:
+        hactl.parse("web start requires=db,dc\ndb start now\n")
+    first, second = str(caught.value).splitlines()
+    assert first == "hactl:1: group web requires dc, which this table does not name"
+    assert second.startswith("hactl:2: unknown option 'now'")
+
+
+def test_a_long_way_of_groups_is_read() -> None:
+    """As many as a table can hold: no recursion, and no second look."""
+    names = [f"g{number}" for number in range(20_000)]
+    lines = [f"{name} start requires={other}" for name, other in zip(names, names[1:])]
+    table = hactl.parse("\n".join([*lines, f"{names[-1]} stop\n"]))
+    assert set(hactl.levels(table).values()) == {"stop"}
+    with pytest.raises(TableErrors, match="requires itself"):
+        hactl.parse("\n".join([*lines, f"{names[-1]} start requires=g0\n"]))
+
+
 TABLE = "# groups\nkv start prefer=1,2\t# a store\ndb\tstart maintenance fenced\n\nx start#\nmaintenance start\n"
 
 
@@ -85,6 +125,11 @@ def test_an_edit_of_a_flag_changes_nothing_else() -> None:
         ("failback", "failback needs prefer: where to?"),
         ("fenced=yes", "option fenced has no value"),
         ("fenced fenced", "option fenced is given twice"),
+        ("requires", "option requires needs a value: requires=…"),
+        ("requires=b,", f"requires=b,: '' is no group: {NAME_RULE}"),
+        ("requires=b,b", "requires=b,b names a group twice"),
+        ("requires=c", "group a requires c, which this table does not name"),
+        ("requires=a", "group a requires itself: a -> a"),
     ],
 )
 def test_bad_options_are_told(options: str, reason: str) -> None:

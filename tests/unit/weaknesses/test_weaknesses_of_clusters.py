@@ -205,6 +205,19 @@ def test_w30_the_time_to_react_does_not_grow_with_the_number_of_nodes() -> None:
         assert min(i.begin_s for i in result.history.services() if i.begin_s > 8.0) < 8.0 + 6.0
 
 
+def test_w35_a_group_waits_for_one_that_it_requires() -> None:
+    """And one whose node dies is back first."""
+    cltab = CLTAB.format(more="") + CLTAB.format(more="").replace("kv", "web")
+    faults = [crash(10.0, FOREVER_S, ["owner:kv"]), crash(10.0, FOREVER_S, ["owner:web"])]
+    result = played(faults, nodes=5, cltab=cltab, hactl="web start requires=kv\nkv start\n", safety_s=30.0)
+    for since_s, until_s in ((0.0, 10.0), (10.0, 30.0)):
+        kv, web = (
+            min(i.begin_s for i in result.history.services() if i.group == group and since_s < i.begin_s < until_s)
+            for group in ("kv", "web")
+        )
+        assert kv < web
+
+
 def test_w35_load_decides_who_goes_first() -> None:
     """Whatever the group; and those of a dead node do not all come to one other."""
     assert first("kv", [1, 2, 3], {1: 2, 2: 0, 3: 1}) == 2
