@@ -160,8 +160,9 @@ def _kill(pid: int, mark: str) -> None:
     while empty < LOOKS_EMPTY and time.monotonic() < deadline_s:
         others = _others(pid, mark)
         empty = 0 if others else empty + 1
-        for other in others:
-            procscan.kill(other, signal.SIGKILL)
+        for signo in (signal.SIGSTOP, signal.SIGKILL):       # a script that waits for another one must not go on first
+            for other in others:
+                procscan.kill(other, signo)
         if others:
             time.sleep(STEP_MIN_S)
     procscan.kill(-pid, signal.SIGKILL)
