@@ -536,4 +536,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if now >= self._kill_by(local):\n", "            if now >= self._kill_by(local) + 3600:\n",
         plan=plans.LEASH_STOPPED,
     ),
+    # ---- workers --------------------------------------------------------------------------------------------------
+    _one(
+        "shared-lanes", "lanes 1: whoever hangs holds up nobody else", "mosha/platform/lanes.py",
+        "        lane = self._lanes.pop(key, None) or",
+        "        key = key % 8 if key >= 0 else key\n        lane = self._lanes.pop(key, None) or",
+        plan=plans.LIKE_NUMBERS,
+    ),
 )

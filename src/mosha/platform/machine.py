@@ -38,7 +38,6 @@ from mosha.resources.records import RUN_VARIABLE
 
 log = logging.getLogger(__name__)
 
-WORKERS = 8                      # so that each of up to seven voters has one, on the usual map
 END_EARLIER_S = 10.0
 NONCE_BYTES = 16
 LOOKS_AT_CLOCKS = 3
@@ -66,7 +65,7 @@ class Machine:
         self._lock_path = f"{config.procbase}/self/lock"
         self._random = random.Random()
         self._selector = selectors.DefaultSelector()
-        self._workers = Workers(WORKERS, openmosix.OpenMosix(config).tasks(), self._selector, self.now)
+        self._workers = Workers(openmosix.OpenMosix(config).tasks(), self._selector, self.now)
         self._catch_signals()
 
     def begin(self, units: str, limit_s: float) -> bool:

@@ -147,3 +147,4 @@ def fetch(name: str) -> Plan:
 TASKS: dict[str, Callable[..., Plan]] = {
     "exchange": exchange, "mark": mark, "peek": peek, "count": count, "copy": copy, "said": said, "fetch": fetch,
 }
+LATER = frozenset({"said", "fetch"})     # these can wait: neither a lease nor an epoch needs them

@@ -5,14 +5,15 @@ have them, and a thread that hangs in a system call cannot be ended.
 
 Rules:
 
-1. A worker does one task at a time, in the order in which they were given; tasks of one key go to one worker, so that
-   it can keep descriptors open. A negative key has a worker of its own: it waits for no hung node.
+1. A worker does one task at a time, in the order in which they were given. It has the tasks of one key, and only an
+   idle one goes over to another key (:mod:`mosha.platform.lanes`): a hung node holds up nobody but itself. It keeps
+   descriptors open.
 2. A task that is not answered at its deadline fails with ETIMEDOUT. What it may still do is known to nobody: only tasks
    that do no harm when they happen late are given to workers. Its worker may end it for as long again: to replace one
    costs a fork and all that it held open, and where many are late there is no time for that. Then, and at once for a
    negative key, it is killed, forgotten and replaced.
-3. Workers that were killed and do not die (state D) are counted; beyond ``STUCK_MAX`` no replacement is started
-   before one of them is gone, and tasks fail at once with EAGAIN.
+3. Workers that were killed and do not die (state D) are counted; a key of which there are ``STUCK_MAX`` gets no
+   replacement before one of them is gone, and its tasks fail at once with EAGAIN. So they do beyond the other bounds.
 4. A worker dies with the agent.
 5. Answers come from the loop, failures too: never from within :meth:`Workers.submit`.
 6. A task and its answer have FRAME_BYTES_MAX bytes at most: a longer task fails with EMSGSIZE. What is long is asked
@@ -33,21 +34,15 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from mosha.platform import linux
+from mosha.platform.lanes import Lanes
+from mosha.platform.plans import LATER
 from mosha.platform.world import Answer
 
 Task = Callable[..., Any]
 
-STUCK_MAX = 8
-OWN = 2                          # workers with a key of their own
 QUEUE_MAX = 256
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
-
-
-def lane(key: int, shared: int) -> int:
-    """Which worker does the tasks of that key: one of the first ``shared``, or the one that has only this key."""
-    assert key >= -OWN, f"key {key}"
-    return key % shared if key >= 0 else shared - 1 - key
 
 
 class _Job:
@@ -60,31 +55,35 @@ class _Job:
 class _Worker:
     """The agent's end of one worker."""
 
-    def __init__(self, tasks: Mapping[str, Task], has_grace: bool) -> None:
+    def __init__(self, key: int, tasks: Mapping[str, Task]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            ours.close()
+            theirs.close()
+            raise
         if self.pid == 0:
             _serve(theirs, tasks)                # never returns
         theirs.close()
         ours.setblocking(False)
-        self.socket = ours
+        self.key, self.socket = key, ours
         self.queue: deque[_Job] = deque()
         self.deadline: float | None = None    # of the job at the head of the queue, once it was sent
-        self.has_grace = has_grace
         self.is_overdue = False               # that job has failed, and is not ended yet
         self.received = bytearray()
         self.unsent = b""                    # of the task at the head of the queue
 
 
 class Workers:
-    """``count`` workers for the nodes, and one for each negative key; watched by the agent's selector."""
+    """Forked when they are needed; watched by the agent's selector."""
 
     def __init__(
-        self, count: int, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
+        self, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
     ) -> None:
-        self._tasks, self._selector, self._clock, self._shared = tasks, selector, clock, count
-        self._workers: list[_Worker | None] = [None] * (count + OWN)
-        self._dying: set[int] = set()
+        self._tasks, self._selector, self._clock = tasks, selector, clock
+        self._lanes = Lanes(self._fork)
+        self._dying: dict[int, int] = {}             # pid -> key
         self._failed: list[tuple[Answer, OSError]] = []
 
     def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
@@ -92,7 +91,11 @@ class Workers:
 
         ``limit_s`` counts from when the worker takes the task up.
         """
-        worker = self._worker(lane(key, self._shared))
+        try:
+            worker = self._lanes.lane(key, can_wait=task in LATER)
+        except OSError as error:                 # there is no process, or no descriptor, to be had
+            self._failed.append((answer, error))
+            return
         if worker is None or len(worker.queue) >= QUEUE_MAX:
             self._failed.append((answer, OSError(errno.EAGAIN, "no worker is free")))
             return
@@ -106,44 +109,42 @@ class Workers:
 
     def pids(self) -> list[int]:
         """All of them; those too that were killed, and are not gone yet."""
-        return [*(worker.pid for worker in self._workers if worker is not None), *self._dying]
+        return [*(worker.pid for worker in self._lanes), *self._dying]
 
     def next_due(self) -> float | None:
         """When :meth:`tick` is to be called: the earliest deadline of a task, or at once for what has failed."""
         if self._failed:
             return self._clock()
-        return min((w.deadline for w in self._workers if w is not None and w.deadline is not None), default=None)
+        return min((worker.deadline for worker in self._lanes if worker.deadline is not None), default=None)
 
     def tick(self) -> None:
         """Fail what is overdue, tell of failures, and collect workers that have died."""
         now = self._clock()
-        for worker in list(self._workers):
-            if worker is not None and worker.deadline is not None and now >= worker.deadline:
+        for worker in list(self._lanes):
+            if worker.deadline is not None and now >= worker.deadline:
                 late = OSError(errno.ETIMEDOUT, "the worker did not answer in time")
-                if worker.is_overdue or not worker.has_grace:
+                if worker.is_overdue or worker.key < 0:
                     self._lose(worker, late)
                 else:
                     self._failed.append((worker.queue[0].answer, late))
                     worker.is_overdue, worker.deadline = True, now + worker.queue[0].limit_s
-        for pid in list(self._dying):
+        for pid, key in list(self._dying.items()):
             if _is_gone(pid):
-                self._dying.discard(pid)
+                self._forget(pid, key)
         failed, self._failed = self._failed, []
         for answer, error in failed:
             answer(None, error)
 
     def close(self) -> None:
         """Kill all workers; their tasks are not answered any more."""
-        for worker in [w for w in self._workers if w is not None]:
+        for worker in list(self._lanes):
             self._bury(worker)
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _worker(self, index: int) -> _Worker | None:
-        worker = self._workers[index]
-        if worker is None and len(self._dying) < STUCK_MAX:
-            worker = self._workers[index] = _Worker(self._tasks, has_grace=index < self._shared)
-            self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._ready(worker))
+    def _fork(self, key: int) -> _Worker:
+        worker = _Worker(key, self._tasks)
+        self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._ready(worker))
         return worker
 
     def _send(self, worker: _Worker) -> None:
@@ -192,6 +193,10 @@ class Workers:
         worker.deadline, worker.is_overdue = None, False
         if worker.queue:
             self._send(worker)
+        else:
+            surplus = self._lanes.surplus()
+            if surplus is not None:
+                self._bury(surplus)
         if not is_over:
             result, error = marshal.loads(frame)
             job.answer(result, OSError(*error) if error else None)
@@ -205,13 +210,18 @@ class Workers:
     def _bury(self, worker: _Worker) -> None:
         self._selector.unregister(worker.socket)
         worker.socket.close()
-        self._workers[self._workers.index(worker)] = None
+        self._lanes.lose(worker)
+        self._dying[worker.pid] = worker.key
         try:
             os.kill(worker.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        if not _is_gone(worker.pid):
-            self._dying.add(worker.pid)
+        if _is_gone(worker.pid):
+            self._forget(worker.pid, worker.key)
+
+    def _forget(self, pid: int, key: int) -> None:
+        del self._dying[pid]
+        self._lanes.stuck.remove(key)
 
 
 def _is_gone(pid: int) -> bool:

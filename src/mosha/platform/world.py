@@ -99,7 +99,7 @@ class World(Protocol):
 
     def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
         """Run a task; ``answer(result, error)`` comes later. Tasks of one key, a node's number or -1 or -2, are done in
-        their order, one at a time.
+        their order, one at a time, and wait for none of another key. With too many at work they fail with EAGAIN.
 
         Tasks: those of :mod:`mosha.platform.plans`, carried out on the node ``key``, and ``whois``, ``nodes``,
         ``probe`` and ``shoot`` of :class:`mosha.platform.openmosix.OpenMosix`.

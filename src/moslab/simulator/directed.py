@@ -493,6 +493,11 @@ SPARED = plan([
     *every(20.0, _spared(4, 5), _spared(5, 4)),
 ], SLOW, stomith="/sbin/off %n", network=SHARP)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
+# One voter hangs for good, and another has a number that is equal to its own modulo 8, as the third may have.
+LIKE_NUMBERS = plan(
+    [{"at": 8.0, "do": "freeze", "whom": [1]}], SLOW, voters="1 2 9", nodes=9, network=SHARP, safety_s=20.0,
+    heal=[2, 3, 4, 5, 6, 7, 8, 9], bound_s=10.0,
+)
 AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}

@@ -32,6 +32,7 @@ FAULTS_PER_S = 0.35
 LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, one after the other
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
+APART = 8                        # between voters of large clusters, now and then
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted")  # of a voter where this is bad its disk counts as lost
 
@@ -192,6 +193,10 @@ def _draw_voters(draw: Stream, plan: FaultPlan, tight: bool) -> None:
         plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([5, 7]))))
     elif plan.nodes > 3 and draw.chance(0.4):
         plan.conf["voters"] = " ".join(map(str, draw.some(numbers, draw.pick([3, 3, 4]))))
+    apart = Stream(plan.seed, "apart")
+    if plan.nodes > APART and apart.chance(0.4):
+        low = apart.integer(1, plan.nodes - APART)
+        plan.conf["voters"] = " ".join(map(str, sorted({low, low + APART, apart.pick(numbers)})))
     if not plan.founded:                             # nobody founds with voters that nobody has named
         plan.conf["voters"] = " ".join(map(str, plan.voters()))
     if plan.nodes >= 3 and draw.chance(0.25):

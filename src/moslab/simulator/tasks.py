@@ -2,15 +2,17 @@
 
 Rules:
 
-1. Tasks of one lane are done one after the other. The limit counts from when a task is taken up; after it the task has
-   failed with ETIMEDOUT, and the step that was under way may still take effect, once, at any later time.
+1. Tasks of one lane (:mod:`mosha.platform.lanes`) are done one after the other. The limit counts from when a task is
+   taken up; after it the task has failed with ETIMEDOUT. Its worker goes on with it for as long again, and what is
+   behind it waits; then, and at once for a negative key, the worker is lost, and all that waits has failed too.
 2. A plan whose way is free runs all its steps at one instant on the node. One that meets weather, and some others by
    chance, is *careful*: every step goes there and back by itself, and may fail, hang, come late or be torn.
 3. What comes to a frozen node waits for the thaw. What comes to a node without power is refused, or hangs.
 4. A probe is the kernel's own and needs no worker of the other node: three tries of 20 ms, then the node is down.
-5. A step that belongs to a worker which was given up, or whose agent died, takes effect alone: nothing follows.
+5. A step that belongs to a worker which was lost, or whose agent died, may still take effect, once, at any later time,
+   and alone: nothing follows. A worker that is lost while its node is in trouble (state D) is gone when that ends.
 6. What a worker holds open is the agent's own code, over :mod:`moslab.simulator.handles`.
-7. A worker that would have to answer with more bytes of journals than its frame takes is lost, and the task with it.
+7. A worker that would have to answer with more bytes of journals than its frame takes is lost, and its tasks with it.
 """
 
 from __future__ import annotations
@@ -19,9 +21,8 @@ import errno
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable
 
-from mosha.platform.machine import WORKERS
-from mosha.platform.plans import TASKS, Plan
-from mosha.platform.workers import lane as lane_of
+from mosha.platform.files import Files
+from mosha.platform.plans import LATER, TASKS, Plan
 from mosha.platform.world import Answer
 from moslab.simulator.disk import error
 from moslab.simulator.handles import Handles
@@ -40,18 +41,29 @@ REFUSALS = (errno.EHOSTUNREACH, errno.EIO, errno.ENETUNREACH, errno.ECONNREFUSED
 ERRORS = (errno.EIO, errno.EAGAIN, errno.ENETUNREACH, errno.ESTALE)
 
 
-class Job:
-    """One task on its way."""
+class Worker:
+    """A lane."""
 
-    __slots__ = ("answer", "boot", "careful", "deadline", "done", "lane", "limit_s", "plan", "slow", "step",
-                 "target", "task", "watched", "world")
+    __slots__ = ("files", "key", "queue")
+
+    def __init__(self, key: int, files: Files) -> None:
+        self.key, self.files = key, files
+        self.queue: deque[Job] = deque()
+
+
+class Job:
+    """One task on its way. It is ``late`` when it has failed at its limit, and ``done`` when no worker has it."""
+
+    __slots__ = ("answer", "boot", "careful", "deadline", "done", "late", "limit_s", "plan", "slow", "step", "target",
+                 "task", "watched", "worker", "world")
 
     def __init__(
-        self, world: SimWorld, lane: int, target: Node, task: str, plan: Plan | None, limit_s: float, answer: Answer
+        self, world: SimWorld, worker: Worker, target: Node, task: str, plan: Plan | None, limit_s: float,
+        answer: Answer,
     ) -> None:
-        self.world, self.lane, self.target, self.task, self.plan = world, lane, target, task, plan
+        self.world, self.worker, self.target, self.task, self.plan = world, worker, target, task, plan
         self.limit_s, self.answer = limit_s, answer
-        self.done = self.watched = self.careful = False
+        self.done = self.late = self.watched = self.careful = False
         self.step: tuple[Any, ...] | None = None
         self.deadline = 0.0
         self.slow = 1.0
@@ -74,18 +86,25 @@ class Tasks:
         self, world: SimWorld, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer
     ) -> None:
         """As :meth:`mosha.platform.world.World.submit`."""
-        lane = lane_of(key, WORKERS)
-        queue = world.lanes[lane]
-        if len(queue) >= QUEUE_MAX:
+        if world.node.trouble_until_s <= self._kernel.now:
+            world.lanes.stuck.clear()
+        worker = world.lanes.lane(key, can_wait=task in LATER)
+        if worker is None:
+            self._count("no worker is free")
+        if worker is None or len(worker.queue) >= QUEUE_MAX:
             world.deliver(answer, None, error(errno.EAGAIN))
             return
         maker = TASKS.get(task)
         about = arguments[0] if key < 0 else key
         target = self._cluster.nodes.get(about, world.node)
-        job = Job(world, lane, target, task, maker(*arguments) if maker else None, limit_s, answer)
-        queue.append(job)
-        if len(queue) == 1:
+        job = Job(world, worker, target, task, maker(*arguments) if maker else None, limit_s, answer)
+        worker.queue.append(job)
+        if len(worker.queue) == 1:
             self._begin(job)
+
+    def new_worker(self, key: int) -> Worker:
+        """One that holds nothing open."""
+        return Worker(key, Files(self.handles))
 
     # ---- the way there ----------------------------------------------------------------------------------------
 
@@ -105,7 +124,7 @@ class Tasks:
             not (node.weather.fine() and target.weather.fine()) or self._draw.random() < self._careful
         )
         if job.careful:
-            job.world.files[job.lane].begin()
+            job.worker.files.begin()
             if not self._next_step(job, None, None):
                 return
         self._send(job)
@@ -146,7 +165,7 @@ class Tasks:
         """The fast way of rule 2."""
         assert job.plan is not None
         try:
-            result = job.world.files[job.lane].carry_out(job.target.number, job.plan)
+            result = job.worker.files.carry_out(job.target.number, job.plan)
         except OSError as problem:
             self._reply(job, self._finish, (job, None, problem))
         else:
@@ -178,14 +197,14 @@ class Tasks:
     def _answer_step(self, job: Job) -> None:
         assert job.step is not None
         try:
-            result = job.world.files[job.lane].step(job.target.number, job.step)
+            result = job.worker.files.step(job.target.number, job.step)
         except OSError as problem:
             self._reply(job, self._go_on, (job, None, problem))
         else:
             self._reply(job, self._go_on, (job, result, None))
 
     def _hang(self, job: Job) -> None:
-        """The step comes late, or never; its worker waits for it until the limit."""
+        """The step comes late, or never; its worker waits for it until it is lost."""
         self._count("step hangs")
         if self._draw.random() < 0.7:
             at = self._kernel.now + self._draw.uniform(0.0, LATE_MAX_S)
@@ -266,14 +285,14 @@ class Tasks:
         self._kernel.at(at, call, (job, None, failed))
 
     def _watch(self, job: Job) -> None:
-        """See to it that the job fails at its limit."""
+        """See to it that the job fails at its limit, and its worker is lost after as long again."""
         if not job.watched and not job.done:
             job.watched = True
             self._kernel.at(job.deadline, self._time_out, job)
 
     def put_off(self, world: SimWorld, by_s: float) -> None:
         """The clocks of this world's node stood still for so long: its tasks have that time left."""
-        for job in (job for queue in world.lanes for job in queue):
+        for job in (job for worker in world.lanes for job in worker.queue):
             job.deadline += by_s
 
     def _time_out(self, job: Job) -> None:
@@ -284,10 +303,24 @@ class Tasks:
             node.waiting.append((self._time_out, job))
         elif self._kernel.now < job.deadline:
             self._kernel.at(job.deadline, self._time_out, job)
+        elif job.late or job.worker.key < 0:
+            self._count("worker is lost")
+            self._lose(job, errno.ETIMEDOUT)
         else:
             self._count("task ran over its limit")
-            job.world.new_worker(job.lane)
-            self._finish((job, None, error(errno.ETIMEDOUT)))
+            job.late = True
+            job.deadline += job.limit_s / node.rate
+            self._kernel.at(job.deadline, self._time_out, job)
+            job.world.deliver(job.answer, None, error(errno.ETIMEDOUT))
+
+    def _lose(self, job: Job, number: int) -> None:
+        """The worker that has this job, with all that waits behind it."""
+        world, worker = job.world, job.worker
+        world.lanes.lose(worker)
+        for lost in worker.queue:
+            lost.done = True
+            if not lost.late:
+                world.deliver(lost.answer, None, error(number))
 
     def _finish(self, end: tuple[Job, Any, OSError | None]) -> None:
         job, result, failed = end
@@ -297,29 +330,34 @@ class Tasks:
         if world.node.frozen:
             world.node.waiting.append((self._finish, end))
             return
+        if failed is None and self._is_too_long(job, result):
+            self._count("answer longer than a worker's frame")
+            self._lose(job, errno.EPIPE)
+            return
         job.done = True
-        if failed is None:
-            failed = self._too_long(job, result)
+        worker = job.worker
         if failed is not None:
-            world.files[job.lane].drop_all(job.target.number)
-        queue: deque[Job] = world.lanes[job.lane]
-        assert queue[0] is job, "a task was answered out of turn"
-        queue.popleft()
-        if queue:
-            self._begin(queue[0])
-        world.deliver(job.answer, result, failed)
+            worker.files.drop_all(job.target.number)
+        assert worker.queue[0] is job, "a task was answered out of turn"
+        worker.queue.popleft()
+        if worker.queue:
+            self._begin(worker.queue[0])
+        else:
+            surplus = world.lanes.surplus()
+            if surplus is not None:
+                world.lanes.lose(surplus)
+        if job.late:
+            self._count("late task ends")
+        else:
+            world.deliver(job.answer, result, failed)
 
-    def _too_long(self, job: Job, result: Any) -> OSError | None:
+    def _is_too_long(self, job: Job, result: Any) -> bool:
         """Rule 7."""
         if job.task not in JOURNALS_IN:
-            return None
+            return False
         if not result[-1]:
             self._count(f"{job.task} ends before the journals do")
-        if sum(len(data or b"") for _, data in result[JOURNALS_IN[job.task]]) <= self._frame_bytes_max:
-            return None
-        self._count("answer longer than a worker's frame")
-        job.world.new_worker(job.lane)
-        return error(errno.EPIPE)
+        return sum(len(data or b"") for _, data in result[JOURNALS_IN[job.task]]) > self._frame_bytes_max
 
     # ---- what needs no other node -----------------------------------------------------------------------------
 

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import errno
 import traceback
-from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mosha.agent import Agent, Ended
-from mosha.platform.files import Files
-from mosha.platform.machine import END_EARLIER_S, WORKERS
-from mosha.platform.workers import OWN
+from mosha.platform.lanes import Lanes
+from mosha.platform.machine import END_EARLIER_S
 from mosha.platform.world import Answer, Store
 from moslab.simulator.disk import Disk, error
 from moslab.simulator.guardian import SimLeash
@@ -76,7 +74,7 @@ class SimWorld(Process):
     """See the head of the module."""
 
     __slots__ = (
-        "_agent", "_inbox", "_ready", "_spins", "_timer_at", "_wakes", "files", "lanes", "number", "run", "var",
+        "_agent", "_inbox", "_ready", "_spins", "_timer_at", "_wakes", "lanes", "number", "run", "var",
     )
     var: Store
     run: Store
@@ -85,8 +83,7 @@ class SimWorld(Process):
         super().__init__(node)
         self.number = number
         self.var, self.run = SimStore(node.disk, node), SimStore(node.run_disk, node)
-        self.lanes: list[deque[Any]] = [deque() for _ in range(WORKERS + OWN)]
-        self.files = [Files(node.cluster.tasks.handles) for _ in self.lanes]
+        self.lanes = Lanes(node.cluster.tasks.new_worker)
         self._agent: Agent | None = None
         self._inbox: list[tuple[Answer, Any, OSError | None]] = []
         self._ready: dict[str, None] = {}
@@ -123,10 +120,6 @@ class SimWorld(Process):
     def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
         """See :mod:`moslab.simulator.tasks`."""
         self.node.cluster.tasks.submit(self, key, task, arguments, limit_s, answer)
-
-    def new_worker(self, lane: int) -> None:
-        """The one before holds nothing any more: it was given up."""
-        self.files[lane] = Files(self.node.cluster.tasks.handles)
 
     def start_leash(
         self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False

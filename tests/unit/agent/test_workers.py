@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from mosha.platform import workers
+from mosha.platform import lanes, workers
 from mosha.platform.workers import Workers
 
 
@@ -27,9 +27,9 @@ TASKS: dict[str, Callable[..., Any]] = {
 
 
 class Crew:
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
-        self.workers = Workers(count, TASKS, self.selector, time.monotonic)
+        self.workers = Workers(TASKS, self.selector, time.monotonic)
         self.answers: list[tuple[Any, int | None]] = []
 
     def ask(self, key: int, task: str, *arguments: Any, limit_s: float = 5.0) -> None:
@@ -49,7 +49,7 @@ class Crew:
 
 @pytest.fixture
 def crew() -> Iterator[Crew]:
-    crew = Crew(2)
+    crew = Crew()
     yield crew
     crew.workers.close()
     deadline = time.monotonic() + 5
@@ -93,6 +93,45 @@ def test_a_worker_that_is_late_for_good_fails_what_waits_behind_it(crew: Crew) -
     assert crew.wait(2) == [(None, errno.ETIMEDOUT), (None, errno.ETIMEDOUT)]
 
 
+def test_a_key_that_hangs_holds_up_no_other_one(crew: Crew) -> None:
+    for key in range(lanes.FEW):
+        crew.ask(key, "sleep", 60, limit_s=60.0)
+    for key in range(lanes.FEW, lanes.LATER_MAX):
+        crew.ask(key, "echo", key)
+    answers = crew.wait(lanes.LATER_MAX - lanes.FEW)
+    assert {key for key, _ in answers} == set(range(lanes.FEW, lanes.LATER_MAX))
+
+
+def test_an_idle_worker_goes_over_to_another_key(crew: Crew) -> None:
+    for key in range(lanes.FEW):
+        crew.ask(key, "pid")
+        crew.wait(key + 1)
+    crew.ask(lanes.FEW, "pid")
+    assert crew.wait(lanes.FEW + 1)[-1] == crew.answers[0]
+    assert len(crew.workers.pids()) == lanes.FEW
+
+
+def test_idle_workers_beyond_those_that_are_kept_end(crew: Crew) -> None:
+    count = lanes.LATER_MAX + 3
+    for key in range(count):
+        crew.ask(key, "echo", key)
+    assert len(crew.workers.pids()) == count
+    crew.wait(count)
+    deadline = time.monotonic() + 5
+    while len(crew.workers.pids()) > lanes.LATER_MAX and time.monotonic() < deadline:
+        crew.workers.tick()
+    assert len(crew.workers.pids()) == lanes.LATER_MAX
+
+
+def test_where_no_process_is_to_be_had_the_task_fails(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none() -> int:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(os, "fork", none)
+    crew.ask(0, "echo", 1)
+    assert crew.wait(1) == [(None, errno.EAGAIN)]
+
+
 def test_a_worker_with_a_key_of_its_own_is_killed_at_its_deadline(crew: Crew) -> None:
     crew.ask(-2, "pid")
     first = crew.wait(1)[0][0]
@@ -118,20 +157,32 @@ def test_the_queue_is_bounded(crew: Crew) -> None:
 
 
 def test_stuck_workers_are_bounded(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "STUCK_MAX", 0)
-    crew.ask(0, "echo", 1)
+    def not_gone(pid: int) -> bool:
+        return False
+
+    with monkeypatch.context() as stuck:
+        stuck.setattr(workers, "_is_gone", not_gone)
+        for count in range(1, lanes.STUCK_MAX + 1):
+            crew.ask(0, "die")
+            crew.wait(count)
+        crew.ask(1, "echo", "another key")
+        assert crew.wait(lanes.STUCK_MAX + 1)[-1] == ("another key", None)
+        crew.answers.clear()
+        crew.ask(0, "echo", 1)
     due = crew.workers.next_due()
     assert due is not None
     assert due <= time.monotonic()
     crew.workers.tick()
     assert crew.answers == [(None, errno.EAGAIN)]
+    crew.ask(0, "echo", "they are gone")
+    assert crew.wait(2)[-1] == ("they are gone", None)
 
 
 def test_a_worker_dies_with_its_agent() -> None:
     reader, writer = os.pipe()
     agent = os.fork()
     if agent == 0:
-        crew = Crew(1)
+        crew = Crew()
         crew.ask(0, "pid")
         os.write(writer, str(crew.wait(1)[0][0]).encode())
         os.kill(os.getpid(), signal.SIGKILL)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mosha.platform.lanes import STUCK_MAX
 from mosha.platform.plans import TASKS, Plan
 from moslab.faults.plan import FaultPlan
 from moslab.simulator import tasks
@@ -127,8 +128,8 @@ def test_a_reply_that_meets_a_cut_is_lost_and_all_was_done() -> None:
 def test_a_late_step_takes_effect_alone_and_once() -> None:
     pair = Pair(careful=1.0)
     pair.two.weather.hang = 1.0
-    for name in "abcdefgh":
-        pair.ask(2, "note", name, "x")
+    for number, name in enumerate("abcdefgh"):
+        pair.ask(2, "note", name, "x", limit_s=0.01).run(0.1 + 0.1 * number)
     pair.run(30.0)
     assert pair.results() == [errno.ETIMEDOUT] * 8
     written = set(pair.two.disk.names())
@@ -139,9 +140,9 @@ def test_a_late_step_takes_effect_alone_and_once() -> None:
 def test_a_node_without_power_refuses_or_hangs() -> None:
     pair = Pair()
     pair.two.up = False
-    for name in "abcdefgh":
-        pair.ask(2, "note", name, "x")
-    assert set(pair.run(20.0).results()) > {errno.ETIMEDOUT}
+    for number, name in enumerate("abcdefgh"):
+        pair.ask(2, "note", name, "x").run(3.0 + 3.0 * number)
+    assert set(pair.run(40.0).results()) > {errno.ETIMEDOUT}
     assert set(pair.results()) <= {errno.ETIMEDOUT, *tasks.REFUSALS}
 
 
@@ -152,6 +153,42 @@ def test_what_comes_to_a_frozen_node_waits_for_the_thaw() -> None:
     assert pair.answers == []
     pair.two.thaw()
     assert pair.run(5.1).results() == [["a"]]
+
+
+def test_what_is_behind_a_late_task_waits_and_fails_with_its_worker() -> None:
+    pair = Pair()
+    pair.two.freeze()
+    pair.ask(2, "note", "a", "x").ask(2, "note", "b", "x").ask(1, "note", "c", "x").run(5.0)
+    assert pair.results() == [["c"], errno.ETIMEDOUT, errno.ETIMEDOUT]
+    assert [at for at, _ in pair.answers] == [pytest.approx(at, abs=0.03) for at in (0.0, 1.0, 2.0)]
+
+
+def test_a_late_task_is_ended_before_what_is_behind_it() -> None:
+    pair = Pair()
+    pair.two.freeze()
+    pair.ask(2, "note", "a", "x").ask(2, "note", "b", "x").run(1.5)
+    pair.two.thaw()
+    assert pair.run(3.0).results() == [errno.ETIMEDOUT, ["a", "b"]]
+
+
+def test_a_shot_has_no_grace() -> None:
+    pair = Pair()
+    pair.cluster.power.modes[1] = CUT
+    pair.ask(-2, "shoot", 2, limit_s=0.5).ask(-2, "shoot", 2, limit_s=0.5).run(5.0)
+    assert pair.results() == [errno.ETIMEDOUT] * 2
+    assert [at for at, _ in pair.answers] == [pytest.approx(0.5, abs=0.03)] * 2
+
+
+def test_workers_in_state_d_are_bounded() -> None:
+    pair = Pair()
+    pair.two.freeze()
+    pair.one.trouble_until_s = 10.0
+    for number in range(STUCK_MAX):
+        pair.ask(2, "note", "a", "x", limit_s=0.1).run(0.5 + 0.5 * number)
+    pair.ask(2, "note", "a", "x").ask(1, "note", "b", "x").run(9.0)
+    assert pair.results() == [*[errno.ETIMEDOUT] * STUCK_MAX, errno.EAGAIN, ["b"]]
+    pair.run(11.0).two.thaw()
+    assert pair.ask(2, "note", "c", "x").run(12.0).results()[-1][-1] == "c"
 
 
 def test_errors_and_torn_writes_of_bad_weather() -> None:
