@@ -162,9 +162,9 @@ class Agent:
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(
-            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away
+            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away, self.alive
         )
-        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away)
+        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away, self.alive)
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
@@ -511,12 +511,17 @@ class Agent:
     # ---- tables -----------------------------------------------------------------------------------------------
 
     def _look_at_tables(self, now: float) -> None:
-        may_number = self.ownership.quorate(now)
+        heard = [voter for voter in self.ownership.voters if voter == self.me or self._is_heard(voter)]
+        may_number = self.ownership.quorate(now) and len(heard) >= self.ownership.quorum
         for replica in (self.cltab, self.hactl):
             source = replica.wanted_from()
             if source is not None and replica.name not in self._fetching:
                 self._fetch(source, replica)
             self._keep(replica.name, partial(self._look_at, replica, may_number, now))
+
+    def _is_heard(self, node: int) -> bool:
+        """Whether it lives, and its record was read as it is now by its slot."""
+        return self.alive(node) and self._read.get(node) == self.ownership.peers.all[node].said()
 
     @staticmethod
     def _look_at(replica: Replica[Any], may_number: bool, now: float) -> None:
@@ -526,7 +531,7 @@ class Agent:
     @staticmethod
     def _take(replica: Replica[Any], node: int, content: bytes) -> None:
         for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
-            log.info("%s", line)
+            log.warning("%s", line)
 
     def _fetch(self, node: int, replica: Replica[Any]) -> None:
         self._fetching.add(replica.name)
@@ -558,6 +563,7 @@ class Agent:
             **self.operations.said(),
             "groups": self.groups.status(),
             "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},
+            "kept": [*self.cltab.kept, *self.hactl.kept],
         }
         if said != self._said:
             before, self._said = self._said, said
