@@ -6,9 +6,9 @@ of the checksums of the ``BEFORE_MAX`` versions before, that before it first. A 
 Rules:
 
 1. An edit is a content other than the checksum says. It is taken up only if it parses; then it gets the number after
-   the highest one known. This only once the numbers of a majority of voters are known, and if what was edited is the
-   newest version: one of a node that lives. An edit of an older one, or of a content that never had a number, yields to
-   the newest.
+   the highest one known. This only once the numbers of a majority of voters were asked for and are known, and if what
+   was edited is the newest version: one of a node that lives, or has just said so. An edit of an older one, or of a
+   content that never had a number, yields to the newest.
 2. A content that does not parse, or a file that is missing, is reported and ignored; the last good one stays in force,
    here and elsewhere. It is kept as ``NAME.good``, for the agent's next life. Where that is missing as well the disk
    was lost under the agent: it writes back what it has in force, with its number.
@@ -83,6 +83,7 @@ class Replica(Generic[T]):
         self.table: T = empty
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
+        self.waits = False                           # an edit here has no number for want of others' numbers
         self.kept: list[str] = []                    # files with edits that are in no version: rule 3
         self._store, self._parse, self._taken_away, self._is_here = store, parse, taken_away, is_here
         self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
@@ -134,7 +135,7 @@ class Replica(Generic[T]):
         """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1. Raises OSError
         where something cannot be written."""
         self._see_kept()
-        self._looked = True
+        self._looked, self.waits = True, False
         if not self.loaded:
             self._load_good()
         try:
@@ -164,6 +165,7 @@ class Replica(Generic[T]):
         if not self.loaded or (may_number and is_newest):
             self._load(table, content)
         if checksum == self.version.checksum or not (may_number and is_newest):
+            self.waits = is_newest and checksum != self.version.checksum
             return []
         first = highest == 0 and before.checksum != ""            # what it was before the edit is version 1 elsewhere
         self._number(before.next(highest + (2 if first else 1), checksum))

@@ -485,7 +485,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/agent.py",
-        "self.ownership.quorate(now) and len(heard) >= self.ownership.quorum", "self.ownership.quorate(now)",
+        "self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum", "self.ownership.quorate(now)",
         plan=plans.EDITS_APART,
     ),
     _one(
