@@ -163,14 +163,17 @@ class Agent:
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
         var = self._world.var, self.config.var
         self.cltab: Replica[Cltab] = Replica(
-            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away
+            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away, self._is_here
         )
-        self.hactl: Replica[Hactl] = Replica(var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away)
+        self.hactl: Replica[Hactl] = Replica(
+            var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away, self._is_here
+        )
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
         self._records: dict[int, Record] = {}
         self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
+        self._heard_lately: set[int] = set()                 # nodes whose record was read since the last beat
         self._reading: set[int] = set()
         self._unreadable: set[int] = set()                   # nodes whose record could not be read since the last beat
         self._givers: set[int] = set()                       # nodes that are about to give all up
@@ -383,6 +386,7 @@ class Agent:
             return
         before = self._records.get(node, {})
         self._read[node], self._records[node] = wanted, said
+        self._heard_lately.add(node)
         self._heard_count += 1
         self._news = self._news or any((said.get(name) or None) != (before.get(name) or None) for name in FITNESS)
         (self._givers.add if said.get("leaving") or said.get("drained") else self._givers.discard)(node)
@@ -521,12 +525,22 @@ class Agent:
     # ---- tables -----------------------------------------------------------------------------------------------
 
     def _look_at_tables(self, now: float) -> None:
-        may_number = self.ownership.quorate(now)
+        voters, heard = self.ownership.voters, self._heard_lately | {self.me}
+        may_number = self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum
         for replica in (self.cltab, self.hactl):
             source = replica.wanted_from()
             if source is not None and replica.name not in self._fetching:
                 self._fetch(source, replica)
             self._keep(replica.name, partial(self._look_at, replica, may_number, now))
+        self._heard_lately.clear()
+        if self.cltab.waits or self.hactl.waits:
+            for voter in voters & self.ownership.peers.all.keys() - {self.me}:
+                self._read.pop(voter, None)          # what it says now: some slot may be an old one
+                self.ownership.peers.unread[voter] = None
+
+    def _is_here(self, node: int) -> bool:
+        """Whether what it has of the tables counts."""
+        return node in self._heard_lately or self.alive(node)
 
     @staticmethod
     def _look_at(replica: Replica[Any], may_number: bool, now: float) -> None:
@@ -536,7 +550,7 @@ class Agent:
     @staticmethod
     def _take(replica: Replica[Any], node: int, content: bytes) -> None:
         for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
-            log.info("%s", line)
+            log.warning("%s", line)
 
     def _fetch(self, node: int, replica: Replica[Any]) -> None:
         self._fetching.add(replica.name)
@@ -569,6 +583,7 @@ class Agent:
             **self.operations.said(),
             "groups": self.groups.status(),
             "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},
+            "kept": [*self.cltab.kept, *self.hactl.kept],
         }
         if said != self._said:
             before, self._said = self._said, said

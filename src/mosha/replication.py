@@ -1,17 +1,21 @@
 """cltab and hactl on every node: which version is the newest, and what an edit by hand makes of it.
 
-The plain file stays plain; beside it lies ``NAME.version``: a counter, a checksum of the content, and the checksum of
-the version before. A version is never chosen by a clock.
+The plain file stays plain; beside it lies ``NAME.version``: a counter, a checksum of the content, and the beginnings
+of the checksums of the ``BEFORE_MAX`` versions before, that before it first. A version is never chosen by a clock.
 
 Rules:
 
 1. An edit is a content other than the checksum says. It is taken up only if it parses; then it gets the number after
-   the highest one known, and only once a majority's numbers are known. A content that never had a number yields to
-   one that has.
+   the highest one known. This only once the numbers of a majority of voters were asked for and are known, and if what
+   was edited is the newest version: one of a node that lives, or has just said so. An edit of an older one, or of a
+   content that never had a number, yields to the newest.
 2. A content that does not parse, or a file that is missing, is reported and ignored; the last good one stays in force,
    here and elsewhere. It is kept as ``NAME.good``, for the agent's next life. Where that is missing as well the disk
    was lost under the agent: it writes back what it has in force, with its number.
-3. A higher number wins. What it replaces is kept as ``NAME.previous``.
+3. A higher number wins, and nothing else is taken from another node. What it replaces is kept as ``NAME.previous``.
+   What of that is no part of it, as the number was not made of it, is a conflict too: an edit that yields, or a version
+   that others knew nothing of. Its text is kept as ``NAME.kept-CHECKSUM``, and reported until somebody removes that.
+   With ``KEPT_MAX`` of these nothing more is taken.
 4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
    again.
 5. A table may be read while somebody writes it. So an edit that takes something away, or whose last line has no end, is
@@ -33,6 +37,9 @@ from mosha.tables.errors import TableErrors
 
 FILE_BYTES_MAX = 1024 * 1024
 VERSION_BYTES_MAX = 4096
+BEFORE_MAX = 32              # so many versions later it is still known what was made of which
+BEFORE_DIGITS = 12           # of each of their checksums
+KEPT_MAX = 16
 SETTLE_S = 10.0
 T = TypeVar("T")
 
@@ -41,28 +48,44 @@ def _nothing(_before: object, _after: object) -> Sequence[str]:
     return ()
 
 
+def _everybody(_node: int) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Version:
-    """One version of a table: number 0 means that it was never numbered."""
+    """One version of a table: number 0 means that it was never numbered. ``before``: see the head of the module."""
 
     number: int
     checksum: str
     before: str = ""
 
+    def next(self, number: int, checksum: str) -> Version:
+        """What an edit makes of it."""
+        before = [one[:BEFORE_DIGITS] for one in (self.checksum, *self.before.split(",")) if one]
+        return Version(number, checksum, ",".join(before[:BEFORE_MAX]))
+
+    def has(self, checksum: str) -> bool:
+        """Whether it is that content, or is known to have been made of it."""
+        before = [one[:BEFORE_DIGITS] for one in self.before.split(",")]
+        return checksum == self.checksum or checksum[:BEFORE_DIGITS] in before
+
 
 class Replica(Generic[T]):
     """One table of this node. ``parse`` raises TableErrors on bad content; ``directory`` is what messages say;
-    ``taken_away(before, after)`` names what the one has and the other has not."""
+    ``taken_away(before, after)`` names what the one has and the other has not; ``is_here(node)``: it lives."""
 
     def __init__(
         self, store: Store, name: str, parse: Callable[[str, str], T], empty: T, directory: object = ".",
-        taken_away: Callable[[T, T], Sequence[str]] = _nothing,
+        taken_away: Callable[[T, T], Sequence[str]] = _nothing, is_here: Callable[[int], bool] = _everybody,
     ) -> None:
         self.name = name
         self.table: T = empty
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
-        self._store, self._parse, self._taken_away = store, parse, taken_away
+        self.waits = False                           # an edit here has no number for want of others' numbers
+        self.kept: list[str] = []                    # files with edits that are in no version: rule 3
+        self._store, self._parse, self._taken_away, self._is_here = store, parse, taken_away, is_here
         self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
         self._path = f"{directory}/{name}"
         self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
@@ -70,7 +93,7 @@ class Replica(Generic[T]):
         self._checksum = ""                          # of that
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
-        self._known_newest: frozenset[Version] | None = None     # None: to be found anew
+        self._known_newest: frozenset[Version] | None = None     # of all; None: to be found anew
         self._refusing: set[int] = set()
         self._reported: frozenset[str] = frozenset()
         self._looked = False
@@ -87,19 +110,18 @@ class Replica(Generic[T]):
         return [self.version.number, self.version.checksum, self.version.before]
 
     def conflict(self) -> bool:
-        """Whether the highest number stands for two contents."""
+        """Whether the highest number that is here stands for two contents."""
         return len(self._newest()) > 1
 
     def wanted_from(self) -> int | None:
         """A node that has a newer version, if there is exactly one such content; not before the first :meth:`look`."""
-        newest = self._newest()
-        if not self._looked or len(newest) != 1 or self.version in newest or next(iter(newest)).number == 0:
+        version = self._wanted()
+        if not self._looked or version is None:
             return None
-        version = next(iter(newest))
         if version.checksum == self._checksum:
             self._number(version)                    # the same content was numbered elsewhere
             return None
-        sources = [node for node, other in self._others.items() if other == version]
+        sources = [node for node, other in self._others.items() if other == version and self._is_here(node)]
         willing = [node for node in sources if node not in self._refusing]
         if not willing:
             self._refusing.clear()                   # all of them once more
@@ -112,7 +134,8 @@ class Replica(Generic[T]):
     def look(self, may_number: bool, now: float = 0.0) -> list[str]:
         """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1. Raises OSError
         where something cannot be written."""
-        self._looked = True
+        self._see_kept()
+        self._looked, self.waits = True, False
         if not self.loaded:
             self._load_good()
         try:
@@ -137,20 +160,23 @@ class Replica(Generic[T]):
         if doubt:
             return self._report("unsettled", f"{self._path}: {doubt}")
         self._reported -= {"unsettled"}
-        highest = max(version.number for version in self._newest())
-        yields = self.version.number == 0 < highest
-        before = self._checksum or self.version.checksum
-        if not self.loaded or (may_number and not yields):
+        is_newest = self.version in self._newest()
+        before, highest = self._made_of(checksum), self._highest()
+        if not self.loaded or (may_number and is_newest):
             self._load(table, content)
-        if checksum == self.version.checksum or not may_number or yields:
+        if checksum == self.version.checksum or not (may_number and is_newest):
+            self.waits = is_newest and checksum != self.version.checksum
             return []
-        first = highest == 0 and before not in ("", checksum)     # what it was before the edit is version 1 elsewhere
-        self._number(Version(highest + (2 if first else 1), checksum, before))
+        first = highest == 0 and before.checksum != ""            # what it was before the edit is version 1 elsewhere
+        self._number(before.next(highest + (2 if first else 1), checksum))
         return [f"{self.name} is now version {self.version.number}, edited here"]
 
     def take(self, node: int, text: str) -> list[str]:
-        """Replace the local file by another node's; returns what is to be logged. Raises OSError."""
-        version = self._others[node]
+        """Replace the local file by another node's, if that is the newest version still; returns what is to be logged.
+        Raises OSError."""
+        version = self._wanted()
+        if version is None or self._others.get(node) != version:
+            return []
         content = text.encode("utf-8", "surrogateescape")
         if _checksum(content) != version.checksum:
             self.refused(node)                       # it changed meanwhile, or somebody spoilt it
@@ -159,14 +185,55 @@ class Replica(Generic[T]):
             table = self._parse(text, f"{self.name} of node {node}")
         except TableErrors as errors:
             return self._report("foreign", f"{errors.errors[0]}: not taken")
+        lines = self._keep(version)
         if self._store.read(self.name, 0) is not None:
             self._store.rename(self.name, f"{self.name}.previous")
         self._store.replace(self.name, content, durable=True)
         self._load(table, content)
         self._number(version)
-        return [f"{self.name} is now version {version.number}, from node {node}"]
+        return [*lines, f"{self.name} is now version {version.number}, from node {node}"]
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _keep(self, version: Version) -> list[str]:
+        """What is here and no part of the version that replaces it: rule 3."""
+        lies = self._store.read(self.name, FILE_BYTES_MAX) or b""
+        lines = []
+        for content in dict.fromkeys((lies, self._bytes)):
+            checksum = _checksum(content)
+            is_edit = self.version.number > 0 and checksum not in (self.version.checksum, version.checksum)
+            is_table = content.strip() and len(content) <= FILE_BYTES_MAX
+            if not is_table or (version.has(checksum) and not is_edit):
+                continue
+            name = f"{self.name}.kept-{checksum[:8]}"
+            if name not in self.kept:
+                if len(self.kept) >= KEPT_MAX:
+                    raise OSError(errno.EDQUOT, f"{KEPT_MAX} files {self.name}.kept-* wait for somebody to remove them")
+                self._store.replace(name, content, durable=True)
+                self.kept = sorted([*self.kept, name])
+            lines.append(
+                f"conflict: version {version.number} of {self.name} was not made of what was edited here; that is kept "
+                f"as {self._path}{name[len(self.name):]}"
+            )
+        return lines
+
+    def _see_kept(self) -> None:
+        """Which of these files are there."""
+        if self._looked:
+            self.kept = [name for name in self.kept if self._store.read(name, 0) is not None]
+        else:
+            self.kept = [name for name in self._store.list() if name.startswith(f"{self.name}.kept-")]
+
+    def _made_of(self, checksum: str) -> Version:
+        """What somebody who edited this content had before him."""
+        if self.version.number or self._checksum in ("", checksum):
+            return self.version
+        return Version(0, self._checksum)
+
+    def _wanted(self) -> Version | None:
+        """A newer version than this node's, if there is exactly one such content."""
+        newest = self._newest()
+        return None if len(newest) > 1 or self.version in newest else next(iter(newest))
 
     def _doubt(self, table: T, content: bytes, now: float) -> str:
         """Why this may be half of what somebody writes (rule 5); empty for nothing."""
@@ -210,12 +277,16 @@ class Replica(Generic[T]):
             pass
 
     def _newest(self) -> frozenset[Version]:
+        """The highest number that this node has, or one that lives, with all its contents."""
         if self._known_newest is None:
-            known = [*self._others.values(), self.version]
-            highest = max(version.number for version in known)
-            by_content = {version.checksum: version for version in known if version.number == highest}
-            self._known_newest = frozenset(by_content.values())
-        return self._known_newest
+            self._known_newest = _newest_of([*self._others.values(), self.version])
+        if self._known_newest == {self.version}:
+            return self._known_newest
+        return _newest_of([*(said for node, said in self._others.items() if self._is_here(node)), self.version])
+
+    def _highest(self) -> int:
+        """The highest number that anybody ever had, as far as is known here."""
+        return max(version.number for version in (*self._others.values(), self.version))
 
     def _content(self, name: str) -> bytes:
         content = self._store.read(name, FILE_BYTES_MAX)
@@ -252,12 +323,19 @@ class Replica(Generic[T]):
         return [text]
 
 
+def _newest_of(known: Sequence[Version]) -> frozenset[Version]:
+    highest = max(version.number for version in known)
+    return frozenset({version.checksum: version for version in known if version.number == highest}.values())
+
+
 def _version(said: Any) -> Version | None:
     """What :meth:`Replica.said` said; None for anything else."""
     if not isinstance(said, list) or len(said) != 3:
         return None
     number, checksum, before = said
     if type(number) is not int or number < 0 or not isinstance(checksum, str) or not isinstance(before, str):
+        return None
+    if len(checksum) + len(before) > VERSION_BYTES_MAX // 2:
         return None
     return Version(number, checksum, before)
 

@@ -470,6 +470,29 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         plan=plans.LEAVES_AT_TWO_LEVELS,
     ),
+    # ---- tables ---------------------------------------------------------------------------------------------------
+    _one(
+        "take-unchecked", "tables 3: nothing is taken that is not newer", "mosha/replication.py",
+        "        version = self._wanted()\n        if version is None or self._others.get(node) != version:\n"
+        "            return []\n",
+        "        version = self._others[node]\n",
+        plan=plans.EDIT_OVERTAKEN,
+    ),
+    _one(
+        "take-unkept", "tables 3: an edit that yields is kept", "mosha/replication.py",
+        "        lines = self._keep(version)\n", "        lines: list[str] = []\n",
+        plan=plans.EDITS_APART,
+    ),
+    _one(
+        "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/agent.py",
+        "self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum", "self.ownership.quorate(now)",
+        plan=plans.EDITS_APART,
+    ),
+    _one(
+        "number-outdated", "tables 1: an edit of what is not the newest version yields", "mosha/replication.py",
+        "is_newest = self.version in self._newest()", "is_newest = True",
+        plan=plans.EDITS_APART,
+    ),
     # ---- guardians ------------------------------------------------------------------------------------------------
     _one(
         "leash-unarmed", "R7: the leash kills at its deadline", CUSTODY,

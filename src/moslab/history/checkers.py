@@ -13,7 +13,10 @@ Rules:
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
-5. **edits**: an edit that a majority had in force is not replaced by older ones on a majority.
+5. **edits**: what a node gives the number of a version to has all edits that a majority had in force two leases
+   before, or settles a conflict with them, and no number goes back. At the end each edit is in force, on a majority if
+   it ever was so there, or lies aside: not yet taken up, or kept as one that yielded. One that was only on disks that
+   were lost is excused.
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end; a fenced one may
    wait for a node that was not healed, where nobody can confirm that it is dead, and with it those that require it.
    Nothing is promised where the healed nodes do not agree on who votes.
@@ -36,11 +39,12 @@ from typing import Callable
 
 from mosha.timing import THAW_S
 from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
-from moslab.history.record import History
+from moslab.history.record import Held, History, Numbered
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
 SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
 PROBLEMS_MAX = 20
+HEARD_LEASES = 2                 # after which everybody who has a majority knows what a majority knows
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 
@@ -168,20 +172,37 @@ def check_released(history: History) -> list[str]:
 
 
 def check_edits(history: History) -> list[str]:
-    """Rule 5. Of edits that were made at the same time any may win, or stay in conflict."""
-    made = {(edit.table, edit.number): edit.time_s for edit in history.edits}
-    held = {(held.table, held.number): held.time_s for held in reversed(history.held)}
-    problems = []
-    for (table, number), _ in sorted(held.items()):
-        begun_s = made.get((table, number), 0.0)
-        final = history.final.get(table, [])
-        older = [
-            last for last in final
-            if last != number and (last == 0 or held.get((table, last), float("inf")) < begun_s)
-        ]
-        if 2 * len(older) > len(final):
-            problems.append(f"edits: edit {number} of {table} was in force and is lost; the nodes end with {final}")
+    """Rule 5."""
+    problems = [
+        f"edits: version {back.before} of {back.table} on node {back.node} became {back.number} at {back.time_s:.4f}"
+        for back in history.went_back
+    ]
+    problems += [
+        f"edits: node {numbered.node} gave a number to {numbered.edits} of {numbered.table} at {numbered.time_s:.4f}, "
+        f"and a majority had had {held.number} in force since {held.time_s:.4f}"
+        for numbered in history.numbered for held in history.held if _is_outdated(history, numbered, held)
+    ]
+    held = {(held.table, held.number) for held in history.held}
+    for edit in history.edits if history.final else ():
+        one, final = (edit.table, edit.number), history.final[edit.table]
+        there = sum(1 for edits in final if edit.number in edits)
+        if there <= (len(final) // 2 if one in held else 0) and one not in history.aside | history.lost:
+            problems.append(
+                f"edits: edit {edit.number} of {edit.table}, made on node {edit.node} at {edit.time_s:.4f}, is lost; "
+                f"the nodes end with {final}"
+            )
     return problems
+
+
+def _is_outdated(history: History, numbered: Numbered, held: Held) -> bool:
+    """Whether that was held for so long, and what got a number was made of something from before it. Of what was in
+    conflict with it somebody may make the next version, and settle that."""
+    table = [one for one in history.numbered if one.table == numbered.table]
+    if held.table != numbered.table or held.number in numbered.edits or (held.table, held.number) in history.lost:
+        return False
+    made_of = max((set(one.edits) for one in table if set(one.edits) < set(numbered.edits)), key=len, default=set())
+    first: set[int] = next((set(one.edits) for one in table if held.number in one.edits), set())
+    return made_of <= first and held.time_s < numbered.time_s - HEARD_LEASES * history.lease_s
 
 
 def check_liveness(history: History) -> list[str]:

@@ -18,10 +18,29 @@ class Edit(NamedTuple):
 
 
 class Held(NamedTuple):
-    """From then on a majority of nodes had that edit of the table in force: it is acknowledged."""
+    """From then on a majority of nodes, and of voters, had that edit of the table in force: it is acknowledged."""
 
     time_s: float
     table: str
+    number: int
+
+
+class Numbered(NamedTuple):
+    """A node was the first that gave a version's number to what has these edits."""
+
+    time_s: float
+    table: str
+    node: int
+    edits: tuple[int, ...]
+
+
+class WentBack(NamedTuple):
+    """The version of a table that a node has got a lower number than the one before, on the same disk."""
+
+    time_s: float
+    table: str
+    node: int
+    before: int
     number: int
 
 
@@ -78,7 +97,11 @@ class History:
     crashes: list[tuple[float, int, str]] = field(default_factory=list)    # of an agent, by its own error
     edits: list[Edit] = field(default_factory=list)
     held: list[Held] = field(default_factory=list)
-    final: dict[str, list[int]] = field(default_factory=dict)              # table -> edit on each node; 0: none
+    numbered: list[Numbered] = field(default_factory=list)
+    went_back: list[WentBack] = field(default_factory=list)
+    final: dict[str, list[tuple[int, ...]]] = field(default_factory=dict)  # table -> on each node, the edits in force
+    aside: set[tuple[str, int]] = field(default_factory=set)               # edits that are not in force, and kept
+    lost: set[tuple[str, int]] = field(default_factory=set)                # edits that were on disks that were lost
     released: list[Released] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     reborn: list[tuple[float, int]] = field(default_factory=list)          # the node wrote its next life's number down

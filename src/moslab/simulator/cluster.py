@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Callable
 
 from mosha.agent import STATE
@@ -12,7 +14,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import FOUNDED, installation
 from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
-from moslab.history.record import Edit, Held, History
+from moslab.history.record import Edit, Held, History, Numbered, WentBack
 from moslab.simulator.facts import Facts
 from moslab.simulator.installed import is_uneven
 from moslab.simulator.kernel import Kernel, Stream
@@ -57,6 +59,7 @@ class Cluster:
         self.power = Power(self)
         self.tasks = Tasks(self)
         self._reached: set[tuple[int, int]] = set()
+        self._versions: dict[tuple[int, str], int] = {}      # (node, table) -> the number that it has
         self._install()
 
     def _install(self) -> None:
@@ -128,10 +131,30 @@ class Cluster:
 
     # ---- tables -----------------------------------------------------------------------------------------------
 
-    def edit_of(self, node: int, file: str) -> int:
-        """The number of the edit that lies on its disk; 0: none."""
-        found = _EDIT.findall(self.nodes[node].disk.files.get(file, b""))
-        return int(found[-1]) if found else 0
+    def edits_in(self, node: int, file: str) -> tuple[int, ...]:
+        """The numbers of the edits in a file on its disk."""
+        return tuple(map(int, _EDIT.findall(self.nodes[node].disk.files.get(file, b""))))
+
+    def edits_aside(self, node: int) -> set[tuple[str, int]]:
+        """Those on its disk that are in the plain files, or kept beside these."""
+        files = [name for name in self.nodes[node].disk.files if name.partition(".kept-")[0] in TABLES]
+        return {(name.partition(".")[0], number) for name in files for number in self.edits_in(node, name)}
+
+    @contextmanager
+    def loses(self, node: int) -> Iterator[None]:
+        """Something is done to its disk, or to a plain file on it: what is gone then was lost with that."""
+        files = self.nodes[node].disk.files
+        before, versions = self._edits_on(node), {table: files.get(f"{table}.version") for table in TABLES}
+        yield
+        gone = before - self._edits_on(node)
+        self.result.lost |= {(table, number) for table, number in gone if not self._is_held(table, number)}
+        for table, version in versions.items():
+            if files.get(f"{table}.version") != version:
+                self._versions.pop((node, table), None)
+
+    def _edits_on(self, node: int) -> set[tuple[str, int]]:
+        good = {(table, number) for table in TABLES for number in self.edits_in(node, f"{table}.good")}
+        return good | self.edits_aside(node)
 
     def edited(self, node: int, table: str, number: int) -> None:
         """Somebody made an edit."""
@@ -143,6 +166,8 @@ class Cluster:
             self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
         elif name == STATE:
             self._reborn(node)
+        elif name.endswith(".version"):
+            self._numbered(node, name.partition(".")[0], self.nodes[node].disk.files[name])
         else:
             self._in_force(node, name)
 
@@ -155,17 +180,33 @@ class Cluster:
         self._lives[number] = life
 
     def _in_force(self, node: int, good: str) -> None:
-        """Has a majority taken this edit in?"""
-        number = self.edit_of(node, good)
-        if number and sum(1 for other in self.numbers if self.edit_of(other, good) == number) > len(self.numbers) // 2:
-            self.result.held.append(Held(self.kernel.now, good.partition(".")[0], number))
-            self.count("edit replicated")
+        """Has a majority taken these edits in?"""
+        table = good.partition(".")[0]
+        held = {number for _, name, number in self.result.held if name == table}
+        for number in self.edits_in(node, good):
+            if number not in held and self._is_held(table, number):
+                self.result.held.append(Held(self.kernel.now, table, number))
+                self.count("edit replicated")
+
+    def _is_held(self, table: str, number: int) -> bool:
+        there = {node for node in self.numbers if number in self.edits_in(node, f"{table}.good")}
+        return all(2 * len(there & all_) > len(all_) for all_ in ({*self.numbers}, *self.result.electorates))
+
+    def _numbered(self, node: int, table: str, content: bytes) -> None:
+        """What it has in force has this version."""
+        number, result = int(json.loads(content)[0]), self.result
+        before, self._versions[node, table] = self._versions.get((node, table), 0), number
+        if number < before:
+            result.went_back.append(WentBack(self.kernel.now, table, node, before, number))
+        edits = self.edits_in(node, f"{table}.good")
+        if number and edits and not any((one.table, one.edits) == (table, edits) for one in result.numbered):
+            result.numbered.append(Numbered(self.kernel.now, table, node, edits))
 
     def tables_settled(self, nodes: list[int]) -> bool:
         """Whether these nodes all have them, and the same."""
         disks = [self.nodes[node].disk.files for node in nodes]
         return all(table in disk for disk in disks for table in TABLES) and all(
-            len({self.edit_of(node, table) for node in nodes}) == 1 for table in TABLES
+            len({self.edits_in(node, table) for node in nodes}) == 1 for table in TABLES
         )
 
 

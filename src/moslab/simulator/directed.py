@@ -71,6 +71,10 @@ def pause(at_s: float, for_s: float, what: str, whom: int | str) -> Fault:
     return {"at": at_s, "do": "pause", "what": what, "whom": [whom], "for": for_s}
 
 
+def edit(at_s: float, whom: int, table: str = "cltab") -> Fault:
+    return {"at": at_s, "do": "edit", "whom": [whom], "table": table}
+
+
 def weather(at_s: float, for_s: float, whom: Sequence[int], **more: float) -> Fault:
     return {"at": at_s, "do": "weather", "whom": list(whom), "for": for_s, **more}
 
@@ -492,6 +496,21 @@ SPARED = plan([
     _arbitrators(0.5, [1, 2, 3]), {"at": 2.0, "do": "stomith", "how": "spares", "whom": ALL, "for": SAFETY_S},
     *every(20.0, _spared(4, 5), _spared(5, 4)),
 ], SLOW, stomith="/sbin/off %n", network=SHARP)
+# Of two edits one is made on a node that hears of nobody, and the other, later, is in force when it is back: reading
+# what others have fails now and then, while it has its lease already. Two at one time may get the same number.
+EDITS_APART = plan(every(
+    14.0, cut(0, 6.0, [3], [1, 2]), *(edit(1.0, 3, table) for table in ("cltab", "hactl")),
+    *(edit(2.0, 1, table) for table in ("cltab", "hactl")), weather(5.9, 1.5, [1, 2, 3], error=0.4),
+    edit(9.0, 1), edit(9.0, 2),
+), nodes=3, network=SHARP)
+
+
+def _overtaken(one: int, other: int) -> Faults:
+    """The other node asks for the edit, and meets a frozen machine; it gets the answer after it has made the next."""
+    return [edit(0, one), {"at": 0.75, "do": "freeze", "whom": [one], "for": 5.0}, edit(1.5, other)]
+
+
+EDIT_OVERTAKEN = plan(every(12.0, _overtaken(1, 2), _overtaken(2, 1)), MIDDLE, nodes=3, network=SHARP)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
 # One voter hangs for good, and another has a number that is equal to its own modulo 8, as the third may have.
 LIKE_NUMBERS = plan(

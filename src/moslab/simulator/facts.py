@@ -57,6 +57,8 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("move: refused", ": not moved"),
     ("drained", "^drained: "),
     ("drained: not any more", "^not drained any more"),
+    ("edit: kept", "^conflict: version .* is kept as"),
+    ("edit: two with one number", "stands for different contents"),
 ))
 SEEN: tuple[str, ...] = (
     "journal: next generation", "journal: removed of the living", "journal: removed of the dead",
@@ -66,7 +68,7 @@ SEEN: tuple[str, ...] = (
 )
 RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
-    "void: another owner", "voter: not an era",
+    "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)

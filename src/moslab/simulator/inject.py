@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Callable
 
 from mosha.orders import UNDRAIN
@@ -103,12 +104,9 @@ class Injector:
         for node in nodes:
             node.power_off()
             if fault.get("wipe"):
-                self._cluster.count("disk lost")
-                node.disk.wipe()
+                self._wipe(node, "disk lost")
             elif fault.get("restore") and node.number in self._backups:
-                self._cluster.count("disk restored")
-                node.disk.wipe()
-                node.disk.files.update(self._backups[node.number])
+                self._wipe(node, "disk restored", self._backups[node.number])
                 if fault["restore"] != "whole":
                     node.disk.files.pop(marker.NAME, None)
         return partial(_all, [node.power_on for node in nodes])
@@ -146,16 +144,21 @@ class Injector:
                 if node.world is not None:
                     node.world.end(-9)
                 if fault.get("wipe"):
-                    self._cluster.count("disk lost at the end of its agent")
-                    node.disk.wipe()
+                    self._wipe(node, "disk lost at the end of its agent")
             else:
                 for process in self.kind(node, fault["what"], fault.get("group")):
                     process.kill()
 
     def _do_wipe(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
-            self._cluster.count("disk lost under a running agent" if node.world is not None else "disk lost")
+            self._wipe(node, "disk lost under a running agent" if node.world is not None else "disk lost")
+
+    def _wipe(self, node: Node, what: str, backup: Mapping[str, bytes] = MappingProxyType({})) -> None:
+        """Of its disk this is left."""
+        self._cluster.count(what)
+        with self._cluster.loses(node.number):
             node.disk.wipe()
+            node.disk.files.update(backup)
 
     def _do_leave(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
@@ -239,7 +242,8 @@ class Injector:
                 continue
             self._edits += 1
             if fault.get("bad"):
-                node.disk.replace(table, b"this is: no table: at all\n", durable=True)
+                with self._cluster.loses(node.number):
+                    node.disk.replace(table, b"this is: no table: at all\n", durable=True)
                 continue
             content = node.disk.files.get(table)
             if content is not None:

@@ -33,7 +33,7 @@ TEAR_MAX_S = 0.02
 BOOT_MIN_S, BOOT_MAX_S = 0.1, 0.5
 RESPAWN_MAX_S = 0.3
 TABLES = frozenset({"cltab", "hactl"})
-WATCHED = frozenset(f"{table}.good" for table in TABLES) | {marker.NAME, STATE}
+WATCHED = frozenset(f"{table}.{what}" for table in TABLES for what in ("good", "version")) | {marker.NAME, STATE}
 
 
 class Node:

@@ -181,7 +181,9 @@ def _close(cluster: Cluster) -> None:
     history.journal_bytes_max = JOURNAL_BYTES_MAX + each * len(cluster.numbers)
     history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(cluster.numbers)
     for table in sorted(TABLES):
-        history.final[table] = [cluster.edit_of(number, f"{table}.good") for number in cluster.numbers]
+        history.final[table] = [cluster.edits_in(number, f"{table}.good") for number in cluster.numbers]
+    for number in cluster.numbers:
+        history.aside |= cluster.edits_aside(number)
     cluster.history.close(now)
 
 

@@ -67,6 +67,14 @@ def test_the_table_has_a_row_per_group_and_a_column_per_node() -> None:
     ]
 
 
+def test_an_edit_that_yielded_is_shown_until_its_file_is_gone() -> None:
+    nodes = [{"id": 1, "state": "up", "kept": []}, {"id": 2, "state": "up", "kept": ["cltab.kept-12345678"]}]
+    assert status.table({**PAGE, "nodes": nodes}).splitlines()[-1] == (
+        "CONFLICT: an edit on node 2 is not in force, and lies there as cltab.kept-12345678; edit again what is wanted "
+        "of it, and remove that file"
+    )
+
+
 # ---- what an agent shows ------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ import pytest
 from mosha.timing import THAW_S
 from moslab.history.checkers import INVALID, KILL_S, SEEN_LEASES, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import Edit, Gone, Held, History, Life, Overwritten, Released
+from moslab.history.record import Edit, Gone, Held, History, Life, Numbered, Overwritten, Released, WentBack
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
@@ -26,7 +26,8 @@ def whole() -> History:
             for node in (1, 2, 3) for voter in (1, 2, 3)
         },
         edits=[Edit(2.0, "cltab", 1, 3), Edit(5.0, "cltab", 2, 2)],
-        held=[Held(2.5, "cltab", 1), Held(5.5, "cltab", 2)], final={"cltab": [2, 2, 1]},
+        held=[Held(2.5, "cltab", 1), Held(5.5, "cltab", 2)], final={"cltab": [(1, 2), (1, 2), (1,)]},
+        numbered=[Numbered(2.2, "cltab", 3, (1,)), Numbered(5.2, "cltab", 2, (1, 2))],
         released=[Released(10.2, "kv", "7.1", 1)], healed_s=20.0, bound_s=5.0, wanted=["kv"],
         files={1: 10, 2: 12}, files_max=20, lives=[Life(0.5, 1), Life(10.4, 2), Life(11.0, 1)],
     )
@@ -46,6 +47,11 @@ def test_what_requires_a_group_that_waits_need_not_run() -> None:
 
 
 ALWAYS = {(node, voter): [(0.0, float("inf"))] for node in (1, 2, 3) for voter in (1, 2, 3)}
+
+
+THIRD = Edit(4.5, "cltab", 3, 1)
+LATE = Numbered(11.0, "cltab", 1, (1, 3))
+REPLACED: dict[str, list[tuple[int, ...]]] = {"cltab": [(1, 3), (1, 3), (1, 3)]}
 
 
 def problems(history: History) -> set[str]:
@@ -99,8 +105,16 @@ BROKEN = {
         lambda h: replace(h, gone=[Gone("kv", 1, "7.1", 10.0, 10.3)]),
     ],
     "edits": [
-        lambda h: replace(h, final={"cltab": [1, 2, 1]}),
-        lambda h: replace(h, final={"cltab": [0, 0, 2]}),
+        lambda h: replace(h, final={"cltab": [(1,), (1, 2), (1,)]}),
+        lambda h: replace(h, final={"cltab": [(), (), (1, 2)]}),
+        lambda h: replace(h, edits=[*h.edits, Edit(9.0, "cltab", 3, 1)]),
+        # it was made before that which it replaces, on a node that was cut off, and comes into force later
+        lambda h: replace(
+            h, edits=[*h.edits, THIRD], numbered=[*h.numbered, LATE], final=REPLACED, aside={("cltab", 2)}
+        ),
+        lambda h: replace(h, edits=[*h.edits, THIRD], held=[*h.held, Held(12.0, "cltab", 3)], final=REPLACED),
+        # numbered, and thrown away at once for a version that is older
+        lambda h: replace(h, went_back=[WentBack(9.1, "cltab", 1, 4, 3)]),
     ],
     "liveness": [
         lambda h: replace(h, wanted=["kv", "web"]),
@@ -200,9 +214,30 @@ def test_a_run_that_was_cut_short_or_empty_is_unknown() -> None:
 
 
 def test_edits_that_were_made_at_one_time_may_win_or_stay_in_conflict() -> None:
-    history = replace(whole(), edits=[*whole().edits, Edit(5.2, "cltab", 3, 1)])
-    for final in ([3, 3, 3], [1, 2, 3], [2, 3, 3]):
-        assert judge(replace(history, final={"cltab": final}))[0] == VALID
+    """As long as none is lost: what is not in force lies aside, or was lost with its disk."""
+    early = LATE._replace(time_s=10.0)
+    history = replace(whole(), edits=[*whole().edits, THIRD], numbered=[*whole().numbered, early])
+    assert judge(replace(history, final={"cltab": [(1, 2), (1, 2), (1, 3)]}))[0] == VALID
+    assert judge(replace(history, final=REPLACED, aside={("cltab", 2)}))[0] == VALID
+    assert judge(replace(history, final=REPLACED, lost={("cltab", 2)}))[0] == VALID
+    assert judge(replace(history, aside={("cltab", 3)}))[0] == VALID
+    assert problems(replace(history, final=REPLACED, aside={("hactl", 2)})) == {"edits"}
+
+
+def test_a_conflict_is_settled_by_who_edits_one_side_again() -> None:
+    """Edit 2 was in force on a majority, and edit 3 had the same number; then 4 was made of that."""
+    settled: dict[str, list[tuple[int, ...]]] = {"cltab": [(1, 3, 4)] * 3}
+    history = replace(
+        whole(), edits=[*whole().edits, THIRD, Edit(14.0, "cltab", 4, 1)], final=settled, aside={("cltab", 2)},
+        numbered=[*whole().numbered, LATE._replace(time_s=5.3), Numbered(14.1, "cltab", 1, (1, 3, 4))],
+    )
+    assert judge(history)[0] == VALID
+    assert problems(replace(history, aside=set())) == {"edits"}
+    assert problems(replace(history, numbered=[*whole().numbered, history.numbered[-1]])) == {"edits"}
+
+
+def test_in_the_middle_of_a_run_no_edit_is_lost_yet() -> None:
+    assert judge(replace(whole(), final={}))[0] == VALID
 
 
 def test_tokens_compare_by_number() -> None:
