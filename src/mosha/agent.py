@@ -518,9 +518,10 @@ class Agent:
         return group in (self._records.get(node, {}).get("ready") or ())
 
     def _said_by(self, node: int) -> Record:
-        """The latest record of another node; nothing of one that does not live, or lives anew since."""
+        """The latest record of another node; nothing of one that is not seen to beat, or lives anew since."""
         said, peer = self._records.get(node, {}), self.ownership.peers.all.get(node)
-        return said if peer is not None and peer.identity == said.get("identity") and self.alive(node) else {}
+        is_its = peer is not None and peer.identity == said.get("identity")
+        return said if is_its and self.ownership.peers.beats(self._world.now(), node) else {}
 
     # ---- tables -----------------------------------------------------------------------------------------------
 

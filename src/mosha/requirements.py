@@ -38,7 +38,7 @@ class Local(Protocol):
 
 class Requirements:
     """``owner(group)``: who has it; ``said(node)``: what another node says now, nothing of one
-    that does not live."""
+    that is not seen to beat."""
 
     def __init__(
         self, local: Local, owner: Callable[[str], int | None], said: Callable[[int], Mapping[str, Any]],

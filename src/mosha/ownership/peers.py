@@ -16,10 +16,11 @@ NEVER = float("inf")
 class Peer:
     """What the slots say of another node: its identity, the revision of its record, and when that last changed."""
 
-    __slots__ = ("changed_at", "identity", "revision", "was_late")
+    __slots__ = ("beat_at", "changed_at", "identity", "revision", "was_late")
 
     def __init__(self) -> None:
         self.identity, self.revision, self.changed_at, self.was_late = "", -1, -NEVER, False
+        self.beat_at = -NEVER                        # a voter showed that it goes on, and not only what it once wrote
 
     def said(self) -> tuple[str, int]:
         """Whose record it has, and which revision of it."""
@@ -48,6 +49,8 @@ class Peers:
         if found.identity not in self._records.dead:
             if node != self._node and found.revision > 0 and (found.identity, found.revision) != peer.said():
                 self.unread[node] = None
+            if found.identity != peer.identity:
+                peer.beat_at = -NEVER
             peer.identity, peer.revision, peer.changed_at, peer.was_late = found.identity, found.revision, now, False
 
     def read_later(self, node: int) -> None:
@@ -61,13 +64,20 @@ class Peers:
         for node in nodes:
             peer = self.all.get(node)
             if peer is not None:
-                peer.changed_at, peer.was_late = now, False
+                peer.changed_at = peer.beat_at = now
+                peer.was_late = False
 
     def alive(self, now: float, node: int) -> bool:
         peer = self.all.get(node)
         if peer is None or node == self._node:
             return node == self._node
         return now - peer.changed_at < self._timing.expiry_s + self.unseen_s and peer.identity not in self._records.dead
+
+    def beats(self, now: float, node: int) -> bool:
+        """Whether it lives, and was seen to beat: on a voter that comes back the slots of the dead are news once."""
+        peer = self.all.get(node)
+        lately = now - self._timing.expiry_s - self.unseen_s
+        return peer is not None and peer.beat_at > lately and self.alive(now, node)
 
     def is_late(self, now: float, node: int) -> bool:
         """Whether the node's slot should have changed by now."""

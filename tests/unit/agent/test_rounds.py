@@ -385,10 +385,14 @@ def test_what_a_node_said_in_a_former_life_is_not_what_it_says_now() -> None:
     agent._records[2] = said
     assert agent._said_by(2) == {}, "its slot was not heard"
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(before, 1, 0, 0, 0))
+    assert agent._said_by(2) == {}, "a voter that came back shows what it has of the dead"
+    agent.ownership.peers.beat(world.now(), [2])
     assert agent._said_by(2) == said
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(now, 1, 0, 0, 0))
     assert agent._said_by(2) == {}, "it lives anew"
     agent._records[2] = {**said, "identity": now}
+    assert agent._said_by(2) == {}
+    agent.ownership.peers.beat(world.now(), [2])
     assert agent._said_by(2) == {**said, "identity": now}
     world.pass_time(agent.timing.expiry_s + 1)
     assert agent._said_by(2) == {}, "it is silent"
