@@ -19,7 +19,7 @@ import sys
 import time
 
 MARK = "MOSHA_GROUP"
-SHOT = b"\0MOSHA_STOMITH="
+SHOT = b"\0MOSHA_SHOT="
 LIFE, UNITS = "/life.lock", "/units"
 FREEZES = "/san/.freezes"
 AGENT = re.compile(rb"/usr/s?bin/mosha\0$")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mosha.stomith import process
 from moslab.faults import inside
 
 AGENT = b"/usr/bin/python3\0/usr/bin/mosha\0"
@@ -33,3 +34,7 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
 ])
 def test_roles(role: str, group: str, pids: list[int]) -> None:
     assert inside.find(role, group) == pids
+
+
+def test_a_shot_is_found_by_the_mark_that_the_agent_gives_it() -> None:
+    assert f"\0{process.MARK}=".encode() == inside.SHOT
