@@ -156,9 +156,9 @@ class Contests:
 
     def is_open(self, now: float, group: str) -> bool:
         """Whether nobody has the group, and nobody else was named who comes next: it is time to test here."""
-        contest = self._all.get(group)
-        if contest is None or contest.free_since is None or not self._lease.is_valid(now):
+        if not self.is_free_here(now, group):
             return False
+        contest = self._all[group]
         return self._is_wanted(now, contest) and now >= self._open_at(contest, self._records.register(group))
 
     def is_free_here(self, now: float, group: str) -> bool:
