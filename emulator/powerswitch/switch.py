@@ -6,6 +6,7 @@ Rules:
    not seen to work is an error.
 2. A node is named by its number, and only containers with this cluster's label are touched.
 3. Everything ends within ``LIMIT_S``.
+4. An outlet may be broken on purpose (:mod:`emulator.powerswitch.outlets`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from emulator.powerswitch import outlets
 from emulator.powerswitch.engine import Engine, EngineError, query, with_labels
 from emulator.powerswitch.protocol import Answer, Request
 
@@ -23,9 +25,10 @@ LOOK_EVERY_S = 0.02
 class Switch:
     """The power of one cluster's nodes."""
 
-    def __init__(self, engine: Engine, cluster: str) -> None:
+    def __init__(self, engine: Engine, cluster: str, faults: str = outlets.DIRECTORY) -> None:
         self._engine = engine
         self._cluster = cluster
+        self._outlets = faults
 
     def obey(self, request: Request) -> Answer:
         """Do what is asked, and see that it is done, within ``LIMIT_S``; a failure is an answer too."""
@@ -38,9 +41,15 @@ class Switch:
             if request.command == "status":
                 return Answer(True, _word(self._runs(container, deadline_s)))
             on = request.command == "on"
-            self._change(container, "start" if on else "kill", on, deadline_s)
+            fault = outlets.WORKS if on else outlets.outlet(request.node, self._outlets)
+            if fault == outlets.SLOW:
+                time.sleep(outlets.LAG_S)
+            if fault != outlets.FAILS:
+                self._change(container, "start" if on else "kill", on, deadline_s)
+            if fault in (outlets.FAILS, outlets.LIES):
+                return Answer(False, f"outlet {request.node} does not switch")
             return Answer(True, _word(on))  # as seen; another may have switched it again since
-        except EngineError as error:
+        except (EngineError, ValueError, OSError) as error:
             return Answer(False, str(error))
 
     def _list(self, deadline_s: float) -> str:

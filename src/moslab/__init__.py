@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from moslab.errors import LabError
     from moslab.scenario.cluster import Breach, Cluster, Group, Verdict
-    from moslab.scenario.world import UnsupportedError
 
 __all__ = ["Breach", "Cluster", "Group", "LabError", "UnsupportedError", "Verdict"]
 
 _HOMES = {
-    "LabError": "moslab.errors", "UnsupportedError": "moslab.scenario.world",
+    "LabError": "moslab.errors", "UnsupportedError": "moslab.errors",
     **dict.fromkeys(("Breach", "Cluster", "Group", "Verdict"), "moslab.scenario.cluster"),
 }
 

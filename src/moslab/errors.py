@@ -13,3 +13,7 @@ class CannotError(LabError):
     """The command cannot even try: what is missing, and the one command that brings it. Exit code 2."""
 
     exit_code = 2
+
+
+class UnsupportedError(LabError):
+    """This world never can do that; the text names it: "run commands on nodes"."""

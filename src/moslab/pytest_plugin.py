@@ -246,7 +246,7 @@ def _or_skip(item: pytest.Item) -> Iterator[None]:
 
 
 def _is_unsupported(error: Exception) -> bool:
-    from moslab.scenario.world import UnsupportedError
+    from moslab.errors import UnsupportedError
 
     return isinstance(error, UnsupportedError)
 

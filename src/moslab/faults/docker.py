@@ -23,11 +23,14 @@ from importlib import resources
 
 from docker.models.containers import Container
 
+from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
+from emulator.powerswitch.outlets import OUTLETS, WORKS
+from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.cluster import Cluster
-from moslab.errors import LabError
+from moslab.errors import LabError, UnsupportedError
 from moslab.faults.fabric import Fabric, address_of, read_file
 from moslab.faults.links import FILE, Link
-from moslab.faults.record import CUT, FILES, OFF, PAUSE, STOP, Record
+from moslab.faults.record import CUT, DRAINED, FILES, OFF, OUTLET, PAUSE, STOP, Record
 from moslab.layout import archive
 from moslab.node import create_node, run
 from moslab.wait import eventually
@@ -39,6 +42,9 @@ INSTALLED = {
 }
 NODE = "node"                    # the role of a whole node
 GROW = f'echo "$1" >>{MAP}; setpe -w -f {MAP}'
+TABLES = "/var/mosix-ha"
+EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
+SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
 AGENT_LIMIT_S = 30.0
 
@@ -167,10 +173,59 @@ class Faults:
         if faults:
             self.record.begins(FILES, node, "", begin_s, given)
 
+    def disturb(self, node: int, error: float, hang: float) -> None:
+        faults = [{"do": "error", "errno": "EIO", "chance": error}, {"do": "hang", "chance": hang}]
+        self.files(node, [fault for fault in faults if fault["chance"]])
+
+    # -- power, clocks, operators ------------------------------------------------------------------
+
+    def outlet(self, node: int, how: str) -> None:
+        """An outlet of the power switch (docs/faults.md); LabError for a word that it does not know."""
+        if how not in OUTLETS:
+            raise LabError(f"{how!r} is none of {', '.join(OUTLETS)}")
+        begin_s = self.now_s()
+        switch = self.cluster.client.containers.get(self.cluster.names.power)
+        done = run(switch, ["sh", "-ec", SET_OUTLET, "outlet", OUTLETS_DIRECTORY, str(node), how])
+        if done.exit_code:
+            raise LabError(f"outlet {node}: {done.stderr.strip()}")
+        self.record.ends(OUTLET, node)
+        if how != WORKS:
+            self.record.begins(OUTLET, node, "", begin_s, how)
+
+    def slew(self, node: int, by: float) -> None:
+        raise UnsupportedError("set the clocks of nodes")
+
+    def jump(self, node: int, by_s: float) -> None:
+        raise UnsupportedError("set the clocks of nodes")
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        with self.record.instant("edit", node, table):
+            done = run(self.cluster.node(node), ["sh", "-ec", EDIT, "edit", f"{TABLES}/{table}", text])
+            if done.exit_code:
+                raise LabError(f"{table} of node {node}: {done.stderr.strip()}")
+
+    def order(self, node: int, do: str, group: str, target: int) -> None:
+        words = [MOVE, group, str(target)] if do == MOVE else [DRAIN, str(target), *(["--off"] if do != DRAIN else [])]
+        begin_s = self.now_s()
+        if do == DRAIN:
+            self.record.begins(DRAINED, target, "", begin_s)     # also if the command fails: it may be under way
+        done = run(self.cluster.node(node), ["mosha", *words])
+        if done.exit_code:
+            raise LabError(f"mosha {' '.join(words)} on node {node}: {done.stderr.strip()}")
+        if do == MOVE:
+            self.record.happened(MOVE, node, f"{group} to {target}", begin_s)
+        elif do == UNDRAIN:
+            self.record.ends(DRAINED, target)
+
+    def undrain(self) -> None:
+        """End what was drained here; to be called when all agents run, as :meth:`end` cannot wait for them."""
+        for _, node, _ in self.record.lasting(DRAINED):
+            self.order(node, UNDRAIN, "", node)
+
     # -- all ---------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """End what still lasts, whoever began it: paused, cut, stopped, off; faults of files that began here."""
+        """End what still lasts, whoever began it: paused, cut, stopped, off; of files and outlets what began here."""
         for node, container in self.cluster.nodes().items():
             if container.status == "paused":
                 self.resume(node)
@@ -186,6 +241,8 @@ class Faults:
                 self.files(node, [])
             except LabError:                                 # its node is off, and they with it
                 self.record.ends(FILES, node)
+        for _, node, _ in self.record.lasting(OUTLET):
+            self.outlet(node, WORKS)
         for node, container in self.cluster.nodes().items():
             if container.status != "running":
                 self.start(node)

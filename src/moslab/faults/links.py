@@ -48,6 +48,21 @@ def apart(parts: Iterable[Iterable[int]]) -> frozenset[Link]:
     return frozenset().union(*(between(a, b) for i, a in enumerate(sides) for b in sides[i + 1:]))
 
 
+def majorities_ring(nodes: Iterable[int]) -> frozenset[Link]:
+    """What is cut where each node hears a bare majority, itself counted, and no two nodes the same one: of nodes in a
+    ring, each its nearest (Jepsen's *majorities ring*). Nothing is cut of fewer than four, or of an even number by
+    halves: who hears one more is heard by it."""
+    ring = sorted(nodes)
+    near = (len(ring) // 2 + 1) // 2                         # on either side
+    places = {node: place for place, node in enumerate(ring)}
+
+    def apart_by(a: int, b: int) -> int:
+        steps = abs(places[a] - places[b])
+        return min(steps, len(ring) - steps)
+
+    return frozenset((a, b) for a in ring for b in ring if apart_by(a, b) > near)
+
+
 def severed(cuts: Mapping[str, frozenset[Link]]) -> frozenset[Link]:
     """The links that any cut has."""
     return frozenset().union(*cuts.values())

@@ -36,10 +36,12 @@ cut      no messages from ``whom`` to ``to``                                    
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
 stuck    killed processes stay in state D
 stomith  its shots end so                                                       how: fails, lies, slow, cut, spares
-                                                                                (says off, and does nothing: A4)
+                                                                                (says off, and does nothing: A4);
+                                                                                of: "outlet": the shots at it
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table                                                 table; bad: not a table at all;
+                                                                                text: what it says then;
                                                                                 maintenance: of all groups, or off;
                                                                                 levels: of hactl, group by group
 map      openMosix there is configured with other nodes                         nodes: those of its map
@@ -98,12 +100,12 @@ KINDS: dict[str, dict[str, Shape]] = {
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
     "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
     "stuck": {},
-    "stomith": {"how": shape.one_of(*SHOTS)},
+    "stomith": {"how": shape.one_of(*SHOTS), "of": shape.one_of("shooter", "outlet")},
     "jump": {"by": shape.number(-1e6, 1e6)},
     "slew": {"by": shape.number(-0.9, 9)},
     "edit": {
-        "table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "maintenance": shape.YES_NO,
-        "levels": shape.LINES,
+        "table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "text": shape.TEXT,
+        "maintenance": shape.YES_NO, "levels": shape.LINES,
     },
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {

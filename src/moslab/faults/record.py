@@ -18,6 +18,7 @@ from moslab.faults.links import Link
 
 UNENDED = float("inf")
 OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
+OUTLET, CLOCK, DRAINED = "outlet", "clock", "drained"
 """The kinds that last."""
 
 
@@ -56,6 +57,10 @@ class Record:
         """The block is all of it."""
         begin_s = self._now_s()
         yield
+        self.happened(kind, node, detail, begin_s)
+
+    def happened(self, kind: str, node: int, detail: str, begin_s: float) -> None:
+        """It began at that time, and is over."""
         with self._lock:
             self.all.append(Fault(kind, (node,), detail, begin_s, self._now_s()))
 
@@ -104,6 +109,26 @@ class Breaker(Protocol):
 
     def heal(self, name: str) -> None:
         """Of that cut."""
+
+    def outlet(self, node: int, how: str) -> None:
+        """From now on shots at the node end so: "fails", "lies" (it is shot, and a failure is said), "slow" (seconds
+        late), "works"."""
+
+    def disturb(self, node: int, error: float, hang: float) -> None:
+        """Of what others do with its files through MFS so much, from 0 to 1, fails with EIO, and so much is never
+        answered; with 0 and 0 all is well again."""
+
+    def slew(self, node: int, by: float) -> None:
+        """Its clocks run faster by so much, as 0.05, or slower; 0: as before."""
+
+    def jump(self, node: int, by_s: float) -> None:
+        """Its wall clock is set forward, or back."""
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        """Somebody edits ``cltab`` or ``hactl`` there by hand: this is what it says then."""
+
+    def order(self, node: int, do: str, group: str, target: int) -> None:
+        """An operator at the node says ``move`` (the group to the target), ``drain`` or ``undrain`` (the target)."""
 
     def end(self) -> None:
         """End what still lasts, whoever began it."""

@@ -20,8 +20,10 @@ from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 from typing import Callable, NamedTuple, TypeVar, Union
 
+from emulator.powerswitch.outlets import WORKS
+from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
-from moslab.faults.links import between, from_power
+from moslab.faults.links import Link, apart, between, from_power, majorities_ring
 from moslab.faults.record import STOP, Fault, lines
 from moslab.faults.targets import select
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
@@ -244,8 +246,33 @@ class Cluster:
         links = between(some, others, one_way)
         if set(some) & set(others) or not links:
             raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
-        name = self.world.faults.cut(links | (from_power(some) if power else frozenset()))
-        return Breach(f"{name}: {some} from {others}", lambda: self._uncut(name))
+        return self._cut(links | (from_power(some) if power else frozenset()), f"{some} from {others}")
+
+    def split(self, *parts: Targets) -> Breach:
+        """Cut the links between these parts of the cluster, both ways; a node in two of them is a bridge."""
+        sides = [frozenset(self.whom(part)) for part in parts]
+        bridges = {node for node in self.nodes if sum(node in side for side in sides) > 1}
+        links = apart(side - bridges for side in sides)
+        if not links:
+            raise CannotError(f"a split is between at least two parts, not {[sorted(side) for side in sides]}")
+        return self._cut(links, " | ".join(str(sorted(side)) for side in sides))
+
+    def ring(self) -> Breach:
+        """Each node hears a majority, and no two nodes the same one; from four nodes on."""
+        links = majorities_ring(self.nodes)
+        if not links:
+            raise CannotError(f"{len(self.nodes)} nodes make no ring of majorities: at least 4")
+        return self._cut(links, "a ring of majorities")
+
+    def flap(
+        self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, every: float, times: int,
+    ) -> None:
+        """Cut them off for ``every`` seconds and heal it for as long, so many times; returns when all is healed."""
+        some = self.whom(targets)
+        for _ in range(times):
+            with self.cut(some, from_, one_way=one_way):
+                self.sleep(every)
+            self.sleep(every)
 
     # -- processes ---------------------------------------------------------------------------------
 
@@ -268,6 +295,45 @@ class Cluster:
         """End agents in order; returns when init has begun the next ones."""
         for node in self.whom(targets):
             self.world.faults.restart_agent(node)
+
+    # -- files, STOMITH, clocks --------------------------------------------------------------------
+
+    def disturb(self, targets: Targets, *, error: float = 0.0, hang: float = 0.0) -> Breach:
+        """Of what others do with the nodes' files through MFS so much, from 0 to 1, fails, and so much never ends."""
+        if not 0 < error + hang <= 1 or min(error, hang) < 0:
+            raise CannotError(f"error and hang are parts of 1, not {error:g} and {hang:g}")
+        return self._each("files disturbed", targets, lambda node: self.world.faults.disturb(node, error, hang),
+                          lambda node: self._if_there(self.world.faults.disturb, node, 0.0, 0.0))
+
+    def break_outlet(self, targets: Targets, how: str) -> Breach:
+        """Shots at the nodes fail: ``fails``; seem to fail and do not: ``lies``; come seconds late: ``slow``."""
+        return self._each(f"outlet {how}", targets, lambda node: self.world.faults.outlet(node, how),
+                          lambda node: self.world.faults.outlet(node, WORKS))
+
+    def slew_clock(self, targets: Targets, by: float) -> Breach:
+        """Their clocks run faster by so much (0.05: 5 %), or slower; not in containers."""
+        return self._each(f"clock {by:+g}", targets, lambda node: self.world.faults.slew(node, by),
+                          lambda node: self.world.faults.slew(node, 0.0))
+
+    def jump_clock(self, targets: Targets, by_s: float) -> None:
+        """Set their wall clocks forward, or back; not in containers."""
+        for node in self.whom(targets):
+            self.world.faults.jump(node, by_s)
+
+    # -- operators ---------------------------------------------------------------------------------
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        """Somebody edits ``cltab`` or ``hactl`` on a node by hand, well or not. Groups that shall run, still shall."""
+        self.world.edit(node, table, text)
+
+    def move(self, group: Group, node: int) -> None:
+        """``mosha move``, said on the node where the group runs. It is on its way, or there, when this returns."""
+        self.world.faults.order(group.owner, MOVE, group.name, node)
+
+    def drain(self, targets: Targets) -> Breach:
+        """``mosha drain``: nodes give their groups up, and take none until the end of the breach."""
+        return self._each("drained", targets, lambda node: self.world.faults.order(node, DRAIN, "", node),
+                          lambda node: self._if_there(self.world.faults.order, node, UNDRAIN, "", node))
 
     # -- all ---------------------------------------------------------------------------------------
 
@@ -332,6 +398,15 @@ class Cluster:
                 end(node)
 
         return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
+
+    def _cut(self, links: frozenset[Link], what: str) -> Breach:
+        name = self.world.faults.cut(links)
+        return Breach(f"{name}: {what}", lambda: self._uncut(name))
+
+    def _if_there(self, end: Callable[..., object], node: int, *more: object) -> None:
+        """End what a node has lost with its power, if it is off."""
+        if node not in self.world.off():
+            end(node, *more)
 
     def _power_on(self, node: int) -> None:
         if node in self.world.off():

@@ -29,7 +29,7 @@ from moslab.history.record import History
 from moslab.layout import Options
 from moslab.node import run
 from moslab.progress import Progress
-from moslab.scenario.tables import hactl_of, wanted, witnessed
+from moslab.scenario.tables import CLTAB, hactl_of, is_sound, wanted, witnessed
 from moslab.scenario.world import DOCKER, Output, Spec
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import REAL, eventually
@@ -98,6 +98,7 @@ class DockerWorld:
         except LabError as error:
             words = [self.cluster.last_words(node) for node, page in self._pages().items() if not page]
             raise LabError("\n".join([str(error), *words])) from None
+        self._faults.undrain()
         eventually(self._owners, lambda seen: None not in seen.values(), within_s=SETTLE_LIMIT_S,
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
 
@@ -113,6 +114,9 @@ class DockerWorld:
                 listed = run(container, ["ls", "-A", "/var/mosix-ha"])
                 history.files[node] = len(listed.stdout.splitlines())
         return history
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        self._faults.edit(node, table, witnessed(text) if table == CLTAB and is_sound(table, text) else text)
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         return Output(*run(self.cluster.node(node), command))

@@ -13,16 +13,18 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from emulator.powerswitch.outlets import OUTLETS, WORKS
 from mosha.config import Config
-from moslab.errors import LabError
+from mosha.orders import DRAIN, MOVE, UNDRAIN
+from moslab.errors import LabError, UnsupportedError
 from moslab.faults.links import POWER, Link
 from moslab.faults.plan import FaultPlan
-from moslab.faults.record import CUT, OFF, PAUSE, STOP, Record
+from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OFF, OUTLET, PAUSE, STOP, Record
 from moslab.history.intervals import Interval
 from moslab.history.record import History
 from moslab.layout import beat_s, lease_s
-from moslab.scenario.tables import hactl_of, modelled, wanted
-from moslab.scenario.world import SIM, Output, Spec, UnsupportedError
+from moslab.scenario.tables import CLTAB, hactl_of, is_sound, modelled, wanted
+from moslab.scenario.world import SIM, Output, Spec
 from moslab.simulator.node import Node
 from moslab.simulator.stepwise import Lasting, Stepwise
 from moslab.wait import eventually
@@ -138,12 +140,56 @@ class SimFaults:
             raise LabError(f"there is no cut {name!r}")
         self._end(CUT, 0, name)
 
+    # -- files, power, clocks, operators -----------------------------------------------------------
+
+    def disturb(self, node: int, error: float, hang: float) -> None:
+        """Of what it does with the others' files, too."""
+        self._node(node)
+        self._instead(FILES, node, "weather", {"error": error, "hang": hang} if error or hang else None)
+
+    def outlet(self, node: int, how: str) -> None:
+        if how not in OUTLETS:
+            raise LabError(f"{how!r} is none of {', '.join(OUTLETS)}")
+        self._node(node)
+        self._instead(OUTLET, node, "stomith", {"how": how, "of": "outlet"} if how != WORKS else None)
+
+    def slew(self, node: int, by: float) -> None:
+        self._node(node)
+        self._instead(CLOCK, node, "slew", {"by": by} if by else None)
+
+    def jump(self, node: int, by_s: float) -> None:
+        self._node(node)
+        with self.record.instant("clock jumps", node, f"{by_s:+g} s"):
+            self._simulated.begin("jump", [node], by=by_s)
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        if not self._node(node).up:
+            raise LabError(f"node {node} is off")
+        with self.record.instant("edit", node, table):
+            self._simulated.begin("edit", [node], table=table, text=text, bad=not is_sound(table, text))
+
+    def order(self, node: int, do: str, group: str, target: int) -> None:
+        if not self._node(node).up:
+            raise LabError(f"node {node} is off")
+        begin_s = self._simulated.now_s()
+        self._simulated.begin("order", [node], order={"do": do, "group": group, "node": target})
+        if do == MOVE:
+            self.record.happened(MOVE, node, f"{group} to {target}", begin_s)
+        elif do == DRAIN:
+            self.record.begins(DRAINED, target, "", begin_s)
+        else:
+            self.record.ends(DRAINED, target)
+
+    # -- all ---------------------------------------------------------------------------------------
+
     def end(self) -> None:
         for kind, node, detail in list(self._lasting):
             self._end(kind, node, detail)
         for number, machine in self._simulated.cluster.nodes.items():
             if not machine.up:
                 self.start(number)
+        for _, node, _ in self.record.lasting(DRAINED):
+            self.order(node, UNDRAIN, "", node)
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -160,6 +206,13 @@ class SimFaults:
         if word not in ROLES or bool(group) != (word != "agent"):
             raise UnsupportedError(f"send signals to {role!r}")
         return word, group
+
+    def _instead(self, kind: str, node: int, do: str, fault: dict[str, object] | None) -> None:
+        """From now on this fault, or none, and no longer one of that kind."""
+        self._end(kind, node)
+        if fault is not None:
+            with self._lasts(kind, node, shown=" ".join(map(str, fault.values()))) as begun:
+                begun.append(self._simulated.begin(do, [node], **fault))
 
     @contextmanager
     def _lasts(self, kind: str, node: int, detail: str = "", shown: str = "") -> Iterator[list[Lasting]]:
@@ -237,6 +290,9 @@ class SimWorld:
 
     def history(self) -> History:
         return self._simulated.history()
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        self._faults.edit(node, table, modelled(text) if table == CLTAB and is_sound(table, text) else text)
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         raise UnsupportedError("run commands on nodes")

@@ -19,6 +19,7 @@ from moslab.faults.plan import is_modelled
 
 TICK = "/usr/lib/mosha/demo/tick"
 LEVEL = "start"
+CLTAB = "cltab"
 LIVES, ENDS, TESTS = "live", "run 0.02", "run 0.005"
 FIELDS = 4                       # before the command
 
@@ -35,6 +36,15 @@ def hactl_of(text: str, given: str) -> str:
     except TableErrors as errors:
         raise CannotError(str(errors)) from None
     return given or "".join(f"{group} {LEVEL}\n" for group in groups_of(text))
+
+
+def is_sound(table: str, text: str) -> bool:
+    """Whether an agent takes that text for this table."""
+    try:
+        (cltab if table == CLTAB else hactl).parse(text)
+    except TableErrors:
+        return False
+    return True
 
 
 def wanted(levels: str) -> tuple[str, ...]:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from moslab.errors import LabError
 from moslab.faults.record import Breaker
 from moslab.history.intervals import Interval
 from moslab.history.record import History
@@ -25,10 +24,6 @@ from moslab.wait import Clock
 NODES = 5
 DOCKER, SIM = "docker", "sim"
 WEB = "web:web-fit:test:test:test -d /\nweb:web-run:start:respawn:sleep infinity\n"
-
-
-class UnsupportedError(LabError):
-    """This world never can do that; the text names it: "run commands on nodes"."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,9 @@ class World(Clock, Protocol):
 
     def history(self) -> History:
         """What the world has observed since it began; LabError if it could not."""
+
+    def edit(self, node: int, table: str, text: str) -> None:
+        """Somebody edits ``cltab`` or ``hactl`` on a node, as a test would write them (rule 1)."""
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         """Run a command on a node."""

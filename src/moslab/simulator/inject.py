@@ -24,6 +24,7 @@ from moslab.simulator.process import Process
 
 Undo = Callable[[], None]
 FLAPS_MAX = 50
+BAD_TABLE = "this is: no table: at all\n"
 
 
 class Injector:
@@ -58,6 +59,7 @@ class Injector:
                 member.trouble_ends()
             node.slew(0.0)
             cluster.power.modes.pop(number, None)
+            cluster.power.outlets.pop(number, None)
             node.thaw()
             for process in _processes(node):
                 process.thaw()
@@ -221,7 +223,8 @@ class Injector:
             node.trouble_until_s = self._kernel.now + fault.get("for", self._cluster.plan.safety_s)
 
     def _do_stomith(self, nodes: list[Node], fault: Fault) -> Undo:
-        modes = self._cluster.power.modes
+        power = self._cluster.power
+        modes = power.outlets if fault.get("of") == "outlet" else power.modes
         for node in nodes:
             modes[node.number] = fault["how"]
         return partial(_all, [partial(modes.pop, node.number, None) for node in nodes])
@@ -243,11 +246,13 @@ class Injector:
             self._edits += 1
             if fault.get("bad"):
                 with self._cluster.loses(node.number):
-                    node.disk.replace(table, b"this is: no table: at all\n", durable=True)
+                    node.disk.replace(table, fault.get("text", BAD_TABLE).encode(), durable=True)
                 continue
             content = node.disk.files.get(table)
             if content is not None:
                 self._cluster.edited(node.number, table, self._edits)
+                if "text" in fault:
+                    content = b"".join([fault["text"].encode(), *re.findall(rb"(?m)^# edit \d+\n", content)])
                 if "maintenance" in fault:
                     groups = [line.split()[0] for line in self._cluster.plan.hactl.splitlines()]
                     content = edited(content.decode(), groups, MAINTENANCE, fault["maintenance"]).encode()

@@ -22,18 +22,19 @@ MODES = (WORKS, FAILS, LIES, SLOW, CUT)
 
 
 class Power:
-    """``modes``: how a shot of that shooter ends; it works if nothing is said."""
+    """``modes``: how a shot of that shooter ends, ``outlets``: one at that node; it works if nothing is said."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._kernel = cluster.kernel
         self._draw = cluster.stream("power")
         self.modes: dict[int, str] = {}
+        self.outlets: dict[int, str] = {}
 
     def shoot(self, job: Job, finish: Callable[[Any], None], watch: Callable[[Job], None]) -> None:
         """Cut the power of the job's target."""
         settings = self._cluster.plan.power
-        mode = self.modes.get(job.world.node.number, WORKS)
+        mode = self.modes.get(job.world.node.number) or self.outlets.get(job.target.number, WORKS)
         self._cluster.count(f"STOMITH {mode}")
         self._cluster.trace(job.world.node.number, f"STOMITH {job.target.number} {mode}")
         if mode == CUT:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
+from emulator.powerswitch import outlets
 from emulator.powerswitch import switch as module
 from emulator.powerswitch.engine import Engine
 from emulator.powerswitch.protocol import Answer, Request
@@ -118,3 +120,26 @@ def test_a_sweep_takes_one_cluster_and_spares_the_sweeper(fake: FakeEngine) -> N
     assert set(fake.containers) == {"blue-1-1", sweeper}
     assert (set(fake.networks), set(fake.volumes)) == (set(), {"other"})
     assert sweep(engine.request, "red", spare=sweeper) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "is_ok", "is_off"),
+    [
+        ("fails", False, False), ("lies", False, True), ("slow", True, True), ("works", True, True),
+        ("melts", False, False),
+    ],
+)
+def test_outlets_that_are_broken_on_purpose(
+    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, is_ok: bool, is_off: bool
+) -> None:
+    monkeypatch.setattr(outlets, "LAG_S", 0.3)
+    name = fake.node("red", 1)
+    (tmp_path / "1").write_text(how)
+    switch = Switch(Engine(fake.path), "red", str(tmp_path))
+    began_s = time.monotonic()
+    answer = switch.obey(Request("off", 1))
+    assert (answer.ok, fake.containers[name]["running"]) == (is_ok, not is_off), answer.text
+    assert (how == "slow") <= (time.monotonic() - began_s >= 0.3)
+    assert ("is none of fails, lies, slow, works" in answer.text) == (how == "melts")
+    fake.containers[name]["running"] = False
+    assert switch.obey(Request("on", 1)) == Answer(True, "on"), "it is for off only"

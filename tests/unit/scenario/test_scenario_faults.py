@@ -1,0 +1,127 @@
+"""The faults of a cluster beside power, cuts and processes, in the simulated world."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import pytest
+
+from moslab import Breach, Cluster, LabError
+from moslab.errors import CannotError
+from moslab.faults.links import majorities_ring
+from moslab.faults.plan import from_json
+from moslab.faults.record import UNENDED
+from moslab.scenario.sim import SimWorld
+from moslab.scenario.world import Spec
+
+LEASES_S = 6.0
+
+
+def made(nodes: int = 5, stomith: bool = True) -> Cluster:
+    world = SimWorld(Spec(nodes, stomith), 7)
+    world.settle()
+    return Cluster(world, 7)
+
+
+@pytest.mark.parametrize("nodes", range(4, 10))
+def test_in_a_ring_each_hears_a_majority_and_no_two_the_same(nodes: int) -> None:
+    cut = majorities_ring(range(1, nodes + 1))
+    assert cut == {(b, a) for a, b in cut}
+    heard = [frozenset(a for a in range(1, nodes + 1) if (a, b) not in cut) for b in range(1, nodes + 1)]
+    assert all(len(one) > nodes / 2 for one in heard)
+    assert len(set(heard)) == nodes
+
+
+@pytest.mark.parametrize("nodes", [2, 3])
+def test_few_nodes_make_no_ring(nodes: int) -> None:
+    with pytest.raises(CannotError, match="at least 4"):
+        made(nodes).ring()
+
+
+def test_a_split_has_parts_and_bridges() -> None:
+    cluster = made()
+    with cluster.split([1, 2, 3], [3, 4, 5]):
+        assert "3>" not in cluster.faults[-1].detail
+        assert "1>4" in cluster.faults[-1].detail
+    assert cluster.faults[-1].end_s < UNENDED
+    with pytest.raises(CannotError, match="at least two parts"):
+        cluster.split("all")
+    cluster.check()
+
+
+def test_flaps_are_cuts_of_the_same_nodes() -> None:
+    cluster = made()
+    cluster.flap("one", every=0.2, times=3)
+    assert len(cluster.faults) == 3
+    assert len({fault.detail for fault in cluster.faults}) == 1
+    assert all(0.19 < fault.end_s - fault.begin_s < 0.3 for fault in cluster.faults)
+
+
+LASTING: list[tuple[str, Callable[[Cluster], Breach]]] = [
+    ("files", lambda cluster: cluster.disturb(1, error=0.5, hang=0.1)),
+    ("outlet", lambda cluster: cluster.break_outlet(1, "fails")),
+    ("clock", lambda cluster: cluster.slew_clock(1, 0.005)),
+    ("drained", lambda cluster: cluster.drain(1)),
+]
+
+
+@pytest.mark.parametrize(("kind", "begin"), LASTING, ids=[kind for kind, _ in LASTING])
+def test_what_lasts_ends_with_its_block_and_with_the_heal(kind: str, begin: Callable[[Cluster], Breach]) -> None:
+    cluster = made()
+    with begin(cluster):
+        assert [key[:2] for key in cluster.world.faults.record.lasting()] == [(kind, 1)]
+    assert not cluster.world.faults.record.lasting()
+    begin(cluster)
+    cluster.check()
+    assert not cluster.world.faults.record.lasting()
+    assert [fault.kind for fault in cluster.faults] == [kind, kind]
+
+
+def test_the_outlet_is_that_of_the_node_that_is_shot() -> None:
+    """So whoever shoots at it, fails; and the others can be shot."""
+    cluster = made()
+    web = cluster.group("web")
+    owner = web.owner
+    with cluster.break_outlet(owner, "fails"), cluster.cut(owner, power=True):
+        web.wait_running(elsewhere=True)
+        assert cluster.world.off() == []
+    cluster.heal()
+    with cluster.cut(web, power=True):
+        web.wait_running(elsewhere=True)
+        cluster.eventually(cluster.world.off, bool, what="it is shot")
+    cluster.check()
+
+
+def test_bad_faults_are_refused() -> None:
+    cluster = made()
+    with pytest.raises(LabError, match="'melts' is none of fails, lies, slow, works"):
+        cluster.break_outlet(1, "melts")
+    for error, hang in ((0.0, 0.0), (0.9, 0.2), (-0.1, 0.5)):
+        with pytest.raises(CannotError, match="parts of 1"):
+            cluster.disturb(1, error=error, hang=hang)
+    for call in (lambda: cluster.edit(1, "hactl", "web start\n"), lambda: cluster.drain(1)):
+        cluster.kill(1)
+        with pytest.raises(LabError, match="node 1 is off"):
+            call()
+        cluster.heal()
+
+
+def test_an_edit_says_what_it_says_and_comes_to_all() -> None:
+    cluster = made(3)
+    cluster.edit(2, "hactl", "# by hand\nweb start\n")
+    disks = [node.disk.files for node in cluster.world._simulated.cluster.nodes.values()]  # type: ignore[attr-defined]
+    cluster.eventually(
+        lambda: [files["hactl"].startswith(b"# by hand\nweb start\n") for files in disks], all, what="all have it",
+    )
+    cluster.edit(3, "hactl", "no table: at all\n")
+    cluster.check()
+
+
+def test_what_was_done_is_a_plan_that_does_it_again() -> None:
+    cluster = made()
+    with cluster.drain("owner of web"), cluster.break_outlet("all", "slow"), cluster.disturb("one", hang=0.5):
+        cluster.edit(1, "hactl", "web start\n# once\n")
+        cluster.sleep(LEASES_S)
+    faults = [fault for fault in from_json(cluster.world.papers()["plan.json"]).faults if fault["at"]]    # not its start
+    assert [fault["do"] for fault in faults] == ["order", *["stomith"] * 5, "weather", "edit", "order"]
+    assert all(fault["for"] >= LEASES_S for fault in faults if fault["do"] in ("stomith", "weather"))
