@@ -21,6 +21,7 @@ from docker.errors import DockerException
 
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
+from emulator.powerswitch.outlets import OUTLETS
 from moslab import base, bench, bench_failover, bench_idle, bench_mfs, bench_sim, compose, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
@@ -32,6 +33,7 @@ from moslab.history.checkers import VALID, judge, thaw_overlap_s
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
 from moslab.node import execute
 from moslab.progress import Progress
+from moslab.scenario import cli as scenarios
 from moslab.simulator import cli as simulator
 from moslab.status import owner_of, render, status
 from moslab.streams import Piece
@@ -128,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
     files = command("files", _files, "faults of a node's files for who uses them through /mfs, until there are others")
     files.add_argument("node", metavar="NODE", type=_node)
     files.add_argument("faults", metavar="JSON", nargs="?", default="[]", help="a list, as in docs/emulator.md (none)")
+    outlet = command("outlet", _outlet, "break an outlet of the power switch: STOMITH of that node then ends so")
+    outlet.add_argument("node", metavar="NODE", type=_node)
+    outlet.add_argument("how", metavar="HOW", choices=OUTLETS, help=", ".join(OUTLETS))
+    scenarios.add_chaos(command("chaos", None, "break things at random, from a seed, and judge what came"), _existing)
+    scenarios.add_drill(command("drill", None, "kill, cut off, freeze: how long is a group away?"), _existing)
     command("history", _history, "when the tickers ran, from their journals; exit code 1 if two nodes did at once")
     simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
     command("down", _down, "remove the cluster and all that belongs to it")
@@ -300,6 +307,14 @@ def _files(arguments: argparse.Namespace) -> int:
         raise CannotError(str(error)) from None
     Faults(_existing(arguments)).files(arguments.node, faults)
     print(f"node {arguments.node}: {len(faults) or 'no'} faults of its files")
+    return 0
+
+
+def _outlet(arguments: argparse.Namespace) -> int:
+    cluster = _existing(arguments)
+    cluster.node(arguments.node)
+    Faults(cluster).outlet(arguments.node, arguments.how)
+    print(f"outlet {arguments.node}: {arguments.how}")
     return 0
 
 

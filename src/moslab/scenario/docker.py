@@ -69,6 +69,17 @@ class DockerWorld:
         world._since = began
         return world
 
+    @classmethod
+    def attach(cls, cluster: Cluster) -> DockerWorld:
+        """A cluster that runs, as it is: its groups are those that write journals now. LabError if none does."""
+        look = journals.read(cluster)
+        groups = sorted({life.group for life in look.lives if look.running(life.group)} - {
+            life.group for life in look.lives if journals.is_address(life.group)
+        })
+        if not groups:
+            raise LabError(f'cluster "{cluster.names.cluster}": no group that writes a journal runs now')
+        return cls(cluster, tuple(groups), Spec(len(cluster.nodes())))
+
     def now_s(self) -> float:
         return REAL.now_s()
 

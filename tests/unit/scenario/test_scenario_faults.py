@@ -122,6 +122,6 @@ def test_what_was_done_is_a_plan_that_does_it_again() -> None:
     with cluster.drain("owner of web"), cluster.break_outlet("all", "slow"), cluster.disturb("one", hang=0.5):
         cluster.edit(1, "hactl", "web start\n# once\n")
         cluster.sleep(LEASES_S)
-    faults = [fault for fault in from_json(cluster.world.papers()["plan.json"]).faults if fault["at"]]    # not its start
+    faults = [fault for fault in from_json(cluster.world.papers()["plan.json"]).faults if fault["at"]]
     assert [fault["do"] for fault in faults] == ["order", *["stomith"] * 5, "weather", "edit", "order"]
     assert all(fault["for"] >= LEASES_S for fault in faults if fault["do"] in ("stomith", "weather"))

@@ -1,0 +1,99 @@
+"""Random faults on a cluster, from its seed: in any world, for as long as is wanted.
+
+Rules:
+
+1. A *round* breaks one to three things, each while those before it last, and then heals all: every group must run again
+   (:data:`WITHIN_S`), or the history is invalid.
+2. What cannot be broken any more, as a node that was shot meanwhile, is left out. What a world never can is, too.
+3. Kinds, targets and times are drawn from the seed of the cluster; in containers what they meet is another each time.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Union
+
+from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.scenario.cluster import Breach, Cluster, Verdict
+
+OVERLAPPING_MAX = 3
+PAUSE_MIN_S, PAUSE_MAX_S = 0.2, 5.0
+CLOCK_MAX = 0.008                # of the 1 % that leases allow for
+Break = Callable[[Cluster], Union[Breach, None]]
+
+
+def _flap(cluster: Cluster) -> None:
+    cluster.flap("one", every=cluster.random.uniform(PAUSE_MIN_S, 1.0), times=cluster.random.randint(1, 4))
+
+
+def _kill_process(cluster: Cluster) -> None:
+    group = cluster.random.choice(cluster.world.groups)
+    cluster.kill_process(cluster.random.choice(["agent", f"leash {group}", f"group {group}"]), on=cluster.group(group))
+
+
+def _owner(cluster: Cluster) -> str:
+    return f"owner of {cluster.random.choice(cluster.world.groups)}"
+
+
+def _move(cluster: Cluster) -> None:
+    group = cluster.group(cluster.random.choice(cluster.world.groups))
+    cluster.move(group, cluster.random.choice(cluster.nodes))
+
+
+BREAKS: dict[str, Break] = {
+    "kill one": lambda cluster: cluster.kill("one"),
+    "kill an owner": lambda cluster: cluster.kill(_owner(cluster)),
+    "kill a minority": lambda cluster: cluster.kill("minority"),
+    "kill all": lambda cluster: cluster.kill("all"),
+    "freeze one": lambda cluster: cluster.pause("one"),
+    "freeze an owner": lambda cluster: cluster.pause(_owner(cluster)),
+    "cut one off": lambda cluster: cluster.cut("one"),
+    "cut an owner off": lambda cluster: cluster.cut(_owner(cluster), power=cluster.random.random() < 0.5),
+    "cut one off, one way": lambda cluster: cluster.cut("one", one_way=True),
+    "cut a minority off": lambda cluster: cluster.cut("minority"),
+    "cut halves apart": lambda cluster: cluster.cut("half"),
+    "ring of majorities": lambda cluster: cluster.ring(),
+    "links flap": _flap,
+    "kill a process": _kill_process,
+    "stop an agent": lambda cluster: cluster.stop_process("agent", on=_owner(cluster)),
+    "restart an agent": lambda cluster: cluster.restart_agent("one"),
+    "files fail": lambda cluster: cluster.disturb("one", error=cluster.random.random()),
+    "files hang": lambda cluster: cluster.disturb("one", hang=cluster.random.uniform(0.01, 0.5)),
+    "outlets are broken": lambda cluster: cluster.break_outlet("all", cluster.random.choice(["fails", "lies", "slow"])),
+    "a clock drifts": lambda cluster: cluster.slew_clock("one", cluster.random.uniform(-CLOCK_MAX, CLOCK_MAX)),
+    "drain one": lambda cluster: cluster.drain("one"),
+    "move a group": _move,
+}
+
+
+def chaos(cluster: Cluster, for_s: float, say: Callable[[str], None] = lambda _text: None) -> Verdict:
+    """Rounds until so much time of the world has passed; then the judgement. It ends early when a round does badly."""
+    end_s = cluster.world.now_s() + for_s
+    broken = 0
+    while cluster.world.now_s() < end_s:
+        broken += _round(cluster, say)
+        verdict = cluster.judge()
+        if not verdict:
+            return verdict
+    if not broken:
+        raise CannotError(f"chaos: nothing was broken in {for_s:g} s")
+    return cluster.audit()
+
+
+def _round(cluster: Cluster, say: Callable[[str], None]) -> int:
+    """How much of it could be done."""
+    done = 0
+    for _ in range(cluster.random.randint(1, OVERLAPPING_MAX)):
+        name = cluster.random.choice(sorted(BREAKS))
+        try:
+            breach = BREAKS[name](cluster)
+        except UnsupportedError:
+            continue
+        except LabError as error:                            # rule 2
+            say(f"{name}: not now: {error}")
+        except AssertionError as error:                      # it runs nowhere, so it has no owner
+            say(f"{name}: not now: {str(error).splitlines()[0]}")
+        else:
+            done += 1
+            say(f"{name}{f': {breach.what}' if breach is not None else ''}")
+        cluster.sleep(cluster.random.uniform(PAUSE_MIN_S, PAUSE_MAX_S))
+    return done

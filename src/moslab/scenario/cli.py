@@ -1,0 +1,92 @@
+"""``moslab chaos`` and ``moslab drill``: faults on a cluster that runs, and what came of them.
+
+Exit codes: 0 if nothing was wrong, 1 if something was, 2 if it could not begin, 130 when interrupted. All is healed in
+each case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import sys
+from typing import Callable
+
+from moslab.cluster import Cluster as Containers
+from moslab.errors import LabError
+from moslab.faults.record import lines
+from moslab.history.checkers import VALID
+from moslab.scenario.chaos import chaos
+from moslab.scenario.cluster import Cluster
+from moslab.scenario.docker import DockerWorld
+from moslab.scenario.drill import drill
+
+SEED_MAX = 2**31
+UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+Find = Callable[[argparse.Namespace], Containers]
+
+
+def add_chaos(parser: argparse.ArgumentParser, find: Find) -> None:
+    """``find`` gives the cluster that is meant."""
+    parser.add_argument("--seed", type=int, metavar="N", help="of faults, targets and times (default: a new one)")
+    parser.add_argument("--for", dest="for_s", type=seconds, default=120.0, metavar="TIME", help="as 90, 90s, 2m (2m)")
+    parser.set_defaults(run=lambda arguments: _chaos(arguments, find))
+
+
+def add_drill(parser: argparse.ArgumentParser, find: Find) -> None:
+    """``find`` gives the cluster that is meant."""
+    parser.add_argument("--group", metavar="GROUP", help="default: the first that runs")
+    parser.set_defaults(run=lambda arguments: _drill(arguments, find))
+
+
+def seconds(text: str) -> float:
+    """A time as people write it; for argparse."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text, re.ASCII)
+    if found is None or not float(found[1]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90, 90s, 2m, 1h")
+    return float(found[1]) * UNITS_S[found[2]]
+
+
+def _chaos(arguments: argparse.Namespace, find: Find) -> int:
+    seed = secrets.randbelow(SEED_MAX) if arguments.seed is None else arguments.seed
+    cluster = Cluster(DockerWorld.attach(find(arguments)), seed)
+    print(f"seed {seed}, {arguments.for_s:g} s, groups {', '.join(cluster.world.groups)}", flush=True)
+    try:
+        verdict = chaos(cluster, arguments.for_s, lambda text: print(f"  {text}", flush=True))
+    except BaseException:
+        _heal(cluster)
+        raise
+    print(f"{len(cluster.faults)} faults; the history is {verdict.word}")
+    if verdict.word != VALID:
+        print("\n".join([*verdict.problems, "what was broken:", *lines(cluster.faults)]), file=sys.stderr)
+        print(f"again: moslab chaos --seed {seed} --for {arguments.for_s:g}s", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _drill(arguments: argparse.Namespace, find: Find) -> int:
+    cluster = Cluster(DockerWorld.attach(find(arguments)), 0)
+    group = cluster.group(arguments.group or cluster.world.groups[0])
+    print(f"{'group ' + group.name:<24} {'from':>5} {'to':>5} {'away':>9} {'overlap':>9}", flush=True)
+    overlap_s = 0.0
+    try:
+        for step in drill(cluster, group):
+            overlap_s = max(overlap_s, step.overlap_s)
+            print(f"{step.what:<24} {step.before:>5} {step.after:>5} {max(0.0, step.away_s):>7.3f} s "
+                  f"{step.overlap_s:>7.3f} s", flush=True)
+        verdict = cluster.check()
+    except AssertionError as error:
+        _heal(cluster)
+        raise LabError(str(error)) from None
+    except BaseException:
+        _heal(cluster)
+        raise
+    print(f"the history is {verdict.word}")
+    return 1 if overlap_s else 0
+
+
+def _heal(cluster: Cluster) -> None:
+    try:
+        cluster.world.faults.end()
+    except LabError as error:
+        print(f"moslab: not all could be healed: {error}; moslab heal, moslab start NODE", file=sys.stderr)

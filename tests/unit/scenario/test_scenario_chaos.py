@@ -1,0 +1,77 @@
+"""Chaos and drills, in the simulated world."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from moslab import Cluster
+from moslab.errors import CannotError
+from moslab.history.checkers import INVALID, VALID
+from moslab.scenario import chaos as module
+from moslab.scenario.chaos import BREAKS, chaos
+from moslab.scenario.cli import seconds
+from moslab.scenario.drill import STEPS, drill
+from moslab.scenario.sim import SimWorld
+from moslab.scenario.world import Spec
+
+
+def made(seed: int, nodes: int = 5) -> Cluster:
+    world = SimWorld(Spec(nodes), seed)
+    world.settle()
+    return Cluster(world, seed)
+
+
+def story(seed: int) -> list[str]:
+    said: list[str] = []
+    assert chaos(made(seed), 20.0, said.append).word == VALID
+    return said
+
+
+def test_a_seed_is_a_story() -> None:
+    assert story(3) == story(3)
+    assert story(3) != story(4)
+
+
+def test_every_kind_can_be_broken_and_healed() -> None:
+    for name, begin in BREAKS.items():
+        cluster = made(1)
+        begin(cluster)
+        assert cluster.faults, name
+        assert cluster.check().word == VALID, name
+
+
+def test_a_history_that_is_wrong_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = made(2)
+    process = cluster.group("web").run()
+    other = next(node for node in cluster.nodes if node != process.node)
+    cluster.world._simulated.cluster.result.intervals.append(process._replace(node=other, pid=1_000_000))  # type: ignore[attr-defined]
+    verdict = chaos(cluster, 1000.0)
+    assert verdict.word == INVALID
+    assert cluster.world.now_s() < 200.0
+
+
+def test_chaos_that_breaks_nothing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BREAKS", {"ring": BREAKS["ring of majorities"]})
+    with pytest.raises(CannotError, match="nothing was broken in 5 s"):
+        chaos(made(1, 3), 5.0)
+
+
+def test_a_drill_says_how_long_it_was_away() -> None:
+    cluster = made(5)
+    steps = list(drill(cluster, cluster.group("web")))
+    assert [step.what for step in steps] == list(STEPS)
+    assert all(step.before != step.after and 0.0 < step.away_s < 10.0 and not step.overlap_s for step in steps)
+    assert [later.before for later in steps[1:]] == [earlier.after for earlier in steps[:-1]]
+
+
+@pytest.mark.parametrize(("text", "meant_s"), [("90", 90.0), ("90s", 90.0), ("2m", 120.0), ("1.5h", 5400.0)])
+def test_times(text: str, meant_s: float) -> None:
+    assert seconds(text) == meant_s
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "2 m", "soon", "m", "1d"])
+def test_bad_times(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
+        seconds(text)
