@@ -13,7 +13,7 @@ import sys
 from typing import Callable
 
 from moslab.cluster import Cluster as Containers
-from moslab.errors import LabError
+from moslab.errors import CannotError, LabError
 from moslab.faults.record import lines
 from moslab.history.checkers import VALID
 from moslab.scenario.chaos import chaos
@@ -66,7 +66,10 @@ def _chaos(arguments: argparse.Namespace, find: Find) -> int:
 
 def _drill(arguments: argparse.Namespace, find: Find) -> int:
     cluster = Cluster(DockerWorld.attach(find(arguments)), 0)
-    group = cluster.group(arguments.group or cluster.world.groups[0])
+    groups = cluster.world.groups
+    if arguments.group and arguments.group not in groups:
+        raise CannotError(f"{arguments.group} writes no journal now, so nothing can be said of it; {', '.join(groups)} does")
+    group = cluster.group(arguments.group or groups[0])
     print(f"{'group ' + group.name:<24} {'from':>5} {'to':>5} {'away':>9} {'overlap':>9}", flush=True)
     overlap_s = 0.0
     try:
