@@ -68,7 +68,7 @@ def _drill(arguments: argparse.Namespace, find: Find) -> int:
     cluster = Cluster(DockerWorld.attach(find(arguments)), 0)
     groups = cluster.world.groups
     if arguments.group and arguments.group not in groups:
-        raise CannotError(f"{arguments.group} writes no journal now, so nothing can be said of it; {', '.join(groups)} does")
+        raise CannotError(f"{arguments.group} writes no journal, so nothing is known of it; {', '.join(groups)} does")
     group = cluster.group(arguments.group or groups[0])
     print(f"{'group ' + group.name:<24} {'from':>5} {'to':>5} {'away':>9} {'overlap':>9}", flush=True)
     overlap_s = 0.0
