@@ -319,13 +319,14 @@ class Voter:
             self._log.append(f"the voters are to be {list(latest.voters)}")
             self._mark(known._replace(electorate=latest._replace(before=mine.voters)))
             return
-        self._mark(known)
         if self._me not in latest.voters:
-            self._mark(self.marker._replace(state=NONE, electorate=latest._replace(before=())))
+            self._mark(known._replace(state=NONE, electorate=latest._replace(before=())))
         elif counts:
-            self._forget("the voters have changed without this one", self.marker.life)
+            self._forget("the voters have changed without this one", known.life, known)
         elif self.marker.state == NONE:
-            self._forget("this node has a vote now", self._nonce())
+            self._forget("this node has a vote now", self._nonce(), known)
+        else:
+            self._mark(known)
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` has something to do without news."""
@@ -495,8 +496,10 @@ class Voter:
             elif len(self._peeked) >= self.electorate.quorum - 1 or self._blank.issuperset(self.wants_peeks()):
                 self._mark(self.marker._replace(state=FULL))
 
-    def _forget(self, why: str, life: str) -> None:
-        self._mark(marker.forgotten(self.marker, life))
+    def _forget(self, why: str, life: str, known: Marker | None = None) -> None:
+        """``known``: the own marker, with what is written down at the same time: in two steps it would be one between
+        them that counts and has not recovered."""
+        self._mark(marker.forgotten(known or self.marker, life))
         self._wait_anew(why)
 
     def _wait_anew(self, why: str) -> None:
@@ -504,6 +507,7 @@ class Voter:
         self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
         self._ready_at = self._clock() + self._wait_s()
         self._copied, self._copied_for = {}, ()
+        self._is_ordered, self._gone = False, frozenset()        # what an operator has said of another recovery
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
         if now < self._ready_at:

@@ -611,6 +611,29 @@ def test_an_operator_may_say_that_a_voter_is_gone() -> None:
     assert "life 2" in scene.voter.marker.invited
 
 
+@pytest.mark.parametrize("again", ["wiped", "told to forget"])
+def test_who_is_gone_is_said_of_one_recovery_only(again: str) -> None:
+    """Weeks later voter 3 is there and cut off: the old word would found an era over what it still runs."""
+    scene = Scene()
+    scene.step(W)
+    scene.see(2, RECOVERING, "")
+    assert order(scene, do="found", without=[3]) == ""
+    scene.see(2, RECOVERING, "")
+    assert scene.step(1.0) == FULL
+    if again == "wiped":
+        del scene.store.files[marker.NAME]
+        scene.voter.look()
+    else:
+        assert order(scene, do="forget") == ""
+    scene.seen.clear()
+    for _ in range(3):
+        scene.see(2, RECOVERING, "", electorate=scene.voter.electorate)
+        assert scene.step(W) == RECOVERING
+    assert order(scene, do="found", without=[3]) == ""
+    scene.see(2, RECOVERING, "", electorate=scene.voter.electorate)
+    assert scene.step(1.0) == FULL
+
+
 @pytest.mark.parametrize(("without", "problem"), [
     ([2, 3], "2 of [1, 2, 3] must be there"), ([1], "this node is one of those"), ([3, 4], "not voters: [4]"),
 ])
@@ -619,6 +642,22 @@ def test_an_era_is_not_founded_without_a_quorum_or_by_one_that_is_gone(without: 
     scene.step(W)
     assert problem in order(scene, do="found", without=without)
     assert scene.step(1.0) == RECOVERING
+
+
+def test_a_voter_that_is_two_electorates_behind_never_counts_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One write: a crash between two would leave a voter of voters that it has not copied."""
+    scene = Scene(files={FOUNDED: b"7-00000007 1 2 3\n"})
+    written: list[str] = []
+    replace = scene.store.replace
+
+    def watched(name: str, content: bytes, durable: bool = False) -> None:
+        found = marker.decode(content) if name == marker.NAME else None
+        written.extend([found.state] if found is not None else [])
+        replace(name, content, durable)
+
+    monkeypatch.setattr(scene.store, "replace", watched)
+    scene.voter.learn(electorate.Electorate(7, 2, (1, 3, 4)))
+    assert written == [RECOVERING]
 
 
 def test_an_operator_is_told_on_which_node_to_say_it() -> None:
