@@ -194,7 +194,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "marker-unread", "R2: a recovering voter counts for nobody", f"{OWNERSHIP}/link.py",
         "seen is not None and seen.state == marker.FULL and seen.era == self.era",
         "seen is not None and seen.era == self.era",
-        plan=plans.RESTORED,
+        plan=plans.STILL_EMPTY,
     ),
     _one(
         "configuration-uncounted", "R2, R20: a voter with another beat or lease does not count", f"{OWNERSHIP}/link.py",
