@@ -290,14 +290,14 @@ class Agent:
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
-        skew = self._world.skew()
-        if skew is not None:
+        skew, looked_at = self._world.skew(), self._world.now()
+        if skew is not None:                         # it was looked at between `now` and then, which may be far apart
             before, since = self._skew or (skew, now)
             is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
             if is_apart:
                 self.ownership.distrust(f"{CLOCKS} went apart by {skew - before:.3f} s")
             if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
-                self._skew = skew, now
+                self._skew = skew, looked_at
 
     def _submit(self, call: Call) -> None:
         def answered(result: Any, error: OSError | None) -> None:

@@ -14,7 +14,7 @@ from mosha.orders import UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
-from moslab.faults.plan import Fault
+from moslab.faults.plan import STALLS, Fault
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
 from moslab.simulator.facts import voters_of
@@ -58,6 +58,7 @@ class Injector:
                 member.trouble_ends()
             node.slew(0.0)
             cluster.power.modes.pop(number, None)
+            node.stalls = dict.fromkeys(STALLS, 0.0)
             node.thaw()
             for process in _processes(node):
                 process.thaw()
@@ -220,6 +221,10 @@ class Injector:
         for node in nodes:
             node.trouble_until_s = self._kernel.now + fault.get("for", self._cluster.plan.safety_s)
 
+    def _do_stall(self, nodes: list[Node], fault: Fault) -> None:
+        for node in nodes:
+            node.stalls[fault["amid"]] = fault["for"]
+
     def _do_stomith(self, nodes: list[Node], fault: Fault) -> Undo:
         modes = self._cluster.power.modes
         for node in nodes:
@@ -289,7 +294,7 @@ class Injector:
         if what == "agent":
             stands = any(guardian.frozen for guardian in node.guardians)
         else:
-            stands = node.world is None or node.world.frozen
+            stands = node.world is None or node.world.frozen or node.world.stands
         if stands:
             self._cluster.count("second guardian is spared")
         return stands
