@@ -44,8 +44,8 @@ class OpenMosix:
         return self._files.carry_out(node, plan(*arguments))
 
     def whois(self) -> int:
-        """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked, and EINVAL where
-        ``mynode`` names another one: somebody has copied the configuration, and that node may live."""
+        """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked, and EINVAL
+        where ``mynode`` names another one: somebody has copied the configuration, and that node may live."""
         mine = self._config.mynode
         try:
             _, words = _run(shlex.split(self._config.mwhois), WHOIS_LIMIT_S)

@@ -35,7 +35,7 @@ cut      no messages from ``whom`` to ``to``                                    
                                                                                 flap: seconds, cut on and off
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
 stuck    killed processes stay in state D
-stall    the agent stands still for ``for``, once, amid what it does           amid: look (after its next look at the
+stall    the agent that runs stands still for ``for``, once, amid what it does  amid: look (after its next look at the
                                                                                 clock), write (in its next durable
                                                                                 write, before that is seen)
 stomith  its shots end so                                                       how: fails, lies, slow, cut, spares
@@ -82,7 +82,7 @@ CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
 DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal")
 DAMAGES = ("bits", "short", "other", "later")
-STALLS = ("look", "write")
+LOOK, WRITE = STALLS = ("look", "write")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
     "do": shape.one_of("elect", "found", "forget", *orders.KINDS), "voters": shape.wholes(1, NODES_MAX),
@@ -117,8 +117,9 @@ KINDS: dict[str, dict[str, Shape]] = {
     "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
 }
 NEEDED: dict[str, tuple[str, ...]] = {
-    "cut": ("to",), "pause": ("what",), "stall": ("amid", "for"), "kill": ("what",), "vote": ("node",), "order": ("order",), "stomith": ("how",),
-    "jump": ("by",), "slew": ("by",), "edit": ("table",), "map": ("nodes",), "damage": ("file", "shape"),
+    "cut": ("to",), "pause": ("what",), "stall": ("amid", "for"), "kill": ("what",), "vote": ("node",),
+    "order": ("order",), "stomith": ("how",), "jump": ("by",), "slew": ("by",), "edit": ("table",),
+    "map": ("nodes",), "damage": ("file", "shape"),
 }
 Fault = dict[str, Any]
 

@@ -117,8 +117,8 @@ CUT_OWNER = plan(
 SLEWED = plan(every(
     18.0, {"at": 0, "do": "slew", "whom": ["owner:g1"], "by": -0.08, "for": 11.0}, cut(1.0, 10.0, ["owner:g1"]),
 ), (0.5, 8.0), network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0})
-# Agents stand still between a look at the clock and what they decide by it, for about a lease, the owner above all, when
-# it is cut off and when it is back.
+# Agents stand still between a look at the clock and what they decide by it, for about a lease, the owner above all,
+# when it is cut off and when it is back.
 STALLED = plan(every(
     7.0, *(
         [
@@ -349,9 +349,9 @@ UNSETTLED = plan([
     pause(5.5, 5.0, "agent", 1), *_elect(5.6, 11.0, [2], [2], 0.3),
 ], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
 # 2 is added to the only voter, and counts at 10 s, when it has copied what that holds. 4 owns the group until it hears
-# nothing of 1 any more; 3, which hears nothing of 2, takes it over after that, and before 1 closes the voters before, at
-# 13 s. W after both have settled 2 is the only voter. Its agent, which heard of 3's epoch on 1, looks at about 10 s and
-# at 20 s for journals that nobody needs any more, and would repeat there what it knows.
+# nothing of 1 any more; 3, which hears nothing of 2, takes it over after that, and before 1 closes the voters before,
+# at 13 s. W after both have settled 2 is the only voter. Its agent, which heard of 3's epoch on 1, looks at about 10 s
+# and at 20 s for journals that nobody needs any more, and would repeat there what it knows.
 UNCOPIED = plan([
     cut(0.0, 3.0, [3], [1, 2, 4]), cut(2.0, 40.0, [3], [2]), *_elect(6.0, 7.0, [1, 2], [1]), cut(9.0, 40.0, [4], [1]),
     *_elect(16.5, 20.0, [2], [2], 0.25),

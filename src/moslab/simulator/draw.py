@@ -535,8 +535,8 @@ def _upgrade(scene: _Scene) -> list[Fault]:
 
 
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
-    (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck), (2, _stall),
-    (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
+    (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
+    (2, _stall), (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
     (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote), (1.2, _damage), (1.5, _operate),
 )
 

@@ -58,7 +58,7 @@ class Injector:
                 member.trouble_ends()
             node.slew(0.0)
             cluster.power.modes.pop(number, None)
-            node.stalls = dict.fromkeys(STALLS, 0.0)
+            self._stall(node, 0.0)
             node.thaw()
             for process in _processes(node):
                 process.thaw()
@@ -222,8 +222,16 @@ class Injector:
             node.trouble_until_s = self._kernel.now + fault.get("for", self._cluster.plan.safety_s)
 
     def _do_stall(self, nodes: list[Node], fault: Fault) -> None:
+        self._kernel.may_stand = True                # in a stepwise run nobody knew of it before
         for node in nodes:
-            node.stalls[fault["amid"]] = fault["for"]
+            self._stall(node, fault["for"], (fault["amid"],))
+
+    @staticmethod
+    def _stall(node: Node, for_s: float, amid: Iterable[str] = STALLS) -> None:
+        """Its agent, if it has one."""
+        if node.world is not None:
+            for one in amid:
+                node.world.stall(one, for_s)
 
     def _do_stomith(self, nodes: list[Node], fault: Fault) -> Undo:
         modes = self._cluster.power.modes

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Callable
 from mosha.agent import STATE
 from mosha.config import Config
 from mosha.ownership import marker
-from moslab.faults.plan import STALLS
 from moslab.simulator.disk import Disk
 from moslab.simulator.guardian import Guardian
 from moslab.simulator.network import Weather
@@ -52,7 +51,6 @@ class Node:
         self.disk_draw = cluster.stream(f"disk/{number}")
         self.process_draw = cluster.stream(f"process/{number}")
         self.sync_draw = cluster.stream(f"sync/{number}")
-        self.stalls = dict.fromkeys(STALLS, 0.0)     # amid what its agent is to stand still next, and for how long
         self._wake_max_s = float(cluster.plan.clocks["wake_s"])
         self._ipc_max_s = float(cluster.plan.clocks["ipc_s"])
         drift = cluster.plan.clocks["drift"]
@@ -113,11 +111,6 @@ class Node:
     def ipc_s(self) -> float:
         """What a message between two processes of this machine takes."""
         return self._ipc_max_s * self._draw.random()
-
-    def take_stall(self, amid: str) -> float:
-        """For how long the agent is to stand still now; no more than once."""
-        for_s, self.stalls[amid] = self.stalls[amid], 0.0
-        return for_s
 
     # ---- the map ----------------------------------------------------------------------------------------------
 

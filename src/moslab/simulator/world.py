@@ -15,12 +15,14 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.agent import Agent, Ended
 from mosha.platform.lanes import Lanes
 from mosha.platform.machine import END_EARLIER_S
 from mosha.platform.world import Answer, Store
+from moslab.faults.plan import LOOK
 from moslab.simulator.disk import Disk, error
 from moslab.simulator.guardian import SimLeash
 from moslab.simulator.process import Process
@@ -35,15 +37,15 @@ SPIN_S = 0.0005                  # what a round takes, for an agent that wants t
 SPINS_MAX = 1000                 # in a row; beyond, it is a fault of the agent
 
 
-def _at_once(_amid: str) -> None:
+def _at_once(_is_before: bool) -> None:
     """No time passes."""
 
 
 class SimStore:
     """A directory of the agent's own node: see :class:`mosha.platform.world.Store`."""
 
-    def __init__(self, disk: Disk, node: Node, sync: Callable[[str], None]) -> None:
-        """``sync``: takes the time of a durable write, before it is seen, as a fault may say, or after."""
+    def __init__(self, disk: Disk, node: Node, sync: Callable[[bool], None]) -> None:
+        """``sync(is_before)``: takes the time of a durable write, before it is seen or after."""
         self._disk, self._node, self._sync = disk, node, sync
 
     def read(self, name: str, bytes_max: int) -> bytes | None:
@@ -55,10 +57,10 @@ class SimStore:
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all."""
         if durable:
-            self._sync("write")
+            self._sync(True)
         self._disk.replace(name, content, durable)
         if durable:
-            self._sync("")
+            self._sync(False)
 
     def write(self, name: str, content: bytes) -> None:
         """In place; who reads at that moment may meet it torn."""
@@ -77,7 +79,7 @@ class SimStore:
         self._node.cluster.facts.removes(name)
         was_there = self._disk.remove(name)
         if durable and was_there:
-            self._sync("")
+            self._sync(False)
         return was_there
 
     def list(self) -> list[str]:
@@ -89,14 +91,18 @@ class SimWorld(Process):
     """See the head of the module."""
 
     __slots__ = (
-        "_agent", "_inbox", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "lanes", "number", "run", "var",
+        "_agent", "_inbox", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "_write_s", "lanes", "now",
+        "number", "run", "var",
     )
     var: Store
     run: Store
+    now: Callable[[], float]         # seconds since the boot, on this node's clock
 
     def __init__(self, node: Node, number: int) -> None:
         super().__init__(node)
+        self.now = node.clock
         self.number = number
+        self._write_s = 0.0                          # what the next durable write takes, if a fault says so
         self._sync_max_s = float(node.cluster.plan.clocks["sync_s"])
         self.var, self.run = SimStore(node.disk, node, self._sync), SimStore(node.run_disk, node, _at_once)
         self.lanes = Lanes(node.cluster.tasks.new_worker)
@@ -108,14 +114,6 @@ class SimWorld(Process):
         self._spins = 0
 
     # ---- the port ---------------------------------------------------------------------------------------------
-
-    def now(self) -> float:
-        """Seconds since the boot, on this node's clock."""
-        node = self.node
-        clock_s = node.clock()
-        if node.stalls["look"]:
-            self._stall(node.take_stall("look"))
-        return clock_s
 
     def skew(self) -> float:
         """How far the clock that nobody slews is ahead of :meth:`now`."""
@@ -159,10 +157,24 @@ class SimWorld(Process):
 
     # ---- what takes time --------------------------------------------------------------------------------------
 
-    def _sync(self, amid: str) -> None:
-        """Rule 4: what a durable write takes; ``amid``: what a fault may have stand still here."""
-        node = self.node
-        for_s = (node.take_stall(amid) if amid else 0.0) or self._sync_max_s * node.sync_draw.random()
+    def stall(self, amid: str, for_s: float) -> None:
+        """Rule 4: ``amid`` a look at the clock, or a durable write; the next one, and no other. 0: none."""
+        if amid == LOOK:
+            self.now = partial(self._look, for_s) if for_s else self.node.clock
+        else:
+            self._write_s = for_s
+
+    def _look(self, for_s: float) -> float:
+        self.now = self.node.clock
+        clock_s = self.now()
+        self._stall(for_s)
+        return clock_s
+
+    def _sync(self, is_before: bool) -> None:
+        """Rule 4: what a durable write takes, before it is seen or after."""
+        for_s = self._sync_max_s * self.node.sync_draw.random()
+        if is_before and self._write_s:
+            for_s, self._write_s = self._write_s, 0.0
         if for_s:
             self._stall(for_s)
 

@@ -39,6 +39,7 @@ def test_a_run_has_a_bound_on_its_calls() -> None:
 
 def test_a_call_may_stand_while_others_are_made_and_goes_on_in_its_turn() -> None:
     kernel, seen = Kernel(), []
+    kernel.may_stand = True
 
     def stands(name: str, until_s: float) -> None:
         seen.append((kernel.now, name))
@@ -65,6 +66,7 @@ def test_a_call_may_stand_while_others_are_made_and_goes_on_in_its_turn() -> Non
 
 def test_what_stands_when_the_run_is_over_does_nothing_more() -> None:
     kernel, seen = Kernel(), []
+    kernel.may_stand = True
     before = threading.active_count()
 
     def stands(_: object) -> None:
@@ -83,6 +85,7 @@ def test_what_stands_when_the_run_is_over_does_nothing_more() -> None:
 
 def test_what_a_call_raises_is_raised_by_the_run() -> None:
     kernel = Kernel()
+    kernel.may_stand = True
 
     def stands(_: object) -> None:
         stood = Stood()
