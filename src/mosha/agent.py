@@ -24,9 +24,8 @@ from functools import partial
 from itertools import islice
 from typing import Any, Callable
 
-from mosha import status
+from mosha import events, status
 from mosha.config import Config
-from mosha.events import Events
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.operations import Operations
@@ -183,7 +182,7 @@ class Agent:
         self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
         self._fetching: set[str] = set()
         self._page, self._show_at = "", now
-        self.events = Events(self._world.var, self._world.wall)
+        self.events = events.Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
         self._heard_count = self._life = 0
         self._new_identity(now)
@@ -290,14 +289,14 @@ class Agent:
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
-        skew = self._world.skew()
-        if skew is not None:
+        skew, looked_at = self._world.skew(), self._world.now()
+        if skew is not None:                         # it was looked at between `now` and then, which may be far apart
             before, since = self._skew or (skew, now)
             is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
             if is_apart:
                 self.ownership.distrust(f"{CLOCKS} went apart by {skew - before:.3f} s")
             if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
-                self._skew = skew, now
+                self._skew = skew, looked_at
 
     def _submit(self, call: Call) -> None:
         def answered(result: Any, error: OSError | None) -> None:
@@ -529,9 +528,6 @@ class Agent:
         voters, heard = self.ownership.voters, self._heard_lately | {self.me}
         may_number = self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum
         for replica in (self.cltab, self.hactl):
-            source = replica.wanted_from()
-            if source is not None and replica.name not in self._fetching:
-                self._fetch(source, replica)
             self._keep(replica.name, partial(self._look_at, replica, may_number, now))
         self._heard_lately.clear()
         if self.cltab.waits or self.hactl.waits:
@@ -543,8 +539,10 @@ class Agent:
         """Whether what it has of the tables counts."""
         return node in self._heard_lately or self.alive(node)
 
-    @staticmethod
-    def _look_at(replica: Replica[Any], may_number: bool, now: float) -> None:
+    def _look_at(self, replica: Replica[Any], may_number: bool, now: float) -> None:
+        source = replica.wanted_from()
+        if source is not None and replica.name not in self._fetching:
+            self._fetch(source, replica)
         for line in replica.look(may_number, now):
             log.warning("%s", line)
 
@@ -617,7 +615,7 @@ class Agent:
         text = json.dumps(page)
         if text != self._page or self._beats % REWRITE_BEATS == 0:
             self._page = text
-            self.events.note(page)
+            self._keep(events.FILE, partial(self.events.note, page))
             self._write("clstat", status.clstat_text(self._said))
             self._write("hastat", status.hastat_text(now, self.ownership, records))
 

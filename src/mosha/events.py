@@ -25,18 +25,20 @@ class Events:
     def __init__(self, store: Store, wall: Callable[[], float]) -> None:
         self._store, self._wall = store, wall
         self._seen: Page = {}
+        self._is_written = True
         self._all: deque[dict[str, Any]] = deque(read(store), EVENTS_MAX)
 
     def note(self, page: Page) -> None:
-        """A page that may differ from the one before."""
+        """A page that may differ from the one before. Raises OSError where the file cannot be written; the next page
+        has that tried again."""
         new = list(changes(self._seen, page)) if self._seen else [("", f"the agent of node {page['node']} began")]
         self._seen = page
-        if not new:
-            return
         time_s = round(self._wall(), 3)
         self._all.extend({"time": time_s, "group": group, "what": what} for group, what in new)
-        text = "".join(f"{json.dumps(event)}\n" for event in self._all)
-        self._store.replace(FILE, text.encode())
+        if new or not self._is_written:
+            self._is_written = False
+            self._store.replace(FILE, "".join(f"{json.dumps(event)}\n" for event in self._all).encode())
+            self._is_written = True
 
 
 def read(store: Store) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable, Protocol
 
 from mosha.moves import FAILBACK, Moves, Over
@@ -114,14 +115,22 @@ class Operations:
     def drain(self, now: float, wanted: bool) -> None:
         """Begin or end it."""
         if wanted and not self.is_drained:
-            self._store.replace(DRAINED, b"", durable=True)
+            self._remember(partial(self._store.replace, DRAINED, b"", durable=True))
             log.warning("drained: nothing is to run here")
             self.drain_from = now + (self._timing.announce_s if self._sight.has_heirs() else 0.0)
             self.abandon(now)
         elif self.is_drained and not wanted:
-            self._store.remove(DRAINED)
+            self._remember(partial(self._store.remove, DRAINED))
             log.warning("not drained any more")
             self.drain_from = NEVER
+
+    @staticmethod
+    def _remember(action: Callable[[], object]) -> None:
+        """For the next life of the agent, if the disk takes it: this one does what was wanted anyhow."""
+        try:
+            action()
+        except OSError as error:
+            log.error("the next life of this agent will not know of it: %s", error.strerror or error)
 
     def said(self) -> dict[str, Any]:
         """What this node's record says."""

@@ -88,4 +88,8 @@ class Place:
             log.warning("nothing runs here: %s", why)
             self._reported = why
         page = json.dumps({"waits": why, "beat": self._config.timing.beat_s})
-        self._world.var.replace(status.TWIN, status.stamped(page, self._world.now(), self._world.boot_id()).encode())
+        stamped = status.stamped(page, self._world.now(), self._world.boot_id())
+        try:
+            self._world.var.replace(status.TWIN, stamped.encode())
+        except OSError as error:
+            log.error("%s cannot be written: %s", status.TWIN, error.strerror or error)

@@ -107,14 +107,15 @@ class Replica(Generic[T]):
 
     def said(self) -> list[Any]:
         """What this node's record says of its version."""
-        return [self.version.number, self.version.checksum, self.version.before]
+        return _said(self.version)
 
     def conflict(self) -> bool:
         """Whether the highest number that is here stands for two contents."""
         return len(self._newest()) > 1
 
     def wanted_from(self) -> int | None:
-        """A node that has a newer version, if there is exactly one such content; not before the first :meth:`look`."""
+        """A node that has a newer version, if there is exactly one such content; not before the first :meth:`look`.
+        Raises OSError where the number of a content that is here cannot be written."""
         version = self._wanted()
         if not self._looked or version is None:
             return None
@@ -297,8 +298,9 @@ class Replica(Generic[T]):
         return content
 
     def _number(self, version: Version) -> None:
+        """Nothing has this version before it is written: where that fails it is tried again."""
+        self._store.replace(f"{self.name}.version", json.dumps(_said(version)).encode() + b"\n", durable=True)
         self.version, self._known_newest = version, None
-        self._store.replace(f"{self.name}.version", json.dumps(self.said()).encode() + b"\n", durable=True)
 
     def _read_version(self) -> None:
         try:
@@ -328,8 +330,12 @@ def _newest_of(known: Sequence[Version]) -> frozenset[Version]:
     return frozenset({version.checksum: version for version in known if version.number == highest}.values())
 
 
+def _said(version: Version) -> list[Any]:
+    return [version.number, version.checksum, version.before]
+
+
 def _version(said: Any) -> Version | None:
-    """What :meth:`Replica.said` said; None for anything else."""
+    """What :func:`_said` said; None for anything else."""
     if not isinstance(said, list) or len(said) != 3:
         return None
     number, checksum, before = said

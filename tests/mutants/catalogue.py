@@ -141,6 +141,11 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         plan=plans.CUT_OWNER,
     ),
+    _one(
+        "clocks-unwatched", "R1: an identity whose machine's clocks go apart is void", "mosha/agent.py",
+        "            if is_apart:\n", "            if False:\n",
+        plan=plans.SLEWED,
+    ),
     # ---- register -------------------------------------------------------------------------------------------------
     _one(
         "ballot-quorum", "R12: each phase on Q voters", f"{OWNERSHIP}/ballot.py",
@@ -194,7 +199,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "marker-unread", "R2: a recovering voter counts for nobody", f"{OWNERSHIP}/link.py",
         "seen is not None and seen.state == marker.FULL and seen.era == self.era",
         "seen is not None and seen.era == self.era",
-        plan=plans.RESTORED,
+        plan=plans.STILL_EMPTY,
     ),
     _one(
         "configuration-uncounted", "R2, R20: a voter with another beat or lease does not count", f"{OWNERSHIP}/link.py",
@@ -225,6 +230,13 @@ MUTANTS: tuple[Mutant, ...] = (
         "no-recovery-wait", "R16: a voter that forgot waits W", "mosha/timing.py",
         "return F * max(lease_s, self.ballot_limit_s) + self._op_limit_of(max(lease_s, self.lease_s))", "return 0.0",
         plan=plans.NEW_ERA,
+    ),
+    _one(
+        "wait-before-durable", "R16: W begins when it stands on the disk that a voter has forgotten",
+        f"{OWNERSHIP}/voter.py",
+        "        self._mark(marker.forgotten(self.marker, life))\n        self._wait_anew(why)\n",
+        "        self._wait_anew(why)\n        self._mark(marker.forgotten(self.marker, life))\n",
+        plan=plans.SLOW_TO_FORGET,
     ),
     _one(
         "copy-from-one", "R16a: copies of Q others", f"{OWNERSHIP}/voter.py",

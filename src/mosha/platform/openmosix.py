@@ -44,12 +44,20 @@ class OpenMosix:
         return self._files.carry_out(node, plan(*arguments))
 
     def whois(self) -> int:
-        """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked."""
-        if self._config.mynode:
-            return self._config.mynode
-        _, words = _run(shlex.split(self._config.mwhois), WHOIS_LIMIT_S)
+        """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked, and EINVAL
+        where ``mynode`` names another one: somebody has copied the configuration, and that node may live."""
+        mine = self._config.mynode
+        try:
+            _, words = _run(shlex.split(self._config.mwhois), WHOIS_LIMIT_S)
+        except OSError:
+            if mine:
+                return mine
+            raise
         found = re.search(r"\d+", words)
-        return int(found.group()) if found else 0
+        said = int(found.group()) if found else 0
+        if mine and said not in (0, mine):
+            raise OSError(errno.EINVAL, f"mynode is {mine}, and openMosix says that this is node {said}")
+        return mine or said
 
     def nodes(self) -> list[int]:
         """The configured map: every node, up or down."""

@@ -35,6 +35,9 @@ cut      no messages from ``whom`` to ``to``                                    
                                                                                 flap: seconds, cut on and off
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
 stuck    killed processes stay in state D
+stall    the agent that runs stands still for ``for``, once, amid what it does  amid: look (after its next look at the
+                                                                                clock), write (in its next durable
+                                                                                write, before that is seen)
 stomith  its shots end so                                                       how: fails, lies, slow, cut, spares
                                                                                 (says off, and does nothing: A4);
                                                                                 of: "outlet": the shots at it
@@ -81,6 +84,7 @@ CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
 DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal")
 DAMAGES = ("bits", "short", "other", "later")
+LOOK, WRITE = STALLS = ("look", "write")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
     "do": shape.one_of("elect", "found", "forget", *orders.KINDS), "voters": shape.wholes(1, NODES_MAX),
@@ -100,6 +104,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
     "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
     "stuck": {},
+    "stall": {"amid": shape.one_of(*STALLS)},
     "stomith": {"how": shape.one_of(*SHOTS), "of": shape.one_of("shooter", "outlet")},
     "jump": {"by": shape.number(-1e6, 1e6)},
     "slew": {"by": shape.number(-0.9, 9)},
@@ -114,12 +119,13 @@ KINDS: dict[str, dict[str, Shape]] = {
     "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
 }
 NEEDED: dict[str, tuple[str, ...]] = {
-    "cut": ("to",), "pause": ("what",), "kill": ("what",), "vote": ("node",), "order": ("order",), "stomith": ("how",),
-    "jump": ("by",), "slew": ("by",), "edit": ("table",), "map": ("nodes",), "damage": ("file", "shape"),
+    "cut": ("to",), "pause": ("what",), "stall": ("amid", "for"), "kill": ("what",), "vote": ("node",),
+    "order": ("order",), "stomith": ("how",), "jump": ("by",), "slew": ("by",), "edit": ("table",),
+    "map": ("nodes",), "damage": ("file", "shape"),
 }
 Fault = dict[str, Any]
 
-CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005, "late": 0.2}
+CLOCKS: dict[str, Any] = {"drift": 0.01, "restart": True, "wake_s": 0.001, "ipc_s": 0.0005, "late": 0.2, "sync_s": 0.0}
 NETWORK: dict[str, float] = {
     "latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.001, "tail_s": 0.2,
     "careful": 0.02, "torn": 0.001, "no_fork": 0.0,
@@ -131,6 +137,7 @@ POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 
 WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "clocks": (CLOCKS, {
         "drift": shape.number(0, 0.5), "restart": shape.YES_NO, "wake_s": TIME, "ipc_s": TIME, "late": CHANCE,
+        "sync_s": TIME,
     }),
     "network": (NETWORK, {
         "latency_min_s": TIME, "latency_max_s": TIME, "tail": CHANCE, "tail_s": TIME, "careful": CHANCE, "torn": CHANCE,

@@ -35,6 +35,7 @@ class Cluster:
     def __init__(self, plan: FaultPlan, said: Callable[[float, int, str], None] | None = None) -> None:
         self.plan = plan
         self.kernel = Kernel()
+        self.kernel.may_stand = plan.clocks["sync_s"] > 0 or any(fault["do"] == "stall" for fault in plan.faults)
         self.counters: dict[str, int] = {}
         self.numbers = list(range(1, plan.nodes + 1))
         self.voters = plan.voters()

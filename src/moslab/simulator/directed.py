@@ -104,7 +104,7 @@ def plan(
             "beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith,
             "stomith_delay": stomith_delay,
         },
-        "clocks": {"drift": 0.01, "restart": False}, "network": network or {}, "faults": faults, **more,
+        "clocks": {"drift": 0.01, "restart": False, "sync_s": 0.0}, "network": network or {}, "faults": faults, **more,
     }
 
 
@@ -113,6 +113,21 @@ CUT_OWNER = plan(
     every(18.0, cut(0, 10.0, ["owner:g1"])), (0.5, 8.0),
     network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
 )
+# The clock of the owner, by which its lease ends, is slewed by more than A1 bears, and K is short for such a lease.
+SLEWED = plan(every(
+    18.0, {"at": 0, "do": "slew", "whom": ["owner:g1"], "by": -0.08, "for": 11.0}, cut(1.0, 10.0, ["owner:g1"]),
+), (0.5, 8.0), network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0})
+# Agents stand still between a look at the clock and what they decide by it, for about a lease, the owner above all,
+# when it is cut off and when it is back.
+STALLED = plan(every(
+    7.0, *(
+        [
+            {"at": 0, "do": "stall", "amid": "look", "whom": ["owner:g1"], "for": stall_s}, cut(0.3, 2.5, ["owner:g1"]),
+            *({"at": at, "do": "stall", "amid": "look", "whom": ALL, "for": 0.4} for at in (1.0, 1.7, 2.4, 3.1)),
+            {"at": 4.2, "do": "stall", "amid": "write", "whom": ALL, "for": stall_s}, kill_agent(4.3, "owner:g1"),
+        ] for stall_s in (0.3, 1.7, 2.1)
+    ),
+), MIDDLE, network=SHARP)
 # For five leases it has 2 and 3, then 3 alone, then 1 and 2.
 ONE_VOTER_LEFT = plan(every(
     8.0, cut(0, 5.0, ["owner:g1"], [1]), cut(2.0, 3.0, ["owner:g1"], [2]), cut(5.2, 1.0, ["owner:g1"], [3]),
@@ -208,19 +223,20 @@ COPIES = plan(every(14.0, *_split(
 COPIES_IN_PAGES = {**COPIES, "sizes": SHORT}
 
 
-def _restored(owner: int, other: int) -> Faults:
-    """``other`` still has a lease when it meets voter 1 again, which has forgotten the epoch of ``owner``.
-
-    Its agent is there by then: before that nobody can know that the disk is another one.
-    """
+def _still_empty(owner: int, other: int) -> Faults:
+    """6 gives g1 up, and ``other`` hears of that on 3 alone, while 1 and 2 decide for ``owner``. 1 loses its directory
+    before ``other``, which still has a lease, meets it again, and is not told anew what was decided there. 6 gets g1
+    back when it has been there for two leases."""
     return [
-        {"at": 0, "do": "backup", "whom": [1]}, cut(0.02, 4.1, [other], [1]), cut(0.02, 16.0, [other], [2]),
-        cut(0.02, 16.0, [owner], [3]), kill_agent(0.1, "owner:g1"), crash(1.5, 0.05, [1], restore="whole"),
-        {"at": 1.51, "do": "order", "whom": [1], "order": {"do": "forget"}},
+        cut(9.0, 2.6, [other], [1]), cut(9.0, 9.0, [other], [2]), cut(9.0, 9.0, [owner], [3]),
+        _arbitrators(9.05, [6], 7.0), cut(10.9, 7.0, [owner], [1]), wipe(11.0, 1),
     ]
 
 
-RESTORED = plan(every(20.0, _restored(4, 5), _restored(5, 4)), (0.5, 7.0), AWAY, network=SHARP, bound_s=90.0)
+STILL_EMPTY = plan(
+    every(27.0, _still_empty(4, 5), _still_empty(5, 4)), (0.5, 4.0), nodes=6, network=SHARP, arbitrators=[1, 2, 3],
+    hactl="g1 start prefer=6 failback\n", bound_s=90.0,
+)
 
 
 def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
@@ -332,14 +348,15 @@ UNSETTLED = plan([
     *_elect(3.0, 3.5, [], [1]), cut(2.0, 20.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(5.3, 16.0, [4], [1]),
     pause(5.5, 5.0, "agent", 1), *_elect(5.6, 11.0, [2], [2], 0.3),
 ], groups={"g1": "1,2"}, voters="1", nodes=4, network=SHARP, safety_s=13.0)
-# 4 owns the group, and hears nothing of 1 from then on. 3, which hears nothing of 2, takes it over after 2 has copied,
-# and before 1 closes the voters before, at 6.1 s; 1 and 2 run nothing, or 2 would be told of it. W after all have
-# settled 2 is the only voter.
+# 2 is added to the only voter, and counts at 10 s, when it has copied what that holds. 4 owns the group until it hears
+# nothing of 1 any more; 3, which hears nothing of 2, takes it over after that, and before 1 closes the voters before,
+# at 13 s. W after both have settled 2 is the only voter. Its agent, which heard of 3's epoch on 1, looks at about 10 s
+# and at 20 s for journals that nobody needs any more, and would repeat there what it knows.
 UNCOPIED = plan([
-    cut(0.0, 2.5, [3], [1, 2, 4]), _arbitrators(0.5, [1, 2]),
-    cut(2.0, 30.0, [3], [2]), *_elect(4.0, 5.0, [1, 2], [1]), cut(4.9, 30.0, [4], [1]),
-    *_elect(9.0, 14.0, [2], [2], 0.3),
-], voters="1", nodes=4, network=SHARP, safety_s=15.0)
+    cut(0.0, 3.0, [3], [1, 2, 4]), cut(2.0, 40.0, [3], [2]), *_elect(6.0, 7.0, [1, 2], [1]), cut(9.0, 40.0, [4], [1]),
+    *_elect(16.5, 20.0, [2], [2], 0.25),
+], MIDDLE, voters="1", nodes=4, network=SHARP, safety_s=20.0, arbitrators=[1, 2],
+    clocks={"drift": 0.01, "restart": False, "sync_s": 0.0, "late": 0.0})
 # 2 does not come back: 1 has to go on alone, as the only one of the voters before.
 NEVER_JOINT = plan(
     [crash(3.0, 100.0, [2]), *_elect(4.0, 5.0, [1, 2], [1])], voters="1", nodes=2, network=SHARP, safety_s=8.0,
@@ -360,6 +377,12 @@ LEAP = plan([
 NEW_ERA = plan(every(
     14.0, crash(0, 0.3, [1, 2], wipe=True), cut(0, 3.5, ["owner:g1"]),
 ), SLOW, AWAY, network=SHARP)
+# All voters are told to forget, and their disks take longer to say so than W: until then they count the owner's writes,
+# and it hears nothing of them from when they are done.
+SLOW_TO_FORGET = plan(every(
+    8.0, {"at": 0, "do": "stall", "amid": "write", "whom": [1, 2, 3], "for": 1.5},
+    {"at": 0.02, "do": "order", "whom": [1, 2, 3], "order": {"do": "forget"}}, cut(1.5, 1.5, ["owner:g1"]),
+), (0.1, 0.8), AWAY, network=SHARP)
 # 4 knows of voter 2 what it was before the new era, and hears next of 3, whose agent stood still meanwhile.
 OLD_ERA = plan(every(
     18.0, cut(0, 6.4, [4], [3, 5]), cut(0, 7.4, [4], [1]), kill_agent(0.1, 4), pause(0.9, 9.0, "agent", 3),

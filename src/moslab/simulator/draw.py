@@ -15,7 +15,7 @@ from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import DAMAGED, DAMAGES, POWER, SIZES, Fault, FaultPlan
+from moslab.faults.plan import DAMAGED, DAMAGES, POWER, SIZES, STALLS, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
@@ -216,6 +216,7 @@ def _draw_world(draw: Stream, plan: FaultPlan, tight: bool) -> None:
     plan.clocks.update(
         drift=0.01 if tight else draw.pick([0.0, 0.0001, 0.01]), restart=draw.chance(0.7),
         wake_s=draw.pick([0.0003, 0.001, 0.004]), ipc_s=draw.pick([0.0001, 0.001]),
+        sync_s=Stream(plan.seed, "sync").pick([0.0, 0.003, 0.03]),
     )
     plan.power.update(
         POWER, shot_max_s=draw.pick([0.1, 0.5, 2.0]), on_after_s=draw.pick([2.0, 6.0, 15.0]),
@@ -457,6 +458,18 @@ def _stuck(scene: _Scene) -> Fault:
     return {"do": "stuck", "whom": [scene.victim()], "for": scene.around_lease_s()}
 
 
+def _stall(scene: _Scene) -> list[Fault]:
+    """The agent stands still amid something: now and then of more than one node, and again and again."""
+    draw = scene.draw
+    whom = scene.some() if draw.chance(0.3) else [scene.victim()]
+    fault: Fault = {"do": "stall", "amid": draw.pick(STALLS), "whom": whom}
+    step_s = round(draw.uniform(0.2, 2.0) * scene.lease_s, 3)
+    return [
+        {**fault, "for": draw.pick([0.1, 1.0]) * scene.around_lease_s(), "at": round(turn * step_s, 3)}
+        for turn in range(draw.integer(1, 4))
+    ]
+
+
 def _stomith(scene: _Scene) -> Fault:
     how = scene.draw.pick([mode for mode in MODES if mode != WORKS])
     whom = scene.numbers if scene.draw.chance(0.5) else scene.some()
@@ -523,7 +536,7 @@ def _upgrade(scene: _Scene) -> list[Fault]:
 
 WEIGHTS: tuple[tuple[float, Kind], ...] = (
     (3, _crash), (2, _freeze), (3, _pause), (2, _kill), (0.5, _leave), (5, _cut), (2, _weather), (1, _stuck),
-    (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
+    (2, _stall), (2, _stomith), (1.5, _shot), (0.3, _jump), (0.5, _slew), (1, _edit), (0.3, _config), (0.3, _upgrade),
     (0.7, _restore), (0.3, _order), (2, _disaster), (1.5, _vote), (1.2, _damage), (1.5, _operate),
 )
 

@@ -14,7 +14,7 @@ from mosha.orders import UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
-from moslab.faults.plan import Fault
+from moslab.faults.plan import STALLS, Fault
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
 from moslab.simulator.facts import voters_of
@@ -60,6 +60,7 @@ class Injector:
             node.slew(0.0)
             cluster.power.modes.pop(number, None)
             cluster.power.outlets.pop(number, None)
+            self._stall(node, 0.0)
             node.thaw()
             for process in _processes(node):
                 process.thaw()
@@ -222,6 +223,18 @@ class Injector:
         for node in nodes:
             node.trouble_until_s = self._kernel.now + fault.get("for", self._cluster.plan.safety_s)
 
+    def _do_stall(self, nodes: list[Node], fault: Fault) -> None:
+        self._kernel.may_stand = True                # in a stepwise run nobody knew of it before
+        for node in nodes:
+            self._stall(node, fault["for"], (fault["amid"],))
+
+    @staticmethod
+    def _stall(node: Node, for_s: float, amid: Iterable[str] = STALLS) -> None:
+        """Its agent, if it has one."""
+        if node.world is not None:
+            for one in amid:
+                node.world.stall(one, for_s)
+
     def _do_stomith(self, nodes: list[Node], fault: Fault) -> Undo:
         power = self._cluster.power
         modes = power.outlets if fault.get("of") == "outlet" else power.modes
@@ -294,7 +307,7 @@ class Injector:
         if what == "agent":
             stands = any(guardian.frozen for guardian in node.guardians)
         else:
-            stands = node.world is None or node.world.frozen
+            stands = node.world is None or node.world.frozen or node.world.stands
         if stands:
             self._cluster.count("second guardian is spared")
         return stands

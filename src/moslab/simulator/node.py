@@ -50,6 +50,7 @@ class Node:
         self.agent_draw = cluster.stream(f"agent/{number}")
         self.disk_draw = cluster.stream(f"disk/{number}")
         self.process_draw = cluster.stream(f"process/{number}")
+        self.sync_draw = cluster.stream(f"sync/{number}")
         self._wake_max_s = float(cluster.plan.clocks["wake_s"])
         self._ipc_max_s = float(cluster.plan.clocks["ipc_s"])
         drift = cluster.plan.clocks["drift"]

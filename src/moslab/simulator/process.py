@@ -2,7 +2,8 @@
 
 Rules:
 
-1. What is due for a process that is frozen, alone or with its node, waits for the thaw, in order.
+1. What is due for a process that is frozen, alone or with its node, waits for the thaw, in order; so does what comes
+   while it stands amid something (:meth:`Process.stand`), until it has gone on.
 2. SIGKILL stops a process within a moment, frozen or not; while its node is in trouble (state D) it executes nothing
    any more and is not gone before the trouble is over.
 3. A command is ``live`` or ``run SECONDS``, and words ``name=value`` after it:
@@ -23,6 +24,7 @@ import signal
 from typing import TYPE_CHECKING, Any, Callable
 
 from moslab.history.intervals import Interval
+from moslab.simulator.kernel import Stood
 
 if TYPE_CHECKING:
     from moslab.simulator.guardian import Guardian
@@ -35,12 +37,12 @@ STOP_S = 0.01
 class Process:
     """Anything that init, the agent or a guardian has started on a node."""
 
-    __slots__ = ("_waiting", "alive", "frozen", "node")
+    __slots__ = ("_held", "_waiting", "alive", "frozen", "node", "stands")
 
     def __init__(self, node: Node) -> None:
         self.node = node
         self.alive = True
-        self.frozen = False
+        self.frozen = self.stands = self._held = False       # the last is whether it is any of these
         self._waiting: list[tuple[Callable[[Any], None], Any]] = []
 
     def at(self, time_s: float, call: Callable[[Any], None], argument: Any = None) -> None:
@@ -50,18 +52,31 @@ class Process:
     def _due(self, work: tuple[Callable[[Any], None], Any]) -> None:
         if not self.alive:
             return
-        if self.frozen or self.node.frozen:
-            self._waiting.append(work)
-        else:
+        if not (self._held or self.node.frozen) or (work[0] == self._go_on and not (self.frozen or self.node.frozen)):
             work[0](work[1])
+        else:
+            self._waiting.append(work)
+
+    def stand(self, for_s: float) -> None:
+        """Do nothing for so long, amid what it does now. If it is killed meanwhile it does not go on."""
+        kernel, stood = self.node.kernel, Stood()
+        self.stands = self._held = True
+        self.at(kernel.now + for_s, self._go_on, stood)
+        kernel.stand(stood)
+        self.stands = self._held = False
+        self.wake()
+
+    @staticmethod
+    def _go_on(stood: Stood) -> None:
+        stood.go_on()
 
     def freeze(self) -> None:
         """SIGSTOP."""
-        self.frozen = True
+        self.frozen = self._held = True
 
     def thaw(self) -> None:
         """SIGCONT."""
-        self.frozen = False
+        self.frozen, self._held = False, self.stands
         if not self.node.frozen:
             self.wake()
 

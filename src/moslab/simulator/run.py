@@ -80,7 +80,10 @@ def run(
     began = time.process_time()
     cluster = Cluster(plan, note if traced else None)
     with at_work(cluster, traced):
-        recovered_s = _live(cluster, began + core_s_max, hasty)
+        try:
+            recovered_s = _live(cluster, began + core_s_max, hasty)
+        finally:
+            cluster.kernel.close()
     verdict, problems = judge(cluster.result)
     return Result(
         plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - began,

@@ -5,6 +5,9 @@ Rules:
 1. The life begins when nothing of an earlier one is left on the node: guardians are killed first, then processes.
 2. What was delivered is handled a moment later, all of it at once, then the agent has its round.
 3. Whatever ends the life, its guardians see the agent gone, and init begins the next life.
+4. A durable write takes a while before it is seen, and a while after. A fault says how long the next one takes before,
+   or for how long the agent stands still after its next look at the clock: what it decides by that look it does later.
+   While a leash of its node is stopped none of it takes any time (A2).
 """
 
 from __future__ import annotations
@@ -12,12 +15,14 @@ from __future__ import annotations
 import errno
 import traceback
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.agent import Agent, Ended
 from mosha.platform.lanes import Lanes
 from mosha.platform.machine import END_EARLIER_S
 from mosha.platform.world import Answer, Store
+from moslab.faults.plan import LOOK
 from moslab.simulator.disk import Disk, error
 from moslab.simulator.guardian import SimLeash
 from moslab.simulator.process import Process
@@ -32,11 +37,16 @@ SPIN_S = 0.0005                  # what a round takes, for an agent that wants t
 SPINS_MAX = 1000                 # in a row; beyond, it is a fault of the agent
 
 
+def _at_once(_is_before: bool) -> None:
+    """No time passes."""
+
+
 class SimStore:
     """A directory of the agent's own node: see :class:`mosha.platform.world.Store`."""
 
-    def __init__(self, disk: Disk, node: Node) -> None:
-        self._disk, self._node = disk, node
+    def __init__(self, disk: Disk, node: Node, sync: Callable[[bool], None]) -> None:
+        """``sync(is_before)``: takes the time of a durable write, before it is seen or after."""
+        self._disk, self._node, self._sync = disk, node, sync
 
     def read(self, name: str, bytes_max: int) -> bytes | None:
         """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
@@ -46,7 +56,11 @@ class SimStore:
 
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all."""
+        if durable:
+            self._sync(True)
         self._disk.replace(name, content, durable)
+        if durable:
+            self._sync(False)
 
     def write(self, name: str, content: bytes) -> None:
         """In place; who reads at that moment may meet it torn."""
@@ -63,7 +77,10 @@ class SimStore:
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file."""
         self._node.cluster.facts.removes(name)
-        return self._disk.remove(name)
+        was_there = self._disk.remove(name)
+        if durable and was_there:
+            self._sync(False)
+        return was_there
 
     def list(self) -> list[str]:
         """The names, sorted."""
@@ -74,15 +91,20 @@ class SimWorld(Process):
     """See the head of the module."""
 
     __slots__ = (
-        "_agent", "_inbox", "_ready", "_spins", "_timer_at", "_wakes", "lanes", "number", "run", "var",
+        "_agent", "_inbox", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "_write_s", "lanes", "now",
+        "number", "run", "var",
     )
     var: Store
     run: Store
+    now: Callable[[], float]         # seconds since the boot, on this node's clock
 
     def __init__(self, node: Node, number: int) -> None:
         super().__init__(node)
+        self.now = node.clock
         self.number = number
-        self.var, self.run = SimStore(node.disk, node), SimStore(node.run_disk, node)
+        self._write_s = 0.0                          # what the next durable write takes, if a fault says so
+        self._sync_max_s = float(node.cluster.plan.clocks["sync_s"])
+        self.var, self.run = SimStore(node.disk, node, self._sync), SimStore(node.run_disk, node, _at_once)
         self.lanes = Lanes(node.cluster.tasks.new_worker)
         self._agent: Agent | None = None
         self._inbox: list[tuple[Answer, Any, OSError | None]] = []
@@ -92,10 +114,6 @@ class SimWorld(Process):
         self._spins = 0
 
     # ---- the port ---------------------------------------------------------------------------------------------
-
-    def now(self) -> float:
-        """Seconds since the boot, on this node's clock."""
-        return self.node.clock()
 
     def skew(self) -> float:
         """How far the clock that nobody slews is ahead of :meth:`now`."""
@@ -136,6 +154,38 @@ class SimWorld(Process):
         for member in members:
             member.kill()
         return not any(member.stays() for member in members)
+
+    # ---- what takes time --------------------------------------------------------------------------------------
+
+    def stall(self, amid: str, for_s: float) -> None:
+        """Rule 4: ``amid`` a look at the clock, or a durable write; the next one, and no other. 0: none."""
+        if amid == LOOK:
+            self.now = partial(self._look, for_s) if for_s else self.node.clock
+        else:
+            self._write_s = for_s
+
+    def _look(self, for_s: float) -> float:
+        self.now = self.node.clock
+        clock_s = self.now()
+        self._stall(for_s)
+        return clock_s
+
+    def _sync(self, is_before: bool) -> None:
+        """Rule 4: what a durable write takes, before it is seen or after."""
+        for_s = self._sync_max_s * self.node.sync_draw.random()
+        if is_before and self._write_s:
+            for_s, self._write_s = self._write_s, 0.0
+        if for_s:
+            self._stall(for_s)
+
+    def _stall(self, for_s: float) -> None:
+        """Rule 4."""
+        node = self.node
+        if any(guardian.frozen for guardian in node.guardians):
+            node.count("second guardian is spared")
+            return
+        self.stand(for_s)
+        node.cluster.speaker = node.number
 
     # ---- life -------------------------------------------------------------------------------------------------
 

@@ -272,6 +272,48 @@ def test_a_leaving_agent_stops_what_is_in_maintenance() -> None:
     assert (world.ended, leash.told[-2:], leash.gone) == (0, ["stop", "finish"], True)
 
 
+def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_drain(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    world = world_of([1, 2], config=Config(voters=frozenset({1})))
+    leash, agent = running(world), world.agent
+    world.until(lambda: agent.cltab.version.number == 1, 10)
+    monkeypatch.setattr(agent, "alive", lambda node: True)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.disk, "replace", full)
+        agent.cltab.heard(2, [5, agent.cltab.version.checksum, ""])      # the same content was numbered elsewhere
+        world.pass_time(3)
+        assert (world.ended, leash.gone, agent.cltab.version.number) == (None, False, 1)
+        assert caplog.text.count("cltab cannot be written: No space left on device") == 1
+        agent.drain()
+        world.until(lambda: leash.gone, 10)
+        assert world.ended is None
+        assert leash.told[-1] == "finish", "in order"
+        assert "the next life of this agent will not know of it: No space left on device" in caplog.text
+        assert "drained" not in world.disk.files["history"].decode()
+    world.pass_time(12)
+    assert agent.cltab.version.number == json.loads(world.disk.files["cltab.version"])[0] == 5, "it is tried again"
+    assert "up, drained" in world.disk.files["history"].decode()
+
+
+def test_a_disk_that_takes_nothing_is_no_reason_not_to_wait_for_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of([1], {"nodes": lambda: [2]})
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(world.disk, "replace", full)
+    world.pass_time(10)
+    assert world.ended is None
+    world.tasks["nodes"] = lambda: [1]
+    monkeypatch.undo()
+    running(world)
+
+
 def test_a_hangup_drains_the_node_until_an_operator_ends_that() -> None:
     world = world_of([1])
     leash = running(world)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from moslab.simulator.disk import Disk
-from moslab.simulator.kernel import Kernel, Stream
+from moslab.simulator.kernel import Kernel, Stood, Stream
 
 
 def test_calls_come_in_the_order_of_time_and_then_of_asking() -> None:
@@ -33,6 +35,67 @@ def test_a_run_has_a_bound_on_its_calls() -> None:
     again(None)
     assert not kernel.run(1.0, 50)
     assert kernel.calls == 50
+
+
+def test_a_call_may_stand_while_others_are_made_and_goes_on_in_its_turn() -> None:
+    kernel, seen = Kernel(), []
+    kernel.may_stand = True
+
+    def stands(name: str, until_s: float) -> None:
+        seen.append((kernel.now, name))
+        stood = Stood()
+        kernel.at(until_s, stood.go_on)
+        kernel.stand(stood)
+        seen.append((kernel.now, f"{name} again"))
+
+    kernel.at(1.0, lambda _: stands("a", 4.0))
+    kernel.at(2.0, lambda _: stands("b", 3.0))
+    kernel.at(2.5, lambda _: stands("c", 7.0))
+    for at_s in (2.0, 3.0, 4.0, 6.0):
+        kernel.at(at_s, lambda _: seen.append((kernel.now, "other")))
+    assert kernel.run(5.0, 100), "one goes on in a later run"
+    assert seen == [
+        (1.0, "a"), (2.0, "b"), (2.0, "other"), (2.5, "c"), (3.0, "other"), (3.0, "b again"), (4.0, "other"),
+        (4.0, "a again"),
+    ]
+    assert kernel.run(8.0, 100)
+    assert seen[8:] == [(6.0, "other"), (7.0, "c again")]
+    assert kernel.calls == 10
+    kernel.close()
+
+
+def test_what_stands_when_the_run_is_over_does_nothing_more() -> None:
+    kernel, seen = Kernel(), []
+    kernel.may_stand = True
+    before = threading.active_count()
+
+    def stands(_: object) -> None:
+        try:
+            kernel.stand(Stood())
+        except Exception:    # noqa: BLE001  (what an agent would do)
+            seen.append("an error of its own")
+        seen.append("goes on")
+
+    for _ in range(3):
+        kernel.at(1.0, stands)
+    assert kernel.run(2.0, 100)
+    kernel.close()
+    assert (seen, threading.active_count()) == ([], before)
+
+
+def test_what_a_call_raises_is_raised_by_the_run() -> None:
+    kernel = Kernel()
+    kernel.may_stand = True
+
+    def stands(_: object) -> None:
+        stood = Stood()
+        kernel.at(2.0, stood.go_on)
+        kernel.stand(stood)
+        raise ValueError("after it stood")
+
+    kernel.at(1.0, stands)
+    with pytest.raises(ValueError, match="after it stood"):
+        kernel.run(3.0, 100)
 
 
 def test_streams_are_the_same_for_ever_and_each_is_its_own() -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from mosha.agent import Agent
+from mosha.ownership import marker, slot
 from moslab.faults.plan import FaultPlan
-from moslab.history.checkers import INVALID, VALID, check_quorum
+from moslab.history.checkers import INVALID, VALID, check_quorum, judge
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
 from moslab.simulator.cli import main
 from moslab.simulator.cluster import Cluster
@@ -212,6 +213,78 @@ def test_what_is_not_healed_stays_broken() -> None:
         assert worlds[2].frozen is not healed
         assert (nodes[3].weather.loss == 0.0) is healed
         assert (nodes[1].trouble_until_s == 0.0) is healed
+
+
+def slot_of(cluster: Cluster, node: int, voter: int) -> bytes:
+    """What the node last wrote into its slot on that voter."""
+    (slots,) = [content for name, content in cluster.nodes[voter].disk.files.items() if ".slots." in name]
+    return slots[node * slot.BYTES :][: slot.BYTES]
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_an_agent_stands_still_amid_a_round_while_all_else_goes_on(is_killed: bool) -> None:
+    cluster = Cluster(calm(3))
+    injector, kernel = Injector(cluster), cluster.kernel
+    assert kernel.run(10.0, 1_000_000)
+    owner = cluster.owner("kv")
+    assert owner is not None
+    other = owner % 3 + 1
+    injector.begin({"at": 10.0, "do": "stall", "amid": "look", "whom": [owner], "for": 1.2})
+    assert kernel.run(10.6, 1_000_000)                   # its round after the beat has begun
+    world = cluster.nodes[owner].world
+    assert world is not None
+    assert world.stands
+    before = {node: slot_of(cluster, node, other) for node in (owner, other)}
+    if is_killed:
+        world.end(-9)
+    assert kernel.run(11.1, 1_000_000)
+    after = {node: slot_of(cluster, node, other) for node in (owner, other)}
+    assert after[other] != before[other]
+    assert (after[owner] != before[owner]) is is_killed, "the next life writes"
+    assert kernel.run(20.0, 1_000_000)
+    assert world.stands is is_killed, "who is dead does not go on"
+    cluster.history.close(kernel.now)
+    kernel.close()
+    assert judge(cluster.result)[0] == VALID
+    assert cluster.owner("kv") is not None
+
+
+def test_what_is_written_durably_is_seen_when_the_disk_has_it_and_the_agent_waits() -> None:
+    cluster = Cluster(calm(3))
+    injector, kernel = Injector(cluster), cluster.kernel
+    assert kernel.run(10.0, 1_000_000)
+    injector.begin({"at": 10.0, "do": "stall", "amid": "write", "whom": [2], "for": 1.0})
+    injector.begin({"at": 10.0, "do": "order", "whom": [2], "order": {"do": "forget"}})
+    states = {}
+    for at_s in (10.9, 11.6):
+        assert kernel.run(at_s, 1_000_000)
+        found = marker.decode(cluster.nodes[2].disk.files[marker.NAME])
+        assert found is not None
+        states[at_s] = found.state
+    assert states == {10.9: marker.FULL, 11.6: marker.RECOVERING}
+    kernel.close()
+
+
+@pytest.mark.parametrize("first", ["leash", "agent"])
+def test_while_one_guardian_is_stopped_the_other_does_not_stand_still(first: str) -> None:
+    """Assumption A2."""
+    cluster = Cluster(calm(3))
+    injector, kernel = Injector(cluster), cluster.kernel
+    assert kernel.run(10.0, 1_000_000)
+    owner = cluster.owner("kv")
+    assert owner is not None
+    faults = [
+        {"do": "pause", "what": "leash", "whom": [owner], "for": 2.0},
+        {"do": "stall", "amid": "look", "whom": [owner], "for": 2.0},
+    ]
+    for fault in faults if first == "leash" else faults[::-1]:
+        injector.begin({"at": kernel.now, **fault})
+        assert kernel.run(kernel.now + 0.7, 1_000_000)
+    node = cluster.nodes[owner]
+    assert node.world is not None
+    assert (node.world.stands, node.guardians[0].frozen) == (first == "agent", first == "leash")
+    assert cluster.counters["second guardian is spared"] == 1
+    kernel.close()
 
 
 def test_an_arbitrator_votes_and_runs_nothing() -> None:
