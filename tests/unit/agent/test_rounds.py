@@ -21,7 +21,7 @@ from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
-from mosha.timing import FORGET_S, Timing
+from mosha.timing import FORGET_S, TEST_LIMIT_S, Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
 CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
@@ -314,6 +314,21 @@ def test_a_group_that_fails_is_started_again_here_and_then_goes_elsewhere_until_
     assert page(world)["nodes"][0]["failures"] == {}
     fail(world, fourth)
     assert fourth.told[-2:] == ["stop", "start"]
+
+
+def test_a_test_ahead_that_hangs_while_the_group_is_free_has_failed() -> None:
+    world = world_of([1])
+    world.hangs = True
+    world.until(lambda: bool(world.leashes), 30)
+    (leash,), began = world.leashes, world.now()
+    world.until(lambda: leash.told[-1] == "kill", TEST_LIMIT_S + 5)
+    assert TEST_LIMIT_S <= world.now() - began < TEST_LIMIT_S + 2
+    assert leash.told == ["test", "kill"]
+    world.pass_time(1)
+    shown = page(world)["nodes"][0]["failures"]["web"]
+    assert (shown["count"], shown["why"]) == (1, "test did not end here within 120 s")
+    world.hangs = False
+    assert running(world) is not leash, "it is tried again"
 
 
 def test_hactl_says_how_often_a_group_is_started_again() -> None:
