@@ -507,6 +507,10 @@ class Agent:
             return f"{group} is in maintenance"
         return status.why_not(self._records.get(node, {}), node, group, self.alive(node))
 
+    def missing(self, group: str) -> str:
+        """What it requires and is not up, in words, or nothing: it would be started nowhere."""
+        return self.requirements.missing(group)
+
     def lives_since(self, node: int) -> float:
         """When the other node's identity was first seen."""
         peer = self.ownership.peers.all.get(node)
