@@ -396,21 +396,21 @@ def test_what_a_node_said_in_a_former_life_is_not_what_it_says_now() -> None:
     world = world_of([1, 2], config=Config(voters=frozenset({1})))
     running(world)
     agent, said = world.agent, {"identity": before, "up": ["web"]}
-    assert agent._said_by(2) == {}
-    agent._records[2] = said
-    assert agent._said_by(2) == {}, "its slot was not heard"
+    assert agent.others.said_by(world.now(), 2) == {}
+    agent.others.records[2] = said
+    assert agent.others.said_by(world.now(), 2) == {}, "its slot was not heard"
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(before, 1, 0, 0, 0))
-    assert agent._said_by(2) == {}, "a voter that came back shows what it has of the dead"
+    assert agent.others.said_by(world.now(), 2) == {}, "a voter that came back shows what it has of the dead"
     agent.ownership.peers.beat(world.now(), [2])
-    assert agent._said_by(2) == said
+    assert agent.others.said_by(world.now(), 2) == said
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(now, 1, 0, 0, 0))
-    assert agent._said_by(2) == {}, "it lives anew"
-    agent._records[2] = {**said, "identity": now}
-    assert agent._said_by(2) == {}
+    assert agent.others.said_by(world.now(), 2) == {}, "it lives anew"
+    agent.others.records[2] = {**said, "identity": now}
+    assert agent.others.said_by(world.now(), 2) == {}
     agent.ownership.peers.beat(world.now(), [2])
-    assert agent._said_by(2) == {**said, "identity": now}
+    assert agent.others.said_by(world.now(), 2) == {**said, "identity": now}
     world.pass_time(agent.timing.expiry_s + 1)
-    assert agent._said_by(2) == {}, "it is silent"
+    assert agent.others.said_by(world.now(), 2) == {}, "it is silent"
 
 
 def test_an_arbitrator_votes_and_runs_nothing() -> None:
@@ -593,7 +593,7 @@ def test_one_that_is_leaving_takes_nothing_new() -> None:
     world.agent._stop_from = world.now() + 5.0       # as where another node is to come next
     world.disk.files["hactl"] = b"web start\ndb start\n"
     world.pass_time(4)
-    assert set(world.agent.hactl.table) == {"web", "db"}
+    assert set(world.agent.tables.hactl.table) == {"web", "db"}
     assert (world.leashes, leash.told) == ([leash], ["test", "own", "start"])
     assert not world.agent.ownership.claims("db")
 
