@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from functools import partial
-from itertools import islice
 from typing import Any, Callable
 
 from mosha import events, status
@@ -29,6 +27,7 @@ from mosha.config import Config
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.operations import Operations
+from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import LAPSED, Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
@@ -40,10 +39,9 @@ from mosha.place import Place
 from mosha.placement import first, rank
 from mosha.platform import record
 from mosha.platform.world import World
-from mosha.replication import Replica
+from mosha.replicas import Replicas
 from mosha.requirements import Requirements
-from mosha.tables import cltab, hactl
-from mosha.tables.cltab import Cltab
+from mosha.tables import hactl
 from mosha.tables.hactl import Hactl
 from mosha.timing import CLOCKS_APART_S, CLOCKS_SPAN_S, MAP_BEATS, RHO, STOP_LIMIT_S
 
@@ -55,17 +53,11 @@ SHOW_BEATS = 2               # the page is written anew this often without news;
 REWRITE_BEATS = 20           # and what only changes with news this often: somebody may have removed or spoilt it
 SHOW_AFTER_S = 0.1           # and this long after news
 SHOW_LATE_BEATS = 1.0        # while a group is about to come here there is no time for it, but for so long at most
-FETCH_LIMIT_S = 10.0
-RECORDS_AT_A_TIME = 8
 PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
 CLOCKS = "the clocks of this machine"
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
 WATCH_ALL_MAX = 64           # nodes; on a larger map the slots of most are looked at in turn
-# what of another's record may change what is done at once, and what of this node's others wait for
-FITNESS = ("arbitrator", "leaving", "drained", "unfit", "moving", "ready", "up", "orders", "answers")
-URGENT = FITNESS[1:]
-Record = Mapping[str, Any]
 
 
 class Ended(Exception):
@@ -160,34 +152,25 @@ class Agent:
             self._number(), self._world.now, self._world.nonce, self._world.wall, is_named=bool(self.config.voters),
         )
         self.partner = Partner(self.voter, self.timing, self.config.stomith_delay_s, now)
-        var = self._world.var, self.config.var
-        self.cltab: Replica[Cltab] = Replica(
-            var[0], "cltab", cltab.parse, Cltab((), {}), var[1], cltab.taken_away, self._is_here
-        )
-        self.hactl: Replica[Hactl] = Replica(
-            var[0], "hactl", hactl.parse, {}, var[1], hactl.taken_away, self._is_here
+        self.others = Others(me, self._world, self.timing.op_limit_s, self._heard)
+        self.tables = Replicas(
+            me, self._world, self.config.var, self.others, self._keep, self.alive, self._note_news
         )
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
-        self._records: dict[int, Record] = {}
-        self._read: dict[int, tuple[str, int]] = {}          # node -> whose record, and which revision, was read
-        self._heard_lately: set[int] = set()                 # nodes whose record was read since the last beat
-        self._reading: set[int] = set()
-        self._unreadable: set[int] = set()                   # nodes whose record could not be read since the last beat
-        self._givers: set[int] = set()                       # nodes that are about to give all up
-        self._coming: dict[str, int] = {}                    # groups that their owner, this node, moves here
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
         self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
-        self._fetching: set[str] = set()
         self._page, self._show_at = "", now
         self.events = events.Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
-        self._heard_count = self._life = 0
+        self._life = 0
         self._new_identity(now)
         self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank, self._next)
-        self.requirements = Requirements(self.groups, self.owner, self._said_by)
+        self.requirements = Requirements(
+            self.groups, self.owner, lambda node: self.others.said_by(self._world.now(), node)
+        )
         self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
 
     def _number(self) -> int:
@@ -207,7 +190,8 @@ class Agent:
         self._identity_since, self._calm_until = now, now + self.timing.calm_s(self._lapses)
         self.voter.mine.add(identity)
         self.ownership = DiskPaxos(identity, self.timing, now, self.voter, self._world.uniform)
-        self.ownership.contests.leaving, self.ownership.contests.coming = self._givers, self._coming
+        self.ownership.contests.leaving, self.ownership.contests.coming = self.others.givers, self.others.coming
+        self.others.peers = self.ownership.peers
         self.fencing = Fencing(self.ownership, bool(self.config.stomith), self._shooter_rank)
         voters, configured = sorted(self.ownership.voters), sorted(self.config.voters)
         log.info("identity %s, voters %s", identity, voters)
@@ -223,9 +207,9 @@ class Agent:
         if beat_due:
             self._next_beat = self._beat_after(now)
             self._beats += 1
-            self._unreadable.clear()
+            self.others.beat()
             self._watch(now)
-            self._look_at_tables(now)
+            self.tables.look(now, self.ownership)
             self.voter.look()
             if self.voter.losses != self._losses:
                 self._remember(self._life)           # all that this life wrote is gone
@@ -245,12 +229,12 @@ class Agent:
         self._operate(now)
         gives_all_up = bool(self._leaving) or self.operations.is_drained
         wanted = self.requirements.order(now, self._wanted(now), gives_all_up)
-        self.groups.step(now, wanted, self.cltab.table)
+        self.groups.step(now, wanted, self.tables.cltab.table)
         self._fence(now)
         self._publish(now)
         for call in self.ownership.calls(now):
             self._submit(call)
-        self._read_records()
+        self.others.read()
         self._end_if_due(now)
         if beat_due and self._beats % SHOW_BEATS == 0:
             self._show_at = min(self._show_at, now)
@@ -348,15 +332,15 @@ class Agent:
         return target if target is not None else first(group, *self._others_for(group), self._prefer(group))
 
     def _prefer(self, group: str) -> tuple[int, ...]:
-        wanted = self.hactl.table.get(group)
+        wanted = self.tables.hactl.table.get(group)
         return wanted.prefer if wanted is not None else ()
 
     def _others_for(self, group: str) -> tuple[list[int], dict[int, int]]:
         """The other living nodes that may have it, and how many groups each node has."""
-        now, alive, records = self._world.now(), self.ownership.peers.alive, self._records
+        now, alive, of = self._world.now(), self.ownership.peers.alive, self.others.of
         fit = [
             node for node in self.nodes - {self.me}
-            if not status.why_not(records.get(node, {}), node, group, alive(now, node))
+            if not status.why_not(of(node), node, group, alive(now, node))
         ]
         load: dict[int, int] = {}
         for name in self.ownership.records.registers:
@@ -365,36 +349,14 @@ class Agent:
                 load[owner] = load.get(owner, 0) + 1
         return fit, load
 
-    def _read_records(self) -> None:
-        """Of the nodes whose slot says that their record has changed."""
-        peers = self.ownership.peers
-        for node in list(islice(peers.unread, 2 * RECORDS_AT_A_TIME)):
-            wanted = peers.all[node].said()
-            if self._read.get(node) == wanted:
-                del peers.unread[node]
-            elif node not in self._reading | self._unreadable and len(self._reading) < RECORDS_AT_A_TIME:
-                self._reading.add(node)
-                self._world.submit(node, "said", [], self.timing.op_limit_s, partial(self._heard, node, wanted))
-
-    def _heard(self, node: int, wanted: tuple[str, int], text: Any, error: OSError | None) -> None:
-        self._reading.discard(node)
-        said = None if error else record.decode(text)
-        if said is None or said.get("identity") != wanted[0] or said.get("revision", 0) < wanted[1]:
-            self._unreadable.add(node)
-            self.ownership.peers.read_later(node)
-            return
-        before = self._records.get(node, {})
-        self._read[node], self._records[node] = wanted, said
-        self._heard_lately.add(node)
-        self._heard_count += 1
-        self._news = self._news or any((said.get(name) or None) != (before.get(name) or None) for name in FITNESS)
-        (self._givers.add if said.get("leaving") or said.get("drained") else self._givers.discard)(node)
-        self._note_moves(node, said.get("moving"))
+    def _heard(self, node: int, said: Record, is_news: bool) -> None:
+        """Another node's record."""
+        self._news = self._news or is_news
         self.operations.orders.heard(node, said)
-        tables = said.get("tables")
-        for replica in (self.cltab, self.hactl):
-            replica.heard(node, tables.get(replica.name) if isinstance(tables, dict) else None)
-        self._read_records()
+        self.tables.heard(node, said)
+
+    def _note_news(self) -> None:
+        self._news = True
 
     def _map_seen(self, nodes: Any, error: OSError | None) -> None:
         if error is None and frozenset(nodes) != self.nodes:
@@ -461,8 +423,8 @@ class Agent:
 
     def _read_hactl(self) -> None:
         """What the table in force says, taken out of it once."""
-        if self.hactl.table is not self._hactl_read:
-            self._hactl_read = self.hactl.table
+        if self.tables.hactl.table is not self._hactl_read:
+            self._hactl_read = self.tables.hactl.table
             self._levels = hactl.levels(self._hactl_read)
             self._fenced = hactl.with_flag(self._hactl_read, "fenced")
             self.groups.exclusive = hactl.with_flag(self._hactl_read, "exclusive_test")
@@ -474,19 +436,13 @@ class Agent:
     # ---- what people want -------------------------------------------------------------------------------------
 
     def _operate(self, now: float) -> None:
-        self.operations.step(now, self.ownership.held, lambda name: self.groups.may_test_ahead(name, self.cltab.table))
+        cltab = self.tables.cltab.table
+        self.operations.step(now, self.ownership.held, lambda name: self.groups.may_test_ahead(name, cltab))
         if self._leaving or not self.nodes - {self.me}:
             return
-        for group, wanted in self.hactl.table.items():
+        for group, wanted in self.tables.hactl.table.items():
             if wanted.failback and self.groups.is_done(group, wanted.level):
                 self.operations.fail_back(now, group, wanted.prefer)
-
-    def _note_moves(self, node: int, moving: Any) -> None:
-        """Which groups another node moves here."""
-        for group in [group for group, owner in self._coming.items() if owner == node]:
-            del self._coming[group]
-        if isinstance(moving, dict):
-            self._coming.update({group: node for group, target in moving.items() if target == self.me})
 
     def owner(self, group: str) -> int | None:
         """Who has it, as far as is known here."""
@@ -504,7 +460,11 @@ class Agent:
         """Why another node cannot have the group now, or nothing."""
         if group in self.groups.maintained:
             return f"{group} is in maintenance"
-        return status.why_not(self._records.get(node, {}), node, group, self.alive(node))
+        return status.why_not(self.others.of(node), node, group, self.alive(node))
+
+    def missing(self, group: str) -> str:
+        """What it requires and is not up, in words, or nothing: it would be started nowhere."""
+        return self.requirements.missing(group)
 
     def lives_since(self, node: int) -> float:
         """When the other node's identity was first seen."""
@@ -514,55 +474,7 @@ class Agent:
 
     def is_ready(self, node: int, group: str) -> bool:
         """Whether the other node has tested the group ahead."""
-        return group in (self._records.get(node, {}).get("ready") or ())
-
-    def _said_by(self, node: int) -> Record:
-        """The latest record of another node; nothing of one that is not seen to beat, or lives anew since."""
-        said, peer = self._records.get(node, {}), self.ownership.peers.all.get(node)
-        is_its = peer is not None and peer.identity == said.get("identity")
-        return said if is_its and self.ownership.peers.beats(self._world.now(), node) else {}
-
-    # ---- tables -----------------------------------------------------------------------------------------------
-
-    def _look_at_tables(self, now: float) -> None:
-        voters, heard = self.ownership.voters, self._heard_lately | {self.me}
-        may_number = self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum
-        for replica in (self.cltab, self.hactl):
-            self._keep(replica.name, partial(self._look_at, replica, may_number, now))
-        self._heard_lately.clear()
-        if self.cltab.waits or self.hactl.waits:
-            for voter in voters & self.ownership.peers.all.keys() - {self.me}:
-                self._read.pop(voter, None)          # what it says now: some slot may be an old one
-                self.ownership.peers.unread[voter] = None
-
-    def _is_here(self, node: int) -> bool:
-        """Whether what it has of the tables counts."""
-        return node in self._heard_lately or self.alive(node)
-
-    def _look_at(self, replica: Replica[Any], may_number: bool, now: float) -> None:
-        source = replica.wanted_from()
-        if source is not None and replica.name not in self._fetching:
-            self._fetch(source, replica)
-        for line in replica.look(may_number, now):
-            log.warning("%s", line)
-
-    @staticmethod
-    def _take(replica: Replica[Any], node: int, content: bytes) -> None:
-        for line in replica.take(node, content.decode("utf-8", "surrogateescape")):
-            log.warning("%s", line)
-
-    def _fetch(self, node: int, replica: Replica[Any]) -> None:
-        self._fetching.add(replica.name)
-
-        def taken(content: Any, error: OSError | None) -> None:
-            self._fetching.discard(replica.name)
-            if error is not None:
-                replica.refused(node)
-            else:
-                self._news = True
-                self._keep(replica.name, partial(self._take, replica, node, content))
-
-        self._world.submit(node, "fetch", [replica.good], FETCH_LIMIT_S, taken)
+        return group in (self.others.of(node).get("ready") or ())
 
     # ---- what this node says ----------------------------------------------------------------------------------
 
@@ -581,8 +493,7 @@ class Agent:
             "up": self.requirements.up,
             **self.operations.said(),
             "groups": self.groups.status(),
-            "tables": {replica.name: replica.said() for replica in (self.cltab, self.hactl)},
-            "kept": [*self.cltab.kept, *self.hactl.kept],
+            **self.tables.said(),
         }
         if said != self._said:
             before, self._said = self._said, said
@@ -597,7 +508,7 @@ class Agent:
         self._show_at = float("inf")
         own = self.ownership
         shown = (
-            own.identity, own.revision, self._heard_count, own.quorate(now), self.voter.marker, self.voter.answer,
+            own.identity, own.revision, self.others.count, own.quorate(now), self.voter.marker, self.voter.answer,
             self.fencing.suspects(), self.living(),
         )
         if shown != self._shown or self._beats % max(REWRITE_BEATS, self._turn_beats) < SHOW_BEATS:
@@ -607,11 +518,11 @@ class Agent:
 
     def _look_around(self, now: float) -> None:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
-        records = {**self._records, self.me: self._said}
-        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.hactl.table)
+        records = {**self.others.records, self.me: self._said}
+        page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.tables.hactl.table)
         page["electorate"] = self._electorate()
         page["orders"] = self.operations.orders.page()
-        page["conflicts"] = [replica.name for replica in (self.cltab, self.hactl) if replica.conflict()]
+        page["conflicts"] = self.tables.conflicts()
         text = json.dumps(page)
         if text != self._page or self._beats % REWRITE_BEATS == 0:
             self._page = text

@@ -1,9 +1,9 @@
 """The resource groups of this node: each has a view, the monitor decides, and this carries it out on leashes.
 
 A group may be tested *ahead*, while its owner still runs it and is about to give it up, or while nobody has it, on all
-nodes that may: by a leash that has no token, runs nothing but tests, and is killed when the group does not come. It is
-told the token when the epoch was won, and not before. A group that has anything but tests at level test, or is
-``exclusive-test``, is tested only when it was won.
+nodes that may: by a leash that has no token, runs nothing but tests, and is killed when the group does not come, or
+when its test takes longer than ``TEST_LIMIT_S``. It is told the token when the epoch was won, and not before. A group
+that has anything but tests at level test, or is ``exclusive-test``, is tested only when it was won.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
-from mosha.timing import AHEAD_S, FORGET_S, Timing
+from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class _Local:
     since: float = 0.0                   # wall clock, for people
     deadline: float = 0.0
     ahead: bool = False                  # the leash was started to test ahead, and has no token
+    begun_at: float = 0.0                # when the leash was started
     passed_at: float | None = None       # when the test ahead ended well
     on_hold: bool = False                # the leash was told to leave it alone
     finishing: bool = False              # it was told to stop everything, and to end then
@@ -213,6 +214,7 @@ class Groups:
             on_hold=local.on_hold,
             ahead=local.leash is not None and local.ahead,
             fresh=local.killed_at is None and (local.passed_at is None or now < local.passed_at + AHEAD_S),
+            overdue=local.passed_at is None and now >= local.begun_at + TEST_LIMIT_S,
         )
 
     def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:
@@ -295,7 +297,7 @@ class Groups:
         self, now: float, name: str, local: _Local, environment: dict[str, str], lease_end: float, ahead: bool = False
     ) -> None:
         local.deadline = lease_end - self._timing.kill_margin_s
-        local.ahead, local.passed_at = ahead, None
+        local.ahead, local.begun_at, local.passed_at = ahead, now, None
         local.finishing, local.is_populated, local.killed_at = False, False, None
         try:
             local.leash = self._world.start_leash(name, environment, local.deadline, ahead)
@@ -358,6 +360,8 @@ class Groups:
 
 def _failure(local: _Local) -> str:
     """What has failed, in words."""
+    if local.state not in SETTLED:
+        return f"{local.told} did not end here within {TEST_LIMIT_S:g} s"
     return f"{local.told} failed here{f': {local.reason}' if local.reason else ''}"
 
 

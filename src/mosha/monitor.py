@@ -50,6 +50,7 @@ class View:
     free: bool = False               # nobody has it, and this node could
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago
+    overdue: bool = False            # and its test should have ended by now
 
     may_restart: bool = False        # it has not failed here so often that it should go elsewhere
     restarting: bool = False         # it is stopped to be started here again
@@ -77,7 +78,7 @@ TABLE: tuple[Row, ...] = (
     ("outlived its leash", lambda v: v.orphaned, Action.KILL),
     ("tested ahead, and won", lambda v: v.ahead and v.held and v.leased and v.fresh, Action.OWN),
     ("tested ahead in vain", lambda v: v.ahead and v.in_vain, Action.KILL),
-    ("failed ahead", lambda v: v.ahead and v.failed, Action.GIVE_UP),
+    ("failed ahead", lambda v: v.ahead and (v.failed or v.overdue), Action.GIVE_UP),
     ("runs without a lease", lambda v: v.leash and not v.ahead and not (v.held and v.leased), Action.KILL),
     ("lost the lease, nothing runs", lambda v: v.held and not v.leased, Action.RENOUNCE),
     ("up, to be left alone", lambda v: v.maintained and v.leash and v.state == "DONE" and not v.on_hold, Action.HOLD),

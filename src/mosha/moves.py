@@ -3,9 +3,10 @@
 A move is nothing but this: the owner says in its record where the group is to go; that node tests ahead (R26) and says
 in its record that it is *ready*; then the owner stops the group, and names that node as its heir (R12). Rules:
 
-1. A group is not stopped before the target is ready. While that does not come, or if the target fails, is drained or
-   does not live, the group runs on where it is; after ``MOVE_LIMIT_S`` the move is over. A group that can be tested by
-   its owner alone is stopped when the target had the time to hear of it.
+1. A group is not stopped before the target is ready, nor while one that it requires is not up, as it would not be
+   started again. While that does not come, or if the target fails, is drained or does not live, the group runs on where
+   it is; after ``MOVE_LIMIT_S`` the move is over. A group that can be tested by its owner alone is stopped when the
+   target had the time to hear of it.
 2. It is done when this node does not hold the group any more. Who has it then is decided as ever: a target that dies in
    that instant is one that did not contend.
 3. A target that ``failback`` asked for in vain is left alone for ``PAUSE_MAX_S``.
@@ -74,20 +75,23 @@ class Moves:
         return [self._end(now, group, problem) for group in sorted(self._all)]
 
     def step(
-        self, now: float, held: Callable[[str], bool], unfit: Callable[[int, str], str],
+        self, now: float, held: Callable[[str], bool], unfit: Callable[[int, str], str], missing: Callable[[str], str],
         is_ready: Callable[[int, str], bool], tests_ahead: Callable[[str], bool],
     ) -> list[Over]:
-        """Go on; what is over. ``unfit(node, group)``: why the node cannot have it, or nothing."""
+        """Go on; what is over. ``unfit(node, group)``: why the node cannot have it, ``missing(group)``: why nobody can
+        now, or nothing."""
         over = []
         for group, move in sorted(self._all.items()):
             if not held(group):
                 over.append(self._end(now, group, ""))
             elif not move.stops:
-                problem = unfit(move.target, group)
+                problem, lacks = unfit(move.target, group), missing(group)
                 if not problem and now >= move.since + MOVE_LIMIT_S:
-                    problem = f"node {move.target} was not ready within {MOVE_LIMIT_S:g} s"
+                    problem = lacks or f"node {move.target} was not ready within {MOVE_LIMIT_S:g} s"
                 if problem:
                     over.append(self._end(now, group, problem))
+                elif lacks:
+                    continue
                 elif tests_ahead(group):
                     move.stops = is_ready(move.target, group)
                 else:

@@ -41,6 +41,9 @@ class Sight(Protocol):
     def unfit(self, node: int, group: str) -> str:
         """Why another node cannot have the group now, or nothing."""
 
+    def missing(self, group: str) -> str:
+        """What it requires and is not up, in words, or nothing: it would be started nowhere."""
+
     def lives_since(self, node: int) -> float:
         """When the other node's identity was first seen."""
 
@@ -94,7 +97,7 @@ class Operations:
             if problem is not None:
                 self.orders.answer(order.name, problem)
         sight = self._sight
-        for over in self.moves.step(now, held, sight.unfit, sight.is_ready, tests_ahead):
+        for over in self.moves.step(now, held, sight.unfit, sight.missing, sight.is_ready, tests_ahead):
             self._say(over)
 
     def fail_back(self, now: float, group: str, prefer: tuple[int, ...]) -> None:

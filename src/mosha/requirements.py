@@ -6,7 +6,8 @@ Rules:
    lives, and says in its record that it has come to its level there, and is not about to give everything up.
 2. A group that is to stop here is left as it is while one that requires it is to stop as well, and has not: here, or
    anywhere if hactl stops both; for at most ``STOP_LIMIT_S``, and not for one that is in maintenance.
-3. Nothing else follows: a group runs on where one that it requires fails, moves or dies.
+3. Nothing else follows: a group runs on where one that it requires fails, moves or dies. It is not moved meanwhile, as
+   by rule 1 it would be started nowhere.
 4. Nothing here decides who owns a group. What is seen of others may be late; then a group starts too early or too late,
    and never twice.
 """
@@ -64,12 +65,21 @@ class Requirements:
         )
         waiting = [
             group for group, others in self._of.items()
-            if wanted.get(group, STOP) != STOP and not local.owns(group) and not all(map(self._is_up, others))
+            if wanted.get(group, STOP) != STOP and not local.owns(group) and self._down(others)
         ]
         staying = {group: level for group in self._by for level in [self._stays(now, group, wanted)] if level}
         if not waiting and not staying:
             return wanted
         return {**{group: level for group, level in wanted.items() if group not in waiting}, **staying}
+
+    def missing(self, group: str) -> str:
+        """What it requires and is not up, in words, or nothing: it would be started nowhere."""
+        down = self._down(self._of.get(group, ()))
+        are = "is" if len(down) == 1 else "are"
+        return f"{group} requires {' and '.join(down)}, which {are} not up" if down else ""
+
+    def _down(self, groups: Collection[str]) -> list[str]:
+        return [group for group in groups if not self._is_up(group)]
 
     def _is_up(self, group: str) -> bool:
         owner = self._owner(group)

@@ -496,8 +496,8 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.EDITS_APART,
     ),
     _one(
-        "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/agent.py",
-        "self.ownership.quorate(now) and len(voters & heard) >= self.ownership.quorum", "self.ownership.quorate(now)",
+        "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/replicas.py",
+        "ownership.quorate(now) and len(voters & heard) >= ownership.quorum", "ownership.quorate(now)",
         plan=plans.EDITS_APART,
     ),
     _one(

@@ -100,6 +100,8 @@ class FakeLeash:
     ) -> None:
         assert level == "test" or not self.ahead
         self.told.append(level)
+        if self._world.hangs:
+            return
         state = "PASSED" if level == "test" else "DONE"
         self._ready([LeashReport("state", self._world.wall(), level=level, state=state)])
 
@@ -156,6 +158,7 @@ class FakeWorld:
         self.ended: int | None = None
         self.ahead_s: float | None = 0.0             # of the second clock
         self.left = False                            # a mount is left that cannot be ended
+        self.hangs = False                           # what is started does not end
         self._now, self._events, self._sequence = 1000.0, list[Any](), 0
         self.agent = Agent(config, self)
 

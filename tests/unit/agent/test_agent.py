@@ -128,6 +128,11 @@ class Cluster:
         self.until(running, f"{group} runs, as node {asked} sees it")
         return found[0]
 
+    def edit(self, node: int, name: str, text: str) -> None:
+        """Write a table anew there, once the one before has a number: an edit of what never had one yields."""
+        self.until((self.var(node) / f"{name}.version").exists, f"{name} of node {node} has a number")
+        (self.var(node) / name).write_text(text)
+
     def until(self, condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
         deadline = time.monotonic() + limit_s
         while not condition():
@@ -242,7 +247,7 @@ def test_a_node_that_fails_the_test_is_passed_over(cluster: Cluster) -> None:
 
 def test_hactl_starts_and_stops_groups_everywhere(cluster: Cluster) -> None:
     owner = cluster.wait_running("web", asked=1)
-    (cluster.var(1 + owner % 3) / "hactl").write_text("web stop\njob start\n")
+    cluster.edit(1 + owner % 3, "hactl", "web stop\njob start\n")
     cluster.until((cluster.disk / f"stopped-{owner}").exists, "stopped by an edit on another node")
     cluster.until(lambda: cluster.owner("web", owner) is None, "seen as stopped")
     before = len(cluster.ticks())
@@ -267,7 +272,7 @@ def test_a_bad_table_stops_nothing(cluster: Cluster) -> None:
 def test_an_edit_of_cltab_restarts_what_it_changes(cluster: Cluster) -> None:
     owner = cluster.wait_running("web", asked=1)
     table = (cluster.var(2) / "cltab").read_text()
-    (cluster.var(2) / "cltab").write_text(table + f"web:web-new:start:once:touch {cluster.disk}/new\n")
+    cluster.edit(2, "cltab", table + f"web:web-new:start:once:touch {cluster.disk}/new\n")
     cluster.until((cluster.disk / "new").exists, "the new entry was started")
     assert cluster.wait_running("web", asked=owner) == owner
 

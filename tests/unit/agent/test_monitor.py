@@ -24,6 +24,7 @@ def views() -> list[View]:
             aheads = [(False, False)] if not leash else [(False, False), (True, False), (True, True)]
             for awaited, (ahead, fresh) in itertools.product(flags, aheads):
                 found.append(replace(view, awaited=awaited, ahead=ahead, fresh=fresh))
+                found += [replace(found[-1], overdue=True)] if ahead and state == "STARTING" else []
             if not changed:
                 if level is not None and view.held and view.leased and leash:
                     found += [replace(view, may_restart=True)]
@@ -100,6 +101,7 @@ def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> Non
         (View("start", False, False, False, True, awaited=True, ahead=True, fresh=True), Action.CLAIM),
         (View("start", False, False, False, True, free=True, ahead=True, fresh=True), Action.CLAIM),
         (View("start", True, False, False, True, ahead=True, fresh=True), Action.NOTHING),
+        (View("start", True, False, False, True, ahead=True, fresh=True, overdue=True), Action.GIVE_UP),
         (View("start", True, True, True, True, ahead=True, fresh=True), Action.OWN),
         (View("start", True, True, True, True, ahead=True), Action.KILL),
         (View("start", False, False, False, True, ahead=True, fresh=True), Action.KILL),

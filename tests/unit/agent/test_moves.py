@@ -17,13 +17,15 @@ class Scene:
 
     def __init__(self, why: str = "order", tests_ahead: bool = True) -> None:
         self.moves, self.held, self.problem, self.is_ready = Moves(ANNOUNCE_S), True, "", False
+        self.lacks = ""
         self.tests_ahead = tests_ahead
         assert self.moves.begin(10.0, "kv", 3, why) == ""
 
     def step(self, now: float) -> list[Over]:
         ready: Callable[[int, str], bool] = lambda node, group: (node, group) == (3, "kv") and self.is_ready  # noqa: E731
         return self.moves.step(
-            now, lambda group: self.held, lambda node, group: self.problem, ready, lambda group: self.tests_ahead
+            now, lambda group: self.held, lambda node, group: self.problem, lambda group: self.lacks, ready,
+            lambda group: self.tests_ahead,
         )
 
 
@@ -54,6 +56,24 @@ def test_a_target_that_is_never_ready_ends_the_move() -> None:
     assert scene.step(10.0 + MOVE_LIMIT_S - 0.1) == []
     (over,) = scene.step(10.0 + MOVE_LIMIT_S)
     assert "was not ready within 30 s" in over.problem
+
+
+@pytest.mark.parametrize("tests_ahead", [True, False])
+def test_a_group_is_not_stopped_while_it_would_not_be_started_and_the_answer_says_why(tests_ahead: bool) -> None:
+    scene = Scene(tests_ahead=tests_ahead)
+    scene.lacks, scene.is_ready = "kv requires db, which is not up", True
+    assert scene.step(10.0 + MOVE_LIMIT_S - 0.1) == []
+    assert scene.moves.stopping() == []
+    assert scene.step(10.0 + MOVE_LIMIT_S) == [Over("kv", 3, "order", "kv requires db, which is not up")]
+
+
+def test_what_a_group_requires_may_come_up_while_it_is_to_move() -> None:
+    scene = Scene()
+    scene.lacks, scene.is_ready = "kv requires db, which is not up", True
+    assert scene.step(12.0) == []
+    scene.lacks = ""
+    assert scene.step(13.0) == []
+    assert scene.moves.stopping() == ["kv"]
 
 
 def test_what_its_owner_alone_may_test_is_stopped_when_the_target_has_heard_of_it() -> None:

@@ -65,6 +65,15 @@ def test_nobody_has_what_it_requires() -> None:
     assert node.order() == WITHOUT_WEB
 
 
+def test_what_is_missing_is_named() -> None:
+    node = Node(web="start")
+    assert node.requirements.missing("web") == "web requires db and ip, which are not up"
+    node.records[2] = {"up": ["db"]}
+    assert node.requirements.missing("web") == "web requires ip, which is not up"
+    node.records[2] = UP
+    assert [node.requirements.missing(group) for group in ("web", "db")] == ["", ""]
+
+
 def test_what_is_up_here_counts_at_once_and_is_said_to_others() -> None:
     node = Node(db="start", ip="start", other="start")
     assert node.order() == LEVELS

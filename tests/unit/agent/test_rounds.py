@@ -21,7 +21,7 @@ from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.tables import clstat
-from mosha.timing import FORGET_S, Timing
+from mosha.timing import FORGET_S, TEST_LIMIT_S, Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
 CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
@@ -277,7 +277,7 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
 ) -> None:
     world = world_of([1, 2], config=Config(voters=frozenset({1})))
     leash, agent = running(world), world.agent
-    world.until(lambda: agent.cltab.version.number == 1, 10)
+    world.until(lambda: agent.tables.cltab.version.number == 1, 10)
     monkeypatch.setattr(agent, "alive", lambda node: True)
 
     def full(*_: object, **__: object) -> None:
@@ -285,9 +285,9 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
 
     with monkeypatch.context() as broken:
         broken.setattr(world.disk, "replace", full)
-        agent.cltab.heard(2, [5, agent.cltab.version.checksum, ""])      # the same content was numbered elsewhere
+        agent.tables.cltab.heard(2, [5, agent.tables.cltab.version.checksum, ""])      # the same content was numbered elsewhere
         world.pass_time(3)
-        assert (world.ended, leash.gone, agent.cltab.version.number) == (None, False, 1)
+        assert (world.ended, leash.gone, agent.tables.cltab.version.number) == (None, False, 1)
         assert caplog.text.count("cltab cannot be written: No space left on device") == 1
         agent.drain()
         world.until(lambda: leash.gone, 10)
@@ -296,7 +296,7 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
         assert "the next life of this agent will not know of it: No space left on device" in caplog.text
         assert "drained" not in world.disk.files["history"].decode()
     world.pass_time(12)
-    assert agent.cltab.version.number == json.loads(world.disk.files["cltab.version"])[0] == 5, "it is tried again"
+    assert agent.tables.cltab.version.number == json.loads(world.disk.files["cltab.version"])[0] == 5, "it is tried again"
     assert "up, drained" in world.disk.files["history"].decode()
 
 
@@ -356,6 +356,21 @@ def test_a_group_that_fails_is_started_again_here_and_then_goes_elsewhere_until_
     assert page(world)["nodes"][0]["failures"] == {}
     fail(world, fourth)
     assert fourth.told[-2:] == ["stop", "start"]
+
+
+def test_a_test_ahead_that_hangs_while_the_group_is_free_has_failed() -> None:
+    world = world_of([1])
+    world.hangs = True
+    world.until(lambda: bool(world.leashes), 30)
+    (leash,), began = world.leashes, world.now()
+    world.until(lambda: leash.told[-1] == "kill", TEST_LIMIT_S + 5)
+    assert TEST_LIMIT_S <= world.now() - began < TEST_LIMIT_S + 2
+    assert leash.told == ["test", "kill"]
+    world.pass_time(1)
+    shown = page(world)["nodes"][0]["failures"]["web"]
+    assert (shown["count"], shown["why"]) == (1, "test did not end here within 120 s")
+    world.hangs = False
+    assert running(world) is not leash, "it is tried again"
 
 
 def test_hactl_says_how_often_a_group_is_started_again() -> None:
@@ -423,21 +438,21 @@ def test_what_a_node_said_in_a_former_life_is_not_what_it_says_now() -> None:
     world = world_of([1, 2], config=Config(voters=frozenset({1})))
     running(world)
     agent, said = world.agent, {"identity": before, "up": ["web"]}
-    assert agent._said_by(2) == {}
-    agent._records[2] = said
-    assert agent._said_by(2) == {}, "its slot was not heard"
+    assert agent.others.said_by(world.now(), 2) == {}
+    agent.others.records[2] = said
+    assert agent.others.said_by(world.now(), 2) == {}, "its slot was not heard"
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(before, 1, 0, 0, 0))
-    assert agent._said_by(2) == {}, "a voter that came back shows what it has of the dead"
+    assert agent.others.said_by(world.now(), 2) == {}, "a voter that came back shows what it has of the dead"
     agent.ownership.peers.beat(world.now(), [2])
-    assert agent._said_by(2) == said
+    assert agent.others.said_by(world.now(), 2) == said
     agent.ownership.peers.heard(world.now(), 2, slot.Slot(now, 1, 0, 0, 0))
-    assert agent._said_by(2) == {}, "it lives anew"
-    agent._records[2] = {**said, "identity": now}
-    assert agent._said_by(2) == {}
+    assert agent.others.said_by(world.now(), 2) == {}, "it lives anew"
+    agent.others.records[2] = {**said, "identity": now}
+    assert agent.others.said_by(world.now(), 2) == {}
     agent.ownership.peers.beat(world.now(), [2])
-    assert agent._said_by(2) == {**said, "identity": now}
+    assert agent.others.said_by(world.now(), 2) == {**said, "identity": now}
     world.pass_time(agent.timing.expiry_s + 1)
-    assert agent._said_by(2) == {}, "it is silent"
+    assert agent.others.said_by(world.now(), 2) == {}, "it is silent"
 
 
 def test_an_arbitrator_votes_and_runs_nothing() -> None:
@@ -620,7 +635,7 @@ def test_one_that_is_leaving_takes_nothing_new() -> None:
     world.agent._stop_from = world.now() + 5.0       # as where another node is to come next
     world.disk.files["hactl"] = b"web start\ndb start\n"
     world.pass_time(4)
-    assert set(world.agent.hactl.table) == {"web", "db"}
+    assert set(world.agent.tables.hactl.table) == {"web", "db"}
     assert (world.leashes, leash.told) == ([leash], ["test", "own", "start"])
     assert not world.agent.ownership.claims("db")
 

@@ -189,6 +189,19 @@ def test_a_group_runs_on_where_one_that_it_requires_moves_and_waits_only_to_star
     assert len(web) == 1
 
 
+@pytest.mark.parametrize("option", ["", " exclusive-test"])
+def test_a_group_is_not_moved_while_one_that_it_requires_is_down_and_the_answer_says_so(option: str) -> None:
+    down = {"at": 15.0, "do": "crash", "whom": ["owner:kv"], "for": 60.0}
+    cltab = THREE.replace("kv-fit:test:test:run 0.05", "kv-fit:test:test:run 0.05 unfit=1,3,4").replace(
+        "web-fit:test:test:run 0.05", "web-fit:test:test:run 0.05 unfit=2,4",
+    )
+    hactl = f"kv start\nweb start requires=kv prefer=1{option}\n"
+    result = cluster(hactl, down, order(18.0, 1, do="move", group="web", node=3), cltab=cltab, nodes=4, safety_s=52.0)
+    (web,) = [one for one in services(result, "web") if one.begin_s < 50.0]
+    assert (web.node, web.end_s > 50.0) == (1, True)
+    assert any("not moved: web requires kv, which is not up" in line for line in result.trace)
+
+
 def test_when_a_node_dies_that_had_both_the_one_that_is_required_comes_first() -> None:
     down = {"at": 15.0, "do": "crash", "whom": [2], "for": 60.0}
     result = cluster("kv start prefer=2 failback\nweb start prefer=2 failback requires=kv\n", down, cltab=THREE)
