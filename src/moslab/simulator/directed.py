@@ -353,9 +353,9 @@ UNSETTLED = plan([
 # at 13 s. W after both have settled 2 is the only voter. Its agent, which heard of 3's epoch on 1, looks at about 10 s
 # and at 20 s for journals that nobody needs any more, and would repeat there what it knows.
 UNCOPIED = plan([
-    cut(0.0, 3.0, [3], [1, 2, 4]), cut(2.0, 40.0, [3], [2]), *_elect(6.0, 7.0, [1, 2], [1]), cut(9.0, 40.0, [4], [1]),
-    *_elect(16.5, 20.0, [2], [2], 0.25),
-], MIDDLE, voters="1", nodes=4, network=SHARP, safety_s=20.0, arbitrators=[1, 2],
+    _arbitrators(0.05, [2]), cut(0.0, 3.0, [3], [1, 2, 4]), cut(2.0, 40.0, [3], [2]),
+    *_elect(6.0, 7.0, [1, 2], [1]), cut(9.0, 40.0, [4], [1]), *_elect(16.5, 20.0, [2], [2], 0.25),
+], MIDDLE, voters="1", nodes=4, network=SHARP, safety_s=20.0, arbitrators=[1],
     clocks={"drift": 0.01, "restart": False, "sync_s": 0.0, "late": 0.0})
 # 2 does not come back: 1 has to go on alone, as the only one of the voters before.
 NEVER_JOINT = plan(

@@ -25,7 +25,7 @@ class Machine:
         table = cltab.parse(text, "cltab")
         self.entries = table.group("kv")
         self.cluster = Cluster(FaultPlan(seed=1, nodes=1, cltab="", hactl="", clocks={
-            "drift": 0.0, "restart": False, "wake_s": 0.001, "ipc_s": 0.0005, "late": 0.2,
+            "drift": 0.0, "restart": False, "wake_s": 0.001, "ipc_s": 0.0005, "late": 0.2, "sync_s": 0.0,
         }))
         self.node: Node = self.cluster.nodes[1]
         self.node.up = True
