@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import docker
@@ -30,10 +31,15 @@ from moslab.faults.fabric import Fabric
 from moslab.faults.links import between, from_power
 from moslab.faults.targets import select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s
+from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
 from moslab.node import execute
 from moslab.progress import Progress
+from moslab.report import cli as report
 from moslab.scenario import cli as scenarios
+from moslab.scenario import cluster as scenario
+from moslab.scenario.docker import DockerWorld
+from moslab.scenario.world import Spec
 from moslab.simulator import cli as simulator
 from moslab.status import owner_of, render, status
 from moslab.streams import Piece
@@ -135,7 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     outlet.add_argument("how", metavar="HOW", choices=OUTLETS, help=", ".join(OUTLETS))
     scenarios.add_chaos(command("chaos", None, "break things at random, from a seed, and judge what came"), _existing)
     scenarios.add_drill(command("drill", None, "kill, cut off, freeze: how long is a group away?"), _existing)
-    command("history", _history, "when the tickers ran, from their journals; exit code 1 if two nodes did at once")
+    ran = command("history", _history, "when the tickers ran, by their journals; exit code 1 if two nodes did at once")
+    ran.add_argument("--save", metavar="FILE", type=Path, help="write it there as well: moslab report FILE")
+    report.add_arguments(command("report", report.report, "show a history.json: text, a page, a trace for Perfetto"))
     simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
     command("down", _down, "remove the cluster and all that belongs to it")
     measure = command("bench-up", _bench_up, "measure the start of 8 nodes against 8 bare containers")
@@ -319,7 +327,12 @@ def _outlet(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> int:
-    look = journals.read(_existing(arguments), whole=True)
+    cluster = _existing(arguments)
+    if arguments.save is not None:
+        world = DockerWorld(cluster, (), Spec(len(cluster.nodes())))
+        run = scenario.Cluster(world, 0).stored(f"cluster {cluster.names.cluster}", None, "", "")
+        arguments.save.write_text(to_json(run), encoding="utf-8")
+    look = journals.read(cluster, whole=True)
     history = look.history()
     for interval in sorted(history.intervals, key=lambda interval: (interval.group, interval.begin_s)):
         print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch or '-':<14} "

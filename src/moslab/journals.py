@@ -73,6 +73,17 @@ class Look(NamedTuple):
     lives: tuple[Life, ...]
     freezes: tuple[Freeze, ...] = ()
 
+    def since(self, zero_s: float) -> Look:
+        """The same, with times that count from then."""
+        return Look(
+            self.now_s - zero_s,
+            tuple(life._replace(
+                begin_s=life.begin_s - zero_s, end_s=life.end_s - zero_s,
+                pauses=tuple((since_s - zero_s, until_s - zero_s) for since_s, until_s in life.pauses),
+            ) for life in self.lives),
+            tuple(one._replace(begin_s=one.begin_s - zero_s, end_s=one.end_s - zero_s) for one in self.freezes),
+        )
+
     def running(self, group: str) -> tuple[Life, ...]:
         """The runs of a group that are going on."""
         return tuple(life for life in self.lives

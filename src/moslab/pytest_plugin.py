@@ -4,10 +4,12 @@ Rules:
 
 1. It is loaded into every pytest of an environment that has it: until a test wants a cluster nothing else is imported,
    and nothing but the header is printed.
-2. Everything random comes of ``--seed`` and the test's own name, so a test does the same alone and among others.
+2. Everything random comes of ``--seed`` and the test's own name, so a test does the same alone and among others, and
+   with one of ``--seeds`` what it does with that seed alone.
 3. A test that a world cannot do is skipped by the name of what it cannot, and counted.
 4. A test that failed leaves ``artifacts/<test>/`` and prints the line that does it again. Whatever happens, its
    clusters are removed, unless ``--keep failed`` keeps them.
+5. With ``--replay`` fault plans are simulated, each as a test of its own, and no other test is run.
 """
 
 from __future__ import annotations
@@ -17,19 +19,23 @@ import re
 import secrets
 import shlex
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
+
+from moslab.seeds import seed_of, seeds_of
 
 if TYPE_CHECKING:
     from moslab.scenario.cluster import Cluster
     from moslab.scenario.pool import Pool
     from moslab.scenario.world import Spec
+    from moslab.simulator.run import Result
 
 DOCKER, SIM = WORLDS = ("docker", "sim")
-SEED_MAX = 2**31
+SEED_NEW_MAX = 2**31
+SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
 MARKER = (
@@ -41,7 +47,10 @@ MARKER = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("moslab", "clusters that break (moslab)")
     group.addoption("--world", metavar="W[,W]", help=f"{', '.join(WORLDS)} (default: the best that there is)")
-    group.addoption("--seed", type=int, metavar="N", help="of everything random (default: a new one)")
+    group.addoption("--seed", type=seed_of, metavar="N", help="of everything random (default: a new one)")
+    group.addoption("--seeds", type=seeds_of, metavar="A..B", help="run each test with each of these seeds")
+    group.addoption("--replay", metavar="FILE", action="append", default=[],
+                    help="simulate this fault plan, which a failed test has left, and run no other test")
     group.addoption("--nodes", type=int, metavar="N", help="of clusters whose test does not say how many (default: 5)")
     group.addoption("--keep", choices=["failed"], help="failed: leave the clusters of failed tests running")
     group.addoption("--artifacts", metavar="DIR", default="artifacts", help="of what failed tests leave (artifacts)")
@@ -57,9 +66,16 @@ class Session:
         unknown = [name for name in self.worlds if name not in WORLDS]
         if unknown:
             raise pytest.UsageError(f"--world: {unknown[0]!r} is none of {', '.join(WORLDS)}")
-        if config.getoption("--seed") is None:
-            config.option.seed = secrets.randbelow(SEED_MAX)     # workers of xdist are given the same options
-        self.seed: int = config.getoption("--seed")
+        given_seeds: range | None = config.getoption("--seeds")
+        if given_seeds is not None and config.getoption("--seed") is not None:
+            raise pytest.UsageError("--seed and --seeds exclude each other")
+        if given_seeds is not None and len(given_seeds) > SEEDS_MAX:
+            raise pytest.UsageError(f"--seeds: more than {SEEDS_MAX}")
+        if given_seeds is None and config.getoption("--seed") is None:
+            config.option.seed = secrets.randbelow(SEED_NEW_MAX)  # workers of xdist are given the same options
+        self.seeds: range | None = given_seeds
+        self.seed: int | None = config.getoption("--seed")
+        self.replays = [Path(config.invocation_params.dir, file).resolve() for file in config.getoption("--replay")]
         self.nodes: int | None = config.getoption("--nodes")
         self.keep: bool = config.getoption("--keep") == "failed"
         self.root = config.rootpath / config.getoption("--artifacts")
@@ -72,6 +88,10 @@ class Session:
             told = getattr(self._config, "workerinput", {}).get(FIXTURE)
             self.worlds, self.why = told or _best()
         return self.worlds
+
+    def each(self) -> Sequence[int]:
+        """The seeds."""
+        return self.seeds if self.seeds is not None else [self.seed or 0]
 
     @property
     def pool(self) -> Pool:
@@ -102,7 +122,9 @@ SESSION = pytest.StashKey[Session]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARKER)
-    config.stash[SESSION] = Session(config)
+    config.stash[SESSION] = session = Session(config)
+    if session.replays:
+        config.args[:] = map(str, session.replays)           # rule 5
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -114,12 +136,30 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     session = config.stash[SESSION]
-    return f"moslab: world {', '.join(session.chosen())} ({session.why}), seed {session.seed}"
+    if session.replays:
+        return "moslab: world sim (plans are replayed)"
+    seeds = f"seed {session.seed}" if session.seeds is None else f"seeds {session.seeds[0]}..{session.seeds[-1]}"
+    return f"moslab: world {', '.join(session.chosen())} ({session.why}), {seeds}"
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if FIXTURE in metafunc.fixturenames:
-        metafunc.parametrize(FIXTURE, metafunc.config.stash[SESSION].chosen(), indirect=True, scope="session")
+        session = metafunc.config.stash[SESSION]
+        draws = [Draw(world, seed, session.seeds is not None) for seed in session.each() for world in session.chosen()]
+        metafunc.parametrize(FIXTURE, draws, ids=[draw.name for draw in draws], indirect=True, scope="session")
+
+
+class Draw(NamedTuple):
+    """In which world a test runs, and with which seed."""
+
+    world: str
+    seed: int
+    is_one_of_many: bool
+
+    @property
+    def name(self) -> str:
+        """In the test's id."""
+        return f"{self.world}-seed{self.seed}" if self.is_one_of_many else self.world
 
 
 # ---- clusters of a test -------------------------------------------------------------------------------------------
@@ -128,19 +168,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 class Lent:
     """The clusters of one test."""
 
-    def __init__(self, session: Session, item: pytest.Item, world: str) -> None:
-        self.session, self.world = session, world
+    def __init__(self, session: Session, item: pytest.Item, draw: Draw) -> None:
+        self.session, self.world, self.seed = session, draw.world, draw.seed
         self.passed = self.failed = False
         self._clusters: list[Cluster] = []
         self._item = item
+        name = rf"(?<=[\[-]){draw.name}(?=[\]-])"
         # the same in all worlds, so that the same targets are drawn
-        self._key = re.sub(rf"(?<=[\[-]){world}(?=[\]-])", "", item.nodeid, count=1)
+        self._key = re.sub(name, "", item.nodeid, count=1)
+        self._id = re.sub(name, draw.world, item.nodeid, count=1)
 
     def new(self, **wanted: Any) -> Cluster:
         """One more; see the marker for what may be wanted."""
         from moslab.scenario.cluster import Cluster
 
-        digest = hashlib.sha256(f"{self.session.seed}/{self._key}/{len(self._clusters)}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed}/{self._key}/{len(self._clusters)}".encode()).digest()
         seed = int.from_bytes(digest[:7], "big")
         cluster = Cluster(self.session.pool.lend(self.world, self._spec(wanted), seed), seed)
         self._clusters.append(cluster)
@@ -159,17 +201,34 @@ class Lent:
             wanted["nodes"] = self.session.nodes
         return Spec(**wanted)
 
-    def report(self) -> str:
+    def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
+        nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
+        again = shlex.join(["pytest", self._id, f"--world={self.world}", f"--seed={self.seed}", *nodes])
         said = []
         for folder, cluster in zip(self._folders(), self._clusters):
-            said.append(f"{_written(folder, cluster)}: {folder}")
+            said += self._left(folder, cluster, again, failure)
             if self.session.keep:
                 said.append(cluster.world.keep())
-        nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
-        again = ["pytest", self._item.nodeid, f"--world={self.world}", f"--seed={self.session.seed}", *nodes]
-        return "\n".join([*said, f"again: {shlex.join(again)}"])
+        return "\n".join([*said, f"again: {again}"])
+
+    def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
+        """Write the artifacts of one cluster; what is to be said of them."""
+        from moslab.scenario import artifacts
+        from moslab.scenario.sim import SHRUNK
+
+        try:
+            run = cluster.stored(self._item.nodeid, self.seed, again, failure)
+            first = "".join(f"; {problem.splitlines()[0]}" for problem in run.problems[:1])
+            said = [f"the history is {run.verdict}{first}", f"report: {artifacts.write(folder, run)}"]
+            papers = cluster.world.papers()
+            artifacts.add(folder, papers)
+        except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
+            return [f"not all could be written ({error}): {folder}"]
+        if SHRUNK in papers:
+            said.append(f"in small: {shlex.join(['pytest', '--replay', str(folder / SHRUNK)])}")
+        return said
 
     def _folders(self) -> list[Path]:
         from moslab.scenario.artifacts import folder_of
@@ -188,36 +247,29 @@ class Lent:
                 verdict = cluster.audit() if self.passed or self.failed else None    # neither: it was interrupted
                 sound = bool(verdict)
                 if verdict is not None and not sound and self.passed:
-                    problems += [f"the history is {verdict.word}:", *verdict.problems, self.report()]
+                    whole = [f"the history is {verdict.word}:", *verdict.problems]
+                    problems += [*whole, self.report(whole[0])]
             finally:
                 self.session.pool.give_back(cluster.world, sound)
         if problems:
             raise AssertionError("\n".join(problems))
 
 
-def _written(folder: Path, cluster: Cluster) -> str:
-    from moslab.scenario import artifacts
-
-    try:
-        return artifacts.write(folder, cluster)
-    except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
-        return f"not all could be written ({error})"
-
-
 LENT = pytest.StashKey[Lent]()
 
 
 @pytest.fixture(scope="session")
-def moslab_world(request: pytest.FixtureRequest) -> str:
-    """The name of the world in which this test runs."""
-    return str(request.param)
+def moslab_world(request: pytest.FixtureRequest) -> Draw:
+    """The world in which this test runs, and the seed."""
+    drawn: Draw = request.param
+    return drawn
 
 
 @pytest.fixture
-def clusters(request: pytest.FixtureRequest, moslab_world: str) -> Iterator[Callable[..., Cluster]]:
+def clusters(request: pytest.FixtureRequest, moslab_world: Draw) -> Iterator[Callable[..., Cluster]]:
     """Makes clusters: ``clusters(nodes=3, stomith=False, cltab=…, hactl=…)``; they are gone after the test."""
     item, session = request.node, request.config.stash[SESSION]
-    item.user_properties += [("moslab_world", moslab_world), ("moslab_seed", session.seed)]
+    item.user_properties += [("moslab_world", moslab_world.world), ("moslab_seed", moslab_world.seed)]
     item.stash[LENT] = lent = Lent(session, item, moslab_world)
     yield lent.new
     del item.stash[LENT]
@@ -257,14 +309,61 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     lent = item.stash.get(LENT, None)
     if lent is not None and report.when == "call":
         lent.passed = not report.failed
         if report.failed:
-            report.sections.append(("moslab", lent.report()))
+            report.sections.append(("moslab", lent.report(call.excinfo.exconly() if call.excinfo else "")))
     return report
+
+
+# ---- plans ----------------------------------------------------------------------------------------------------------
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Rule 5."""
+    replays = parent.config.stash[SESSION].replays
+    return PlanFile.from_parent(parent, path=file_path) if file_path in replays else None
+
+
+class PlanFile(pytest.File):
+    """A fault plan that shall be run."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        yield Replay.from_parent(self, name="plan")
+
+
+class Replay(pytest.Item):
+    """One run of a plan."""
+
+    def runtest(self) -> None:
+        from moslab.faults.plan import PlanError, load
+        from moslab.history.checkers import VALID
+        from moslab.simulator.run import run
+
+        try:
+            plan = load(self.path)
+        except PlanError as error:
+            pytest.fail(str(error), pytrace=False)
+        self.user_properties += [("moslab_world", SIM), ("moslab_seed", plan.seed)]
+        result = run(plan, traced=True)
+        if result.verdict != VALID:
+            pytest.fail("\n".join([
+                f"the history is {result.verdict}:", *result.problems, self._left(result),
+            ]), pytrace=False)
+
+    def _left(self, result: Result) -> str:
+        from moslab.scenario import artifacts
+
+        again = shlex.join(["pytest", "--replay", str(self.path)])
+        name = f"replay-{self.path.parent.name}-{self.path.stem}"
+        folder = artifacts.folder_of(self.config.stash[SESSION].root, name)
+        return f"report: {artifacts.write(folder, result.stored(f'plan {self.path}', again))}\nagain: {again}"
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, f"plan {self.path.name}"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

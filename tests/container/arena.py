@@ -5,7 +5,6 @@ from __future__ import annotations
 from moslab.cluster import Cluster
 from moslab.faults.links import Link, between
 from moslab.faults.record import lines
-from moslab.history.checkers import judge
 from moslab.history.intervals import Interval
 from moslab.history.record import History
 from moslab.scenario import cluster as scenario
@@ -43,7 +42,7 @@ class Arena:
         self.faults = self.world.faults
         self._scenario = scenario.Cluster(self.world, 0)
         self._known: set[str] = set()
-        self._judged = -1
+        self._is_wrong = False
 
     def life(self, group: str = "tick") -> Interval:
         """One of the runs of a group, which must be running on one node."""
@@ -89,14 +88,14 @@ class Arena:
     @property
     def is_whole(self) -> bool:
         """Whether nothing was done to it since it was judged."""
-        return self._judged == len(self.faults.record.all)
+        return self._scenario.judged is not None and not self._is_wrong
 
     def judge(self) -> History:
         """Settle; then the checkers find nothing wrong in the whole history that no judgement before has found."""
-        self.settle()
-        history = self.world.history()
-        problems = [problem for problem in judge(history)[1] if problem not in self._known]
+        verdict = self._scenario.judge()
+        problems = [problem for problem in verdict.problems if problem not in self._known]
         self._known.update(problems)
+        self._is_wrong = bool(problems)
         assert not problems, "\n".join([*problems, *lines(self.faults.record.all)])
-        self._judged = len(self.faults.record.all)
-        return history
+        assert verdict.history is not None
+        return verdict.history

@@ -73,7 +73,8 @@ def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> Non
     assert leash != agent
     arena.wait_again(before)
     history = arena.judge()
-    ended_s = next(life.end_s for life in journals.read(arena.cluster, whole=True).lives if life[:5] == before[:5])
+    look = journals.read(arena.cluster, whole=True).since(arena.faults.zero_s)
+    ended_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
     row = bench.row(f"daemon that hides, after agent and leash were killed ({hierarchy})", "s", 1,
                     max(0.0, ended_s - done_s), LEFT_S)
     bench.write(f"units-{hierarchy}", [row])

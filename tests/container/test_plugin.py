@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from moslab.history.stored import load
 from moslab.layout import CLUSTER
 from moslab.removal import is_anything_left
 from moslab.wait import eventually
@@ -76,12 +76,16 @@ def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, 
     assert "again: pytest 'test_it.py::test_fails[docker]' --world=docker --seed=5" in said
     name = re.findall(r"^named (\S+)$", said, re.MULTILINE)[0]
     (folder,) = (tmp_path / "artifacts").iterdir()
-    assert {path.name for path in folder.iterdir()} == {
-        "verdict.json", "history.json", "faults.txt", "node1.log", "node2.log",
-    }
-    assert json.loads((folder / "verdict.json").read_text())["verdict"] == "valid"
-    assert "SIGKILL node" in (folder / "faults.txt").read_text()
+    assert {path.name for path in folder.iterdir()} == {"report.html", "history.json", "node1.log", "node2.log"}
+    left = load(folder / "history.json")
+    assert (left.verdict, left.world, [fault.kind for fault in left.faults]) == ("valid", "docker", ["SIGKILL"])
     assert "mosha" in (folder / "node1.log").read_text()
+    (killed,) = left.faults
+    assert 0.0 <= left.begin_s <= killed.begin_s <= killed.end_s < left.history.end_s
+    (first, *_) = [one for one in left.history.intervals if one.group == "web"]
+    assert killed.begin_s <= first.end_s <= killed.end_s + 1.0, "what was broken and what it did are on one clock"
+    boots = [line.time_s for line in left.log if line.node == 1]
+    assert -60.0 < min(boots) < max(boots) < left.history.end_s + 1.0, "so is what the nodes have said"
     assert not is_anything_left(client, name)
 
 

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. Times are of the engine's monotonic clock, as those of the journals; what begin and end mean is in
-   :mod:`moslab.faults.record`.
+1. Times are of the engine's monotonic clock, as those of the journals, from a zero that whoever judges may set
+   (``zero_s``); what begin and end mean is in :mod:`moslab.faults.record`.
 2. A signal to a role that no process has is a LabError, and no fault.
 3. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
    installer, and nothing else; links that are cut stay cut, as they are no part of the disk. A node that joins is a new
@@ -56,11 +56,16 @@ class Faults:
         self.cluster = cluster
         self.fabric = Fabric(cluster)
         self.record = Record(self.now_s)
-        self._offset_s = self._clock_offset_s()
+        self.zero_s = 0.0
+        self._offset_s, self._wall_s = self._clocks()
 
     def now_s(self) -> float:
-        """The engine's monotonic clock."""
-        return time.monotonic() + self._offset_s
+        """The engine's monotonic clock (rule 1)."""
+        return time.monotonic() + self._offset_s - self.zero_s
+
+    def when_s(self, wall_s: float) -> float:
+        """That moment of the engine's wall clock, if that went on as it did when this began."""
+        return wall_s - self._wall_s - self.zero_s
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -260,14 +265,16 @@ class Faults:
         script = resources.files("moslab.faults").joinpath("inside.py").read_text(encoding="utf-8")
         return ["/usr/bin/python3", "-IS", "-c", script, str(node), role]
 
-    def _clock_offset_s(self) -> float:
-        """What the engine's monotonic clock is ahead of this machine's; exact to half of what one command takes."""
+    def _clocks(self) -> tuple[float, float]:
+        """What the engine's monotonic clock is ahead of this machine's, exact to half of what one command takes; and
+        what its wall clock is ahead of its monotonic one."""
         container = next((c for c in self.cluster.nodes().values() if c.status == "running"), None)
         if container is None:
-            return 0.0
+            return 0.0, time.time() - time.monotonic()
         before_s = time.monotonic()
-        shown = run(container, ["/usr/bin/python3", "-IS", "-c", "import time; print(time.monotonic())"])
-        return float(shown.stdout) - (before_s + time.monotonic()) / 2
+        shown = run(container, ["/usr/bin/python3", "-IS", "-c", "import time; print(time.monotonic(), time.time())"])
+        monotonic_s, wall_s = map(float, shown.stdout.split())
+        return monotonic_s - (before_s + time.monotonic()) / 2, wall_s - monotonic_s
 
     def _renew(self, node: int) -> None:
         container = self.cluster.node(node)

@@ -65,6 +65,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from mosha import config, orders
@@ -72,13 +73,15 @@ from mosha.config import Config
 from mosha.ownership import electorate
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
+from moslab import files
 from moslab.faults import shape
 from moslab.faults.shape import Shape
+from moslab.seeds import SEED_MAX
 
 FORMAT = 1
 FAULTS_MAX = 1000
 NODES_MAX = 65535
-SEED_MAX = 2**63 - 1
+FILE_BYTES_MAX = 1024 * 1024
 TIME = shape.number(0, 1e6)
 CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
@@ -246,6 +249,11 @@ def from_json(text: str) -> FaultPlan:
     for name, (defaults, _) in WORLD.items():
         data[name] = {**defaults, **data.get(name, {})}
     return checked(FaultPlan(**data))
+
+
+def load(path: Path) -> FaultPlan:
+    """Of a file; PlanError names it, whatever is wrong."""
+    return files.load(path, FILE_BYTES_MAX, from_json, PlanError)
 
 
 def checked(plan: FaultPlan) -> FaultPlan:

@@ -37,7 +37,7 @@ class Record:
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.all: list[Fault] = []
-        self._now_s = now_s
+        self.now_s = now_s
         self._lasting: dict[tuple[str, int, str], int] = {}
         self._lock = threading.Lock()
 
@@ -48,21 +48,21 @@ class Record:
     @contextmanager
     def lasts(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
         """The block begins it."""
-        begin_s = self._now_s()
+        begin_s = self.now_s()
         yield
         self.begins(kind, node, detail, begin_s)
 
     @contextmanager
     def instant(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
         """The block is all of it."""
-        begin_s = self._now_s()
+        begin_s = self.now_s()
         yield
         self.happened(kind, node, detail, begin_s)
 
     def happened(self, kind: str, node: int, detail: str, begin_s: float) -> None:
         """It began at that time, and is over."""
         with self._lock:
-            self.all.append(Fault(kind, (node,), detail, begin_s, self._now_s()))
+            self.all.append(Fault(kind, (node,), detail, begin_s, self.now_s()))
 
     def begins(self, kind: str, node: int, detail: str, begin_s: float, shown: str = "") -> None:
         """It has begun at that time; ``shown`` is written down instead of the detail, by which it is known."""
@@ -75,7 +75,7 @@ class Record:
         with self._lock:
             place = self._lasting.pop((kind, node, detail), None)
             if place is not None:
-                self.all[place] = self.all[place]._replace(end_s=self._now_s())
+                self.all[place] = self.all[place]._replace(end_s=self.now_s())
 
 
 class Breaker(Protocol):

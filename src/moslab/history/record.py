@@ -78,6 +78,14 @@ class Gone(NamedTuple):
     gone_s: float
 
 
+class Line(NamedTuple):
+    """A node said something, or (0) the world did."""
+
+    time_s: float
+    node: int
+    text: str
+
+
 @dataclass
 class History:
     """What the checkers know. Nodes are numbers, times seconds."""

@@ -1,17 +1,26 @@
-"""What a failed test leaves: a folder with the history, the faults, what the nodes said, and a plan if there is one."""
+"""What a failed test leaves: a folder with a report, the history behind it, logs, and a plan that does it again.
+
+========================  =========================================================================================
+``report.html``           the run as a page, of ``history.json``
+``history.json``          what happened, what was broken, what was said, the verdict (:mod:`moslab.history.stored`)
+``node1.log``, …          what each node said; ``world.log``: what nobody of them did
+``plan.json``             in the simulated world: what was done, for ``pytest --replay``
+``shrunk.json``           the same as small as it could be made, if the plan alone breaks a promise
+========================  =========================================================================================
+"""
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from moslab.faults.record import lines
-from moslab.history.stored import to_json
-from moslab.scenario.cluster import Cluster
+from moslab.history.stored import Run, to_json
+from moslab.report.html import page
 
 NAME_MAX = 120
+REPORT, HISTORY = "report.html", "history.json"
 
 
 def folder_of(root: Path, test: str) -> Path:
@@ -19,18 +28,22 @@ def folder_of(root: Path, test: str) -> Path:
     return root / re.sub(r"[^A-Za-z0-9_.-]+", "-", test).strip("-.")[-NAME_MAX:]
 
 
-def write(folder: Path, cluster: Cluster) -> str:
-    """Write it all, instead of what was there; the verdict in a line."""
+def write(folder: Path, run: Run) -> Path:
+    """Write it all but plans, instead of what was there; the report."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    seen = cluster.seen()
-    said = {"verdict": seen.word, "problems": seen.problems, "world": cluster.world.name}
-    (folder / "verdict.json").write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-    if seen.history is not None:
-        (folder / "history.json").write_text(to_json(seen.history), encoding="utf-8")
-    (folder / "faults.txt").write_text("".join(f"{line}\n" for line in lines(cluster.faults)), encoding="utf-8")
-    for node, text in cluster.world.logs().items():
-        (folder / f"{f'node{node}' if node else 'world'}.log").write_text(text, encoding="utf-8")
-    for name, text in cluster.world.papers().items():
+    add(folder, {HISTORY: to_json(run), REPORT: page(run), **_logs(run)})
+    return folder / REPORT
+
+
+def add(folder: Path, papers: Mapping[str, str]) -> None:
+    """More of it, by file name."""
+    for name, text in papers.items():
         (folder / name).write_text(text, encoding="utf-8")
-    return f"the history is {seen.word}{''.join(f'; {problem}' for problem in seen.problems[:1])}"
+
+
+def _logs(run: Run) -> dict[str, str]:
+    said: dict[str, list[str]] = {f"node{node}.log": [] for node in range(1, run.history.nodes + 1)}
+    for time_s, node, text in run.log:
+        said.setdefault(f"node{node}.log" if node else "world.log", []).append(f"{time_s:11.6f} {text}\n")
+    return {name: "".join(lines) for name, lines in said.items()}

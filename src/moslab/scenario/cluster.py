@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
 from typing import Callable, NamedTuple, TypeVar, Union
@@ -29,6 +30,7 @@ from moslab.faults.targets import select
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.intervals import Interval
 from moslab.history.record import History
+from moslab.history.stored import Run
 from moslab.scenario.world import Output, World
 from moslab.wait import eventually
 
@@ -155,6 +157,7 @@ class Cluster:
         self.random = random.Random(f"{seed}/targets")
         self._groups: dict[str, Group] = {}
         self._first = len(world.faults.record.all)
+        self._began_s = world.faults.record.now_s()
         self._verdict: Verdict | None = None
         self._judged = 0                                     # the faults that it knows of
 
@@ -370,11 +373,26 @@ class Cluster:
             return Verdict(UNKNOWN, [str(error)], None)
         return Verdict(*judge(history), history)
 
+    @property
+    def judged(self) -> Verdict | None:
+        """What the last judgement said, if nothing was broken after it."""
+        still = self._judged == len(self.faults) and not self.world.faults.record.lasting()
+        return self._verdict if still else None
+
     def audit(self) -> Verdict:
-        """What the last judgement said, if nothing was broken after it; else a new one."""
-        if self._verdict is None or self._judged != len(self.faults) or self.world.faults.record.lasting():
-            return self.judge()
-        return self._verdict
+        """That, or a new one."""
+        judged = self.judged
+        return judged if judged is not None else self.judge()
+
+    def stored(self, title: str, seed: int | None, again: str, failure: str) -> Run:
+        """All that is known of it by now, for a report."""
+        judged, world = self.judged, self.world
+        seen = judged if judged is not None else self.seen()
+        history = replace(seen.history or History(len(self.nodes)), wanted=[*world.groups])
+        return Run(
+            title, world.name, seed, again, failure, seen.word, seen.problems, self._began_s, history, self.faults,
+            world.log(),
+        )
 
     def check(self) -> Verdict:
         """Heal; then no checker finds anything wrong in the history, or an AssertionError says what."""

@@ -3,7 +3,7 @@
 Rules:
 
 1. Every group has a witness (:mod:`moslab.scenario.tables`), so anybody's cltab is observed and judged.
-2. The history is of the engine's monotonic clock, waits are of this machine's.
+2. The history is of the engine's monotonic clock, from when this began; waits are of this machine's.
 3. A cluster that is begun here lives as long as this process: its guard removes it, however the process ends, unless
    somebody keeps it (:mod:`moslab.guard`).
 """
@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -25,7 +26,7 @@ from moslab.errors import LabError
 from moslab.faults.docker import Faults
 from moslab.guard import Guard
 from moslab.history.intervals import Interval
-from moslab.history.record import History
+from moslab.history.record import History, Line
 from moslab.layout import Options
 from moslab.node import run
 from moslab.progress import Progress
@@ -37,6 +38,7 @@ from moslab.wait import REAL, eventually
 SETTLE_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.2
 LOG_BYTES_MAX = 4 << 20
+STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)Z ")     # by the engine, before each line
 
 
 class DockerWorld:
@@ -50,6 +52,7 @@ class DockerWorld:
         self.cluster, self.groups, self.spec = cluster, groups, spec
         self._guard = guard
         self._faults = Faults(cluster)
+        self._faults.zero_s = self._faults.now_s()
         self._since = datetime.now(timezone.utc)
 
     @classmethod
@@ -95,7 +98,7 @@ class DockerWorld:
         return self._faults
 
     def running(self, group: str) -> Sequence[Interval]:
-        return tuple(Interval(*life[:6]) for life in journals.read(self.cluster).running(group))
+        return tuple(Interval(*life[:6]) for life in self._look().running(group))
 
     def off(self) -> list[int]:
         nodes = self.cluster.nodes().items()
@@ -115,7 +118,8 @@ class DockerWorld:
 
     def history(self) -> History:
         """What the journals, the logs since the last time, and the agents' directories show."""
-        history = journals.read(self.cluster, whole=True).history()
+        history = self._look(whole=True).history()
+        history.nodes = len(self.nodes)
         since, self._since = self._since, datetime.now(timezone.utc)
         history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
         for node, container in self.cluster.nodes().items():
@@ -132,11 +136,15 @@ class DockerWorld:
     def run(self, node: int, command: Sequence[str]) -> Output:
         return Output(*run(self.cluster.node(node), command))
 
-    def logs(self) -> dict[int, str]:
-        found = {}
+    def log(self) -> list[Line]:
+        found = []
         for node, container in self.cluster.nodes().items():
-            found[node] = container.logs(timestamps=True)[-LOG_BYTES_MAX:].decode(errors="replace")
-        return found
+            for line in container.logs(timestamps=True)[-LOG_BYTES_MAX:].decode(errors="replace").splitlines():
+                stamp = STAMP.match(line)
+                if stamp:
+                    whole_s = datetime.fromisoformat(f"{stamp[1]}+00:00").timestamp()
+                    found.append(Line(self._faults.when_s(whole_s + float(stamp[2])), node, line[stamp.end():]))
+        return sorted(found)
 
     def papers(self) -> dict[str, str]:
         return {}
@@ -154,8 +162,11 @@ class DockerWorld:
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _look(self, whole: bool = False) -> journals.Look:
+        return journals.read(self.cluster, whole).since(self._faults.zero_s)
+
     def _owners(self) -> dict[str, int | None]:
-        look = journals.read(self.cluster)
+        look = self._look()
         return {group: look.owner(group) for group in self.groups}
 
     def _agents(self) -> list[str]:

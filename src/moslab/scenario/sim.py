@@ -20,12 +20,15 @@ from moslab.errors import LabError, UnsupportedError
 from moslab.faults.links import POWER, Link
 from moslab.faults.plan import FaultPlan
 from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OFF, OUTLET, PAUSE, STOP, Record
+from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
-from moslab.history.record import History
+from moslab.history.record import History, Line
 from moslab.layout import beat_s, lease_s
 from moslab.scenario.tables import CLTAB, hactl_of, is_sound, modelled, wanted
 from moslab.scenario.world import SIM, Output, Spec
 from moslab.simulator.node import Node
+from moslab.simulator.run import run
+from moslab.simulator.shrink import shrink
 from moslab.simulator.stepwise import Lasting, Stepwise
 from moslab.wait import eventually
 
@@ -34,7 +37,8 @@ SETTLE_LIMIT_S = 120.0
 AGENT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.05
 BOUND_S = 60.0
-PLAN = "plan.json"
+SHRINK_CORE_S_MAX = 20.0
+PLAN, SHRUNK = "plan.json", "shrunk.json"
 ROLES = ("agent", "leash", "group")
 
 
@@ -297,14 +301,17 @@ class SimWorld:
     def run(self, node: int, command: Sequence[str]) -> Output:
         raise UnsupportedError("run commands on nodes")
 
-    def logs(self) -> dict[int, str]:
-        found: dict[int, list[str]] = {node: [] for node in self.nodes}
-        for now_s, node, text in self._simulated.log:
-            found.setdefault(node, []).append(f"{now_s:11.6f} {text}\n")
-        return {node: "".join(lines) for node, lines in found.items()}
+    def log(self) -> list[Line]:
+        return [Line(*said) for said in self._simulated.log]
 
     def papers(self) -> dict[str, str]:
-        return {PLAN: self._simulated.plan().to_json()}
+        """The plan and, where it alone breaks a promise, one that is as small as could be found."""
+        plan = self._simulated.plan()
+        result = run(plan, core_s_max=SHRINK_CORE_S_MAX)
+        papers = {PLAN: plan.to_json()}
+        if result.verdict == INVALID:
+            papers[SHRUNK] = shrink(result, core_s_max=SHRINK_CORE_S_MAX).plan.to_json()
+        return papers
 
     def keep(self) -> str:
         return f"a simulated cluster ends with its test; {PLAN} does it again: moslab sim --trace --plan …/{PLAN}"

@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from moslab.faults.record import Breaker
 from moslab.history.intervals import Interval
-from moslab.history.record import History
+from moslab.history.record import History, Line
 from moslab.wait import Clock
 
 NODES = 5
@@ -78,8 +78,8 @@ class World(Clock, Protocol):
     def run(self, node: int, command: Sequence[str]) -> Output:
         """Run a command on a node."""
 
-    def logs(self) -> dict[int, str]:
-        """What each node has said."""
+    def log(self) -> list[Line]:
+        """What all nodes have said, on the clock of the history."""
 
     def papers(self) -> dict[str, str]:
         """What else tells how it came to this, by file name."""

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from moslab.faults.plan import NODES_MAX, SEED_MAX, FaultPlan, PlanError, from_json
+from moslab.faults.plan import NODES_MAX, FaultPlan, PlanError, load
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
+from moslab.history.stored import to_json
+from moslab.seeds import seed_of, seeds_of
 from moslab.simulator.campaign import SEEDS_MIN, Total, campaign, never_reached
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.pypy import tune
@@ -22,19 +24,19 @@ from moslab.simulator.shrink import shrink
 EXIT = {VALID: 0, INVALID: 1, UNKNOWN: 3}
 FAILURES_MAX = 10
 PROBLEMS_SHOWN = 5
-FILE_BYTES_MAX = 1024 * 1024
 PROGRAM = "moslab sim"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--seeds", metavar="A..B", type=_seeds, help="all of these")
-    what.add_argument("--seed", metavar="N", type=_seed, help="this one")
+    what.add_argument("--seeds", metavar="A..B", type=seeds_of, help="all of these")
+    what.add_argument("--seed", metavar="N", type=seed_of, help="this one")
     what.add_argument("--plan", metavar="FILE", type=Path, help="a fault plan in JSON")
     parser.add_argument("-j", "--jobs", type=_positive, default=1, help="processes (default 1)")
     parser.add_argument("--nodes", metavar="N", type=_nodes, help="the size of the clusters, instead of drawing it")
     parser.add_argument("--trace", action="store_true", help="one line for each event")
+    parser.add_argument("--save", metavar="FILE", type=Path, help="write its history there: moslab report FILE")
     parser.add_argument("--show", action="store_true", help="print the plan and run nothing")
     parser.add_argument("--no-shrink", action="store_true", help="leave a failing plan as long as it is")
     parser.add_argument(
@@ -52,8 +54,8 @@ def simulate(arguments: argparse.Namespace) -> int:
     tune()
     try:
         if arguments.seeds is not None:
-            if arguments.trace or arguments.show:
-                raise PlanError("--trace and --show are of one run: --seed N, or --plan FILE")
+            if arguments.trace or arguments.show or arguments.save:
+                raise PlanError("--trace, --show and --save are of one run: --seed N, or --plan FILE")
             return _many(arguments)
         return _one(arguments)
     except (PlanError, OSError) as error:
@@ -81,33 +83,10 @@ def _nodes(text: str) -> int:
     return nodes
 
 
-def _seed(text: str) -> int:
-    if not text.isdecimal() or len(text) > len(str(SEED_MAX)) or int(text) > SEED_MAX:
-        raise argparse.ArgumentTypeError(f"{text:.40} is not a whole number from 0 to {SEED_MAX}")
-    return int(text)
-
-
-def _seeds(text: str) -> range:
-    first, dots, last = text.partition("..")
-    if not (first.isdecimal() and (last.isdecimal() if dots else True)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
-    found = range(_seed(first), _seed(last if dots else first) + 1)
-    if not found:
-        raise argparse.ArgumentTypeError(f"{text!r} is not A..B")
-    return found
-
-
 def _plan(arguments: argparse.Namespace) -> FaultPlan:
     if arguments.plan is None:
         return draw_plan(arguments.seed, arguments.nodes)
-    try:
-        with open(arguments.plan, encoding="utf-8") as stream:
-            text = stream.read(FILE_BYTES_MAX + 1)
-        if len(text) > FILE_BYTES_MAX:
-            raise PlanError(f"longer than {FILE_BYTES_MAX} characters")
-        return from_json(text)
-    except (PlanError, UnicodeDecodeError) as error:
-        raise PlanError(f"{arguments.plan}: {error}") from None
+    return load(arguments.plan)
 
 
 def _one(arguments: argparse.Namespace) -> int:
@@ -115,8 +94,11 @@ def _one(arguments: argparse.Namespace) -> int:
     if arguments.show:
         sys.stdout.write(plan.to_json())
         return 0
-    result = run(plan, traced=arguments.trace)
-    for line in result.trace:
+    result = run(plan, traced=arguments.trace or arguments.save is not None)
+    if arguments.save is not None:
+        title = f"plan {arguments.plan}" if arguments.plan is not None else f"seed {plan.seed}"
+        arguments.save.write_text(to_json(result.stored(title, _again(arguments))), encoding="utf-8")
+    for line in result.trace if arguments.trace else ():
         print(line)
     print(_line(result))
     for problem in result.problems[:PROBLEMS_SHOWN]:

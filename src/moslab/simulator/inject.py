@@ -14,7 +14,10 @@ from mosha.orders import UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
+from moslab.faults.links import between
 from moslab.faults.plan import STALLS, Fault
+from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
+from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
 from moslab.simulator.facts import voters_of
@@ -23,12 +26,15 @@ from moslab.simulator.node import Node
 from moslab.simulator.process import Process
 
 Undo = Callable[[], None]
+RECORDED = {"crash": OFF, "freeze": PAUSE, "pause": STOP, "cut": CUT}
+"""What the plan's kinds are called in the record of a run."""
 FLAPS_MAX = 50
 BAD_TABLE = "this is: no table: at all\n"
 
 
 class Injector:
-    """``schedule`` puts all faults on the heap; ``heal`` ends those that the healed nodes suffer from."""
+    """``schedule`` puts all faults on the heap; ``heal`` ends those that the healed nodes suffer from. What was broken
+    is in ``record``."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._kernel = cluster, cluster.kernel
@@ -36,6 +42,8 @@ class Injector:
         self._edits = 0
         self._backups: dict[int, dict[str, bytes]] = {}
         self._healed = False
+        self.record: list[Recorded] = []
+        self._lasting: dict[int, frozenset[int]] = {}        # place in the record -> who suffers from it
 
     def schedule(self) -> None:
         """Have every fault of the plan happen."""
@@ -50,6 +58,8 @@ class Injector:
             if node.trouble_until_s > self._kernel.now:
                 node.trouble_until_s = float("inf")
         cluster.trace(0, f"heals {numbers}")
+        for place in [place for place, nodes in self._lasting.items() if nodes <= {*numbers}]:
+            self._ends(place)
         cluster.network.heal(frozenset(numbers))
         for number in numbers:
             node = cluster.nodes[number]
@@ -74,11 +84,13 @@ class Injector:
         """Have it happen now; what ends it, if it lasts."""
         cluster = self._cluster
         nodes = self._nodes(fault["whom"])
-        kind = fault["do"]
+        kind, met = fault["do"], fault
+        if "to" in fault:
+            met = {**fault, "to": [node.number for node in self._nodes(fault["to"])]}
         cluster.count(f"fault {kind}{'/' + fault['what'] if 'what' in fault else ''}")
         cluster.trace(0, f"{kind} {[node.number for node in nodes]} {_rest(fault)}")
-        undo: Undo | None = getattr(self, f"_do_{kind}")(nodes, fault)
-        return undo
+        undo: Undo | None = getattr(self, f"_do_{kind}")(nodes, met)
+        return self._recorded(met, nodes, undo)
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
@@ -90,6 +102,34 @@ class Injector:
     def _end(self, undo: Undo) -> None:
         if not self._healed:
             undo()
+
+    def _recorded(self, fault: Fault, nodes: list[Node], undo: Undo | None) -> Undo | None:
+        """It is in the record; where it lasts, its end will be."""
+        now, numbers, detail = self._kernel.now, tuple(node.number for node in nodes), _rest(fault)
+        touched, kind = frozenset(numbers), fault["do"]
+        if kind == "cut":
+            links = between(numbers, fault["to"], one_way=not fault.get("both"))
+            touched, numbers, detail = touched | {*fault["to"]}, (), " ".join(f"{a}>{b}" for a, b in sorted(links))
+        elif kind in ("pause", "kill"):
+            detail = f"{fault['what']} {fault.get('group', '')}".strip()
+        elif kind in RECORDED:
+            detail = ""
+        place, name = len(self.record), str(RECORDED.get(kind, kind))
+        self.record.append(Recorded(name, numbers, detail, now, now if undo is None else UNENDED))
+        if undo is None:
+            return None
+        self._lasting[place] = touched
+        ends = undo
+
+        def undo_it() -> None:
+            self._ends(place)
+            ends()
+
+        return undo_it
+
+    def _ends(self, place: int) -> None:
+        if self._lasting.pop(place, None) is not None:
+            self.record[place] = self.record[place]._replace(end_s=self._kernel.now)
 
     def _nodes(self, whom: list[Any]) -> list[Node]:
         cluster, numbers = self._cluster, []

@@ -14,8 +14,10 @@ from mosha.ownership import copies, journal, link
 from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from moslab.faults.plan import FaultPlan
+from moslab.faults.record import Fault
 from moslab.history.checkers import INVALID, judge, thaw_overlap_s
-from moslab.history.record import History
+from moslab.history.record import History, Line
+from moslab.history.stored import Run
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.facts import JOURNAL, said, waits_for
 from moslab.simulator.inject import Injector
@@ -47,7 +49,25 @@ class Result:
     read_bytes: int              # by all agents, through MFS
     thaw_overlap_s: float = 0.0
     recovered_s: float = 0.0
-    trace: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    log: list[Line] = field(default_factory=list)    # if it was traced
+
+    @property
+    def trace(self) -> list[str]:
+        """The log with a column for each node."""
+        width = 2 * self.plan.nodes if self.plan.nodes <= 16 else 0
+
+        def column(node: int) -> str:
+            return " " * min(2 * node, width) if width else f"{node:4d} "
+
+        return [f"{time_s:11.6f} {column(node)}{node or '*'} {text}" for time_s, node, text in self.log]
+
+    def stored(self, title: str, again: str = "") -> Run:
+        """For a report."""
+        return Run(
+            title, "sim", self.plan.seed, again, "", self.verdict, self.problems, 0.0, self.history, self.faults,
+            self.log,
+        )
 
 
 class _Log(logging.Handler):
@@ -70,24 +90,24 @@ def run(
 ) -> Result:
     """Run a plan to its end, or until it took ``core_s_max`` of one core; if ``hasty``, a safety phase in which
     something was wrong is the end."""
-    lines: list[str] = []
-    width = 2 * plan.nodes if plan.nodes <= 16 else 0
+    log: list[Line] = []
 
     def note(now_s: float, node: int, text: str) -> None:
-        column = " " * min(2 * node, width) if width else f"{node:4d} "
-        lines.append(f"{now_s:11.6f} {column}{node or '*'} {text}")
+        log.append(Line(now_s, node, text))
 
     began = time.process_time()
     cluster = Cluster(plan, note if traced else None)
     with at_work(cluster, traced):
+        injector = Injector(cluster)
         try:
-            recovered_s = _live(cluster, began + core_s_max, hasty)
+            recovered_s = _live(cluster, injector, began + core_s_max, hasty)
         finally:
             cluster.kernel.close()
     verdict, problems = judge(cluster.result)
     return Result(
         plan, verdict, problems, cluster.result, cluster.counters, cluster.kernel.now, time.process_time() - began,
-        cluster.kernel.calls, cluster.tasks.handles.read_bytes, thaw_overlap_s(cluster.result), recovered_s, lines,
+        cluster.kernel.calls, cluster.tasks.handles.read_bytes, thaw_overlap_s(cluster.result), recovered_s,
+        injector.record, log,
     )
 
 
@@ -125,10 +145,9 @@ def at_work(cluster: Cluster, traced: bool) -> Iterator[None]:
         log.setLevel(level)
 
 
-def _live(cluster: Cluster, stop_at: float, hasty: bool) -> float:
+def _live(cluster: Cluster, injector: Injector, stop_at: float, hasty: bool) -> float:
     """Both phases; how long after the heal everything ran."""
     plan, history = cluster.plan, cluster.result
-    injector = Injector(cluster)
     injector.schedule()
     if not advance(cluster, plan.safety_s, stop_at) or (hasty and judge(cluster.history.so_far())[0] == INVALID):
         _close(cluster)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from typing import Callable
 
@@ -20,15 +21,18 @@ def kinds(result: Result) -> frozenset[str]:
     return frozenset(problem.partition(":")[0] for problem in result.problems)
 
 
-def shrink(failed: Result, trial: Trial | None = None, runs_max: int = RUNS_MAX) -> Result:
-    """The smallest failing run that was found within ``runs_max`` runs; the first promise broken stays broken."""
+def shrink(
+    failed: Result, trial: Trial | None = None, runs_max: int = RUNS_MAX, core_s_max: float = float("inf"),
+) -> Result:
+    """The smallest failing run that was found within ``runs_max`` runs, of which none begins after so much of one core;
+    the first promise broken stays broken."""
     trial = trial or (lambda plan: run(plan, core_s_max=RUN_CORE_S_MAX))
     broken = failed.problems[0].partition(":")[0]
-    best, runs, again = failed, 0, True
+    best, runs, again, stop_at = failed, 0, True, time.process_time() + core_s_max
     while again:
         again = False
         for plan in _smaller(best.plan):
-            if runs >= runs_max:
+            if runs >= runs_max or time.process_time() > stop_at:
                 return best
             runs += 1
             result = trial(plan)

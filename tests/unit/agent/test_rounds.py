@@ -285,7 +285,7 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
 
     with monkeypatch.context() as broken:
         broken.setattr(world.disk, "replace", full)
-        agent.tables.cltab.heard(2, [5, agent.tables.cltab.version.checksum, ""])      # the same content was numbered elsewhere
+        agent.tables.cltab.heard(2, [5, agent.tables.cltab.version.checksum, ""])    # it was numbered elsewhere
         world.pass_time(3)
         assert (world.ended, leash.gone, agent.tables.cltab.version.number) == (None, False, 1)
         assert caplog.text.count("cltab cannot be written: No space left on device") == 1
@@ -296,7 +296,8 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
         assert "the next life of this agent will not know of it: No space left on device" in caplog.text
         assert "drained" not in world.disk.files["history"].decode()
     world.pass_time(12)
-    assert agent.tables.cltab.version.number == json.loads(world.disk.files["cltab.version"])[0] == 5, "it is tried again"
+    written = json.loads(world.disk.files["cltab.version"])[0]
+    assert agent.tables.cltab.version.number == written == 5, "it is tried again"
     assert "up, drained" in world.disk.files["history"].decode()
 
 

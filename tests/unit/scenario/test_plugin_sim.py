@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shlex
+import xml.etree.ElementTree as xml
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from mosha.ownership.lease import Lease
 from moslab.faults.plan import from_json
 from moslab.history.checkers import VALID
+from moslab.history.stored import load
 from moslab.scenario import artifacts, pool
 from moslab.simulator.run import run
 
@@ -70,20 +73,25 @@ def test_a_broken_history_fails_the_check_and_leaves_what_shows_it(pytest_: Pyte
     done = pytest_(BROKEN + "    cluster.check()\n", "--seed=7")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*what was broken:*", "*: cut (*"])
-    said = json.loads(pytest_.left("verdict.json").read_text())
-    assert (said["verdict"], said["problems"][0][:8]) == ("invalid", "overlap:")
-    history = json.loads(pytest_.left("history.json").read_text())
-    assert {one["group"] for one in history["intervals"]} == {"web"}
-    assert [one["pid"] for one in history["intervals"] if one["pid"] == 1_000_000]
-    assert "cut" in pytest_.left("faults.txt").read_text()
+    left = load(pytest_.left("history.json"))
+    assert (left.verdict, left.problems[0][:8], left.seed, left.world) == ("invalid", "overlap:", 7, "sim")
+    assert left.failure.startswith("AssertionError: the history is invalid:")
+    assert {one.group for one in left.history.intervals} == {"web"}
+    assert [one.pid for one in left.history.intervals if one.pid == 1_000_000]
+    assert [fault.kind for fault in left.faults] == ["cut"]
     assert "boots" in pytest_.left("node3.log").read_text()
+    assert "overlap: web: nodes" in pytest_.left("report.html").read_text()
+    folder = pytest_.left("report.html").parent
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "history.json", "plan.json", "world.log", *(f"node{node}.log" for node in range(1, 6)),
+    }, "no shrunk plan: what was added to the history is no fault of the plan"
 
 
 def test_a_broken_history_fails_a_test_that_forgot_to_check(pytest_: Pytest) -> None:
     done = pytest_(BROKEN)
     done.assert_outcomes(passed=1, errors=1)
     done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*again: pytest*"])
-    assert json.loads(pytest_.left("verdict.json").read_text())["verdict"] == "invalid"
+    assert load(pytest_.left("history.json")).verdict == "invalid"
 
 
 def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:
@@ -107,6 +115,90 @@ def test_the_plan_that_is_left_is_run_by_the_simulator(pytest_: Pytest) -> None:
     assert result.verdict == VALID
     assert len({interval.node for interval in result.history.intervals if interval.epoch}) >= 2, "it moved as it did"
     assert result.counters["fault cut"] == 2
+
+
+@pytest.fixture
+def bug() -> Iterator[pytest.MonkeyPatch]:
+    """The agent crashes when a lease of its node ends, until it is mended by ``undo``."""
+    is_void = Lease.is_void
+
+    def crashes(self: Lease, now: float) -> bool:
+        if is_void(self, now):
+            raise RuntimeError("a bug")
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lease, "is_void", crashes)
+        yield patch
+
+
+BUG = """
+import pytest
+
+@pytest.mark.cluster(nodes=3, stomith=False)
+def test_breaks(cluster):
+    cluster.kill(next(node for node in cluster.nodes if node != cluster.group("web").owner)).heal()
+    with cluster.cut("owner of web"):
+        cluster.sleep(4.0)
+    cluster.check()
+"""
+
+
+def test_a_failure_is_shrunk_and_replayed(pytest_: Pytest, bug: pytest.MonkeyPatch) -> None:
+    done = pytest_(BUG, "--seed=7")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines([
+        "the history is invalid; crash: the agent of node *", "report: *report.html", "in small: pytest --replay *",
+    ])
+    plan, shrunk = (from_json(pytest_.left(name).read_text()) for name in ("plan.json", "shrunk.json"))
+    assert [fault["do"] for fault in plan.faults].count("crash") == 4, "three to begin with, and that of the test"
+    assert {fault["do"] for fault in shrunk.faults} == {"cut"}
+    line = next(line for line in done.outlines if line.startswith("in small: "))
+    again = shlex.split(line.removeprefix("in small: "))[1:]
+    failed = pytest_.again(*again)
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines([
+        "moslab: world sim (plans are replayed)", "the history is invalid:", "crash: the agent of node *: a bug (*",
+        "report: *", f"*again: pytest --replay {again[1]}",
+    ])
+    replayed = next(pytest_.pytester.path.glob("artifacts/replay-*/history.json"))
+    assert [fault.kind for fault in load(replayed).faults] == ["cut"]
+    bug.undo()
+    pytest_.again(*again, "--junitxml=x.xml").assert_outcomes(passed=1)
+    assert properties(pytest_.pytester.path / "x.xml") == [{"moslab_world": "sim", "moslab_seed": str(shrunk.seed)}]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    (None, "*not found: *shrunk.json*"), ("{}", '*shrunk.json: a fault plan is an object with "format"*'),
+])
+def test_a_wrong_plan_says_what_is_wrong(pytest_: Pytest, text: str | None, said: str) -> None:
+    if text is not None:
+        (pytest_.pytester.path / "shrunk.json").write_text(text)
+    done = pytest_(EXAMPLE, "--replay", "shrunk.json")
+    assert done.ret not in (pytest.ExitCode.OK, pytest.ExitCode.INTERNAL_ERROR)
+    (done.stdout if text is not None else done.stderr).fnmatch_lines([said])
+
+
+def properties(file: Path) -> list[dict[str, str]]:
+    """Of each test in a JUnit report."""
+    cases = xml.parse(file).getroot().iter("testcase")
+    return [{one.attrib["name"]: one.attrib["value"] for one in case.iter("property")} for case in cases]
+
+
+def test_many_seeds(pytest_: Pytest) -> None:
+    """Each does what it does alone, and says which it was."""
+    text = "def test_it(cluster):\n    print('drawn', [cluster.whom('minority') for _ in range(9)])\n    assert False\n"
+    done = pytest_(text, "--seeds=3..5", "--junitxml=x.xml")
+    done.assert_outcomes(failed=3)
+    done.stdout.fnmatch_lines(["moslab: world sim (asked for), seeds 3..5"])
+    assert [one["moslab_seed"] for one in properties(pytest_.pytester.path / "x.xml")] == ["3", "4", "5"]
+    drawn = [line for line in done.outlines if line.startswith("drawn")]
+    assert len(set(drawn)) == 3
+    lines = [line for line in done.outlines if line.startswith("again: ")]
+    assert lines[1] == "again: pytest 'test_it.py::test_it[sim]' --world=sim --seed=4"
+    alone = pytest_.again(*shlex.split(lines[1].removeprefix("again: "))[1:])
+    assert [line for line in alone.outlines if line.startswith("drawn")] == drawn[1:2]
+    assert len(list(pytest_.pytester.path.glob("artifacts/*/report.html"))) == 4, "one for each id"
 
 
 def test_what_a_world_cannot_is_skipped_by_name_and_counted(pytest_: Pytest) -> None:
@@ -166,7 +258,8 @@ def test_a_test_does_the_same_alone_and_among_others(pytest_: Pytest) -> None:
 
 
 @pytest.mark.parametrize(("option", "said"), [
-    ("--world=moon", "--world: 'moon' is none of docker, sim"), ("--seed=x", "*invalid int value*"),
+    ("--world=moon", "--world: 'moon' is none of docker, sim"), ("--seed=x", "*x is not a whole number*"),
+    ("--seeds=7..3", "*is not A..B*"), ("--seeds=0..100000", "--seeds: more than 100000"),
 ])
 def test_a_wrong_option(pytest_: Pytest, option: str, said: str) -> None:
     done = pytest_(EXAMPLE, option)

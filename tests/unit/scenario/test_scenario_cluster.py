@@ -8,7 +8,7 @@ from moslab import Cluster, LabError, UnsupportedError
 from moslab.errors import CannotError
 from moslab.faults.record import UNENDED
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
-from moslab.history.record import History
+from moslab.history.record import History, Line
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec
 
@@ -22,12 +22,12 @@ def made(nodes: int = 3, stomith: bool = True, cltab: str = Spec.cltab) -> Clust
 
 
 def test_the_same_seed_does_the_same() -> None:
-    def story() -> dict[int, str]:
+    def story() -> list[Line]:
         cluster = made()
         with cluster.kill("owner of web"):
             cluster.group("web").wait_running(elsewhere=True)
         cluster.check()
-        return cluster.world.logs()
+        return cluster.world.log()
 
     assert story() == story()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from moslab.faults.plan import KINDS, FaultPlan, PlanError, checked, from_json
+from moslab.faults.plan import FILE_BYTES_MAX, KINDS, FaultPlan, PlanError, checked, from_json
 from moslab.history.checkers import INVALID, VALID
 from moslab.history.record import History
-from moslab.simulator.cli import FILE_BYTES_MAX, main
+from moslab.simulator.cli import main
 from moslab.simulator.directed import DIRECTED
 from moslab.simulator.draw import APART, IN_ORDER, MANY, directed_plan, draw_plan
 from moslab.simulator.run import Result

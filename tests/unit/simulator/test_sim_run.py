@@ -420,7 +420,7 @@ def test_what_a_plan_refuses_no_option_takes(words: list[str], capsys: pytest.Ca
 @pytest.mark.parametrize("option", ["--trace", "--show"])
 def test_a_trace_of_many_seeds_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "0..1", option]) == 2
-    assert "--trace and --show are of one run" in capsys.readouterr().err
+    assert "--trace, --show and --save are of one run" in capsys.readouterr().err
 
 
 def failing_everywhere(safety_s: float, **sizes: int) -> FaultPlan:
