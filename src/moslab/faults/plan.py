@@ -45,7 +45,8 @@ edit     somebody edits a table                                                 
 map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
-                                                                                it there), journal (of nobody);
+                                                                                it there), journal (of nobody),
+                                                                                written (a journal that counts);
                                                                                 shape: bits (one is another), short,
                                                                                 other (bytes), later (of a version
                                                                                 that is not this one)
@@ -77,7 +78,7 @@ SEED_MAX = 2**63 - 1
 TIME = shape.number(0, 1e6)
 CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
-DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal")
+DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal", "written")
 DAMAGES = ("bits", "short", "other", "later")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
