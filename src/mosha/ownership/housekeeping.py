@@ -30,7 +30,9 @@ def clean(ownership: DiskPaxos, store: Store) -> list[str]:
     for name in _finished(ownership, store.list()):
         content = store.read(name, JOURNAL_BYTES_MAX) or b""
         entries, _ = journal.decode(content)
-        if len(content) > JOURNAL_BYTES_MAX or journal.is_bad(content) or any(_is_open(ownership, entry) for entry in entries):
+        if len(content) > JOURNAL_BYTES_MAX or journal.is_bad(content):
+            continue
+        if any(_is_open(ownership, entry) for entry in entries):
             continue
         missing = [fact for fact in _needed(ownership, entries) if not ownership.repeats(fact)]
         if not missing:

@@ -816,11 +816,6 @@ def test_one_that_is_emptied_while_it_recovers_waits_and_copies_anew() -> None:
 # ---- bad journals -------------------------------------------------------------------------------------------------
 
 
-def full(**files: bytes) -> Scene:
-    return Scene(files={marker.NAME: marker.encode(Marker(FULL, ERA, "life", CONFIGURATION, "boot", (), TIMING.lease_s,
-                                                          VOTERS)), **files})
-
-
 def test_a_voter_that_finds_a_bad_journal_forgets_and_removes_it_when_it_is_full() -> None:
     names = [journal.name(ERA, A, generation) for generation in range(2 * voters.LOOKED_AT)]
     scene = full(**dict.fromkeys(names, text(Dead(A))))
