@@ -856,3 +856,14 @@ def test_a_page_with_a_bad_journal_is_no_copy() -> None:
     assert not copy.take(ERA, [[JOURNAL, b"x" + text(Dead(A))]], said, True)
     assert not copy.is_whole
     assert copy.known() == []
+
+
+def test_nobody_goes_alone_over_a_bad_journal() -> None:
+    """It may have said that somebody accepted another electorate."""
+    scene = Scene(2, files={FOUNDED: b"5-00000005 1 2\n"})
+    scene.voter.meet()
+    assert scene.voter.close()
+    scene.store.files[JOURNAL] = b"x" + text(Dead(A))[1:]
+    assert not scene.voter.go_alone()
+    scene.store.files[JOURNAL] = text(Dead(A))
+    assert scene.voter.go_alone()
