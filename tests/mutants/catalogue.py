@@ -291,6 +291,12 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.MARKERS_ROT,
     ),
     _one(
+        "bad-line-ends-journal", "R27: a journal with a line that is bad counts for nothing", f"{OWNERSHIP}/journal.py",
+        "        if not _is_summed(data[used:end]):\n            return True\n",
+        "        if not _is_summed(data[used:end]):\n            return False\n",
+        plan=plans.JOURNAL_ROTS,
+    ),
+    _one(
         "marker-written-blindly", "R27: before it writes another marker a voter looks at the one that is there",
         f"{OWNERSHIP}/voter.py", "is_there = self.marker.state == NONE or self._is_as_written()",
         "is_there = True",

@@ -6,7 +6,7 @@ Rules (R16a):
    The copy is whole when one page has come to the end of all that it listed. Then it has what was there when that page
    began, in the same or in other files: whatever was removed between two pages was repeated before.
 2. A page counts if the marker that was read after it says full, in that era. All pages of a copy are of one life of
-   that voter, since names of files mean nothing in another: else the copy begins again.
+   that voter, since names of files mean nothing in another, and no journal is bad: else the copy begins again.
 3. What was copied is kept as one copy for each writer, in parts, whose names nobody has met before: others know of each
    file how much of it they have read. Earlier copies stay as they are, until housekeeping removes them.
 """
@@ -40,12 +40,16 @@ class Copy:
         """The journals that were met, and how many bytes of each were copied."""
         return sorted(self._known.items())
 
-    def take(self, era: str, journals: list[Any], said: Marker | None, is_whole: bool) -> None:
-        """One page, and the voter's marker as read after it."""
+    def take(self, era: str, journals: list[Any], said: Marker | None, is_whole: bool) -> bool:
+        """One page, and the voter's marker as read after it; False if there is a bad journal, which will be there for a
+        while."""
         is_full = said is not None and said.state == FULL and said.era == era
         if said is None or not is_full or self._life not in ("", said.life):
             self._begin()                            # rule 2
-            return
+            return True
+        if any(journal.is_bad(data or b"") for _, data in journals):
+            self._begin()
+            return False
         self._life = said.life
         for name, data in journals:
             writer = journal.writer_of(name, era)
@@ -56,6 +60,7 @@ class Copy:
                 self._known[name] = self._known.get(name, 0) + used
                 self.lines.setdefault(writer, {}).update(dict.fromkeys(map(journal.encode, entries)))
         self.is_whole = is_whole
+        return True
 
 
 def keep(store: Store, era: str, copies: Iterable[Copy], nonce: str) -> None:

@@ -396,8 +396,7 @@ class DiskPaxos:
     def _copied(copy: Copy, era: str) -> Take:
         def take(_: float, result: list[Any]) -> bool:
             shown, journals, is_whole = result
-            copy.take(era, journals, marker.decode(shown), is_whole)
-            return True
+            return copy.take(era, journals, marker.decode(shown), is_whole)
 
         return take
 

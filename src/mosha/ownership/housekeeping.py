@@ -7,7 +7,7 @@ Rules (R3):
    identity proves nothing: it may be a late write of an older one.
 2. Only when every entry is obsolete: blocks of epochs up to the committed one, facts that a later commit makes
    irrelevant, or that the journal which this identity writes here now repeats. What is repeated is written there first.
-   What is of an epoch that was begun, or decided without this identity knowing it, stays.
+   What is of an epoch that was begun, or decided without this identity knowing it, stays; so does what is bad.
 3. Files of earlier eras go when the voter becomes full in a new one: :mod:`mosha.ownership.voter`.
 """
 
@@ -30,7 +30,9 @@ def clean(ownership: DiskPaxos, store: Store) -> list[str]:
     for name in _finished(ownership, store.list()):
         content = store.read(name, JOURNAL_BYTES_MAX) or b""
         entries, _ = journal.decode(content)
-        if len(content) > JOURNAL_BYTES_MAX or any(_is_open(ownership, entry) for entry in entries):
+        if len(content) > JOURNAL_BYTES_MAX or journal.is_bad(content):
+            continue
+        if any(_is_open(ownership, entry) for entry in entries):
             continue
         missing = [fact for fact in _needed(ownership, entries) if not ownership.repeats(fact)]
         if not missing:

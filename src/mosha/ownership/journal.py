@@ -3,7 +3,8 @@
 A journal is a file ``ERA.j.IDENTITY.GENERATION``. An entry is a line: the CRC-32 of the rest in hexadecimal, a blank,
 and a JSON list. A writer appends at an offset that it knows. When it does not know whether an entry arrived it writes
 no more into that file, but begins the next generation: so nothing is ever overwritten, however late an old write
-comes. A reader stops at the first line that is not whole.
+comes; nor does one make a file anew that was removed. A reader stops at the first line that is not whole. It is of an
+entry that is still on its way, or else the journal is *bad*: :func:`is_bad`.
 
 ====================================================  ================================================================
 entry                                                 says
@@ -100,8 +101,24 @@ def decode(data: bytes) -> tuple[list[Entry], int]:
         used = end + 1
 
 
+def is_bad(data: bytes, used: int = 0, promised: int = 0) -> bool:
+    """Whether what is there from ``used`` on was never written so: a line fails its checksum, or has lost its end, or
+    those that are whole end before ``promised``, the bytes that were on the disk before this was read."""
+    while True:
+        end = data.find(b"\n", used)
+        if end < 0:
+            return used < promised or _is_summed(data[used:-1])
+        if not _is_summed(data[used:end]):
+            return True
+        used = end + 1
+
+
+def _is_summed(line: bytes) -> bool:
+    return len(line) >= 10 and line[:9] == b"%08x " % zlib.crc32(line[9:])
+
+
 def _decode_line(line: bytes) -> Entry | None:
-    if len(line) < 10 or line[:9] != b"%08x " % zlib.crc32(line[9:]):
+    if not _is_summed(line):
         return None
     try:
         name, *fields = json.loads(line[9:])

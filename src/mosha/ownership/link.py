@@ -20,6 +20,9 @@ Rules:
    on the others in turn: facts come to every voter, and who appends a block reads all.
 7. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
    writer counted on was there by then, and what came later it never counted on.
+8. A journal that is bad says nothing about what it held: an exchange that meets one does not count, and the next one
+   meets it again, until its voter has forgotten. So does a journal that is read to its end, and is shorter than a slot
+   said before.
 """
 
 from __future__ import annotations
@@ -114,7 +117,7 @@ class Link:
         self._facts: set[Fact] = set()               # that this generation is known to have
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
-        self._latest: dict[str, str] = {}            # identity -> its journal, as its slot says
+        self._latest: dict[str, tuple[str, int]] = {}    # identity -> its journal, and bytes of it, as its slot says
         self._closed: set[str] = set()               # journals that are not read again (7)
         self._marker_bytes = b""                     # as last read
         self.life = ""                               # of the voter, when it last counted
@@ -143,9 +146,9 @@ class Link:
     def look_closely(self, identity: str) -> None:
         """Read soon, and what that identity has appended in any case: its slot says so a moment later only."""
         self.wants_poll = True
-        name = self._latest.get(identity)
-        if name is not None:
-            self._tails[name] = None
+        latest = self._latest.get(identity)
+        if latest is not None:
+            self._tails[latest[0]] = None
 
     def wants(self) -> bool:
         """Whether an exchange should be issued now."""
@@ -225,11 +228,13 @@ class Link:
         self.is_busy = False
         counts = reply is not None and self._counts(now, request, reply[0])
         forgot = counts and self._forgot()
-        if not counts or forgot or reply is None:
+        decoded = [journal.decode(data or b"") for _, data in reply[3]] if counts and reply is not None else []
+        is_bad = reply is not None and self._is_bad(request, reply, decoded)
+        if not counts or forgot or is_bad or reply is None:
             if request.appended or forgot:
                 self._next_generation()
                 self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
-            self.wants_all = self.wants_all or forgot or request.reads_all
+            self.wants_all = self.wants_all or forgot or is_bad or request.reads_all
             self._is_doubtful = True
             return None
         self._is_doubtful = False
@@ -237,7 +242,9 @@ class Link:
         self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
         self.counted_at = request.began
         _, names, chunks, journals, is_whole = reply
-        entries = [one for name, data in journals for one in self._entries(name, data)]
+        entries = [
+            one for (name, data), found in zip(journals, decoded) for one in self._entries(name, data is None, *found)
+        ]
         found = Reply([], [], entries, is_whole, self._read_since(request, is_whole))
         if is_whole:
             read = {name for name, data in journals if data is not None}
@@ -289,7 +296,16 @@ class Link:
         if before in ("", self.life):
             return False
         self._known, self._tails, self._closed = {}, {}, set()   # its copies may have the names of other ones
+        self._latest = {}
         return True
+
+    def _is_bad(self, request: Request, reply: list[Any], decoded: list[tuple[list[Entry], int]]) -> bool:
+        """Rule 8; ``decoded``: of each journal, if the exchange counts otherwise."""
+        promises = dict(self._latest.values()) if request.reads_all and reply[4] else {}
+        return any(
+            journal.is_bad(data, used, promises.get(name, 0) - self._known.get(name, 0))
+            for (name, data), (_, used) in zip(reply[3], decoded) if data is not None
+        )
 
     def _slots(self, now: float, began: float, name: str, data: bytes, into: Reply) -> None:
         index = int(name.rpartition(".")[2])
@@ -320,19 +336,19 @@ class Link:
 
     def _notice(self, found: Slot) -> None:
         """A slot says how much its writer's journal holds here."""
-        name = self._latest[found.identity] = journal.name(self.era, found.identity, found.generation)
+        name = journal.name(self.era, found.identity, found.generation)
+        self._latest[found.identity] = name, found.journal_bytes
         if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
             self._tails[name] = None
 
-    def _entries(self, name: str, data: bytes | None) -> list[tuple[Entry, str]]:
+    def _entries(self, name: str, is_removed: bool, entries: list[Entry], used: int) -> list[tuple[Entry, str]]:
         self._tails.pop(name, None)
-        if data is None:                             # it was removed
+        if is_removed:
             self._known.pop(name, None)
             self._closed.discard(name)
             return []
         writer = journal.writer_of(name, self.era)
         assert writer is not None, f"{name} was never asked for"
-        entries, used = journal.decode(data)
         self._known[name] = self._known.get(name, 0) + used
         return [(entry, writer) for entry in entries]
 

@@ -25,7 +25,9 @@ Rules (R16 to R19, R27):
    another is in :mod:`mosha.ownership.electorate`.
 8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets, and lives
    another life. So its agent looks at each beat, and before it writes another one: else a disk that was emptied since
-   the last look would count on with nothing on it. A marker that cannot be read counts for nobody meanwhile.
+   the last look would count on with nothing on it. A marker that cannot be read counts for nobody meanwhile. So does
+   a journal that is bad, whoever wrote it: each beat some are looked at, in turn. It is removed when the voter is full
+   again.
 9. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
    majority is left for the later one, so it gives way.
 """
@@ -58,6 +60,7 @@ NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 JOURNAL_BYTES_MAX = 1024 * 1024
+LOOKED_AT = 4                    # journals, each beat
 
 
 def _key(one: Electorate) -> tuple[int, int]:
@@ -141,6 +144,7 @@ class Voter:
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters
         self._log: list[str] = []
+        self._unseen: list[str] = []                 # journals that are yet to be looked at: rule 8
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
         self._ready_at = clock() + self._wait_s()    # when W is over
@@ -338,20 +342,46 @@ class Voter:
         return due if now < due else NEVER
 
     def look(self) -> None:
-        """Rule 8: is the marker still what was written? (R27)"""
+        """Rule 8: is what is on the disk still what was written? (R27)"""
         try:
             is_as_written = self._is_as_written()
+            bad = self._bad_journal() if is_as_written and self.marker.state not in (RECOVERING, NONE) else ""
         except OSError:
             return                                   # who reads it for an exchange cannot either: it does not count
         if not is_as_written:
             self._lose()
+        elif bad:
+            self._lose(f"{bad} on this disk is bad")
 
     def _is_as_written(self) -> bool:
         """Whether this is still the disk on which the marker was written."""
         content = self._store.read(marker.NAME, marker.BYTES_MAX)
         return marker.decode(content or b"") == self.marker
 
-    def _lose(self) -> None:
+    def _bad_journal(self) -> str:
+        """One of the next few, or nothing."""
+        if not self._unseen:
+            self._unseen = [name for name in self._store.list() if journal.writer_of(name, self.era) is not None]
+        few, self._unseen = self._unseen[:LOOKED_AT], self._unseen[LOOKED_AT:]
+        return next((name for name in few if self._is_bad(self.era, name)), "")
+
+    def _is_bad(self, era: str, name: str) -> bool:
+        """Whether it is a journal of that era, and bad; what its writer's slot promises is read before it."""
+        parts = journal.parts_of(name, era)
+        if parts is None:
+            return False
+        node = identities.node_of(parts.writer)
+        slots = self._store.read(slot.file_name(era, slot.file_of(node)), slot.FILE_BYTES) or b""
+        content = self._store.read(name, JOURNAL_BYTES_MAX)
+        if content is None:
+            return False
+        found = slot.decode(slots[slot.offset_of(node) :][: slot.BYTES])
+        promised = 0
+        if found is not None and name == journal.name(era, found.identity, found.generation):
+            promised = min(found.journal_bytes, JOURNAL_BYTES_MAX - journal.ENTRY_BYTES_MAX)     # of what is read here
+        return journal.is_bad(content, 0, promised)
+
+    def _lose(self, why: str = "the marker on this disk is not what was written") -> None:
         """Nothing that this voter has counted is known to be on the disk that it has now. Who has no vote counts
         nothing, and remembers again what it knows of the others."""
         self.losses += 1
@@ -359,7 +389,7 @@ class Voter:
             self._write(self.marker)
             return
         self._write(marker.forgotten(self.marker, self._nonce()))
-        self._wait_anew("the marker on this disk is not what was written")
+        self._wait_anew(why)
 
     def obey(self, now: float) -> Mapping[str, Any] | None:
         """Carry an operator's order out, if there is one that was not withdrawn (rule 5). What comes back is none for
@@ -468,8 +498,9 @@ class Voter:
         """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk."""
         for name in self._store.list():
             if journal.writer_of(name, self.era) is not None:
-                entries, _ = journal.decode(self._store.read(name, JOURNAL_BYTES_MAX) or b"")
-                if any(self._is_accepted(entry) for entry in entries):
+                content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
+                entries, _ = journal.decode(content)
+                if journal.is_bad(content) or any(self._is_accepted(entry) for entry in entries):
                     return True
         return False
 
@@ -612,7 +643,8 @@ class Voter:
         self, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = (),
     ) -> None:
         for name in self._store.list():
-            if (".j." in name or ".slots." in name) and not name.startswith(f"{era}."):
+            is_other = (".j." in name or ".slots." in name) and not name.startswith(f"{era}.")
+            if is_other or self._is_bad(era, name):
                 self._store.remove(name)
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
         absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()

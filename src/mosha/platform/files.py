@@ -113,7 +113,7 @@ class Files:
             return self._read(node, kind == "tail", *step[1:])
         if kind == "list":
             return sorted(self._system.list(node))
-        handle = self._open(node, step[1], True)
+        handle = self._open(node, step[1], kind != "append" or step[2] == 0)
         if kind == "sync":
             self._system.sync(handle)
             return None

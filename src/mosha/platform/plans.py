@@ -10,6 +10,7 @@ step                                        result; OSError is thrown into the p
 ``("pread", name, offset, length)``          what is there, short at the end of the file; ENOENT
 ``("tail", name, offset, length)``           the same of a journal, which may have been removed since it was opened
 ``("pwrite", name, offset, data)``           None; creates the file; in place
+``("append", name, offset, data)``           the same; does not make a file that begins with a gap: ENOENT
 ``("sync", name)``                           None; what was written is on the disk
 ``("list",)``                                the sorted names of the directory
 ==========================================  ===============================================================
@@ -42,7 +43,7 @@ def exchange(
     of a journal that was known and is not there any more is None.
     """
     if append is not None:
-        yield ("pwrite", *append)
+        yield ("append", *append)
         yield ("sync", append[0])
     if slots is not None:
         yield ("pwrite", *slots)

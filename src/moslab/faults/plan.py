@@ -50,7 +50,8 @@ edit     somebody edits a table                                                 
 map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
-                                                                                it there), journal (of nobody);
+                                                                                it there), journal (of nobody),
+                                                                                written (a journal that counts);
                                                                                 shape: bits (one is another), short,
                                                                                 other (bytes), later (of a version
                                                                                 that is not this one)
@@ -85,7 +86,7 @@ FILE_BYTES_MAX = 1024 * 1024
 TIME = shape.number(0, 1e6)
 CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
-DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal")
+DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal", "written")
 DAMAGES = ("bits", "short", "other", "later")
 LOOK, WRITE = STALLS = ("look", "write")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")

@@ -3,7 +3,8 @@
 Rules:
 
 1. It is *detectably* bad (A5 of docs/ownership.md): what has a checksum fails it, or is of a version that this one does
-   not know. A journal that counts is never touched: whoever loses lines of one loses its disk.
+   not know. Of a journal that counts (``written``) one line is bad, whatever the shape: whoever loses lines of one
+   loses its disk, and nobody can detect that whole ones are not there any more.
 2. What a person puts there (an order, an era, a journal of nobody) is not changed, but is there now, damaged as it is.
    No shape of it says anything: a whole ``founded`` on a disk that was wiped would be a lie that nobody can detect.
 """
@@ -42,6 +43,9 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
         "order": b'{"name": "a person", "do": "sleep"}', "founded": b"at the beginning of the year\n",
         "stray": b"nothing to do with it\n", "journal": journal.encode(Dead(nobody)),
     }
+    if file == "written":
+        name = draw.pick(sorted(name for name in files if journal.writer_of(name, era)) or [names["journal"]])
+        return name, _with_bad_line(shape, files.get(name, b""), draw)
     name = names[file]
     content = put.get(file) or files.get(name) or b"nothing\n"
     return name, _LATER[file](content, draw) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
@@ -54,6 +58,14 @@ def _spoiled(shape: str, content: bytes, draw: Stream) -> bytes:
         at = draw.integer(0, len(content) - 1)
         return content[:at] + bytes([content[at] ^ (1 << draw.integer(0, 7))]) + content[at + 1 :]
     return bytes(draw.integer(0, 255) for _ in range(max(len(content), OTHER_BYTES)))
+
+
+def _with_bad_line(shape: str, content: bytes, draw: Stream) -> bytes:
+    """A journal that says less, and has no fewer ends of lines."""
+    lines = content.split(b"\n")[:-1] or [b"nothing"]
+    at = draw.integer(0, len(lines) - 1)
+    lines[at] = _spoiled(shape, lines[at], draw)
+    return b"\n".join([*lines, b""])
 
 
 def _line(body: object) -> bytes:

@@ -416,7 +416,10 @@ def _damages(voter: int, shape: str) -> Faults:
         {"at": 0.5, "do": "damage", "whom": [voter], "file": "voter", "shape": shape},
         {"at": 0.6, "do": "leave", "whom": ["owner:g1"]}, _order(0.75, [5], do="forget"),
         *(_order(0.75 + 0.15 * turn, [voter, 5], do="found", without=gone) for turn, gone in enumerate(wrong, 1)),
-        *({"at": 6.0, "do": "damage", "whom": [voter], "file": file, "shape": shape} for file in ("founded", "state")),
+        *(
+            {"at": 6.0, "do": "damage", "whom": [voter], "file": file, "shape": shape}
+            for file in ("founded", "state", "written")
+        ),
         crash(6.1, 0.4, [voter]),
     ]
 
@@ -439,6 +442,12 @@ DAMAGES = plan(every(
 MARKERS_ROT = plan([
     {"at": at, "do": "damage", "whom": [voter], "file": "voter", "shape": "bits"} for at, voter in ((4.0, 1), (8.0, 2))
 ], groups=AWAY, network=SHARP, safety_s=12.0, bound_s=10.0)
+# 1 owns the group, and 3, which hears nothing of it, was off all the time. What 1 has written on 2 is bad when 3 is
+# back, and the agent there stands still: nobody has forgotten anything yet.
+JOURNAL_ROTS = plan([
+    cut(0, 14.0, [1], [3]), crash(0.3, 6.7, [3]), pause(5.0, 8.0, "agent", 2),
+    {"at": 6.0, "do": "damage", "whom": [2], "file": "written", "shape": "bits"},
+], nodes=3, hactl="g1 start prefer=1\n", network=SHARP, safety_s=14.0)
 SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, cut(0, 5.0, ["owner:g1"])),

@@ -34,7 +34,7 @@ BOOTS_S = 15.0
 UNFIT_LEASES = 16
 APART = 8                        # between voters of large clusters, now and then
 SMALL = 0.4                      # of the seeds have small limits for journals
-FORGETS = ("voter", "state", "counted")  # of a voter where this is bad its disk counts as lost
+FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
 
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:

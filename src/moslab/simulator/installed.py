@@ -33,7 +33,7 @@ UNEVEN = (
     "found an era: said on one node",
 )
 _UNFIT = re.compile(r"unfit=([\d,]+)")
-_FORGETS = ("voter", "state", "founded")
+_FORGETS = ("voter", "state", "founded", "journal", "written")
 
 
 def is_uneven(plan: FaultPlan) -> bool:

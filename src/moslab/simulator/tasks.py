@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moslab.simulator.node import Node
     from moslab.simulator.world import SimWorld
 
+WRITES = ("pwrite", "append")
 LOCAL_S = 0.0003
 PROBE_TRY_S, PROBE_TRIES = 0.02, 3       # of openMosix: an answer counts only within the try
 LATE_MAX_S = 8.0
@@ -189,7 +190,7 @@ class Tasks:
                 self._apply_alone(target, step)
             self._reply(job, self._go_on, (job, None, error(draw.pick(ERRORS))))
             return
-        if step[0] == "pwrite" and draw.chance(max(theirs.torn, ours.torn)):
+        if step[0] in WRITES and draw.chance(max(theirs.torn, ours.torn)):
             self.handles.torn = draw.integer(0, len(step[3]))
         self._answer_step(job)
         self.handles.torn = None
@@ -226,7 +227,7 @@ class Tasks:
             except (StopIteration, OSError):
                 return
         step, job.step = job.step, None
-        if step is not None and step[0] == "pwrite" and job.target.up and self._draw.random() < 0.7:
+        if step is not None and step[0] in WRITES and job.target.up and self._draw.random() < 0.7:
             self._count("late completion")
             self._apply_alone(job.target, step)
         self._watch(job)
@@ -234,7 +235,7 @@ class Tasks:
     @staticmethod
     def _apply_alone(target: Node, step: tuple[Any, ...]) -> None:
         """What is written without an answer."""
-        if step[0] == "pwrite":
+        if step[0] == "pwrite" or (step[0] == "append" and (step[2] == 0 or step[1] in target.disk.files)):
             target.wrote(*step[1:])
         elif step[0] == "sync":
             target.disk.sync()

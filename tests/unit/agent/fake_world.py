@@ -66,7 +66,9 @@ def carry_out(files: dict[str, bytes], plan: plans.Plan) -> Any:
             result = error = None
             if kind == "list":
                 result = sorted(files)
-            elif kind == "pwrite":
+            elif kind == "append" and arguments[1] and arguments[0] not in files:
+                error = FileNotFoundError(errno.ENOENT, "No such file or directory")
+            elif kind in ("pwrite", "append"):
                 name, offset, data = arguments
                 before = files.get(name, b"").ljust(offset, b"\0")
                 content = data

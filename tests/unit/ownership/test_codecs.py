@@ -127,6 +127,18 @@ def test_a_changed_byte_ends_a_journal_and_changes_no_entry() -> None:
         assert sum(map(len, lines[: len(entries)])) <= at
 
 
+def test_every_bit_of_a_journal_matters_and_a_beginning_is_not_bad() -> None:
+    data = b"".join(map(journal.encode, ENTRIES[:3]))
+    for at in range(len(data)):
+        for bit in range(8):
+            changed = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+            assert journal.is_bad(changed)
+            assert journal.is_bad(changed, journal.decode(changed)[1])
+    for at in range(len(data) + 1):
+        assert not journal.is_bad(data[:at])
+        assert journal.is_bad(data[:at], 0, at) == (journal.decode(data[:at])[1] < at), "it was whole on the disk"
+
+
 def test_facts_of_other_kinds_are_others() -> None:
     facts = {Commit("kv", 1, A): 1, Released("kv", 1, A): 2, Dead(A): 3}
     assert len(facts) == 3
@@ -136,6 +148,7 @@ def test_facts_of_other_kinds_are_others() -> None:
 def test_a_hole_ends_a_journal() -> None:
     first, second = map(journal.encode, ENTRIES[:2])
     assert journal.decode(first + bytes(10) + second) == ([ENTRIES[0]], len(first))
+    assert journal.is_bad(first + bytes(10) + second)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +156,9 @@ def test_a_hole_ends_a_journal() -> None:
 )
 def test_what_a_later_version_may_write_ends_a_journal(body: bytes) -> None:
     first = journal.encode(ENTRIES[0])
-    assert journal.decode(first + b"%08x %s\n" % (zlib.crc32(body), body)) == ([ENTRIES[0]], len(first))
+    data = first + b"%08x %s\n" % (zlib.crc32(body), body)
+    assert journal.decode(data) == ([ENTRIES[0]], len(first))
+    assert not journal.is_bad(data, len(first), len(data) - len(first))
 
 
 def test_an_entry_has_a_limit() -> None:

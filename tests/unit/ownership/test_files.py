@@ -60,6 +60,12 @@ def test_an_exchange_writes_and_reads(scene: Scene) -> None:
     assert (scene.directory / "j").read_bytes() == b"onetwo"
 
 
+def test_an_append_makes_no_file_that_begins_with_a_gap(scene: Scene) -> None:
+    with pytest.raises(FileNotFoundError):
+        scene.exchange(["j", 3, b"two"])
+    assert not (scene.directory / "j").exists()
+
+
 def test_what_is_not_there_reads_as_empty_and_is_found_when_it_comes(scene: Scene) -> None:
     assert scene.mark() == b""
     assert scene.exchange() == [b"", ["s"], [b""], [], True]

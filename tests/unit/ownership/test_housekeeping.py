@@ -257,3 +257,14 @@ def test_nothing_counts_as_repeated_on_a_disk_of_another_life() -> None:
     assert node.voter is not None
     node.voter.marker = node.voter.marker._replace(life="another")
     assert not node.ownership.repeats(fact)
+
+
+def test_a_bad_journal_stays_until_its_voter_has_forgotten() -> None:
+    cluster = moved(0)
+    node, other = cluster.nodes[1], cluster.nodes[2].ownership.identity
+    name = journal.copy_name(journal.name(ERA, other, 0), 12345)
+    node.disk.files[name] = b"x" + journal.encode(Commit("once", 1, other))[1:]
+    assert name not in clean(node.ownership, node.disk)
+    life = node.voter.marker.life
+    cluster.until(lambda: node.voter.marker.life != life and node.voter.marker.state == FULL, 20)
+    assert name not in node.disk.files

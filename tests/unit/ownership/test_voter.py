@@ -850,3 +850,59 @@ def test_one_that_is_emptied_while_it_recovers_waits_and_copies_anew() -> None:
             scene.voter.wants_copies(scene.now, scene.seen)
     assert scene.step() == FULL
     assert any(name.startswith(JOURNAL) for name in scene.store.files)
+
+
+# ---- bad journals -------------------------------------------------------------------------------------------------
+
+
+def test_a_voter_that_finds_a_bad_journal_forgets_and_removes_it_when_it_is_full() -> None:
+    names = [journal.name(ERA, A, generation) for generation in range(2 * voters.LOOKED_AT)]
+    scene = full(**dict.fromkeys(names, text(Dead(A))))
+    for _ in range(4):
+        scene.voter.look()
+    assert scene.voter.marker.state == FULL
+    scene.store.files[names[-1]] = b"x" + text(Dead(A))[1:]
+    for _ in range(3):
+        scene.voter.look()
+    assert scene.on_disk == scene.voter.marker
+    assert (scene.voter.marker.state, scene.voter.losses) == (RECOVERING, 1)
+    assert any(names[-1] in line for line in scene.voter.take_log())
+    scene.voter.look()
+    assert scene.voter.losses == 1, "once"
+    scene.step(W)
+    for voter in (2, 3):
+        scene.see(voter)
+    for voter in copies(scene):
+        scene.voter.copy_of(voter).take(ERA, [[JOURNAL, text(Dead(A))]], scene.seen[2].marker, True)
+    assert scene.step() == FULL
+    assert set(names) & set(scene.store.files) == set(names[:-1])
+
+
+def test_a_journal_that_is_shorter_than_its_slot_says_is_bad() -> None:
+    line = text(Dead(A))
+    slots = slot.file_name(ERA, slot.file_of(1))
+    scene = full(**{JOURNAL: line, slots: bytes(slot.offset_of(1)) + slot.encode(Slot(A, 1, len(line), 0, 0))})
+    scene.voter.look()
+    assert scene.voter.marker.state == FULL
+    scene.store.files[JOURNAL] = line[:-1]
+    scene.voter.look()
+    assert scene.voter.marker.state == RECOVERING
+
+
+def test_a_page_with_a_bad_journal_is_no_copy() -> None:
+    copy, said = copying.Copy(), Marker(FULL, ERA, "l", "c", "b")
+    assert copy.take(ERA, [[JOURNAL, text(Dead(A))]], said, False)
+    assert not copy.take(ERA, [[JOURNAL, b"x" + text(Dead(A))]], said, True)
+    assert not copy.is_whole
+    assert copy.known() == []
+
+
+def test_nobody_goes_alone_over_a_bad_journal() -> None:
+    """It may have said that somebody accepted another electorate."""
+    scene = Scene(2, files={FOUNDED: b"5-00000005 1 2\n"})
+    scene.voter.meet()
+    assert scene.voter.close()
+    scene.store.files[JOURNAL] = b"x" + text(Dead(A))[1:]
+    assert not scene.voter.go_alone()
+    scene.store.files[JOURNAL] = text(Dead(A))
+    assert scene.voter.go_alone()

@@ -1,4 +1,4 @@
-"""What lies on a bad disk is noticed, whatever its shape (A5), and no journal that counts is touched."""
+"""What lies on a bad disk is noticed, whatever its shape (A5)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILES = {
 def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
     for seed in range(200):
         name, content = damage(file, shape, FILES, Stream(seed, "damage"), NONCE)
-        assert name != journal.name(ERA, ME, 0)
+        assert (name == journal.name(ERA, ME, 0)) == (file == "written")
         if file == "voter":
             assert marker.decode(content) in (None, marker.decode(FILES[name])), "its last byte may go"
         elif file == "counted":
@@ -43,6 +43,8 @@ def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
             assert not marker.is_era(content.decode("ascii", "replace").strip())
         elif file == "journal":
             assert all(entry == Dead(identity.make(9999, 1, NONCE)) for entry in journal.decode(content)[0])
+        elif file == "written":
+            assert journal.is_bad(content)
         elif file == "slots":
             places = [slot.decode(content[at : at + slot.BYTES]) for at in range(0, len(content), slot.BYTES)]
             wrong = [
@@ -67,6 +69,13 @@ def test_a_running_voter_whose_marker_is_bad_counts_again() -> None:
     found = run(directed_plan(1, plan))
     assert (found.verdict, found.problems) == (VALID, [])
     assert found.counters["voter: marker is bad"] == 1
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_a_journal_that_rots_is_not_taken_for_empty(seed: int) -> None:
+    found = run(directed_plan(seed, DIRECTED["JOURNAL_ROTS"]))
+    assert (found.verdict, found.problems) == (VALID, [])
+    assert found.counters["damage written"] == 1
 
 
 def test_a_directed_plan_has_every_file() -> None:
