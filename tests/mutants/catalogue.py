@@ -480,8 +480,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "take-unkept", "tables 3: an edit that yields is kept", "mosha/replication.py",
-        "        lines = self._keep([one for one in (lies or b\"\", self._bytes) if self._is_apart(version, one)], why)\n",
-        "        lines: list[str] = []\n",
+        "[one for one in (lies or b\"\", self._bytes) if self._is_apart(version, one)]", "[]",
         plan=plans.EDITS_APART,
     ),
     _one(

@@ -505,7 +505,8 @@ EDITS_APART = plan(every(
 ), nodes=3, network=SHARP)
 # Somebody opens a table, another version comes, and he saves.
 EDIT_OPENED = plan(every(
-    10.0, *(fault for table in ("cltab", "hactl") for fault in (edit(0, 1, table, **{"for": 5.0}), edit(1.0, 2, table))),
+    10.0, *(edit(0, 1, table, **{"for": 5.0}) for table in ("cltab", "hactl")),
+    *(edit(1.0, 2, table) for table in ("cltab", "hactl")),
 ), nodes=3, network=SHARP)
 
 

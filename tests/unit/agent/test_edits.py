@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +141,7 @@ def test_what_is_saved_while_another_version_is_taken_is_kept(
         if (directory / ".hactl.new").exists() and saves and saves.pop():
             (directory / "4913").write_text("mine start\n")
             (directory / "4913").rename(directory / "hactl")
-        return genuine(*arguments)  # type: ignore[operator]
+        return genuine(*arguments)
 
     monkeypatch.setattr(os, call, saved)
     lines = nodes.edit(1, STOPPED)
@@ -157,7 +158,7 @@ class Machine:
     """A node with a real directory, whose page is a file that processes read."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = Config(root=root)
+        self.settings = Config(root=str(root))
         self.var = self.settings.var
         self.var.mkdir(parents=True)
         (self.var / "hactl").write_text("kv start\nweb start\ndb start\n")
@@ -190,7 +191,7 @@ class Machine:
                     os._exit(1)
                 os._exit(0)
             running[pid] = command
-        codes = {}
+        codes: dict[int, int] = {}
         while len(codes) < len(running):
             self.beat()
             time.sleep(0.02)
@@ -206,7 +207,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def test_of_commands_at_one_time_none_is_lost(machine: Machine) -> None:
     for level in ("stop", "start", "stop"):
-        tells = [lambda group=group: operate.tell(machine.settings, group, level) for group in ("kv", "web", "db")]
+        tells = [partial(operate.tell, machine.settings, group, level) for group in ("kv", "web", "db")]
         assert machine.run(*tells) == [0, 0, 0]
         assert hactl.levels(machine.replica.table) == dict.fromkeys(("kv", "web", "db"), level)
     assert machine.replica.kept == []
@@ -231,9 +232,9 @@ def test_what_is_saved_while_a_command_writes_stays_and_the_command_says_so(
 
 def test_a_command_waits_for_its_turn_and_not_for_ever(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ordering, "ORDER_LIMIT_S", 0.3)
-    with ordering.turn(machine.settings):
-        with pytest.raises(ordering.Refused, match=r"another command on this node has not ended within 0\.3 s"):
-            operate.tell(machine.settings, "kv", "stop")
+    late = pytest.raises(ordering.Refused, match=r"another command on this node has not ended within 0\.3 s")
+    with ordering.turn(machine.settings), late:
+        operate.tell(machine.settings, "kv", "stop")
     assert (machine.var / "hactl").read_text() == "kv start\nweb start\ndb start\n"
 
 
@@ -255,5 +256,5 @@ def test_of_orders_at_one_time_each_is_taken(machine: Machine, monkeypatch: pyte
 
     monkeypatch.setattr(machine, "beat", beat)
     groups = ["kv", "web", "db"]
-    assert machine.run(*(lambda group=group: ordered(group) for group in groups)) == [0, 0, 0]
+    assert machine.run(*(partial(ordered, group) for group in groups)) == [0, 0, 0]
     assert sorted(taken) == sorted(groups)
