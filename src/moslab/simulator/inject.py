@@ -259,8 +259,8 @@ class Injector:
         return None
 
     def _opened(self, node: Node, table: str) -> Undo:
-        """Saves the table as it is now with an edit; the editor ends with the node. Two on one node know nothing of each
-        other."""
+        """Saves the table as it is now with an edit; the editor ends with the node. Two on one node know nothing
+        of each other."""
         content, boot, before = node.disk.files.get(table), node.boot_id, self._edits
 
         def save() -> None:
