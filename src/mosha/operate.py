@@ -15,14 +15,16 @@ from typing import Any, Callable
 from mosha import status
 from mosha.config import Config
 from mosha.events import read
-from mosha.ordering import Refused, give, page, wait
+from mosha.ordering import Refused, give, page, turn, wait
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.platform.store import LocalStore
-from mosha.replication import FILE_BYTES_MAX
+from mosha.replication import EDIT, FILE_BYTES_MAX, made
 from mosha.tables import cltab, hactl
 from mosha.tables.lines import NAME_RULE, is_name, is_node, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
 from mosha.why import explain
+
+COMMANDED = ".hactl.before"        # what a command replaced
 
 
 def add_to(commands: Any) -> None:
@@ -76,13 +78,13 @@ def tell(settings: Config, group: str, level: str) -> None:
     for what, name in (("group", group), ("level", level)):
         if not is_name(name):
             raise Refused(f"bad {what} {shown(name)}: {NAME_RULE}")
-    text = _text(settings, hactl.NAME)
-    table = hactl.parse(text, f"{settings.var / hactl.NAME}")
-    if group not in table and not cltab.parse(_text(settings, "cltab"), f"{settings.var}/cltab").group(group):
-        raise Refused(f"no such group: {group}; neither cltab nor hactl names it")
-    is_in_force = _edit(settings, text, hactl.with_level(text, group, level))
-    if not wait(settings, lambda now: is_in_force(now) or None, ORDER_LIMIT_S):
-        raise Refused(f"hactl says so, and the agent has not followed within {ORDER_LIMIT_S:g} s: see its log")
+
+    def changed(text: str, table: hactl.Hactl) -> str:
+        if group not in table and not cltab.parse(_text(settings, "cltab"), f"{settings.var}/cltab").group(group):
+            raise Refused(f"no such group: {group}; neither cltab nor hactl names it")
+        return hactl.with_level(text, group, level)
+
+    _edit(settings, changed)
 
 
 def _tell(settings: Config, options: argparse.Namespace) -> None:
@@ -129,22 +131,25 @@ def _drain(settings: Config, options: argparse.Namespace) -> None:
 
 def _maintenance(settings: Config, options: argparse.Namespace) -> None:
     """An edit of hactl, which is validated, replicated and shown like any other."""
-    wanted, text = options.state == "on", _text(settings, hactl.NAME)
-    table = hactl.parse(text, f"{settings.var / hactl.NAME}")
-    groups = options.groups or sorted(table)
-    strangers = sorted(set(groups) - set(table))
-    if strangers:
-        raise Refused(f"hactl names no group {', '.join(strangers)}")
-    is_in_force = _edit(settings, text, hactl.edited(text, groups, hactl.MAINTENANCE, wanted))
+    wanted, groups = options.state == "on", set(options.groups)
+
+    def changed(text: str, table: hactl.Hactl) -> str:
+        strangers = sorted(groups - set(table))
+        if strangers:
+            raise Refused(f"hactl names no group {', '.join(strangers)}")
+        groups.update(() if groups else table)
+        return hactl.edited(text, groups, hactl.MAINTENANCE, wanted)
+
+    _edit(settings, changed)
 
     def told(shown: dict[str, Any]) -> bool | None:
         mine = [group for group in shown["groups"] if group["name"] in groups]
-        settled = is_in_force(shown) and all(group["on_hold"] is wanted for group in mine if group["state"] == "DONE")
+        settled = all(group["on_hold"] is wanted for group in mine if group["state"] == "DONE")
         return True if settled and all(group["maintenance"] is wanted for group in mine) else None
 
     if not wait(settings, told, ORDER_LIMIT_S):
         raise Refused(f"hactl says so, and not all agents have followed within {ORDER_LIMIT_S:g} s: mosha status")
-    print(f"maintenance is {options.state}: {', '.join(groups)}")
+    print(f"maintenance is {options.state}: {', '.join(sorted(groups))}")
 
 
 def _text(settings: Config, table: str) -> str:
@@ -152,15 +157,28 @@ def _text(settings: Config, table: str) -> str:
     return (content or b"").decode("utf-8", "surrogateescape")
 
 
-def _edit(settings: Config, before: str, text: str) -> Callable[[dict[str, Any]], bool]:
-    """Write hactl anew; what comes back says of a page whether its agent has taken that up, or something newer: a page
-    may be older than the edit. Raises NotRunning, TableErrors, OSError."""
-    number = _version(page(settings))                # somebody must be there to replicate it
-    hactl.parse(text, f"{settings.var / hactl.NAME}")
-    if text == before:
-        return lambda _: True
-    LocalStore(settings.var).replace(hactl.NAME, text.encode("utf-8", "surrogateescape"), durable=True)
-    return lambda shown: _version(shown) > number
+def _edit(settings: Config, changed: Callable[[str, hactl.Hactl], str]) -> None:
+    """Write hactl anew, and wait until the agent has taken that up, or something newer; another command here waits so
+    long. Raises Refused, NotRunning, TableErrors, OSError."""
+    file, store = f"{settings.var / hactl.NAME}", LocalStore(settings.var, "command")
+    with turn(settings):
+        number = _version(page(settings))            # somebody must be there to replicate it
+        text = _text(settings, hactl.NAME)
+        wanted = changed(text, hactl.parse(text, file))
+        if wanted == text:
+            return
+        hactl.parse(wanted, file)
+        before, after = (one.encode("utf-8", "surrogateescape") for one in (text, wanted))
+        store.replace(f"{hactl.NAME}{EDIT}", made(before, after))
+        is_there = store.supplant(hactl.NAME, after, COMMANDED)
+        if is_there and store.read(COMMANDED, FILE_BYTES_MAX) != before:
+            is_there = False
+            store.rename(COMMANDED, hactl.NAME)
+        if not is_there:
+            raise Refused(f"somebody saved {file} at this instant, and nothing is done: say it again")
+        # a page may be older than the edit
+        if not wait(settings, lambda shown: _version(shown) > number or None, ORDER_LIMIT_S):
+            raise Refused(f"hactl says so, and the agent has not followed within {ORDER_LIMIT_S:g} s: see its log")
 
 
 def _version(shown: dict[str, Any]) -> int:

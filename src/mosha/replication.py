@@ -18,7 +18,12 @@ Rules:
    With ``KEPT_MAX`` of these nothing more is taken.
 4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
    again.
-5. A table may be read while somebody writes it. So an edit that takes something away, or whose last line has no end, is
+5. Somebody may save what he opened before another version was taken here. A command says what its text was made of
+   (``NAME.edit``); of any other edit only the lines tell. One with no line of what the taken version brought undoes
+   it. If it has something that this took away as well, or this took nothing away, it is an edit of the older version
+   and yields, unless it is exactly that. Else it is taken up, and what it undoes is kept as in rule 3. Judged by the
+   last ``REPLACED_MAX`` texts that others' versions replaced here. The edit made again after it yielded is meant so.
+6. A table may be read while somebody writes it. So an edit that takes something away, or whose last line has no end, is
    taken up only after it has stood still for ``SETTLE_S``; and a file that is empty is none.
 """
 
@@ -27,7 +32,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Callable, Generic, TypeVar
@@ -40,7 +45,10 @@ VERSION_BYTES_MAX = 4096
 BEFORE_MAX = 32              # so many versions later it is still known what was made of which
 BEFORE_DIGITS = 12           # of each of their checksums
 KEPT_MAX = 16
+REPLACED_MAX = 8             # in memory, each with its table
+EDIT_BYTES_MAX = 256
 SETTLE_S = 10.0
+EDIT = ".edit"               # of a table's name: two checksums, of what a command read and of what it wrote
 T = TypeVar("T")
 
 
@@ -86,9 +94,11 @@ class Replica(Generic[T]):
         self.waits = False                           # an edit here has no number for want of others' numbers
         self.kept: list[str] = []                    # files with edits that are in no version: rule 3
         self._store, self._parse, self._taken_away, self._is_here = store, parse, taken_away, is_here
+        self._replaced: list[tuple[bytes, T]] = []   # what others' versions replaced here, the latest last: rule 5
         self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
         self._path = f"{directory}/{name}"
         self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
+        self._previous, self._edit = f"{name}.previous", f"{name}{EDIT}"
         self._bytes = b""                            # the content that `table` was read from
         self._checksum = ""                          # of that
         self._refused = ""                           # of the content that was last reported as bad
@@ -162,6 +172,14 @@ class Replica(Generic[T]):
             return self._report("unsettled", f"{self._path}: {doubt}")
         self._reported -= {"unsettled"}
         is_newest = self.version in self._newest()
+        lines: list[str] = []
+        if may_number and is_newest and self._checksum == self.version.checksum:
+            is_older, undoes = self._judge(table, content)
+            if is_older:
+                return self._yield()
+            if undoes:
+                what = f"version {self.version.number} of {self.name}"
+                lines = self._keep([self._bytes], f"{what} was undone by what was edited here")
         before, highest = self._made_of(checksum), self._highest()
         if not self.loaded or (may_number and is_newest):
             self._load(table, content)
@@ -170,7 +188,8 @@ class Replica(Generic[T]):
             return []
         first = highest == 0 and before.checksum != ""            # what it was before the edit is version 1 elsewhere
         self._number(before.next(highest + (2 if first else 1), checksum))
-        return [f"{self.name} is now version {self.version.number}, edited here"]
+        self._store.remove(self._edit)
+        return [*lines, f"{self.name} is now version {self.version.number}, edited here"]
 
     def take(self, node: int, text: str) -> list[str]:
         """Replace the local file by another node's, if that is the newest version still; returns what is to be logged.
@@ -186,36 +205,73 @@ class Replica(Generic[T]):
             table = self._parse(text, f"{self.name} of node {node}")
         except TableErrors as errors:
             return self._report("foreign", f"{errors.errors[0]}: not taken")
-        lines = self._keep(version)
-        if self._store.read(self.name, 0) is not None:
-            self._store.rename(self.name, f"{self.name}.previous")
-        self._store.replace(self.name, content, durable=True)
+        lines, is_there = self._supplant(version, content)
+        if not is_there:
+            return lines
+        if self.loaded:
+            self._replaced = [*self._replaced, (self._bytes, self.table)][-REPLACED_MAX:]
         self._load(table, content)
         self._number(version)
         return [*lines, f"{self.name} is now version {version.number}, from node {node}"]
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _keep(self, version: Version) -> list[str]:
-        """What is here and no part of the version that replaces it: rule 3."""
-        lies = self._store.read(self.name, FILE_BYTES_MAX) or b""
+    def _supplant(self, version: Version, content: bytes) -> tuple[list[str], bool]:
+        """Put the version's content there, and keep what is there and no part of it (rule 3), also if it came just now;
+        what is to be logged, and whether that content is there."""
+        why = f"version {version.number} of {self.name} was not made of what was edited here"
+        lies, before = self._store.read(self.name, FILE_BYTES_MAX), self._store.read(self._previous, FILE_BYTES_MAX)
+        lines = self._keep([one for one in (lies or b"", self._bytes) if self._is_apart(version, one)], why)
+        is_there = self._store.supplant(self.name, content, self._previous)
+        aside = self._store.read(self._previous, FILE_BYTES_MAX) or b""
+        if aside not in (lies, before) and self._is_apart(version, aside):
+            lines += self._keep([aside], why, 2 * KEPT_MAX)
+        if not is_there:
+            lines.append(f"{self._path} was saved while version {version.number} was put there; that comes once more")
+        return lines, is_there
+
+    def _is_apart(self, version: Version, content: bytes) -> bool:
+        """Whether it is no part of that version."""
+        checksum = _checksum(content)
+        is_edit = self.version.number > 0 and checksum not in (self.version.checksum, version.checksum)
+        return is_edit or not version.has(checksum)
+
+    def _yield(self) -> list[str]:
+        """What is in force is put back over an edit of an older version: rule 5."""
+        self._replaced.clear()
+        self._store.remove(self._edit)
+        return self._supplant(self.version, self._bytes)[0]
+
+    def _judge(self, table: T, content: bytes) -> tuple[bool, bool]:
+        """Whether this is an edit of an older version than what is in force, and whether it undoes that: rule 5."""
+        said = (self._store.read(self._edit, EDIT_BYTES_MAX) or b"").decode("ascii", "replace").split()
+        if said[1:] == [_checksum(content)] and self.version.has(said[0]):
+            return said[0] != self.version.checksum, False
+        is_older = undoes = False
+        lines, in_force = set(content.splitlines()), set(self._bytes.splitlines())
+        gone = set(self._taken_away(self.table, table))
+        for text, replaced in self._replaced:
+            was = set(text.splitlines())
+            brought, took = in_force - was, was - in_force
+            is_back = bool(took & lines)
+            are_gone = took or gone.issuperset(self._taken_away(self.table, replaced))
+            if are_gone and not brought & lines and (brought or is_back):
+                undoes = True
+                is_older = is_older or is_back or not took
+        return is_older and content not in [text for text, _ in self._replaced], undoes
+
+    def _keep(self, contents: Iterable[bytes], why: str, most: int = KEPT_MAX) -> list[str]:
         lines = []
-        for content in dict.fromkeys((lies, self._bytes)):
-            checksum = _checksum(content)
-            is_edit = self.version.number > 0 and checksum not in (self.version.checksum, version.checksum)
-            is_table = content.strip() and len(content) <= FILE_BYTES_MAX
-            if not is_table or (version.has(checksum) and not is_edit):
+        for content in dict.fromkeys(contents):
+            if not content.strip() or len(content) > FILE_BYTES_MAX:
                 continue
-            name = f"{self.name}.kept-{checksum[:8]}"
+            name = f"{self.name}.kept-{_checksum(content)[:8]}"
             if name not in self.kept:
-                if len(self.kept) >= KEPT_MAX:
+                if len(self.kept) >= most:
                     raise OSError(errno.EDQUOT, f"{KEPT_MAX} files {self.name}.kept-* wait for somebody to remove them")
                 self._store.replace(name, content, durable=True)
                 self.kept = sorted([*self.kept, name])
-            lines.append(
-                f"conflict: version {version.number} of {self.name} was not made of what was edited here; that is kept "
-                f"as {self._path}{name[len(self.name):]}"
-            )
+            lines.append(f"conflict: {why}; that is kept as {self._path}{name[len(self.name):]}")
         return lines
 
     def _see_kept(self) -> None:
@@ -274,6 +330,9 @@ class Replica(Generic[T]):
             content = self._content(self.good)
             if _checksum(content) == self.version.checksum:
                 self._take_up(self._parse(_text(content), self.good), content)
+            replaced = self._store.read(self._previous, FILE_BYTES_MAX)
+            if replaced is not None:
+                self._replaced = [(replaced, self._parse(_text(replaced), self._previous))]
         except (OSError, TableErrors):
             pass
 
@@ -344,6 +403,11 @@ def _version(said: Any) -> Version | None:
     if len(checksum) + len(before) > VERSION_BYTES_MAX // 2:
         return None
     return Version(number, checksum, before)
+
+
+def made(before: bytes, after: bytes) -> bytes:
+    """What a command writes into ``NAME.edit`` before it puts ``after`` there."""
+    return f"{_checksum(before)} {_checksum(after)}\n".encode()
 
 
 @lru_cache(maxsize=16)

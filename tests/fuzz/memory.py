@@ -17,6 +17,12 @@ class Memory:
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         self.files[name] = content
 
+    def supplant(self, name: str, content: bytes, aside: str) -> bool:
+        if name in self.files:
+            self.files[aside] = self.files[name]
+        self.files[name] = content
+        return True
+
     def write(self, name: str, content: bytes) -> None:
         self.files[name] = content
 

@@ -498,8 +498,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "take-unkept", "tables 3: an edit that yields is kept", "mosha/replication.py",
-        "        lines = self._keep(version)\n", "        lines: list[str] = []\n",
+        "[one for one in (lies or b\"\", self._bytes) if self._is_apart(version, one)]", "[]",
         plan=plans.EDITS_APART,
+    ),
+    _one(
+        "opened-before", "tables 5: what was opened before another version came yields", "mosha/replication.py",
+        "            if is_older:\n                return self._yield()\n            if undoes:\n",
+        "            if False:\n",
+        plan=plans.EDIT_OPENED,
     ),
     _one(
         "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/replicas.py",

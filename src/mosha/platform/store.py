@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Callable, TypeVar
 
@@ -10,10 +11,15 @@ T = TypeVar("T")
 
 
 class LocalStore:
-    """Small files in one directory, which is made if it is missing; every method may raise OSError."""
+    """Small files in one directory, which is made if it is missing; every method may raise OSError.
 
-    def __init__(self, directory: str | Path) -> None:
+    What is not finished lies in ``.NAME.new``, or, for a ``writer`` beside the agent, in ``.NAME.WRITER.new``: at most
+    one for each, whoever was killed. Of one writer there may be one process at a time.
+    """
+
+    def __init__(self, directory: str | Path, writer: str = "") -> None:
         self._directory = Path(directory)
+        self._suffix = f".{writer}.new" if writer else ".new"
         self._directory.mkdir(parents=True, exist_ok=True)
 
     def read(self, name: str, bytes_max: int) -> bytes | None:
@@ -26,15 +32,24 @@ class LocalStore:
 
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
-        temporary = self._directory / f".{name}.new"
-        with self._made(lambda: open(temporary, "wb")) as stream:
-            stream.write(content)
-            if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
-        os.replace(temporary, self._directory / name)
+        os.replace(self._written(name, content, durable), self._directory / name)
         if durable:
             self._sync_directory()
+
+    def supplant(self, name: str, content: bytes, aside: str) -> bool:
+        """Durably put the content there, and what lay there, whatever it is by then, under the name ``aside``. False:
+        somebody made a file of that name meanwhile, which stays."""
+        temporary = self._written(name, content, durable=True)
+        with suppress(FileNotFoundError):
+            self.rename(name, aside)
+        try:
+            os.link(temporary, self._directory / name)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+            self._sync_directory()
+        return True
 
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
@@ -64,6 +79,15 @@ class LocalStore:
     def list(self) -> list[str]:
         """The names, sorted; a file that :meth:`replace` has not finished is not one."""
         return sorted(name for name in self._made(lambda: os.listdir(self._directory)) if not name.startswith("."))
+
+    def _written(self, name: str, content: bytes, durable: bool) -> Path:
+        temporary = self._directory / f".{name}{self._suffix}"
+        with self._made(lambda: open(temporary, "wb")) as stream:
+            stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        return temporary
 
     def _made(self, use: Callable[[], T]) -> T:
         """What ``use`` gives; somebody may have removed the directory."""

@@ -62,6 +62,10 @@ class Store(Protocol):
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
 
+    def supplant(self, name: str, content: bytes, aside: str) -> bool:
+        """Durably put the content there, and what lay there, whatever it is by then, under the name ``aside``. False:
+        somebody made a file of that name meanwhile, which stays."""
+
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
 

@@ -43,7 +43,7 @@ stomith  its shots end so                                                       
                                                                                 of: "outlet": the shots at it
 jump     the wall clock jumps                                                   by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
-edit     somebody edits a table                                                 table; bad: not a table at all;
+edit     somebody edits a table, or opens it and saves after ``for``            table; bad: not a table at all;
                                                                                 text: what it says then;
                                                                                 maintenance: of all groups, or off;
                                                                                 levels: of hactl, group by group

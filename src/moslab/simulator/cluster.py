@@ -161,6 +161,12 @@ class Cluster:
         """Somebody made an edit."""
         self.result.edits.append(Edit(self.kernel.now, table, number, node))
 
+    def overwritten(self, node: int, table: str, after: int) -> None:
+        """Somebody saves what he opened before the edits with numbers above this were made: those of this very node he
+        may undo."""
+        made_here = {edit.number for edit in self.result.edits if (edit.table, edit.node) == (table, node)}
+        self.result.lost |= {(table, number) for number in made_here if number > after}
+
     def file_changed(self, node: int, name: str) -> None:
         """One of those that are watched is another now."""
         if name == marker.NAME:

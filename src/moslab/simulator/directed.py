@@ -71,8 +71,8 @@ def pause(at_s: float, for_s: float, what: str, whom: int | str) -> Fault:
     return {"at": at_s, "do": "pause", "what": what, "whom": [whom], "for": for_s}
 
 
-def edit(at_s: float, whom: int, table: str = "cltab") -> Fault:
-    return {"at": at_s, "do": "edit", "whom": [whom], "table": table}
+def edit(at_s: float, whom: int, table: str = "cltab", **more: Any) -> Fault:
+    return {"at": at_s, "do": "edit", "whom": [whom], "table": table, **more}
 
 
 def weather(at_s: float, for_s: float, whom: Sequence[int], **more: float) -> Fault:
@@ -534,6 +534,11 @@ EDITS_APART = plan(every(
     14.0, cut(0, 6.0, [3], [1, 2]), *(edit(1.0, 3, table) for table in ("cltab", "hactl")),
     *(edit(2.0, 1, table) for table in ("cltab", "hactl")), weather(5.9, 1.5, [1, 2, 3], error=0.4),
     edit(9.0, 1), edit(9.0, 2),
+), nodes=3, network=SHARP)
+# Somebody opens a table, another version comes, and he saves.
+EDIT_OPENED = plan(every(
+    10.0, *(edit(0, 1, table, **{"for": 5.0}) for table in ("cltab", "hactl")),
+    *(edit(1.0, 2, table) for table in ("cltab", "hactl")),
 ), nodes=3, network=SHARP)
 
 

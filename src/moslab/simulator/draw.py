@@ -501,6 +501,8 @@ def _edit(scene: _Scene) -> Fault:
     fault: Fault = {"do": "edit", "table": draw.pick(["cltab", "hactl"]), "whom": [draw.pick(scene.numbers)]}
     if draw.chance(0.15):
         fault["bad"] = True
+    elif draw.chance(0.3):
+        fault["for"] = round(draw.uniform(0.1, 5.0), 2)
     return fault
 
 

@@ -291,8 +291,10 @@ class Injector:
             node.slew(node.rate * (1 + fault["by"]))
         return partial(_all, [partial(node.slew, 0.0) for node in nodes])
 
-    def _do_edit(self, nodes: list[Node], fault: Fault) -> None:
+    def _do_edit(self, nodes: list[Node], fault: Fault) -> Undo | None:
         table = fault["table"]
+        if "for" in fault:
+            return partial(_all, [self._opened(node, table) for node in nodes if node.up])
         for node in nodes:
             if not node.up:
                 continue
@@ -312,6 +314,22 @@ class Injector:
                 for group, level in fault.get("levels", {}).items():
                     content = re.sub(rf"(?m)^{group} \S+".encode(), f"{group} {level}".encode(), content)
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
+        return None
+
+    def _opened(self, node: Node, table: str) -> Undo:
+        """Saves the table as it is now with an edit; the editor ends with the node. Two on one node know nothing
+        of each other."""
+        content, boot, before = node.disk.files.get(table), node.boot_id, self._edits
+
+        def save() -> None:
+            if content is None or table not in node.disk.files or not node.up or node.boot_id != boot:
+                return
+            self._cluster.overwritten(node.number, table, before)
+            self._edits += 1
+            self._cluster.edited(node.number, table, self._edits)
+            node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
+
+        return save
 
     def _do_map(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:

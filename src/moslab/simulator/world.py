@@ -62,6 +62,13 @@ class SimStore:
         if durable:
             self._sync(False)
 
+    def supplant(self, name: str, content: bytes, aside: str) -> bool:
+        """At one instant."""
+        if name in self._disk.files:
+            self._disk.rename(name, aside)
+        self._disk.replace(name, content, durable=True)
+        return True
+
     def write(self, name: str, content: bytes) -> None:
         """In place; who reads at that moment may meet it torn."""
         node = self._node

@@ -37,6 +37,13 @@ class MemoryStore:
         self.used += 1
         self.files[name] = content
 
+    def supplant(self, name: str, content: bytes, aside: str) -> bool:
+        self.used += 1
+        if name in self.files:
+            self.files[aside] = self.files[name]
+        self.files[name] = content
+        return True
+
     def write(self, name: str, content: bytes) -> None:
         self.used += 1
         self.files[name] = content + self.files.get(name, b"")[len(content) :]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from moslab.history.checkers import VALID
-from moslab.simulator.directed import EDIT_OVERTAKEN, EDITS_APART, crash, cut, edit, plan
+from moslab.simulator.directed import EDIT_OPENED, EDIT_OVERTAKEN, EDITS_APART, crash, cut, edit, plan
 from moslab.simulator.draw import directed_plan
 from moslab.simulator.run import Result, run
 from moslab.simulator.stepwise import Stepwise
@@ -92,7 +92,7 @@ def test_every_node_shows_that_an_edit_was_kept() -> None:
 
 
 @pytest.mark.parametrize(("changes", "reached"), [
-    (EDITS_APART, "edit: two with one number"), (EDIT_OVERTAKEN, "edit: kept"),
+    (EDITS_APART, "edit: two with one number"), (EDIT_OVERTAKEN, "edit: kept"), (EDIT_OPENED, "edit: kept"),
 ])
 def test_the_directed_plans_reach_what_they_are_for(changes: dict[str, Any], reached: str) -> None:
     results = [run(directed_plan(seed, changes), core_s_max=CORE_S_MAX) for seed in range(3)]
