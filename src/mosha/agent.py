@@ -290,20 +290,24 @@ class Agent:
         self._world.submit(call.voter, call.task, call.arguments, call.limit_s, answered)
 
     def _elect(self, now: float) -> None:
-        """Carry an operator's wish for other voters out, or say why not."""
+        """Carry an operator's wish for other voters out, or say why not. Without one: give a vote back, or decide on
+        what was begun, whoever began it."""
         wish = self.voter.wish
         if wish is None:
-            back = self.partner.returns(now, self.ownership)
-            if back is not None:
-                self.ownership.elect(now, back)
+            voters = self.partner.returns(now, self.ownership) or self.ownership.accepted_voters(now)
+            if voters is not None:
+                self.ownership.elect(now, voters)
             return
         problem = ""
         if frozenset(self.voter.electorate.voters) != wish.voters:
             strangers = sorted(wish.voters - self.nodes - self.ownership.voters)
             problem = f"not on the map: {strangers}" if strangers else self.ownership.elect(now, wish.voters)
             if not problem and now < wish.until:
+                self.voter.wish = wish._replace(is_begun=True)
                 return
             problem = problem or "it was not decided in time"
+            if wish.is_begun:
+                problem += "; it was begun, and may still be decided"
         log.warning("voters %s: %s", sorted(wish.voters), problem or "decided")
         self.voter.wish, self.voter.answer = None, [wish.name, problem]
 

@@ -20,6 +20,7 @@ from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
+from mosha.timing import Bound
 
 
 class Found(NamedTuple):
@@ -111,8 +112,9 @@ def voters(settings: Config, found: Found) -> None:
         found.warnings.append(
             f"two voters, {chosen[0]} and {chosen[1]}: one goes on when it has shot the other; after both were off "
             "both are needed. A third one helps; a machine that runs no groups will do (arbitrator = yes). The node "
-            f"that owns nothing waits {settings.stomith_delay_s:g} s (stomith_delay) before it shoots, beyond what a "
-            "failover takes: that must be longer than the switch takes, or a mutual cut turns both off"
+            f"that owns nothing waits {settings.stomith_delay_s:g} s (stomith_delay) before it shoots, the one with "
+            "the higher number twice as long if neither owns anything: that must be longer than the switch takes, "
+            "or a mutual cut turns both off"
         )
 
 
@@ -144,13 +146,11 @@ def levels(settings: Config) -> list[str]:
 
 def bounds(settings: Config) -> list[str]:
     """One line for each time."""
-    found = settings.timing.bounds(settings.shot_limit_s if settings.stomith else None)
-    return [f"{b.name:<22}  {b.formula:<27}  {b.seconds:>7.3f} s  {b.meaning}" for b in found]
+    return [f"{b.name:<22}  {b.formula:<35}  {b.seconds:>7.3f} s  {b.meaning}" for b in _bounds(settings)]
 
 
 def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
     """The same for programs."""
-    shot_limit_s = settings.shot_limit_s if settings.stomith else None
     return {
         "ok": not found.problems,
         "files": [str(file) for file in files],
@@ -164,9 +164,16 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
         },
         "bounds": [
             {"name": b.name, "formula": b.formula, "s": round(b.seconds, 3), "meaning": b.meaning}
-            for b in settings.timing.bounds(shot_limit_s)
+            for b in _bounds(settings)
         ],
     }
+
+
+def _bounds(settings: Config) -> list[Bound]:
+    is_pair = len(settings.voters_of(frozenset(_nodes(settings)))) == 2
+    return settings.timing.bounds(
+        settings.shot_limit_s if settings.stomith else None, settings.stomith_delay_s if is_pair else None
+    )
 
 
 def _nodes(settings: Config) -> list[int]:

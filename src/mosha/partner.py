@@ -11,8 +11,11 @@ Rules:
    before needed both, so it is all on this disk.
 4. The other is suspect when neither its voter nor its slot on this disk nor probes gave news of it for a while. A
    voter whose node owns a group shoots at once; else, and if both do the one with the higher number, it waits longer
-   than the switch takes, so that not both are off after a mutual cut.
-5. When the other is alive again its vote is given back, as `mosha voters add` would.
+   than the switch takes, so that not both are off after a mutual cut. If neither does, the higher waits twice as long.
+   Who owned what is what this node last knew with a lease: the wait may be longer than that.
+5. So it is with the identities that a confirmed shot ends: to those that are known when it is called belong those that
+   an earlier identity of this node knew. Each of them began before the call.
+6. When the other is alive again its vote is given back, as `mosha voters add` would.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ class Partner:
         self._next_probe = self._next_try = -float("inf")
         self._silent_since = now
         self._flying: Shot | None = None
+        self._known: tuple[str, ...] = ()            # the other's identities, when this node had a lease last ...
+        self._waits: int | None = None               # ... and for how many delays it is to wait before it shoots
         self._fenced: tuple[str, ...] = ()           # by the last shot that succeeded
         self._told: DiskPaxos | None = None          # who knows of them
 
@@ -48,7 +53,10 @@ class Partner:
             self._told = ownership
         other = self._voter.partner()
         if other is None:
+            self._known, self._waits = (), None
             return None
+        if ownership.quorate(now):
+            self._known, self._waits = ownership.identities_of(other), self._turn(now, other, ownership)
         news_at = ownership.heard_at(other)
         if news_at > self._silent_since:
             self._silent_since, self._failed_probes = news_at, 0
@@ -68,7 +76,7 @@ class Partner:
         if self._voter.partner() is None:
             return float("inf")
         times = (self._silent_since + self._timing.late_s, self._next_probe, self._suspect_at(), self._next_try,
-                 self._suspect_at() + self._delay_s)
+                 *(self._suspect_at() + waits * self._delay_s for waits in (1, 2)))
         return min((time for time in times if time > now), default=float("inf"))
 
     def due(self, now: float, ownership: DiskPaxos) -> Shot | None:
@@ -76,11 +84,10 @@ class Partner:
         other = self._voter.partner()
         if other is None or self._flying is not None or now < self._next_try or self._failed_probes < FAILED_PROBES:
             return None
-        owns, others = bool(ownership.held_groups()), other in ownership.owners(now)
-        is_first = owns and (not others or ownership.node < other)
-        if now < self._suspect_at() + (0.0 if is_first else self._delay_s) or not self._voter.close():
+        waits = self._turn(now, other, ownership) if self._waits is None else self._waits
+        if now < self._suspect_at() + waits * self._delay_s or not self._voter.close():
             return None
-        self._flying = Shot(other, ownership.identities_of(other))
+        self._flying = Shot(other, tuple(dict.fromkeys((*self._known, *ownership.identities_of(other)))))
         return self._flying
 
     def answered(self, now: float, success: bool) -> bool:
@@ -97,12 +104,19 @@ class Partner:
         return False
 
     def returns(self, now: float, ownership: DiskPaxos) -> frozenset[int] | None:
-        """Whom rule 5 wants to vote, if anything is to be done."""
+        """Whom rule 6 wants to vote, if anything is to be done."""
         absent = self._voter.marker.absent
         back = [node for node in absent if ownership.peers.alive(now, node)]
         if not back or self._voter.marker.state == CLOSED or not ownership.quorate(now):
             return None
         return ownership.voters | frozenset(back[:1])
+
+    @staticmethod
+    def _turn(now: float, other: int, ownership: DiskPaxos) -> int:
+        """How many delays this node waits, as far as that identity of it knows (rule 4)."""
+        owns, others = bool(ownership.held_groups()), other in ownership.owners(now)
+        yields = owns == others and ownership.node > other
+        return (0 if owns else 1) + (1 if yields else 0)
 
     def _suspect_at(self) -> float:
         return self._silent_since + self._timing.suspect_s

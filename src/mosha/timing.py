@@ -257,8 +257,9 @@ class Timing:
         """A node that has died is suspect after this: others see its last slot up to a beat later."""
         return self.beat_s + max(self.suspect_s, self.late_s + FAILED_PROBES * PROBE_S) + self.eager_s
 
-    def bounds(self, shot_limit_s: float | None) -> list[Bound]:
-        """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH.
+    def bounds(self, shot_limit_s: float | None, pair_delay_s: float | None = None) -> list[Bound]:
+        """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH; ``pair_delay_s``: how long
+        one of only two voters waits before it shoots, None if they are not two.
 
         While a majority of voters can reach each other and answers within E, the first node in turn is fit, and nothing
         else breaks; what a group's own test and start take comes on top. Seconds are those of a node's clock.
@@ -269,6 +270,12 @@ class Timing:
                   self.detection_s + 2 * self.turn_s + 4 * self.eager_s,
                   "and what the shot takes, at most X: from a node's death to the start elsewhere"),
         ]
+        if shot_limit_s is not None and pair_delay_s is not None:
+            shot.append(Bound(
+                "failover, two voters", "detection + delay + 2 H + 2 T + 4 E",
+                self.detection_s + pair_delay_s + 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,
+                "and what the shot takes: from the death of the voter that had the group to the start on the other",
+            ))
         return [
             Bound("beat", "H", self.beat_s, "a node writes its slot this often"),
             Bound("lease", "L", self.lease_s, "what a majority's answer is worth"),

@@ -353,6 +353,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "alone-without-answer", "R23: only a confirmed shot lets one go on alone", "mosha/partner.py",
         "if success and self._voter.go_alone():", "if self._voter.go_alone():", plan=plans.PAIR_CUT,
     ),
+    _one(
+        "both-wait-alike", "R23: if neither of two owns anything the higher waits twice as long", "mosha/partner.py",
+        "yields = owns == others and ownership.node > other", "yields = owns and others and ownership.node > other",
+        plan=plans.PAIR_IDLE,
+    ),
     Mutant(
         "open-while-shooting", "R23: nothing counts on a voter whose shot is under way", (
             Change(

@@ -39,8 +39,8 @@ class _Contest:
         "wanted_at",
     )
 
-    def __init__(self, rank: Callable[[], int], proposal: str) -> None:
-        self.rank, self.proposal = rank, proposal
+    def __init__(self, rank: Callable[[], int]) -> None:
+        self.rank, self.proposal = rank, ""
         self.ballot: Ballot | None = None
         self.free_since: float | None = None
         self.awaited_since: float | None = None
@@ -74,7 +74,8 @@ class Contests:
         is to be decided, where that is not the owner; ``is_ready``: rule 5."""
         contest = self._all.get(group)
         if contest is None:
-            contest = self._all[group] = _Contest(rank, proposal or self._identity)
+            contest = self._all[group] = _Contest(rank)
+        contest.proposal = proposal or self._identity        # of the next ballot
         contest.wanted_at = now
         contest.ready_at = min(contest.ready_at, now) if is_ready else NEVER
         self._contend(now, group, contest)

@@ -183,6 +183,15 @@ class DiskPaxos:
         if not self._void and group not in self._releasing:
             self.contests.want(now, group, rank, is_ready=is_ready)
 
+    def accepted_voters(self, now: float) -> frozenset[int] | None:
+        """The next voters that somebody accepted a while ago, of which nobody is known to have decided: until that is
+        done they may be in force, or not (R20)."""
+        register = self.records.registers.get(self.electorate.group)
+        if register is None or not register.undecided or now < register.changed_at + self.timing.ballot_limit_s:
+            return None
+        found = electorates.decided(self.electorate.group, register.accepted()) if register.accepted() else None
+        return None if found is None else found[1]
+
     def elect(self, now: float, voters: frozenset[int]) -> str:
         """Contend for these to be the next voters; why that cannot be, or empty while it goes on."""
         problem = self.electorate.problem_with(voters)

@@ -68,11 +68,13 @@ def _key(one: Electorate) -> tuple[int, int]:
 
 
 class Wish(NamedTuple):
-    """What an operator wants the voters to be; ``name``: of the order, for its answer."""
+    """What an operator wants the voters to be; ``name``: of the order, for its answer. ``is_begun``: a ballot may have
+    been."""
 
     voters: frozenset[int]
     name: str
     until: float
+    is_begun: bool = False
 
 
 class Seen(NamedTuple):

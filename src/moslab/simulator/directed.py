@@ -508,6 +508,10 @@ PAIR_CUT = _pair([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": [1, 2], "for": SAFETY_S},
     *every(20.0, cut(2.0, 12.0, [1], [2])),
 ])
+# Neither of the two that vote owns anything, and who is off stays off.
+PAIR_IDLE = plan([cut(8.0, 200.0, [1], [2])], MIDDLE, {"g1": "1,2"}, nodes=3, voters="1 2", stomith="/sbin/off %n",
+                 network=SHARP, safety_s=30.0, heal=[1, 3], bound_s=15.0,
+                 power={"shot_min_s": 0.5, "shot_max_s": 1.0, "on_after_s": 200.0, "slow": 0.0})
 # The victim is on again, and owns the group anew, before the answer of the shot comes.
 PAIR_LATE = _pair([
     {"at": 2.0, "do": "stomith", "how": "slow", "whom": [1, 2], "for": SAFETY_S},

@@ -139,9 +139,9 @@ class Node:
         for group in sorted(self.wants):
             if not ownership.claims(group) and not ownership.void():
                 ownership.want(now, group, self._rank)
-        back = self.partner.returns(now, ownership)
-        if back is not None:
-            ownership.elect(now, back)
+        voters = self.partner.returns(now, ownership) or ownership.accepted_voters(now)
+        if voters is not None and self.wish is None:
+            ownership.elect(now, voters)
         if self.wish is not None and not ownership.void():
             is_done = set(self.voter.electorate.voters) == self.wish
             self.refusal = "" if is_done else ownership.elect(now, self.wish)

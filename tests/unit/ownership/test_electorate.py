@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mosha.ownership import electorate, journal, marker
-from mosha.ownership.electorate import VOTERS_MAX, Electorate
+from mosha.ownership.ballot import Ballot
+from mosha.ownership.electorate import VOTERS_MAX, Electorate, value_of
 from mosha.ownership.marker import FULL, NONE
 from mosha.timing import Timing
 from tests.unit.ownership.cluster import Cluster, Node
@@ -187,6 +188,31 @@ def test_two_that_want_different_voters_get_one_of_both() -> None:
     cluster.nodes[1].wish, cluster.nodes[2].wish = frozenset((1, 2, 3, 4)), frozenset((1, 2, 3, 5))
     cluster.until(lambda: settled(cluster, 1, 2, 3, 4) or settled(cluster, 1, 2, 3, 5), 60)
     assert [cluster.nodes[1].refusal, cluster.nodes[2].refusal].count("") == 1
+
+
+def accept(cluster: Cluster, node: int, voters: list[int]) -> None:
+    """Somebody began that change, and got no further than to this node's own disk."""
+    ownership, now = cluster.nodes[node].ownership, cluster.nodes[node].now
+    begun = Ballot(ownership.electorate.group, 1, (1, ownership.identity), value_of(voters), now, now + 2)
+    begun.phase, begun.value = 2, begun.proposal
+    ownership._links[node].put(ownership.contests.due(begun))
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_a_change_that_was_begun_is_decided_by_whoever_knows_of_it(size: int) -> None:
+    cluster, _ = started(size + 1, size)
+    accept(cluster, 2, list(range(1, size + 2)))
+    cluster.pass_time(TIMING.ballot_limit_s / 2)
+    assert not any(node.ownership.contests.has_ballot("voters/1") for node in cluster.nodes.values())
+    cluster.until(lambda: settled(cluster, *range(1, size + 2)), 3 * W + 10)
+    assert len(cluster.runs) == 1
+
+
+def test_a_later_wish_is_proposed_although_an_earlier_one_came_to_nothing() -> None:
+    cluster, _ = started(5, 3)
+    contests = cluster.nodes[1].ownership.contests
+    contests.want(cluster.nodes[1].now - 100, "voters/1", lambda: 99, value_of([1, 2, 3, 4]))
+    elect(cluster, 1, 1, 2, 3, 5)
 
 
 def test_without_quorum_nothing_is_changed() -> None:

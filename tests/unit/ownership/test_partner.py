@@ -63,6 +63,51 @@ def test_the_other_takes_over_when_the_owner_dies() -> None:
     assert [shot.node for _, _, shot in cluster.shots] == [owner.number]
 
 
+def test_one_shot_frees_what_the_dead_owned_although_the_survivors_identity_lapsed_before_it() -> None:
+    cluster, owner, other = started()
+    cluster.delay_s = other.partner._delay_s = 5.0
+    dead, before = owner.ownership.identity, other.ownership.identity
+    owner.crash()
+    cluster.until(lambda: bool(cluster.shots), 10)
+    assert other.ownership.identity != before
+    cluster.until(lambda: other.ownership.voters == {other.number}, 2)
+    _, took = cluster.until_runs(5, besides=owner.number)
+    assert took < 1.0
+    assert [shot.identities for _, _, shot in cluster.shots] == [(dead,)]
+
+
+def test_what_another_partner_was_known_as_is_not_shot() -> None:
+    cluster, owner, other = started()
+    other.crash()
+    cluster.until(lambda: owner.ownership.voters == {owner.number}, 10)
+    assert owner.partner._known == ()
+
+
+def test_of_two_that_own_nothing_the_higher_waits_twice_as_long() -> None:
+    for seed in range(5):
+        cluster, owner, other = started(seed)
+        for node in (owner, other):
+            node.release("kv")
+        cluster.pass_time(2)
+        cut_at = cluster.now
+        cluster.isolate(1)
+        cluster.pass_time(20)
+        assert [by for _, by, _ in cluster.shots] == [1]
+        assert cluster.shots[0][0] - cut_at >= cluster.delay_s
+        assert cluster.nodes[1].is_up
+
+
+def test_the_higher_shoots_too_when_the_lower_is_dead_and_nobody_owns_anything() -> None:
+    cluster, owner, other = started()
+    for node in (owner, other):
+        node.release("kv")
+    cluster.pass_time(2)
+    died_at = cluster.now
+    cluster.nodes[1].crash()
+    cluster.until(lambda: bool(cluster.shots), 10)
+    assert 2 * cluster.delay_s <= cluster.now - died_at < 2 * cluster.delay_s + cluster.timing.detection_s
+
+
 @pytest.mark.parametrize("who", ["owner", "other"])
 def test_one_that_comes_back_gets_its_vote_back(who: str) -> None:
     cluster, owner, other = started()
