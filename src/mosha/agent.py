@@ -29,7 +29,7 @@ from mosha.groups import Groups
 from mosha.operations import Operations
 from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
-from mosha.ownership.disk_paxos import LAPSED, Call, DiskPaxos
+from mosha.ownership.disk_paxos import FENCE, LAPSED, Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL, configuration
 from mosha.ownership.slot import file_of
@@ -340,7 +340,7 @@ class Agent:
         return wanted.prefer if wanted is not None else ()
 
     def _others_for(self, group: str) -> tuple[list[int], dict[int, int]]:
-        """The other living nodes that may have it, and how many groups each node has."""
+        """The other living nodes that may have it, and how many groups each node has; to shoot is none."""
         now, alive, of = self._world.now(), self.ownership.peers.alive, self.others.of
         fit = [
             node for node in self.nodes - {self.me}
@@ -348,7 +348,7 @@ class Agent:
         ]
         load: dict[int, int] = {}
         for name in self.ownership.records.registers:
-            owner = self.ownership.owner(now, name)
+            owner = None if name.startswith(FENCE) else self.ownership.owner(now, name)
             if owner is not None:
                 load[owner] = load.get(owner, 0) + 1
         return fit, load
@@ -388,6 +388,7 @@ class Agent:
             log.warning("STOMITH node %d", shot.node)
             limit_s = self.config.shot_limit_s
             self._world.submit(SHOTS, "shoot", [shot.node], limit_s, partial(self._shot, self.fencing, shot))
+            self.ownership.contests.shot = shot.node
         if self.config.stomith:
             self._shoot_partner(now)
 
@@ -423,6 +424,8 @@ class Agent:
         else:
             log.error("STOMITH node %d failed: %s", shot.node, error.strerror)
         fencing.answered(self._world.now(), error is None)
+        if fencing is self.fencing:
+            self.ownership.contests.shot = None
         self._news = True
 
     def _read_hactl(self) -> None:

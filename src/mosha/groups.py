@@ -219,7 +219,7 @@ class Groups:
 
     def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:
         contests = self.ownership.contests
-        if contests.awaits(now, name):
+        if contests.awaits(now, name) or contests.is_shot(now, name):
             return self.may_test_ahead(name, cltab)
         return contests.is_open(now, name) and self._is_tested_first(name, cltab)
 

@@ -12,6 +12,7 @@ process.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -109,7 +110,11 @@ def run(settings: Config) -> int:
     from mosha.platform import logs
 
     journal = logs.begin()                           # its process is small: nothing else was imported yet
+    gc.disable()                                     # nothing that is imported is garbage
     from mosha.platform import machine
+
+    gc.freeze()                                      # nor is it copied into each worker only for having been looked at
+    gc.enable()
 
     for name in settings.unused:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])

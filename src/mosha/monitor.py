@@ -46,7 +46,7 @@ class View:
     level: str | None = None      # of the leash
     state: str | None = None
     entries_changed: bool = False    # cltab has other entries for the group than the leash was told
-    awaited: bool = False            # its owner has said that it will give it up, and this node comes first
+    awaited: bool = False            # its owner has said that it will give it up, or is shot, and this node comes first
     free: bool = False               # nobody has it, and this node could
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago

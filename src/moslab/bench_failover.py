@@ -10,8 +10,8 @@ Rules:
    First boot: the same, but the tables are all that is on their disks, as where nobody has founded the cluster. Both
    without STOMITH: here the power of all is not cut at one instant, and the last would shoot the first.
 4. Planned move: the owner's agent is told to end (SIGTERM), as when a node is taken down.
-5. Nodes carry nothing but this group, and while it is away they are asked once a second, so the machine is as idle as
-   it can be.
+5. Nodes carry nothing but this group, and one process, begun before the fault (at a start, when all have power), is
+   what waits for it to run again: a command for each look would take the nodes' processors.
 6. Beside each median stands what the protocol alone takes (:mod:`moslab.bench_protocol`: the same code, no processor to
    wait for), and how busy the engine's processors were meanwhile, whoever kept them so: of nodes, engine and others. A
    verdict is about what was measured in containers, and about nothing else.
@@ -24,6 +24,7 @@ import signal
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
+from threading import Event
 from typing import Any, Callable, NamedTuple
 
 import docker
@@ -38,7 +39,7 @@ from moslab.faults.docker import Faults
 from moslab.faults.targets import quorum
 from moslab.journals import Life, Look
 from moslab.layout import STOMITH, Options, beat_s, lease_s
-from moslab.node import run
+from moslab.node import EXEC_LIMIT_S, run
 from moslab.progress import Progress
 from moslab.wait import eventually
 
@@ -48,7 +49,6 @@ PROFILES_MEASURED = ("default", "fast")
 CLUSTER = "bench-failover"
 GROUP = "bench"
 RUN_LIMIT_S, UP_LIMIT_S = 60.0, 60.0
-LOOK_EVERY_S = 1.0
 STEADY_S = 1.0
 """A group that ran for so long in a cluster whose nodes are all up is what a measurement begins with."""
 
@@ -148,7 +148,7 @@ class Round:
         self._each(self._power_off)
         off_s = self.faults.now_s()
         self._each(self.faults.start)
-        self._wait_running(lambda life: life.begin_s > off_s)
+        journals.wait_for_run(self.cluster.node(self.nodes[0]), GROUP, off_s, RUN_LIMIT_S, lambda: None)
         born_s = sorted(float(_python(self.cluster.node(node), AGENT_BORN)) for node in self.nodes)
         return Span(born_s[quorum(len(born_s)) - 1], self._executed_after(off_s))
 
@@ -157,20 +157,24 @@ class Round:
         self._steady()
         self._set_stomith(stomith)
         before = self._steady()
-        self.faults.kill(before.node)
-        span = self._moved(before)
+        span = self._moved(before, lambda: self.faults.kill(before.node))
         self.faults.end()
         return span
 
     def move(self) -> Span:
         """Rule 4."""
         before = self._steady()
-        self.faults.signal(before.node, "agent", signal.SIGTERM)
-        return self._moved(before)
+        return self._moved(before, lambda: self.faults.signal(before.node, "agent", signal.SIGTERM))
 
-    def _moved(self, before: Life) -> Span:
-        """From the last sign of the old run to the first process of the next."""
-        self._wait_running(lambda life: life.begin_s > before.end_s, LOOK_EVERY_S)
+    def _moved(self, before: Life, fault: Callable[[], object]) -> Span:
+        """From the last sign of the old run to the first process of the next, which the fault brings about; rule 5."""
+        other = self.cluster.node(next(node for node in self.nodes if node != before.node))
+        looks = Event()
+        with ThreadPoolExecutor(1) as pool:
+            waits = pool.submit(journals.wait_for_run, other, GROUP, before.end_s, RUN_LIMIT_S, looks.set)
+            looks.wait(EXEC_LIMIT_S)
+            fault()
+            waits.result()
         look = journals.read(self.cluster, whole=True)
         end_s = next(life.end_s for life in look.lives if life[:5] == before[:5])
         return Span(end_s, self._executed_after(end_s))
@@ -186,13 +190,12 @@ class Round:
         views = [json.loads(page.stdout) if page.exit_code == 0 else {} for page in pages]
         return [node["state"] for view in views for node in view.get("nodes", [{"state": "none"}])]
 
-    def _wait_running(self, until: Callable[[Life], bool], every_s: float = 0.1) -> Look:
+    def _wait_running(self, until: Callable[[Life], bool]) -> Look:
         def holds(look: Look) -> bool:
             runs = look.running(GROUP)
             return len(runs) == 1 and until(runs[0])
 
-        return eventually(lambda: journals.read(self.cluster), holds, within_s=RUN_LIMIT_S, what=f"{GROUP} runs",
-                          every_s=every_s)
+        return eventually(lambda: journals.read(self.cluster), holds, within_s=RUN_LIMIT_S, what=f"{GROUP} runs")
 
     def _executed_after(self, time_s: float) -> float:
         alive = next(container for container in self.cluster.nodes().values() if container.status == "running")

@@ -15,17 +15,20 @@ import ipaddress
 import json
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
+
+from docker.models.containers import Container
 
 from moslab.cluster import Cluster
 from moslab.errors import LabError
 from moslab.history.intervals import Interval
 from moslab.history.record import History
-from moslab.node import run
+from moslab.node import EXEC_LIMIT_S, execute, run
+from moslab.reader import ALIVE_S
 
-ALIVE_S = 0.5
-"""A ticker that wrote within this long before a look is running; a busy machine may keep it from its 10 ms."""
 READ_LIMIT_S = 60.0
+DIRECTORY = "/san"
+PYTHON = ["/usr/bin/python3", "-IS", "-c"]
 NO_TOKEN = "0"
 
 
@@ -120,13 +123,11 @@ def is_address(name: str) -> bool:
 
 def read(cluster: Cluster, whole: bool = False) -> Look:
     """Read the journals through a node that runs; ``whole``: also of runs that ended long ago. LabError."""
-    script = resources.files("moslab").joinpath("reader.py").read_text(encoding="utf-8")
     said = ""
     for container in cluster.nodes().values():
         if container.status == "running":
-            command = ["/usr/bin/python3", "-IS", "-c", script, "all" if whole else "now"]
             try:
-                done = run(container, command, READ_LIMIT_S)
+                done = run(container, [*PYTHON, _reader(), "all" if whole else "now"], READ_LIMIT_S)
             except LabError as error:                        # it went off, or froze, just now
                 said = str(error)
                 continue
@@ -134,6 +135,22 @@ def read(cluster: Cluster, whole: bool = False) -> Look:
                 return look_of(json.loads(done.stdout))
             said = done.stderr
     raise LabError(f"no node reads the journals: {said.strip() or 'none runs'}")
+
+
+def wait_for_run(
+    container: Container, group: str, after_s: float, within_s: float, on_look: Callable[[], None]
+) -> None:
+    """Return when just one run of the group goes on that began after ``after_s``. LabError if it does not in time.
+
+    One process in the container, which must live, does all the looking; ``on_look`` is called when it begins.
+    """
+    command = [*PYTHON, _reader(), "run", DIRECTORY, group, repr(after_s), repr(within_s)]
+    if execute(container, command, lambda _piece: on_look(), within_s + EXEC_LIMIT_S):
+        raise LabError(f"{group} runs: not within {within_s:g} s")
+
+
+def _reader() -> str:
+    return resources.files("moslab").joinpath("reader.py").read_text(encoding="utf-8")
 
 
 def look_of(answer: dict[str, Any]) -> Look:

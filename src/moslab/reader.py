@@ -1,5 +1,8 @@
 """Runs inside a node, as ``python3 -IS -c <this text> {all|now} [DIRECTORY]``; the laboratory reads its line of JSON.
 
+As ``… run DIRECTORY GROUP AFTER_S LIMIT_S`` it says "looks", and ends with 0 when just one run of the group goes on
+that began after that time, or with 1 after LIMIT_S: one process that waits costs less than a command for each look.
+
 It reads the journals that the demo's ``tick`` writes below DIRECTORY (/san), a directory for each group, and prints
 {"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...],
 "freezes": [[node, group, begin_s, end_s], ...]}: a life is one run, and the pauses are the gaps between two of its
@@ -17,6 +20,9 @@ import time
 from typing import Any
 
 PAUSE_NS = 50_000_000
+ALIVE_S = 0.5
+"""A ticker that wrote within this long before a look is running; a busy machine may keep it from its 10 ms."""
+LOOK_EVERY_S = 0.05
 LATELY_S = 5.0
 FILE_BYTES_MAX = 64 << 20
 TAIL_BYTES = 512
@@ -62,19 +68,35 @@ def pieces(path: str, whole: bool) -> bytes:
 
 def lives(directory: str, whole: bool) -> list[list[Any]]:
     """All runs of all groups."""
+    return [run for group in sorted(os.listdir(directory)) for run in lives_of(directory, group, whole)]
+
+
+def lives_of(directory: str, group: str, whole: bool) -> list[list[Any]]:
+    """All runs of a group."""
     found = []
-    for group in sorted(os.listdir(directory)):
-        below = os.path.join(directory, group)
-        names = sorted(os.listdir(below)) if os.path.isdir(below) else []
-        for name in names:
-            path = os.path.join(below, name)
-            if not name.endswith(".log") or not (whole or is_fresh(path)):
-                continue
-            texts = [pieces(path + ".old", True), pieces(path, True)] if whole else [pieces(path, False)]
-            run = life(group, texts)
-            if run is not None:
-                found.append(run)
+    below = os.path.join(directory, group)
+    names = sorted(os.listdir(below)) if os.path.isdir(below) else []
+    for name in names:
+        path = os.path.join(below, name)
+        if not name.endswith(".log") or not (whole or is_fresh(path)):
+            continue
+        texts = [pieces(path + ".old", True), pieces(path, True)] if whole else [pieces(path, False)]
+        run = life(group, texts)
+        if run is not None:
+            found.append(run)
     return found
+
+
+def runs(directory: str, group: str, after_s: float, limit_s: float) -> bool:
+    """Wait until just one run of the group goes on that began after ``after_s``; whether that was within the limit."""
+    deadline_s = time.monotonic() + limit_s
+    while (now_s := time.monotonic()) < deadline_s:
+        begins_s = [begin_s for _, _, _, _, begin_s, end_s, stopped, _ in lives_of(directory, group, whole=False)
+                    if not stopped and end_s > now_s - ALIVE_S]
+        if len(begins_s) == 1 and begins_s[0] > after_s:
+            return True
+        time.sleep(LOOK_EVERY_S)
+    return False
 
 
 def is_fresh(path: str) -> bool:
@@ -100,6 +122,9 @@ def freezes(directory: str) -> list[list[Any]]:
 
 
 def main() -> int:
+    if sys.argv[1] == "run":
+        print("looks", flush=True)
+        return 0 if runs(sys.argv[2], sys.argv[3], float(sys.argv[4]), float(sys.argv[5])) else 1
     whole = sys.argv[1] == "all"
     directory = sys.argv[2] if len(sys.argv) > 2 else "/san"
     found = lives(directory, whole)

@@ -12,7 +12,7 @@ from signal import SIGKILL
 import docker
 import pytest
 
-from moslab import bench, journals
+from moslab import bench, journals, reader
 from moslab.layout import Options, beat_s, lease_s
 from moslab.node import run
 from moslab.progress import Progress
@@ -78,6 +78,6 @@ def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> Non
     row = bench.row(f"daemon that hides, after agent and leash were killed ({hierarchy})", "s", 1,
                     max(0.0, ended_s - done_s), LEFT_S)
     bench.write(f"units-{hierarchy}", [row])
-    assert killed_s - journals.ALIVE_S < ended_s < killed_s + LEFT_S, row
+    assert killed_s - reader.ALIVE_S < ended_s < killed_s + LEFT_S, row
     assert history.end_s > ended_s
     assert run(arena.cluster.node(before.node), ["test", "-d", earlier]).exit_code == 1, "nothing is left of that life"

@@ -10,7 +10,8 @@ Rules:
    slower; one that failed waits for a random time (R21).
 4. While the owner of a group is leaving and this node comes first, or it moves the group to this node, it looks
    closely, for a bounded time (R21).
-5. Who is not *ready* (it has yet to test whether this node is fit) begins no ballot, but for a group that was left to
+5. Who shoots the owner of a group, and comes first, tests meanwhile.
+6. Who is not *ready* (it has yet to test whether this node is fit) begins no ballot, but for a group that was left to
    it.
 """
 
@@ -58,6 +59,7 @@ class Contests:
     ) -> None:
         self.leaving: Collection[int] = ()           # nodes that have said that they are about to give all up
         self.coming: Mapping[str, int] = {}          # groups that their owner moves here, and that owner
+        self.shot: int | None = None                 # the node that this one shoots now
         self.unexpiring: Collection[str] = ()        # groups that are fenced
         self.quorum = quorum
         self._identity, self._timing, self._lease = identity, timing, lease
@@ -71,7 +73,7 @@ class Contests:
         self, now: float, group: str, rank: Callable[[], int], proposal: str = "", is_ready: bool = True
     ) -> None:
         """Contend for the group if it is free. ``rank()``: how many living nodes should go first; ``proposal``: what
-        is to be decided, where that is not the owner; ``is_ready``: rule 5."""
+        is to be decided, where that is not the owner; ``is_ready``: rule 6."""
         contest = self._all.get(group)
         if contest is None:
             contest = self._all[group] = _Contest(rank)
@@ -154,6 +156,15 @@ class Contests:
         if not self._is_wanted(now, contest) or not self._lease.is_valid(now) or self.is_free(now, group, register):
             return False
         return group in self.coming or contest.rank() == 0
+
+    def is_shot(self, now: float, group: str) -> bool:
+        """Whether this node shoots its owner, and comes first then: rule 5."""
+        contest, register = self._all.get(group), self._records.registers.get(group)
+        if self.shot is None or contest is None or register is None or not register.owner or register.is_decree:
+            return False
+        if identities.node_of(register.owner) != self.shot or not self._is_wanted(now, contest):
+            return False
+        return self._lease.is_valid(now) and contest.rank() == 0
 
     def is_open(self, now: float, group: str) -> bool:
         """Whether nobody has the group, and nobody else was named who comes next: it is time to test here."""

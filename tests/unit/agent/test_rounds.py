@@ -20,6 +20,7 @@ from mosha.ownership.marker import FULL, REJOINING
 from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
+from mosha.stomith.devices import parse_level
 from mosha.tables import clstat
 from mosha.timing import FORGET_S, TEST_LIMIT_S, Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
@@ -741,3 +742,36 @@ def test_nobody_waits_for_a_late_owner_to_take_its_own_group() -> None:
     world.pass_time(timing.expiry_s + timing.beat_s)
     assert agent.ownership.owner(world.now(), group) is None, "it has expired"
     assert agent._rank(group) == 0
+
+
+def test_who_shoots_an_owner_tests_its_group_meanwhile_and_counts_no_heavier_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    owner = identities.make(2, 1, f"{2:032x}")
+    config = Config(voters=frozenset({1}), stomith=(parse_level("true %n", {}),))
+    world = world_of([1, 2, 3], {"probe": lambda _: False}, config)
+    world.disk.files[journal.name("7-00000007", owner, 0)] = journal.encode(Commit("web", 1, owner))
+    shots: list[Callable[[Any, OSError | None], None]] = []
+    submit = world.submit
+
+    def held_back(key: int, task: str, arguments: list[Any], limit_s: float, answer: Any) -> None:
+        if task == "shoot":
+            shots.append(answer)
+        else:
+            submit(key, task, arguments, limit_s, answer)
+
+    monkeypatch.setattr(world, "submit", held_back)
+    for counter in range(1, 9):
+        show(world, 2, counter)
+        world.pass_time(world.agent.timing.beat_s)
+    assert world.leashes == []
+    world.until(lambda: bool(shots), 5)
+    world.until(lambda: bool(world.leashes), 0.5)
+    world.pass_time(0.1)
+    assert world.agent._others_for("web")[1].get(1) is None
+    (leash,) = world.leashes
+    assert leash.told == ["test"]
+    assert leash.ahead
+    shots[0]("", None)
+    world.until(lambda: leash.told[-1] == "start", 1)
+    assert leash.told == ["test", "own", "start"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -41,6 +42,19 @@ def test_a_run_is_from_its_first_line_to_its_last_whole_one(tmp_path: Path) -> N
     for path in tmp_path.glob("*/*.log"):
         os.utime(path, (1, 1))
     assert lives(tmp_path, whole=False) == []
+
+
+def test_who_waits_for_a_run_gets_the_only_one_that_began_later(tmp_path: Path) -> None:
+    now_s = time.monotonic()
+    journal(tmp_path / "kv", 1, [("start", now_s - 2.0), ("tick", now_s)])
+    journal(tmp_path / "kv", 2, [("start", now_s - 9.0), ("tick", now_s - 8.0)], pid=8)
+    journal(tmp_path / "kv", 3, [("start", now_s - 1.0), ("stop", now_s)], pid=9)
+    journal(tmp_path / "tick", 3, [("start", now_s - 1.0), ("tick", now_s)])
+    assert reader.runs(str(tmp_path), "kv", now_s - 3.0, 9.0)
+    assert not reader.runs(str(tmp_path), "kv", now_s - 2.0, 0.01), "it began earlier"
+    assert not reader.runs(str(tmp_path), "other", 0.0, 0.01)
+    journal(tmp_path / "kv", 2, [("start", now_s - 0.5), ("tick", now_s)], pid=10)
+    assert not reader.runs(str(tmp_path), "kv", now_s - 3.0, 0.01), "there are two"
 
 
 def test_a_run_goes_on_from_its_full_file(tmp_path: Path) -> None:
