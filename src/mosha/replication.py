@@ -166,7 +166,8 @@ class Replica(Generic[T]):
             table = self._parse(_text(content), self._path)
         except TableErrors as errors:
             self._refused = checksum
-            return [f"{error} (the last good {self.name} stays in force)" for error in errors.errors]
+            force = f"the last good {self.name} stays" if self.loaded else "nothing is"
+            return [f"{error} ({force} in force)" for error in errors.errors]
         doubt = self._doubt(table, content, now)
         if doubt:
             return self._report("unsettled", f"{self._path}: {doubt}")
@@ -325,10 +326,10 @@ class Replica(Generic[T]):
         return [f"{self._path} and {self.good} were gone, and are as they were in force"]
 
     def _load_good(self) -> None:
-        """Begin with what an earlier life had in force, if it left a whole copy of that version."""
+        """Begin with what an earlier life had in force, numbered or not yet, if it left a whole copy of that."""
         try:
             content = self._content(self.good)
-            if _checksum(content) == self.version.checksum:
+            if self.version.checksum in ("", _checksum(content)):
                 self._take_up(self._parse(_text(content), self.good), content)
             replaced = self._store.read(self._previous, FILE_BYTES_MAX)
             if replaced is not None:

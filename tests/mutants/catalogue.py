@@ -234,8 +234,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "wait-before-durable", "R16: W begins when it stands on the disk that a voter has forgotten",
         f"{OWNERSHIP}/voter.py",
-        "        self._mark(marker.forgotten(self.marker, life))\n        self._wait_anew(why)\n",
-        "        self._wait_anew(why)\n        self._mark(marker.forgotten(self.marker, life))\n",
+        "        self._mark(marker.forgotten(known or self.marker, life))\n        self._wait_anew(why)\n",
+        "        self._wait_anew(why)\n        self._mark(marker.forgotten(known or self.marker, life))\n",
         plan=plans.SLOW_TO_FORGET,
     ),
     _one(

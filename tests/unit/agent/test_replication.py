@@ -393,3 +393,22 @@ def test_nonsense_from_another_node_is_ignored(tmp_path: Path, said: object) -> 
     disks.nodes[0].look(may_number=True)
     disks.nodes[0].heard(1, said)
     assert disks.nodes[0].wanted_from() is None
+
+
+def test_a_table_that_was_never_numbered_stays_in_force_over_a_bad_edit_also_after_a_boot(tmp_path: Path) -> None:
+    """Of two nodes that never had a quorum both were spoilt while they booted: nobody had a table then."""
+    disks = Disks(tmp_path, 1, "kv start\n")
+    disks.nodes[0].look(may_number=False)
+    disks.edit(0, "kv\n")
+    disks.nodes[0] = disks.replica(0)
+    (line,) = disks.nodes[0].look(may_number=True)
+    assert "the last good hactl stays in force" in line
+    assert disks.nodes[0].table == {"kv": "start"}
+    disks.edit(0, "kv stop\n")
+    disks.talk()
+    assert (disks.nodes[0].table, disks.nodes[0].version.number) == ({"kv": "stop"}, 2), "others may number the first"
+
+
+def test_it_is_not_said_that_a_good_one_stays_where_there_is_none(tmp_path: Path) -> None:
+    (line,) = Disks(tmp_path, 1, "kv\n").nodes[0].look(may_number=True)
+    assert "(nothing is in force)" in line

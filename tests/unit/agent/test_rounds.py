@@ -279,7 +279,7 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
     world = world_of([1, 2], config=Config(voters=frozenset({1})))
     leash, agent = running(world), world.agent
     world.until(lambda: agent.tables.cltab.version.number == 1, 10)
-    monkeypatch.setattr(agent, "alive", lambda node: True)
+    monkeypatch.setattr(agent.tables, "_alive", lambda node: True)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

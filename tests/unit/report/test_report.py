@@ -169,16 +169,16 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_simulator_keeps_a_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "history.json"
-    assert main(["sim", "--seed", "4", "--nodes", "3", "--save", str(file)]) == 0
+    seed = next(seed for seed in range(1000) if set(draw_plan(seed, 3).heal) < {1, 2, 3})
+    assert main(["sim", "--seed", str(seed), "--nodes", "3", "--save", str(file)]) == 0
     kept = load(file)
     assert (kept.world, kept.seed, kept.verdict, kept.again) == (
-        "sim", 4, "valid", "moslab sim --seed 4 --nodes 3 --trace",
+        "sim", seed, "valid", f"moslab sim --seed {seed} --nodes 3 --trace",
     )
     assert kept.log
-    healed = set(draw_plan(4, 3).heal)
+    healed = set(draw_plan(seed, 3).heal)
     suffer = [{*fault.nodes, *map(int, re.findall(r"\d+", fault.detail if fault.kind == "cut" else ""))}
               for fault in kept.faults if fault.end_s == inf]
-    assert healed < {1, 2, 3}
     assert not any(nodes <= healed for nodes in suffer), "what healed nodes suffered has an end"
-    assert len(suffer) < len(kept.faults) == len(draw_plan(4, 3).faults)
+    assert len(suffer) < len(kept.faults) == len(draw_plan(seed, 3).faults)
     assert main(["sim", "--seeds", "1..2", "--save", str(file)]) == 2
