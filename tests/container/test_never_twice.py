@@ -193,7 +193,8 @@ def test_the_leash_of_a_daemon_that_hides_is_killed(arena: Arena) -> None:
     arena.faults.signal(node, "leash hidden", SIGKILL)
     for life in before:
         arena.wait_again(life)
-    seen = [life for life in journals.read(arena.cluster, whole=True).lives if life.group == "hidden"]
+    look = journals.read(arena.cluster, whole=True).since(arena.faults.zero_s)
+    seen = [life for life in look.lives if life.group == "hidden"]
     ended_s = max(life.end_s for life in seen if life[:5] in known)
     began_s = min(life.begin_s for life in seen if life.begin_s > max(life.begin_s for life in before))
     assert ended_s < began_s, "nothing of the group began before all of it had ended"
