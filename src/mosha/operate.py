@@ -162,9 +162,9 @@ def _edit(settings: Config, changed: Callable[[str, hactl.Hactl], str]) -> None:
     long. Raises Refused, NotRunning, TableErrors, OSError."""
     file, store = f"{settings.var / hactl.NAME}", LocalStore(settings.var, "command")
     with turn(settings):
-        number = _version(page(settings))            # somebody must be there to replicate it
         text = _text(settings, hactl.NAME)
         wanted = changed(text, hactl.parse(text, file))
+        number = _version(page(settings))            # somebody must be there to replicate it
         if wanted == text:
             return
         hactl.parse(wanted, file)
