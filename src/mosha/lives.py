@@ -6,8 +6,6 @@ held by the agent and inherited by its leashes: while anybody has it open, somet
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import signal
 import time
@@ -15,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from mosha.platform import cgroups, procscan
+from mosha.platform.locks import try_lock
 from mosha.platform.procscan import Process
 from mosha.resources import remove_left
 
@@ -34,7 +33,7 @@ class Life:
         self._rundir = rundir
         Path(rundir).mkdir(parents=True, exist_ok=True)
         self.agent_fd = _open(Path(rundir, AGENT_LOCK))
-        if not _lock(self.agent_fd):
+        if not try_lock(self.agent_fd):
             os.close(self.agent_fd)
             raise AlreadyRuns(f"another {who} runs on this node ({rundir}/{AGENT_LOCK} is locked)")
         self.life_fd = _open(Path(rundir, LIFE_LOCK))
@@ -51,7 +50,7 @@ class Life:
         Whether nothing was left within ``limit_s``; it blocks until then.
         """
         deadline = time.monotonic() + limit_s
-        while not _lock(self.life_fd):
+        while not try_lock(self.life_fd):
             for pid in _holders(self.life_fd, LIFE_LOCK):
                 _kill_from_below(pid)
             if time.monotonic() >= deadline:
@@ -85,16 +84,6 @@ def agent(rundir: str) -> Process | None:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
-
-def _lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise
-    return True
 
 
 def _holders(lock_fd: int, name: str) -> list[int]:

@@ -7,7 +7,6 @@ the other: :func:`turn`.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import time
@@ -19,6 +18,7 @@ from mosha import status
 from mosha.config import Config
 from mosha.ownership.voter import ORDER
 from mosha.platform import linux, openmosix
+from mosha.platform.locks import try_lock
 from mosha.platform.store import LocalStore
 from mosha.timing import ORDER_LIMIT_S
 
@@ -69,21 +69,13 @@ def turn(settings: Config) -> Iterator[None]:
     fd = os.open(settings.var / TURN, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         deadline = time.monotonic() + ORDER_LIMIT_S
-        while not _is_locked(fd):
+        while not try_lock(fd):
             if time.monotonic() >= deadline:
                 raise Refused(f"another command on this node has not ended within {ORDER_LIMIT_S:g} s; nothing is done")
             time.sleep(LOOK_EVERY_S)
         yield
     finally:
         os.close(fd)
-
-
-def _is_locked(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def wait(settings: Config, find: Callable[[dict[str, Any]], T | None], limit_s: float) -> T | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mosha.platform.locks import try_lock
 from moslab.wait import eventually
 
 
@@ -19,15 +19,7 @@ def alone(within_s: float, what: str) -> Iterator[None]:
     """
     fd = os.open(tempfile.gettempdir(), os.O_RDONLY)
     try:
-        eventually(lambda: _take(fd), within_s=within_s, what=f"no other command is about to {what}")
+        eventually(lambda: try_lock(fd), within_s=within_s, what=f"no other command is about to {what}")
         yield
     finally:
         os.close(fd)
-
-
-def _take(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -10,8 +10,6 @@ Rules:
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +19,7 @@ from typing import Any, Callable, ClassVar, Generic, TypeVar
 
 from mosha import config
 from mosha.platform import procscan
+from mosha.platform.locks import try_lock
 from mosha.resources.errors import ResourceError
 from mosha.tables.errors import TableErrors
 
@@ -106,7 +105,8 @@ def lock(rundir: str, content: C) -> Record[C] | None:
     except FileNotFoundError:
         return None
     try:
-        _lock(fd)
+        if not try_lock(fd):
+            raise Busy
         if os.fstat(fd).st_nlink == 0:
             raise Busy                               # it was replaced just now
         return Record(path, fd, _parse(type(content), os.read(fd, BYTES_MAX)) or content)
@@ -132,7 +132,8 @@ def _put(path: Path, content: Content, place: Callable[[Path, Path], None]) -> i
     temporary.unlink(missing_ok=True)
     fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        _lock(fd)
+        if not try_lock(fd):
+            raise Busy
         os.write(fd, json.dumps(asdict(content)).encode())
         place(temporary, path)
     except FileExistsError:
@@ -144,15 +145,6 @@ def _put(path: Path, content: Content, place: Callable[[Path, Path], None]) -> i
     finally:
         temporary.unlink(missing_ok=True)
     return fd
-
-
-def _lock(fd: int) -> None:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise Busy from None
-        raise
 
 
 def _read(path: Path) -> bytes:

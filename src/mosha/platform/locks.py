@@ -1,0 +1,17 @@
+"""A file that at most one process has locked: flock(2), without waiting, and released by the end of the process."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+
+
+def try_lock(fd: int) -> bool:
+    """Lock the open file; False if another process has. Raises OSError where files cannot be locked."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
