@@ -29,6 +29,7 @@ from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
 from moslab.faults.fabric import Fabric
 from moslab.faults.links import between, from_power
+from moslab.faults.record import flap
 from moslab.faults.targets import select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s
 from moslab.history.stored import to_json
@@ -43,6 +44,7 @@ from moslab.scenario.world import Spec
 from moslab.simulator import cli as simulator
 from moslab.status import owner_of, render, status
 from moslab.streams import Piece
+from moslab.wait import REAL
 
 INTERRUPTED = 130
 EXEC_LIMIT_S = 24 * 3600.0
@@ -282,7 +284,8 @@ def _cut(arguments: argparse.Namespace) -> int:
         raise CannotError("--flap needs --for")
     faults = Faults(cluster)
     if arguments.flap_s:
-        faults.flap(links, arguments.flap_s, arguments.flap_s, max(1, int(arguments.for_s / arguments.flap_s / 2)))
+        times = max(1, int(arguments.for_s / arguments.flap_s / 2))
+        flap(faults, REAL.sleep, links, arguments.flap_s, arguments.flap_s, times)
         return 0
     name = faults.cut(links)
     print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)

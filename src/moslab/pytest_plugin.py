@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import secrets
 import shlex
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
-from moslab.seeds import seed_of, seeds_of
+from moslab.seeds import new_seed, seed_of, seeds_of
 
 if TYPE_CHECKING:
     from moslab.scenario.cluster import Cluster
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from moslab.simulator.run import Result
 
 DOCKER, SIM = WORLDS = ("docker", "sim")
-SEED_NEW_MAX = 2**31
 SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
@@ -72,7 +70,7 @@ class Session:
         if given_seeds is not None and len(given_seeds) > SEEDS_MAX:
             raise pytest.UsageError(f"--seeds: more than {SEEDS_MAX}")
         if given_seeds is None and config.getoption("--seed") is None:
-            config.option.seed = secrets.randbelow(SEED_NEW_MAX)  # workers of xdist are given the same options
+            config.option.seed = new_seed()         # workers of xdist are given the same options
         self.seeds: range | None = given_seeds
         self.seed: int | None = config.getoption("--seed")
         self.replays = [Path(config.invocation_params.dir, file).resolve() for file in config.getoption("--replay")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from argparse import ArgumentTypeError
 
 SEED_MAX = 2**63 - 1
+SEED_NEW_MAX = 2**31         # short enough to be typed again
 
 
 def seed_of(text: str) -> int:
@@ -12,6 +14,11 @@ def seed_of(text: str) -> int:
     if not text.isdecimal() or len(text) > len(str(SEED_MAX)) or int(text) > SEED_MAX:
         raise ArgumentTypeError(f"{text:.40} is not a whole number from 0 to {SEED_MAX}")
     return int(text)
+
+
+def new_seed() -> int:
+    """One that nobody has chosen."""
+    return secrets.randbelow(SEED_NEW_MAX)
 
 
 def seeds_of(text: str) -> range:

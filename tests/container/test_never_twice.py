@@ -18,11 +18,12 @@ from mosha.clinit.journal import RESTART_S
 from mosha.timing import THAW_S
 from moslab import bench, journals
 from moslab.faults.links import Link, apart, between, from_power
+from moslab.faults.record import flap
 from moslab.history.checkers import thaw_overlap_s
 from moslab.layout import Options, beat_s, lease_s
 from moslab.node import run
 from moslab.progress import Progress
-from moslab.wait import eventually
+from moslab.wait import REAL, eventually
 from tests.container.arena import Arena, tables
 from tests.container.conftest import Lab
 
@@ -351,7 +352,7 @@ def test_overlapping_and_flapping_cuts(arena: Arena) -> None:
     arena.faults.cut(between([before.node], arena.others(before.node)[:1]))
     arena.faults.heal(first)
     if not arena.stomith:
-        arena.faults.flap(arena.around(before.node), 0.5, 0.2, 4)
+        flap(arena.faults, REAL.sleep, arena.around(before.node), 0.5, 0.2, 4)
     arena.judge()
 
 

@@ -12,6 +12,9 @@ from signal import SIGKILL
 import docker
 import pytest
 
+from emulator.powerswitch.outlets import DIRECTORY, FAILS, WORKS
+from mosha.orders import DRAIN
+from moslab.faults.record import DRAINED, OUTLET
 from moslab.layout import Options, lease_s
 from moslab.node import run
 from moslab.progress import Progress
@@ -82,3 +85,17 @@ def test_a_drained_node_gives_up_its_group_and_takes_none_until_that_is_over(are
     for node in (second.node, third):
         mosha(arena, node, "drain", "--off")
     arena.judge()
+
+
+def test_a_heal_finds_who_is_drained_and_outlets_also_after_a_boot(arena: Arena) -> None:
+    drains, looks = arena.others(arena.life().node)
+    arena.faults.order(looks, DRAIN, "", drains)
+    arena.faults.outlet(drains, FAILS)
+    arena.faults.kill(drains)
+    arena.faults.start(drains)
+    assert {kind for kind, node, _ in arena.faults.record.lasting() if node == drains} == {DRAINED, OUTLET}
+    eventually(lambda: drained(arena, looks), lambda nodes: nodes == [drains], within_s=LIMIT_S, what="it is drained")
+    arena.judge()
+    eventually(lambda: drained(arena, looks), lambda nodes: not nodes, within_s=LIMIT_S, what="nobody is drained")
+    switch = arena.cluster.client.containers.get(arena.cluster.names.power)
+    assert run(switch, ["cat", f"{DIRECTORY}/{drains}"]).stdout == WORKS

@@ -24,13 +24,13 @@ from importlib import resources
 from docker.models.containers import Container
 
 from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
-from emulator.powerswitch.outlets import OUTLETS, WORKS
+from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.cluster import Cluster
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.fabric import Fabric, address_of, read_file
 from moslab.faults.links import FILE, Link
-from moslab.faults.record import CUT, DRAINED, FILES, OFF, OUTLET, PAUSE, STOP, Record
+from moslab.faults.record import CUT, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
 from moslab.layout import archive
 from moslab.node import create_node, run
 from moslab.wait import eventually
@@ -78,7 +78,7 @@ class Faults:
         """Give it power; also after STOMITH, which is no fault of ours."""
         self.cluster.start(node)
         for kind, whom, detail in self.record.lasting():
-            if whom == node:                                 # its power was all that they had
+            if whom == node and kind in OF_POWER:
                 self.record.ends(kind, node, detail)
 
     def pause(self, node: int) -> None:
@@ -156,15 +156,6 @@ class Faults:
         self.fabric.heal(name)
         self.record.ends(CUT, 0, name)
 
-    def flap(self, links: Iterable[Link], cut_s: float, whole_s: float, times: int) -> None:
-        """Cut the links and heal them, again and again; they are whole at the end."""
-        wanted = frozenset(links)
-        for _ in range(times):
-            name = self.cut(wanted)
-            time.sleep(cut_s)
-            self.heal(name)
-            time.sleep(whole_s)
-
     # -- files -------------------------------------------------------------------------------------
 
     def files(self, node: int, faults: Sequence[Mapping[str, object]]) -> None:
@@ -186,8 +177,7 @@ class Faults:
 
     def outlet(self, node: int, how: str) -> None:
         """An outlet of the power switch (docs/faults.md); LabError for a word that it does not know."""
-        if how not in OUTLETS:
-            raise LabError(f"{how!r} is none of {', '.join(OUTLETS)}")
+        check_outlet(how)
         begin_s = self.now_s()
         switch = self.cluster.client.containers.get(self.cluster.names.power)
         done = run(switch, ["sh", "-ec", SET_OUTLET, "outlet", OUTLETS_DIRECTORY, str(node), how])

@@ -14,12 +14,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Callable, NamedTuple, Protocol
 
+from emulator.powerswitch.outlets import OUTLETS
+from moslab.errors import LabError
 from moslab.faults.links import Link
 
 UNENDED = float("inf")
 OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
 OUTLET, CLOCK, DRAINED = "outlet", "clock", "drained"
 """The kinds that last."""
+OF_POWER = frozenset({OFF, PAUSE, STOP, FILES})
+"""Those of a node that end when it loses its power, or gets it back; an outlet, a clock and a disk are as they were."""
 
 
 class Fault(NamedTuple):
@@ -132,6 +136,26 @@ class Breaker(Protocol):
 
     def end(self) -> None:
         """End what still lasts, whoever began it."""
+
+
+def check_outlet(how: str) -> None:
+    """LabError for a word that no outlet knows."""
+    if how not in OUTLETS:
+        raise LabError(f"{how!r} is none of {', '.join(OUTLETS)}")
+
+
+def flap(
+    faults: Breaker, sleep: Callable[[float], None], links: Iterable[Link], cut_s: float, whole_s: float, times: int,
+) -> None:
+    """Cut the links and heal them, again and again, sleeping between; they are whole at the end."""
+    wanted = frozenset(links)
+    for _ in range(times):
+        name = faults.cut(wanted)
+        try:
+            sleep(cut_s)
+        finally:
+            faults.heal(name)
+        sleep(whole_s)
 
 
 def lines(record: Sequence[Fault]) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Callable
 
 from moslab.cluster import Cluster as Containers
@@ -20,15 +21,15 @@ from moslab.scenario.chaos import chaos
 from moslab.scenario.cluster import Cluster
 from moslab.scenario.docker import DockerWorld
 from moslab.scenario.drill import drill
+from moslab.seeds import new_seed, seed_of
 
-SEED_MAX = 2**31
 UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 Find = Callable[[argparse.Namespace], Containers]
 
 
 def add_chaos(parser: argparse.ArgumentParser, find: Find) -> None:
     """``find`` gives the cluster that is meant."""
-    parser.add_argument("--seed", type=int, metavar="N", help="of faults, targets and times (default: a new one)")
+    parser.add_argument("--seed", type=seed_of, metavar="N", help="of faults, targets and times (default: a new one)")
     parser.add_argument("--for", dest="for_s", type=seconds, default=120.0, metavar="TIME", help="as 90, 90s, 2m (2m)")
     parser.set_defaults(run=lambda arguments: _chaos(arguments, find))
 
@@ -48,14 +49,11 @@ def seconds(text: str) -> float:
 
 
 def _chaos(arguments: argparse.Namespace, find: Find) -> int:
-    seed = secrets.randbelow(SEED_MAX) if arguments.seed is None else arguments.seed
+    seed = new_seed() if arguments.seed is None else arguments.seed
     cluster = Cluster(DockerWorld.attach(find(arguments)), seed)
     print(f"seed {seed}, {arguments.for_s:g} s, groups {', '.join(cluster.world.groups)}", flush=True)
-    try:
+    with _healed(cluster):
         verdict = chaos(cluster, arguments.for_s, lambda text: print(f"  {text}", flush=True))
-    except BaseException:
-        _heal(cluster)
-        raise
     print(f"{len(cluster.faults)} faults; the history is {verdict.word}")
     if verdict.word != VALID:
         print("\n".join([*verdict.problems, "what was broken:", *lines(cluster.faults)]), file=sys.stderr)
@@ -72,24 +70,26 @@ def _drill(arguments: argparse.Namespace, find: Find) -> int:
     group = cluster.group(arguments.group or groups[0])
     print(f"{'group ' + group.name:<24} {'from':>5} {'to':>5} {'away':>9} {'overlap':>9}", flush=True)
     overlap_s = 0.0
-    try:
+    with _healed(cluster):
         for step in drill(cluster, group):
             overlap_s = max(overlap_s, step.overlap_s)
             print(f"{step.what:<24} {step.before:>5} {step.after:>5} {max(0.0, step.away_s):>7.3f} s "
                   f"{step.overlap_s:>7.3f} s", flush=True)
         verdict = cluster.check()
-    except AssertionError as error:
-        _heal(cluster)
-        raise LabError(str(error)) from None
-    except BaseException:
-        _heal(cluster)
-        raise
     print(f"the history is {verdict.word}")
     return 1 if overlap_s else 0
 
 
-def _heal(cluster: Cluster) -> None:
+@contextmanager
+def _healed(cluster: Cluster) -> Iterator[None]:
+    """Whatever ends the block early, all is healed then. What a scenario expected in vain is a LabError."""
     try:
-        cluster.world.faults.end()
-    except LabError as error:
-        print(f"moslab: not all could be healed: {error}; moslab heal, moslab start NODE", file=sys.stderr)
+        yield
+    except BaseException as error:
+        try:
+            cluster.world.settle()
+        except LabError as problem:
+            print(f"moslab: not all could be healed: {problem}; moslab heal, moslab start NODE", file=sys.stderr)
+        if isinstance(error, AssertionError):
+            raise LabError(str(error)) from None
+        raise

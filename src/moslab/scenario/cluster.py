@@ -25,7 +25,7 @@ from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults.links import Link, apart, between, from_power, majorities_ring
-from moslab.faults.record import STOP, Fault, lines
+from moslab.faults.record import STOP, Fault, flap, lines
 from moslab.faults.targets import select
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.intervals import Interval
@@ -244,12 +244,9 @@ class Cluster:
 
         ``one_way``: only those from the first to the second. ``power``: from the power switch as well.
         """
-        some = self.whom(targets)
-        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
-        links = between(some, others, one_way)
-        if set(some) & set(others) or not links:
-            raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
-        return self._cut(links | (from_power(some) if power else frozenset()), f"{some} from {others}")
+        some, others = self._sides(targets, from_)
+        links = between(some, others, one_way) | (from_power(some) if power else frozenset())
+        return self._cut(links, f"{some} from {others}")
 
     def split(self, *parts: Targets) -> Breach:
         """Cut the links between these parts of the cluster, both ways; a node in two of them is a bridge."""
@@ -271,11 +268,8 @@ class Cluster:
         self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, every: float, times: int,
     ) -> None:
         """Cut them off for ``every`` seconds and heal it for as long, so many times; returns when all is healed."""
-        some = self.whom(targets)
-        for _ in range(times):
-            with self.cut(some, from_, one_way=one_way):
-                self.sleep(every)
-            self.sleep(every)
+        links = between(*self._sides(targets, from_), one_way)
+        flap(self.world.faults, self.world.sleep, links, every, every, times)
 
     # -- processes ---------------------------------------------------------------------------------
 
@@ -416,6 +410,14 @@ class Cluster:
                 end(node)
 
         return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
+
+    def _sides(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of a cut: some nodes, and others; all others if nothing is said."""
+        some = self.whom(targets)
+        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+        if set(some) & set(others) or not some or not others:
+            raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
+        return some, others
 
     def _cut(self, links: frozenset[Link], what: str) -> Breach:
         name = self.world.faults.cut(links)

@@ -30,7 +30,7 @@ from moslab.history.record import History, Line
 from moslab.layout import Options
 from moslab.node import run
 from moslab.progress import Progress
-from moslab.scenario.tables import CLTAB, hactl_of, is_sound, wanted, witnessed
+from moslab.scenario.tables import as_in, hactl_of, wanted, witnessed
 from moslab.scenario.world import DOCKER, Output, Spec
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import REAL, eventually
@@ -76,9 +76,8 @@ class DockerWorld:
     def attach(cls, cluster: Cluster) -> DockerWorld:
         """A cluster that runs, as it is: its groups are those that write journals now. LabError if none does."""
         look = journals.read(cluster)
-        groups = sorted({life.group for life in look.lives if look.running(life.group)} - {
-            life.group for life in look.lives if journals.is_address(life.group)
-        })
+        groups = sorted({life.group for life in look.lives if not journals.is_address(life.group)})
+        groups = [group for group in groups if look.running(group)]
         if not groups:
             raise LabError(f'cluster "{cluster.names.cluster}": no group that writes a journal runs now')
         return cls(cluster, tuple(groups), Spec(len(cluster.nodes())))
@@ -131,7 +130,7 @@ class DockerWorld:
         return history
 
     def edit(self, node: int, table: str, text: str) -> None:
-        self._faults.edit(node, table, witnessed(text) if table == CLTAB and is_sound(table, text) else text)
+        self._faults.edit(node, table, as_in(witnessed, table, text))
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         return Output(*run(self.cluster.node(node), command))

@@ -13,18 +13,18 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from emulator.powerswitch.outlets import OUTLETS, WORKS
+from emulator.powerswitch.outlets import WORKS
 from mosha.config import Config
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.links import POWER, Link
 from moslab.faults.plan import FaultPlan
-from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OFF, OUTLET, PAUSE, STOP, Record
+from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
 from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.layout import beat_s, lease_s
-from moslab.scenario.tables import CLTAB, hactl_of, is_sound, modelled, wanted
+from moslab.scenario.tables import as_in, hactl_of, is_sound, modelled, wanted
 from moslab.scenario.world import SIM, Output, Spec
 from moslab.simulator.node import Node
 from moslab.simulator.run import run
@@ -152,8 +152,7 @@ class SimFaults:
         self._instead(FILES, node, "weather", {"error": error, "hang": hang} if error or hang else None)
 
     def outlet(self, node: int, how: str) -> None:
-        if how not in OUTLETS:
-            raise LabError(f"{how!r} is none of {', '.join(OUTLETS)}")
+        check_outlet(how)
         self._node(node)
         self._instead(OUTLET, node, "stomith", {"how": how, "of": "outlet"} if how != WORKS else None)
 
@@ -167,14 +166,12 @@ class SimFaults:
             self._simulated.begin("jump", [node], by=by_s)
 
     def edit(self, node: int, table: str, text: str) -> None:
-        if not self._node(node).up:
-            raise LabError(f"node {node} is off")
+        self._with_power(node)
         with self.record.instant("edit", node, table):
             self._simulated.begin("edit", [node], table=table, text=text, bad=not is_sound(table, text))
 
     def order(self, node: int, do: str, group: str, target: int) -> None:
-        if not self._node(node).up:
-            raise LabError(f"node {node} is off")
+        self._with_power(node)
         begin_s = self._simulated.now_s()
         self._simulated.begin("order", [node], order={"do": do, "group": group, "node": target})
         if do == MOVE:
@@ -202,6 +199,10 @@ class SimFaults:
         if found is None:
             raise LabError(f"there is no node {node}")
         return found
+
+    def _with_power(self, node: int) -> None:
+        if not self._node(node).up:
+            raise LabError(f"node {node} is off")
 
     @staticmethod
     def _role(role: str) -> tuple[str, str]:
@@ -234,7 +235,7 @@ class SimFaults:
     def _ends_of(self, node: int) -> None:
         """With its power ends what a node had, and when it gets it back."""
         for kind, whom, detail in list(self._lasting):
-            if whom == node:
+            if whom == node and kind in OF_POWER:
                 self._end(kind, node, detail)
 
 
@@ -296,7 +297,7 @@ class SimWorld:
         return self._simulated.history()
 
     def edit(self, node: int, table: str, text: str) -> None:
-        self._faults.edit(node, table, modelled(text) if table == CLTAB and is_sound(table, text) else text)
+        self._faults.edit(node, table, as_in(modelled, table, text))
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         raise UnsupportedError("run commands on nodes")

@@ -11,6 +11,8 @@ Rules:
 
 from __future__ import annotations
 
+from typing import Callable
+
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import OFF, RESPAWN, TEST, Entry
 from mosha.tables.errors import TableErrors
@@ -45,6 +47,11 @@ def is_sound(table: str, text: str) -> bool:
     except TableErrors:
         return False
     return True
+
+
+def as_in(world: Callable[[str], str], table: str, text: str) -> str:
+    """An edit as somebody means it, for a world that has cltabs in this way; what is no cltab stays as it is."""
+    return world(text) if table == CLTAB and is_sound(table, text) else text
 
 
 def wanted(levels: str) -> tuple[str, ...]:

@@ -7,11 +7,11 @@ import argparse
 import pytest
 
 from moslab import Cluster
-from moslab.errors import CannotError
+from moslab.errors import CannotError, LabError
 from moslab.history.checkers import INVALID, VALID
 from moslab.scenario import chaos as module
 from moslab.scenario.chaos import BREAKS, chaos
-from moslab.scenario.cli import seconds
+from moslab.scenario.cli import _healed, seconds
 from moslab.scenario.drill import STEPS, drill
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec
@@ -75,3 +75,21 @@ def test_times(text: str, meant_s: float) -> None:
 def test_bad_times(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="is no time"):
         seconds(text)
+
+
+def test_what_is_interrupted_is_healed_and_all_runs_again() -> None:
+    cluster = made(6)
+
+    def interrupted() -> None:
+        with _healed(cluster):
+            cluster.drain(1)
+            cluster.break_outlet(2, "fails")
+            cluster.kill("all")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not cluster.world.faults.record.lasting()
+    assert cluster.group("web").runs, "it was waited for, as who is drained must be there to be told otherwise"
+    with pytest.raises(LabError, match="in vain"), _healed(cluster):
+        raise AssertionError("in vain")

@@ -77,6 +77,18 @@ def test_what_lasts_ends_with_its_block_and_with_the_heal(kind: str, begin: Call
     assert [fault.kind for fault in cluster.faults] == [kind, kind]
 
 
+def test_what_is_no_part_of_a_node_outlives_its_power() -> None:
+    cluster = made()
+    record = cluster.world.faults.record
+    for _, begin in LASTING:
+        begin(cluster)
+    cluster.kill(1)
+    cluster.start(1)
+    assert sorted(kind for kind, _, _ in record.lasting()) == ["clock", "drained", "outlet"]
+    cluster.check()
+    assert not record.lasting()
+
+
 def test_the_outlet_is_that_of_the_node_that_is_shot() -> None:
     """So whoever shoots at it, fails; and the others can be shot."""
     cluster = made()
