@@ -14,7 +14,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle bench-agent wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -108,6 +108,9 @@ bench-mfs: .venv/.lab .bench/.tools ## MFS beside passthrough_ll and sshfs, and 
 
 bench-idle: .venv/.lab ## 64 nodes of openMosix at rest, and what its tools cost: out/bench/idle.json (2 minutes)
 	@$(BIN)/moslab bench-idle $(if $(NODES),--nodes $(NODES))
+
+bench-agent: .venv/.lab ## the agent at rest on 8 nodes, level changes, respawns: out/bench/agent.json (4 minutes)
+	@$(BIN)/moslab bench-agent $(if $(NODES),--nodes $(NODES)) $(if $(SECONDS),--seconds $(SECONDS))
 
 ##@ What is shipped
 mosha.pyz: $(shell find src/mosha -name '*.py') ## the agent as one file

@@ -23,7 +23,7 @@ from docker.errors import DockerException
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
 from emulator.powerswitch.outlets import OUTLETS
-from moslab import base, bench, bench_failover, bench_idle, bench_mfs, bench_sim, compose, engine, journals
+from moslab import base, bench, bench_agent, bench_failover, bench_idle, bench_mfs, bench_sim, compose, engine, journals
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.docker import Faults
@@ -168,6 +168,11 @@ def _parser() -> argparse.ArgumentParser:
     idle.add_argument("--nodes", metavar="N", default=str(bench_idle.NODES), help=f"default {bench_idle.NODES}")
     idle.add_argument("--seconds", metavar="S", type=float, default=bench_idle.SECONDS,
                       help=f"at rest (default {bench_idle.SECONDS:g})")
+    agent = command("bench-agent", _bench_agent, "measure the agent at rest, level changes and respawns")
+    agent.add_argument("--nodes", metavar="N", default=str(bench_agent.NODES), help=f"default {bench_agent.NODES}")
+    agent.add_argument("--seconds", metavar="S", type=float, default=bench_agent.SECONDS,
+                       help=f"at rest (default {bench_agent.SECONDS:g})")
+    agent.add_argument("-n", "--rounds", type=int, default=bench_agent.ROUNDS, help=f"default {bench_agent.ROUNDS}")
     written = command("compose", _compose, "print a cluster as a compose project: compose/README.md")
     written.add_argument("nodes", metavar="N", nargs="?", default="5", help=f"{NODES_MIN} to {NODES_MAX} (default 5)")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
@@ -389,6 +394,14 @@ def _bench_idle(arguments: argparse.Namespace) -> int:
     if arguments.seconds <= 0:
         raise CannotError("bench-idle: some seconds")
     return bench_idle.bench_idle(engine.ensure(progress), size, arguments.seconds, progress)
+
+
+def _bench_agent(arguments: argparse.Namespace) -> int:
+    size, progress = checked_size(arguments.nodes), Progress()
+    if arguments.seconds <= 0 or arguments.rounds < 1:
+        raise CannotError("bench-agent: some seconds, and at least one round")
+    client = engine.ensure(progress)
+    return bench_agent.bench_agent(client, size, arguments.seconds, arguments.rounds, progress)
 
 
 def _compose(arguments: argparse.Namespace) -> int:

@@ -40,6 +40,10 @@ class Families:
         if process is not None:
             self._tags[pid, process.born] = tag
 
+    def forget(self) -> None:
+        """No process of the group lives."""
+        self._tags.clear()
+
     def living(self, tags: Collection[str]) -> dict[str, list[Process]]:
         """All living processes of the group by tag, none for tags without. ``tags``: those of rule 2."""
         families = self._look(procscan.processes())
