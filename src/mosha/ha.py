@@ -107,14 +107,12 @@ class HA:
 
 def run(settings: Config) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
-    from mosha.platform import logs
-
-    journal = logs.begin()                           # its process is small: nothing else was imported yet
     gc.disable()                                     # nothing that is imported is garbage
-    from mosha.platform import machine
+    from mosha.platform import logs, machine
 
     gc.freeze()                                      # nor is it copied into each worker only for having been looked at
     gc.enable()
+    journal = logs.begin()                           # its process shares all that was imported with the others
 
     for name in settings.unused:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])

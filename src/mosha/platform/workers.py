@@ -23,6 +23,7 @@ Rules:
 from __future__ import annotations
 
 import errno
+import gc
 import marshal
 import os
 import selectors
@@ -245,6 +246,7 @@ def _take_frame(received: bytearray) -> bytes | None:
 def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
     """The worker's life."""
     try:
+        gc.freeze()                              # what the agent has is not copied only for having been looked at
         linux.set_pdeathsig(signal.SIGKILL)
         signal.set_wakeup_fd(-1)
         for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2):
