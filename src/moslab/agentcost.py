@@ -1,9 +1,9 @@
 """Runs inside a node, as ``python3 -IS -c <this text> WHAT …``: what the agent and clinit cost. It prints JSON.
 
-``rest``: of all processes of the agent together, seconds of processor time since they began, with those that they have
-reaped, and bytes of memory, those that are shared by halves, thirds, … (PSS). What groups run is not theirs.
-``levels COMMANDS LONG_S TIMES`` and ``respawn TIMES``: seconds, one for each time, by a stand-alone clinit whose guardian is
-that of the agent.
+``rest``: of all processes of the agent together, seconds of processor time since they began, with that of those which
+they have reaped, and bytes of memory, what is shared by its share (PSS). What groups run is not theirs.
+``levels COMMANDS LONG_S TIMES`` and ``respawn TIMES``: seconds, one for each time, by a stand-alone clinit, whose
+guardian is that of the agent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Callable
 
 LIBRARY = "/usr/lib/mosha"
+PROGRAM = "mosha"
 AGENT = re.compile(rb"/usr/s?bin/mosha\0$")
 LIMIT_S = 30.0
 POLL_S = 0.0005
@@ -68,8 +69,13 @@ class Clinit:
         self._clstat, table = Path(directory, "clstat"), Path(directory, "cltab")
         lines = [f":::socket:{directory}/socket", f":::clstat:{self._clstat}", *(f"{GROUP}:{one}" for one in entries)]
         table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        self._daemon = subprocess.Popen(["mosha", "clinit", "-d", "-c", str(table)], stderr=subprocess.DEVNULL)
-        until(self._clstat.exists, "clinit begins")
+        self._daemon = subprocess.Popen([PROGRAM, "clinit", "-d", "-c", str(table)], stderr=subprocess.DEVNULL)
+        try:
+            until(self._clstat.exists, "clinit begins")
+        except TimeoutError:
+            self._daemon.kill()
+            self._daemon.wait()
+            raise
         sys.path.insert(0, LIBRARY)
         from mosha.clinit.client import Client
         self._client = Client(str(table))
@@ -97,12 +103,12 @@ def shell(commands: list[str]) -> float:
 
 
 def levels(directory: str, count: int, long_s: float, times: int) -> dict[str, list[float]]:
-    """Level changes: with nothing to be run, with ``count`` commands that do nothing, with as many of ``long_s`` each; and
-    what a shell takes for the same, in turns with these."""
+    """Level changes: with nothing to be run, with ``count`` commands that do nothing, with as many of ``long_s`` each;
+    and what a shell takes for the same, in turns with these."""
     trivial, long = ["/bin/true"] * count, [f"/bin/sleep {long_s}"] * count
     lists = {"trivial": trivial, "long": long}
     entries = [f"{level}{at}:{level}:wait:{line}" for level, lines in lists.items() for at, line in enumerate(lines)]
-    found: dict[str, list[float]] = {"nothing": [], **{name: [] for level in lists for name in (level, f"{level} shell")}}
+    found: dict[str, list[float]] = {name: [] for name in ("nothing", *lists, *(f"{level} shell" for level in lists))}
     clinit = Clinit(directory, entries)
     try:
         clinit.goes("begin")
@@ -127,12 +133,12 @@ def respawn(directory: str, times: int) -> list[float]:
     try:
         clinit.goes("run")
         until(lambda: shown.exists() and len(runs()) == 1, "the daemon runs")
-        found = []
-        for count in range(1, times + 1):
+        found: list[float] = []
+        while len(found) < times:
             time.sleep(CALM_S)
             began_ns = time.time_ns()
             os.kill(int(runs()[-1][0]), signal.SIGKILL)
-            until(lambda: len(runs()) > count, "the daemon runs again")
+            until(lambda: len(runs()) > len(found) + 1, "the daemon runs again")
             found.append((int(runs()[-1][1]) - began_ns) / 1e9)
     finally:
         clinit.end()

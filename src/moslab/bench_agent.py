@@ -5,8 +5,8 @@ Rules:
 1. A cluster of the demo groups, with the profile ``default``, at rest; nobody asks it anything. A node's processor time
    and memory are those of all processes of its agent, as its kernel counts them: the daemons of openMosix and what the
    groups run are not the agent's. The verdict is about the node that takes most.
-2. Level changes, the same commands run by a shell, and crashes are on one node of that cluster, while the agents run on, and
-   in turns with each other. What a level change takes beyond its commands is what it takes beyond the shell.
+2. Level changes, in turns with a shell that runs the same commands, and crashes are on one node of that cluster, while
+   the agents run on. What a level change takes beyond its commands is what it takes beyond the shell.
 3. A crash counts from the kill to what the next process says of the time, so a shell and ``date`` are in it.
 """
 

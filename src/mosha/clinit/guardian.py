@@ -205,8 +205,8 @@ class Guardian:
         return self._subreaper or not any(self._living() for _ in range(procscan.LOOKS_EMPTY))
 
     def _living(self) -> dict[str, list[Process]]:
-        """All living processes by tag. Nothing is believed to live no more while a child is there; where rule 4 is exact
-        and none is, nobody looks."""
+        """All living processes by tag. Nothing is believed to live no more while a child is there; nobody looks where
+        rule 4 is exact, and none is."""
         if self._subreaper and self._childless:
             self._families.forget()
             return {}
