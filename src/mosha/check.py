@@ -14,13 +14,18 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from mosha.config import UNUSED, Config, file_of
-from mosha.platform import openmosix
+from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
+from mosha.platform import platforms, shared_directory
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
 from mosha.timing import Bound
+
+STALLS = (
+    "nobody is probed in a shared directory: a node whose beats stay away for {:g} s, as on a slow way to the file "
+    "server, is shot; with longer beats (beat = 2, lease = 10) it takes more"
+)
 
 
 class Found(NamedTuple):
@@ -46,6 +51,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
         found.problems.extend(tables(file))
     if not options.files:
         found.warnings.extend(f"{name} means nothing here: {UNUSED[name]}" for name in settings.unused)
+        platform(settings, found)
         stomith(settings, file_of(options.config), found)
         voters(settings, found)
         fenced(settings, found)
@@ -73,6 +79,19 @@ def tables(file: Path) -> list[str]:
     except OSError as error:
         return [f"{file}: {error.strerror}"]
     return []
+
+
+def platform(settings: Config, found: Found) -> None:
+    """What is wrong with a shared directory."""
+    if settings.platform != SHARED_DIRECTORY:
+        return
+    try:
+        platforms.of(settings).whois()
+        found.warnings.extend(filter(None, [shared_directory.ground(settings.shared).warning]))
+    except OSError as error:
+        found.problems.append(f"{settings.shared}: {error.strerror}")
+    if settings.stomith:
+        found.warnings.append(STALLS.format(settings.timing.suspect_s))
 
 
 def stomith(settings: Config, file: str, found: Found) -> None:
@@ -177,9 +196,9 @@ def _bounds(settings: Config) -> list[Bound]:
 
 
 def _nodes(settings: Config) -> list[int]:
-    """The map; empty where openMosix does not run."""
+    """The map; empty where there is none."""
     try:
-        return openmosix.nodes(settings)
+        return platforms.of(settings).nodes()
     except OSError:
         return []
 

@@ -31,6 +31,9 @@ from mosha.timing import SECONDS_MAX, Timing
 DEFAULT_FILE = "/etc/mosha.conf"
 FILE_BYTES_MAX = 65536
 LEVELS_MAX = 9
+OPENMOSIX, SHARED_DIRECTORY = "openmosix", "shared-directory"
+PLATFORMS = {OPENMOSIX: "openMosix", SHARED_DIRECTORY: "the shared directory"}
+"""With what messages call them."""
 RETRIES_MAX = 10
 SHOT_MAX_S = 600.0
 GRACE_S = 1.0
@@ -47,6 +50,8 @@ UNUSED = {
 class Config:
     """The settings of one agent."""
 
+    platform: str = OPENMOSIX
+    shared: str = ""                 # the directory that nodes share without openMosix; else it is empty
     mfsbase: str = "/mfs"
     hpcbase: str = "/proc/hpc"
     mwhois: str = "mosctl whois"
@@ -69,12 +74,14 @@ class Config:
     @property
     def var(self) -> Path:
         """This node's directory of the agent."""
+        if self.platform == SHARED_DIRECTORY:
+            return Path(self.directory(self.mynode))
         return Path(self.root, self.varpath.lstrip("/"))
 
     @property
-    def procbase(self) -> str:
-        """Where ``<pid>/lock`` is: beside the hpc tree."""
-        return os.path.dirname(self.hpcbase.rstrip("/"))
+    def lock_path(self) -> str:
+        """What a process writes 1 into to stay on this node: beside the hpc tree; empty where none goes away."""
+        return "" if self.platform == SHARED_DIRECTORY else f"{os.path.dirname(self.hpcbase.rstrip('/'))}/self/lock"
 
     @property
     def shooting(self) -> shooting.Settings:
@@ -88,6 +95,8 @@ class Config:
 
     def directory(self, node: int) -> str:
         """The agent's directory on a node, as a path here."""
+        if self.platform == SHARED_DIRECTORY:
+            return f"{self.shared}/{node}"
         return f"{self.mfsbase}/{node}/{self.varpath.lstrip('/')}"
 
     def voters_of(self, nodes: frozenset[int]) -> frozenset[int]:
@@ -100,10 +109,11 @@ _STRINGS = {f.name for f in fields(Config) if f.type == "str"}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
 NAMES = (
-    "mfsbase", "hpcbase", "mwhois", "mynode", "varpath", "stomith", *SAME, *UNUSED, "beat", "lease", "voters",
-    "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "root", "rundir", "units",
+    "platform", "shared", "mfsbase", "hpcbase", "mwhois", "mynode", "varpath", "stomith", *SAME, *UNUSED, "beat",
+    "lease", "voters", "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "root",
+    "rundir", "units",
 )
-"""Settings that have one value, those of OpenMosix::HA first."""
+"""Settings that have one value; those of OpenMosix::HA are behind the first two."""
 
 
 class Given(NamedTuple):
@@ -205,6 +215,7 @@ class _Parser:
         stomith = stomith or self._levels(levels, plugs)
         timing = self._timing({key: values.pop(key) for key in ("beat_s", "lease_s") if key in values})
         config = Config(timing=timing, stomith=stomith, **values)
+        self._check_platform(config)
         if config.shot_limit_s > SHOT_MAX_S:
             self._problem(
                 "stomith_timeout" if "stomith_timeout" in self._texts else "stomith",
@@ -214,6 +225,12 @@ class _Parser:
         if self._errors:
             raise TableErrors(sorted(self._errors, key=lambda error: error.line))
         return config
+
+    def _check_platform(self, config: Config) -> None:
+        if config.platform == SHARED_DIRECTORY and not (config.shared and config.mynode):
+            self._problem("platform", f"platform = {SHARED_DIRECTORY} needs shared = DIRECTORY and mynode = NUMBER")
+        elif config.platform != SHARED_DIRECTORY and config.shared:
+            self._problem("shared", f"shared is for platform = {SHARED_DIRECTORY}")
 
     def _take(self, number: int, stripped: str) -> None:
         name, equals, value = (part.strip() for part in stripped.partition("="))
@@ -295,6 +312,14 @@ def _value(name: str, value: str) -> Any:
         return value == "yes"
     if name not in _STRINGS:
         raise ValueError(f"unknown setting {name!r}")
+    if name == "platform":
+        if value not in PLATFORMS:
+            raise ValueError(f"platform must be {' or '.join(PLATFORMS)}, got {value!r}")
+        return value
+    if name == "shared":
+        if not value.startswith("/"):
+            raise ValueError(f"shared must be an absolute path, got {value!r}")
+        return value.rstrip("/") or value
     if name == "rundir":
         if not value.startswith("/"):
             raise ValueError(f"rundir must be an absolute path, got {value!r}")

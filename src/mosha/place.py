@@ -1,4 +1,4 @@
-"""Finding one's place: an agent begins when openMosix knows this node's number, and a map that has it (R2).
+"""Finding one's place: an agent begins when its platform knows this node's number, and a map that has it (R2).
 
 It asks until both answers fit, at growing intervals: a node boots with openMosix not configured yet, and a map may
 change. Nor does it begin with configured voters that are not on the map, unless its disk knows of later voters. Until
@@ -12,7 +12,7 @@ import logging
 from typing import Any
 
 from mosha import status
-from mosha.config import Config
+from mosha.config import PLATFORMS, Config
 from mosha.ownership import marker
 from mosha.platform.world import World
 
@@ -70,7 +70,7 @@ class Place:
     def _problem(self, me: Any, nodes: Any) -> str:
         """What is in the way; empty for nothing."""
         if not isinstance(me, int) or not isinstance(nodes, list) or not me or not nodes:
-            return f"openMosix is not configured yet (number {me}, map {nodes})"
+            return f"{PLATFORMS[self._config.platform]} is not configured yet (number {me}, map {nodes})"
         if me not in nodes:
             return f"node {me} is not on the map {nodes}"
         strangers = sorted(self._config.voters - set(nodes))

@@ -22,7 +22,7 @@ from typing import Any
 
 from mosha import status
 from mosha.agent import STATE
-from mosha.config import Config
+from mosha.config import OPENMOSIX, Config
 from mosha.lives import AlreadyRuns, Life
 from mosha.ordering import Refused, give, page
 from mosha.ownership import marker
@@ -175,6 +175,8 @@ def _checked_era(text: str) -> str:
 def _install(settings: Config, options: argparse.Namespace) -> None:
     """Only on a disk that no agent has had: a voter that has counted something must never begin empty in its era."""
     if options.root is not None:
+        if settings.platform != OPENMOSIX:
+            raise Refused(f"--root is for the disk of a node; here the nodes share {settings.shared}")
         if not os.path.isdir(options.root):
             raise Refused(f"no directory: {options.root}")
         settings = replace(settings, root=options.root)

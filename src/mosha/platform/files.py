@@ -46,13 +46,14 @@ class System(Protocol):
 
 
 class Posix:
-    """The calls of this machine; ``directory(node)`` is the path of that node's directory."""
+    """The calls of this machine; ``directory(node)`` is the path of that node's directory, ``flags`` are those of
+    open(2), besides."""
 
-    def __init__(self, directory: Callable[[int], str]) -> None:
-        self._directory = directory
+    def __init__(self, directory: Callable[[int], str], flags: int = 0) -> None:
+        self._directory, self._flags = directory, os.O_RDWR | os.O_CLOEXEC | flags
 
     def open(self, node: int, name: str, create: bool) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = self._flags | (os.O_CREAT if create else 0)
         return os.open(f"{self._directory(node)}/{name}", flags, 0o644)
 
     def close(self, handle: int) -> None:

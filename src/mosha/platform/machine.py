@@ -1,9 +1,10 @@
-"""A Linux machine with openMosix as the agent's world: one process, one loop.
+"""A Linux machine as the agent's world, with openMosix or a shared directory: one process, one loop.
 
 Rules:
 
-1. Nothing in the loop blocks: what may is given to workers (:mod:`mosha.platform.workers`). The one exception is
-   :meth:`Machine.sweep`, for at most twice ``orphans.SWEEP_LIMIT_S``.
+1. Nothing in the loop blocks: what may is given to workers (:mod:`mosha.platform.workers`). The exceptions are
+   :meth:`Machine.sweep`, for at most twice ``orphans.SWEEP_LIMIT_S``, and ``var`` where it lies in a shared directory:
+   while that hangs so does the agent, and its leashes end the groups at their deadlines.
 2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
 3. A leash inherits nothing of this process but the lock of its life.
 4. Nor does it wait for whoever reads its log (:mod:`mosha.platform.logs`).
@@ -26,7 +27,7 @@ from mosha.agent import Agent, Ended
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
-from mosha.platform import linux, openmosix, plans
+from mosha.platform import linux, openmosix, plans, platforms
 from mosha.platform.logs import Logs
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
@@ -55,17 +56,17 @@ class Machine:
     def __init__(self, config: Config, logs: Logs | None = None) -> None:
         """Raises AlreadyRuns, OSError."""
         self._logs = logs
-        openmosix.stay_home(config.procbase)
+        openmosix.stay_home(config.lock_path)
         self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
         self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid, self._in_units)
         self._units: Units | None = None
         self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
-        self._lock_path = f"{config.procbase}/self/lock"
+        self._lock_path = config.lock_path
         self._random = random.Random()
         self._selector = selectors.DefaultSelector()
-        self._workers = Workers(openmosix.OpenMosix(config).tasks(), self._selector, self.now)
+        self._workers = Workers(platforms.of(config).by_name(), self._selector, self.now)
         self._catch_signals()
 
     def begin(self, units: str, limit_s: float) -> bool:

@@ -1,6 +1,5 @@
 """What the agent sees of the world through openMosix: the map, the own number, other nodes' status and files.
 
-Everything here may block and so runs in workers (:mod:`mosha.platform.workers`); results are plain JSON values.
 Sources: mosctl(1), the ``/proc/hpc`` tree, and MFS as OpenMosix::HA used them.
 """
 
@@ -11,14 +10,10 @@ import os
 import re
 import shlex
 import subprocess
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable
 
 from mosha.config import Config
-from mosha.platform import plans
-from mosha.platform.files import Files, Posix
-from mosha.stomith import history, shooting
+from mosha.platform.tasks import Tasks
 from mosha.tables.lines import is_node
 
 STATUS_UP = 2               # the bit of nodes/N/status that says up; others may be set beside it
@@ -27,21 +22,12 @@ WHOIS_LIMIT_S = 5.0
 OUTPUT_BYTES_MAX = 2000
 
 
-class OpenMosix:
-    """The tasks of one worker; it keeps what it looks at again and again open."""
+class OpenMosix(Tasks):
+    """See :class:`mosha.platform.tasks.Tasks`."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
-        self._files = Files(Posix(config.directory))
+        super().__init__(config)
         self._statuses: dict[int, int] = {}
-
-    def tasks(self) -> dict[str, Callable[..., Any]]:
-        """What :class:`~mosha.platform.workers.Workers` may be asked to run; plans get the node as first argument."""
-        planned = {name: partial(self._carry_out, plan) for name, plan in plans.TASKS.items()}
-        return {"whois": self.whois, "nodes": self.nodes, "probe": self.probe, "shoot": self.shoot, **planned}
-
-    def _carry_out(self, plan: Callable[..., plans.Plan], node: int, *arguments: Any) -> Any:
-        return self._files.carry_out(node, plan(*arguments))
 
     def whois(self) -> int:
         """This node's number, 0 while openMosix is not configured; raises OSError if it cannot be asked, and EINVAL
@@ -60,8 +46,8 @@ class OpenMosix:
         return mine or said
 
     def nodes(self) -> list[int]:
-        """The configured map: every node, up or down."""
-        return nodes(self._config)
+        """The configured map: every node, up or down. Raises OSError where openMosix is not."""
+        return sorted(int(name) for name in os.listdir(f"{self._config.hpcbase}/nodes") if is_node(name))
 
     def probe(self, node: int) -> bool:
         """Whether openMosix says that the node is up; each read is a probe, so it is one read."""
@@ -73,19 +59,6 @@ class OpenMosix:
             os.close(self._statuses.pop(node))
             raise
         return status.isdigit() and bool(int(status) & STATUS_UP)
-
-    def shoot(self, node: int) -> str:
-        """Switch the node off; what the devices said. Raises OSError unless it is off for certain."""
-        stomith = shooting.Stomith(self._config.shooting, "agent", partial(history.append, self._config.var))
-        done, answers = stomith.off(node)
-        if not done:
-            raise OSError(errno.EIO, shooting.reason(answers))
-        return str(answers[-1])
-
-
-def nodes(config: Config) -> list[int]:
-    """The configured map: every node, up or down. Raises OSError where openMosix is not."""
-    return sorted(int(name) for name in os.listdir(f"{config.hpcbase}/nodes") if is_node(name))
 
 
 def _run(command: list[str], limit_s: float) -> tuple[int, str]:
@@ -108,10 +81,10 @@ def boot_id() -> str:
         return ""
 
 
-def stay_home(procbase: str) -> None:
+def stay_home(lock: str) -> None:
     """Write 1 into this process's ``lock``: the balancer of openMosix leaves it where it is (mosrun -h)."""
     try:
-        with open(f"{procbase}/self/lock", "w", encoding="ascii") as lock:
-            lock.write("1\n")
+        with open(lock, "w", encoding="ascii") as stream:
+            stream.write("1\n")
     except OSError:
         pass

@@ -106,7 +106,7 @@ class World(Protocol):
         their order, one at a time, and wait for none of another key. With too many at work they fail with EAGAIN.
 
         Tasks: those of :mod:`mosha.platform.plans`, carried out on the node ``key``, and ``whois``, ``nodes``,
-        ``probe`` and ``shoot`` of :class:`mosha.platform.openmosix.OpenMosix`.
+        ``probe`` and ``shoot`` of :class:`mosha.platform.tasks.Tasks`.
         """
 
     def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from mosha.config import Config
-from mosha.platform import openmosix
+from mosha.platform import platforms
 from mosha.stomith import history
 from mosha.stomith.devices import UNKNOWN
 from mosha.stomith.shooting import Answer, Stomith
@@ -85,7 +85,7 @@ def _test(settings: Config, options: argparse.Namespace) -> int:
     if stomith is None:
         return 2
     if not nodes:
-        print(f"mosha: there is no map of nodes in {settings.hpcbase}: name a NODE", file=sys.stderr)
+        print("mosha: there is no map of nodes: name a NODE", file=sys.stderr)
         return 2
     done = _print(stomith.test(nodes))
     return _end(done, "every device answers", "not every device can be relied on")
@@ -120,7 +120,7 @@ def _stomith(settings: Config) -> Stomith | None:
 
 def _nodes(settings: Config) -> list[int]:
     try:
-        return openmosix.nodes(settings)
+        return platforms.of(settings).nodes()
     except OSError:
         return []
 

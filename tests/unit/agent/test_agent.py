@@ -50,8 +50,9 @@ class Cluster:
         (root / "stomith").chmod(0o755)
         era = new_era()
         for node in range(1, count + 1):
-            var = root / str(node) / "var/mosix-ha"
+            var = self.var(node)
             var.mkdir(parents=True)
+            (root / str(node)).mkdir(exist_ok=True)
             (root / f"mfs/{node}").parent.mkdir(exist_ok=True)
             (root / f"mfs/{node}").symlink_to(root / str(node))
             (root / f"hpc/nodes/{node}").mkdir(parents=True)
@@ -59,11 +60,14 @@ class Cluster:
             (var / "cltab").write_text(CLTAB.format(disk=self.disk, tick=tick))
             (var / "hactl").write_text("web start\njob start\n")
             (root / f"{node}/mosha.conf").write_text(
-                f"mfsbase={root}/mfs\nhpcbase={root}/hpc\nmynode={node}\nroot={root}/{node}\n"
-                f"rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
+                f"{self.settings(node)}rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
                 + (f"stomith={root}/stomith %n\n" if stomith else "")
             )
             assert self.mosha(node, "voters", "install", era, "1", "2", "3") == 0
+
+    def settings(self, node: int) -> str:
+        """Where that node finds the others."""
+        return f"mfsbase={self.root}/mfs\nhpcbase={self.root}/hpc\nmynode={node}\nroot={self.root}/{node}\n"
 
     def mosha(self, node: int, *arguments: str) -> int:
         """The exit code of an operator's command on that node."""
@@ -72,6 +76,10 @@ class Cluster:
     def agent(self, node: int) -> list[str]:
         """What Python is to run there."""
         return ["-m", "mosha", "--config", f"{self.root}/{node}/mosha.conf"]
+
+    def launcher(self, node: int) -> list[str]:
+        """What makes a machine of that node's processes."""
+        return ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]
 
     def var(self, node: int) -> Path:
         return self.root / str(node) / "var/mosix-ha"
@@ -83,7 +91,7 @@ class Cluster:
             with open(self.root / f"{node}/log", "ab") as own:
                 to = own if log is None else log
                 process = subprocess.Popen(
-                    ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, *self.agent(node)],
+                    [*self.launcher(node), sys.executable, *self.agent(node)],
                     stdin=subprocess.DEVNULL, stdout=to, stderr=to, start_new_session=True,
                 )  # fmt: skip
             self.processes[node] = process

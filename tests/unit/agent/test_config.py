@@ -18,7 +18,7 @@ def test_defaults_are_those_of_a_real_openmosix_node(tmp_path: Path, monkeypatch
     found = config.load()
     assert (found.mfsbase, found.hpcbase, found.mwhois) == ("/mfs", "/proc/hpc", "mosctl whois")
     assert str(found.var) == "/var/mosix-ha"
-    assert found.procbase == "/proc"
+    assert found.lock_path == "/proc/self/lock"
     assert found.directory(3) == "/mfs/3/var/mosix-ha"
 
 

@@ -178,7 +178,7 @@ def shoot(root: Path, function: Callable[[int], object], timeout_s: float = 10.0
     """What the agent's worker does."""
     settings = mosha.HA(os.devnull, function, root=root, stomith_retries=0, stomith_timeout=timeout_s).config
     settings.var.mkdir(parents=True, exist_ok=True)
-    return str(OpenMosix(settings).tasks()["shoot"](3))
+    return str(OpenMosix(settings).by_name()["shoot"](3))
 
 
 def off(node: int) -> bool:

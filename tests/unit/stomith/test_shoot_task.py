@@ -15,7 +15,7 @@ from tests.unit.stomith.devices import Strip
 def shoot(root: Path, strip: Strip, node: int) -> str:
     settings = config.parse(f"root={root}\nstomith = {strip.agent}\nstomith_retries = 0\nstomith_timeout = 3\n")
     settings.var.mkdir(parents=True, exist_ok=True)
-    return str(OpenMosix(settings).tasks()["shoot"](node))
+    return str(OpenMosix(settings).by_name()["shoot"](node))
 
 
 def test_a_shot_is_answered_when_the_node_is_off(tmp_path: Path) -> None:
