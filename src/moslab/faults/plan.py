@@ -137,6 +137,9 @@ NETWORK: dict[str, float] = {
 SIZES: dict[str, int] = {"journal": 65536, "read": 262144, "frame": 4 * 1024 * 1024}
 """Bytes: of a journal, after which the next generation begins; of journals that one task reads, more than any entry
 has; of journals in what a worker can answer."""
+FILES: dict[str, Any] = {"shared": False, "cache_s": 0.0}
+"""``shared``: the agents' directories are on a file server, and not on their nodes (platform = shared-directory).
+``cache_s``: a file that is held open is believed to be as it was read up to so long ago, as by a client of NFS."""
 POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
 WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "clocks": (CLOCKS, {
@@ -150,6 +153,7 @@ WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "sizes": (SIZES, {
         "journal": shape.whole(1, 2**20), "read": shape.whole(512, 2**24), "frame": shape.whole(1, 2**30),
     }),
+    "files": (FILES, {"shared": shape.YES_NO, "cache_s": TIME}),
     "power": (POWER, {"shot_min_s": TIME, "shot_max_s": TIME, "on_after_s": TIME, "slow": FACTOR}),
 }
 PLAN: dict[str, Shape] = {
@@ -197,6 +201,7 @@ class FaultPlan:
     bound_s: float = 60.0
     clocks: dict[str, Any] = field(default_factory=lambda: dict(CLOCKS))
     network: dict[str, float] = field(default_factory=lambda: dict(NETWORK))
+    files: dict[str, Any] = field(default_factory=lambda: dict(FILES))
     power: dict[str, float] = field(default_factory=lambda: dict(POWER))
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     faults: list[Fault] = field(default_factory=list)

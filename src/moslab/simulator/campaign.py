@@ -35,7 +35,7 @@ EXPECTED: tuple[str, ...] = (
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
     "leash does not obey and is killed",
     "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group",
-    "group requires another",
+    "group requires another", "file of a node without power",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",
     "nothing is promised but safety", *UNEVEN, *NAMES,

@@ -118,7 +118,7 @@ class Cluster:
 
     def _in_contact(self, one: int, other: int) -> bool:
         nodes, network = self.nodes, self.network
-        living = all(nodes[number].up and not nodes[number].frozen for number in (one, other))
+        living = nodes[one].up and not nodes[one].frozen and nodes[other].has_files() and not nodes[other].holds_files()
         on_map = other not in nodes[one].strangers
         return living and on_map and not network.blocked(one, other) and not network.blocked(other, one)
 

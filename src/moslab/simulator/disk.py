@@ -26,7 +26,7 @@ def error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-def _over(content: bytes, offset: int, data: bytes) -> bytes:
+def over(content: bytes, offset: int, data: bytes) -> bytes:
     """The data over what was there; a gap is filled with zeros."""
     return content[:offset].ljust(offset, b"\0") + data + content[offset + len(data) :]
 
@@ -57,19 +57,19 @@ class Disk:
         old = self._settled(name)
         self._note(name)
         self._in_place.add(name)
-        self._put(name, data if offset == 0 and len(data) >= len(old or b"") else _over(old or b"", offset, data))
+        self._put(name, data if offset == 0 and len(data) >= len(old or b"") else over(old or b"", offset, data))
 
     def write_replaced(self, name: str, generation: int, offset: int, data: bytes) -> None:
         """Into what an earlier file of that name has become."""
         key = name, generation
-        self.replaced[key] = _over(self.replaced.get(key, b""), offset, data)
+        self.replaced[key] = over(self.replaced.get(key, b""), offset, data)
 
     def tear(self, name: str, offset: int, data: bytes, bytes_done: int) -> None:
         """Like :meth:`write`, but only the first bytes are seen before :meth:`finish` or the next change."""
         before = self._settled(name) or b""
         self.write(name, offset, data)
         self._unfinished[name] = self.files[name]
-        self.files[name] = _over(before, offset, data[:bytes_done])
+        self.files[name] = over(before, offset, data[:bytes_done])
 
     def finish(self, name: str) -> None:
         """The rest of a torn write is done, if nothing came in between."""

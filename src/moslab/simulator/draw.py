@@ -33,6 +33,7 @@ LATENCY_PER_BEAT = (0.004, 0.01, 0.02)   # an exchange is some dozen messages, o
 BOOTS_S = 15.0
 UNFIT_LEASES = 16
 APART = 8                        # between voters of large clusters, now and then
+SHARED = 0.1                     # of the seeds that are not directed have a shared directory
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
@@ -40,10 +41,20 @@ FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter wher
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
     """The plan of this seed; with ``nodes`` of that size, and not a directed one."""
     plan = _plan(seed, nodes)
+    if not plan.profile.startswith(IN_ORDER) and Stream(seed, "files").chance(SHARED):
+        plan = shared(plan)
     draw = Stream(seed, "sizes")
     if plan.sizes == SIZES and draw.chance(SMALL):                           # journals are long within seconds
         read = draw.pick([4096, 16384])
         plan.sizes = {"journal": draw.pick([2048, 4096, 16384]), "read": read, "frame": read}
+    return plan
+
+
+def shared(plan: FaultPlan, cache_s: float = 0.0) -> FaultPlan:
+    """The same with all directories on one file server. Then no backup of one is put back while its node is off: the
+    others would count on it before its agent can compare it (R19)."""
+    plan.files = {"shared": True, "cache_s": cache_s}
+    plan.faults = [fault for fault in plan.faults if fault["do"] != "backup" and "restore" not in fault]
     return plan
 
 

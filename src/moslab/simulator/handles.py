@@ -6,6 +6,8 @@ Rules:
    So a worker may meet content that is long out of date, as it may over MFS.
 2. After a reboot of its node a handle is stale for ever (ESTALE).
 3. A file that is opened to be written comes to be with the first write.
+4. On a file server (``shared``) no reboot of a node makes a handle stale. With ``cache_s`` what a handle has shown is
+   shown again for so long, with what was written through it, as by a client of NFS that keeps attributes.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from moslab.simulator.disk import error
+from moslab.simulator.disk import error, over
 
 if TYPE_CHECKING:
     from moslab.simulator.cluster import Cluster
@@ -23,16 +25,17 @@ if TYPE_CHECKING:
 class Handle:
     """Of one file on one node, in one of its boots."""
 
-    __slots__ = ("boot", "generation", "name", "node")
+    __slots__ = ("boot", "cached", "cached_at", "generation", "name", "node")
 
     def __init__(self, node: Node, name: str) -> None:
-        self.node, self.name, self.boot = node, name, node.boot
+        self.node, self.name, self.boot = node, name, node.files_boot
         self.generation = node.disk.generations.get(name, 0)
+        self.cached, self.cached_at = b"", -float("inf")     # rule 4
 
     def is_current(self) -> bool:
         """Whether the name is still that of its file; raises ESTALE."""
         node = self.node
-        if node.boot != self.boot:
+        if node.files_boot != self.boot:
             node.count("handle is stale")
             raise error(errno.ESTALE)
         return node.disk.generations.get(self.name, 0) == self.generation
@@ -42,7 +45,8 @@ class Handles:
     """See :class:`mosha.platform.files.System`. ``torn``: so many bytes of the next write are seen at first."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._nodes = cluster.nodes
+        self._nodes, self._kernel = cluster.nodes, cluster.kernel
+        self._cache_s = float(cluster.plan.files["cache_s"])
         self.read_bytes = 0                          # by all plans, also of those that read from their own node
         self.torn: int | None = None
 
@@ -57,8 +61,12 @@ class Handles:
 
     def pread(self, handle: Handle, length: int, offset: int) -> bytes:
         disk = handle.node.disk
-        if handle.is_current():
-            data = disk.read(handle.name)[offset : offset + length]
+        if self._kernel.now < handle.cached_at + self._cache_s:
+            handle.node.count("read of what a client has kept")
+            data = handle.cached[offset : offset + length]
+        elif handle.is_current():
+            handle.cached, handle.cached_at = disk.read(handle.name), self._kernel.now
+            data = handle.cached[offset : offset + length]
         else:
             handle.node.count("read of a replaced file")
             data = disk.replaced.get((handle.name, handle.generation), b"")[offset : offset + length]
@@ -67,6 +75,7 @@ class Handles:
 
     def pwrite(self, handle: Handle, content: bytes, offset: int) -> int:
         node = handle.node
+        handle.cached = over(handle.cached, offset, content)
         if not handle.is_current():
             node.count("write into a replaced file")
             node.disk.write_replaced(handle.name, handle.generation, offset, content)
@@ -81,7 +90,7 @@ class Handles:
             handle.node.disk.sync()
 
     def is_linked(self, handle: Handle) -> bool:
-        return handle.is_current()
+        return self._kernel.now < handle.cached_at + self._cache_s or handle.is_current()
 
     def list(self, node: int) -> list[str]:
         return list(self._nodes[node].disk.files)

@@ -4,8 +4,8 @@ Rules:
 
 1. A clock runs at ``rate`` times true time, at most 1 % from it; it begins anew at each boot, or goes on, as the plan
    says. The wall clock is another, and may jump.
-2. Without power nothing lives, and of the disk is left what :meth:`Disk.crash` leaves. The run directory is empty
-   after.
+2. Without power nothing lives, and of the disk is left what :meth:`Disk.crash` leaves: all of it, and for others to be
+   used, where it is on a file server. The run directory is empty after.
 3. A frozen machine does nothing; its clocks go on, or stand still as those of a guest whose virtual machine is paused.
    After the thaw everything that waited happens, in any order.
 4. Init starts the agent after a boot and after each of its ends.
@@ -65,6 +65,7 @@ class Node:
         self.up = self.frozen = self.configured = False
         self._stopped: tuple[float, float, float] | None = None      # when, and what clock and skew were then
         self.boot, self.boot_id, self.lives = 0, "", 0
+        self._is_served = bool(cluster.plan.files["shared"])     # the agent's directory is on a file server
         self.members: dict[int, Member] = {}
         self.guardians: list[Guardian] = []
         self.world: SimWorld | None = None
@@ -112,6 +113,21 @@ class Node:
         """What a message between two processes of this machine takes."""
         return self._ipc_max_s * self._draw.random()
 
+    # ---- the agent's directory --------------------------------------------------------------------------------
+
+    @property
+    def files_boot(self) -> int:
+        """Of the machine that has the directory."""
+        return 0 if self._is_served else self.boot
+
+    def has_files(self) -> bool:
+        """Whether others find the directory now, if they can reach the machine that has it."""
+        return self._is_served or self.up
+
+    def holds_files(self) -> bool:
+        """Whether what they ask waits for a thaw."""
+        return self.frozen and not self._is_served
+
     # ---- the map ----------------------------------------------------------------------------------------------
 
     def set_map(self, nodes: list[int]) -> None:
@@ -155,7 +171,7 @@ class Node:
             self.world.alive = False
         self._init.alive = False
         self.members, self.guardians, self.world, self.waiting = {}, [], None, []
-        if self.disk.crash(self.disk_draw):
+        if not self._is_served and self.disk.crash(self.disk_draw):
             self.count("crash loses what was not synced")
         self.up = self.frozen = self.configured = False
         self._stopped = None

@@ -7,7 +7,8 @@ Rules:
    behind it waits; then, and at once for a negative key, the worker is lost, and all that waits has failed too.
 2. A plan whose way is free runs all its steps at one instant on the node. One that meets weather, and some others by
    chance, is *careful*: every step goes there and back by itself, and may fail, hang, come late or be torn.
-3. What comes to a frozen node waits for the thaw. What comes to a node without power is refused, or hangs.
+3. What comes to a frozen node waits for the thaw. What comes to a node without power is refused, or hangs. Neither is
+   so where files are on a file server; what is cut there is the way to one directory.
 4. A probe is the kernel's own and needs no worker of the other node: three tries of 20 ms, then the node is down.
 5. A step that belongs to a worker which was lost, or whose agent died, may still take effect, once, at any later time,
    and alone: nothing follows. A worker that is lost while its node is in trouble (state D) is gone when that ends.
@@ -79,6 +80,7 @@ class Tasks:
         self._kernel, self._network = cluster.kernel, cluster.network
         self._draw = cluster.stream("tasks")
         self._careful = cluster.plan.network["careful"]
+        self._is_shared = bool(cluster.plan.files["shared"])
         self._frame_bytes_max = cluster.plan.sizes["frame"]
         self._count = cluster.count
         self.handles = Handles(cluster)
@@ -140,18 +142,18 @@ class Tasks:
             self._count("message meets a cut")
             self._network.hold(sender.number, target.number, self._arrive, job)
             self._watch(job)
-        elif not target.up:
+        elif not target.has_files():
             self._refuse(job)
-        elif target.frozen:
+        elif target.holds_files():
             self._count("request waits for the thaw")
             target.waiting.append((self._arrive, job))
             self._watch(job)
         elif job.done or not job.world.alive:
             self._take_effect_alone(job)
-        elif job.careful:
-            self._do_step(job)
         else:
-            self._do_all(job)
+            if not target.up:
+                self._count("file of a node without power")
+            (self._do_step if job.careful else self._do_all)(job)
 
     def _refuse(self, job: Job) -> None:
         if job.done or self._draw.random() < 0.3:
@@ -215,7 +217,7 @@ class Tasks:
     def _come_late(self, job: Job) -> None:
         if job.done or not job.world.alive:
             self._take_effect_alone(job)
-        elif job.target.up:
+        elif job.target.has_files():
             self._answer_step(job)
 
     def _take_effect_alone(self, job: Job) -> None:
@@ -227,7 +229,7 @@ class Tasks:
             except (StopIteration, OSError):
                 return
         step, job.step = job.step, None
-        if step is not None and step[0] in WRITES and job.target.up and self._draw.random() < 0.7:
+        if step is not None and step[0] in WRITES and job.target.has_files() and self._draw.random() < 0.7:
             self._count("late completion")
             self._apply_alone(job.target, step)
         self._watch(job)
@@ -390,6 +392,8 @@ class Tasks:
 
     def _answers_probe(self, job: Job) -> bool:
         node, target, network = job.world.node, job.target, self._network
+        if self._is_shared:
+            return False                             # there is nobody to be probed
         if target is node:
             return True
         if not target.up or target.frozen or not target.configured or target.number in node.strangers:
