@@ -22,7 +22,7 @@ from mosha.ownership.journal import Block, Commit, Dead, Entry, Released
 from mosha.ownership.marker import FULL, Marker
 from mosha.ownership.slot import Slot
 from mosha.ownership.voter import Voter, installed
-from mosha.platform import mountinfo, record
+from mosha.platform import mountinfo, record, shared_directory
 from mosha.replication import Replica, Version
 from mosha.stomith import history
 from mosha.tables import hactl
@@ -193,6 +193,17 @@ def check_stomith_log(data: bytes) -> None:
         assert found is None or set(found) == set(history.Attempt._fields)
 
 
+def check_map_of_a_shared_directory(data: bytes) -> None:
+    try:
+        hosts = shared_directory.parse_map(data)
+    except OSError as error:
+        assert error.strerror
+        assert error.strerror.startswith(shared_directory.MAP)
+        return
+    assert len(set(hosts.values())) == len(hosts)
+    assert shared_directory.parse_map("".join(f"{node} {host}\n" for node, host in hosts.items()).encode()) == hosts
+
+
 def check_mountinfo(data: bytes) -> None:
     for mount in mountinfo.parse(data):
         assert isinstance(mount.directory, str)
@@ -303,6 +314,12 @@ TARGETS = (
         (json.dumps(history.Attempt(1, "agent", 2, 1, "d", "off", True, 0, 1, "x")._asdict()).encode(),),
         _JSON,
         share=0.5,
+    ),
+    Target(
+        "nodes of a shared directory",
+        check_map_of_a_shared_directory,
+        (b"1 alpha\n# two\n2 beta  # b\n\n65535 gamma\n", b"1 a\n1 b\n", b"1 a\n2 a\n", b"0 a\n", b"1\n"),
+        (b"#", b"\n", b" ", b"\x85", b"\xff", b"65536"),
     ),
     Target(
         "mountinfo",

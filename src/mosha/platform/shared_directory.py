@@ -69,7 +69,11 @@ class SharedDirectory(Tasks):
 def read_map(directory: str) -> dict[int, str]:
     """The host name of each node. Raises OSError, EINVAL for a line that is wrong."""
     with open(f"{directory}/{MAP}", "rb") as stream:
-        content = stream.read(MAP_BYTES_MAX + 1)
+        return parse_map(stream.read(MAP_BYTES_MAX + 1))
+
+
+def parse_map(content: bytes) -> dict[int, str]:
+    """The same for what is in the file."""
     if len(content) > MAP_BYTES_MAX:
         raise OSError(errno.EFBIG, f"{MAP} is over {MAP_BYTES_MAX} bytes")
     found: dict[int, str] = {}
