@@ -332,7 +332,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- files ----------------------------------------------------------------------------------------------------
     _one(
         "held-unchecked", "R2: a held file that has no name any more is not read", "mosha/platform/files.py",
-        "if is_fresh or may_be_removed or self._system.is_linked(handle):", "if True:",
+        'if is_fresh or kind == "tail" or self._system.is_linked(self._held[node, name]):', "if True:",
         plan=plans.EMPTIED,
     ),
     _one(

@@ -5,7 +5,8 @@ a file that was removed or replaced reads on as before, so a read is good only i
 otherwise, and when the owner has rebooted (ESTALE), nothing of that node is held any more and the file is opened anew,
 once. A plan that has written before fails then: what it wrote may be in a file that nobody can open. Journals are not
 asked for their link: what one said stays true, and where all files of a node have gone the marker, which is read after
-them, has no link either.
+them, has no link either. The marker is only ever replaced, so what it said is true for as long as it has a link: it is
+read once, and then only asked for that.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ class Files:
     def __init__(self, system: System) -> None:
         self._system = system
         self._held: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self._whole: dict[tuple[int, str], bytes] = {}       # of those that are only ever replaced
         self._has_written = False                    # the plan that is carried out
 
     def carry_out(self, node: int, plan: Plan) -> Any:
@@ -110,8 +112,8 @@ class Files:
     def step(self, node: int, step: Step) -> Any:
         """The result of one step; raises OSError, which the plan is to be told."""
         kind = step[0]
-        if kind == "pread" or kind == "tail":
-            return self._read(node, kind == "tail", *step[1:])
+        if kind in ("pread", "tail", "whole"):
+            return self._read(node, *step)
         if kind == "list":
             return sorted(self._system.list(node))
         handle = self._open(node, step[1], kind != "append" or step[2] == 0)
@@ -129,12 +131,11 @@ class Files:
         for key in [key for key in self._held if key[0] == node]:
             self._drop(*key)
 
-    def _read(self, node: int, may_be_removed: bool, name: str, offset: int, length: int) -> bytes:
+    def _read(self, node: int, kind: str, name: str, offset: int, length: int) -> bytes:
         is_fresh = (node, name) not in self._held
         try:
-            handle = self._open(node, name, False)
-            content = self._system.pread(handle, length, offset)
-            if is_fresh or may_be_removed or self._system.is_linked(handle):
+            content = self._pread(node, kind, name, offset, length)
+            if is_fresh or kind == "tail" or self._system.is_linked(self._held[node, name]):
                 return content
         except OSError as error:
             if is_fresh or error.errno != errno.ESTALE:
@@ -142,7 +143,16 @@ class Files:
         self.drop_all(node)
         if self._has_written:
             raise OSError(errno.ESTALE, f"{name} was replaced")
-        return self._system.pread(self._open(node, name, False), length, offset)
+        return self._pread(node, kind, name, offset, length)
+
+    def _pread(self, node: int, kind: str, name: str, offset: int, length: int) -> bytes:
+        handle, known = self._open(node, name, False), self._whole.get((node, name))
+        if known is not None:
+            return known
+        content: bytes = self._system.pread(handle, length, offset)
+        if kind == "whole":
+            self._whole[node, name] = content
+        return content
 
     def _open(self, node: int, name: str, create: bool) -> Any:
         key = node, name
@@ -156,6 +166,7 @@ class Files:
         return handle
 
     def _drop(self, node: int, name: str) -> None:
+        self._whole.pop((node, name), None)
         try:
             self._system.close(self._held.pop((node, name)))
         except OSError:

@@ -9,6 +9,7 @@ step                                        result; OSError is thrown into the p
 ==========================================  ===============================================================
 ``("pread", name, offset, length)``          what is there, short at the end of the file; ENOENT
 ``("tail", name, offset, length)``           the same of a journal, which may have been removed since it was opened
+``("whole", name, offset, length)``          the same of a file that is only ever replaced: nobody writes into it
 ``("pwrite", name, offset, data)``           None; creates the file; in place
 ``("append", name, offset, data)``           the same; does not make a file that begins with a gap: ENOENT
 ``("sync", name)``                           None; what was written is on the disk
@@ -54,20 +55,20 @@ def exchange(
     chunks = []
     for name in names:
         chunks.append((yield from _read(name, 0, slot.FILE_BYTES)))
-    seen = yield from _read(marker.NAME, 0, marker.BYTES_MAX)
+    seen = yield from mark()
     return [seen, names, chunks, journals, is_whole]
 
 
 def mark() -> Plan:
     """Only the marker."""
-    return (yield from _read(marker.NAME, 0, marker.BYTES_MAX))
+    return (yield from _read(marker.NAME, 0, marker.BYTES_MAX, "whole"))
 
 
 def peek(era: str, node: int) -> Plan:
     """The slot of one node, and after it the marker, which says what its absence is worth."""
     name = slot.file_name(era, slot.file_of(node))
     content = yield from _read(name, slot.offset_of(node), slot.BYTES)
-    return [content, (yield from _read(marker.NAME, 0, marker.BYTES_MAX))]
+    return [content, (yield from mark())]
 
 
 def count(content: bytes) -> Plan:
@@ -80,7 +81,7 @@ def count(content: bytes) -> Plan:
 def copy(era: str, known: list[tuple[str, int]]) -> Plan:
     """Read all journals of an era on: [marker, [[journal, data], …], whether that was to their ends]."""
     journals, is_whole = yield from _all(era, dict(known))
-    return [(yield from _read(marker.NAME, 0, marker.BYTES_MAX)), journals, is_whole]
+    return [(yield from mark()), journals, is_whole]
 
 
 def _all(era: str, known: dict[str, int]) -> Plan:
@@ -113,10 +114,10 @@ def _read_on(wanted: dict[str, int], is_listed: bool) -> Plan:
     return journals, is_whole and left > 0
 
 
-def _read(name: str, offset: int, length: int) -> Plan:
+def _read(name: str, offset: int, length: int, step: str = "pread") -> Plan:
     """A file that is not there reads as empty."""
     try:
-        return (yield ("pread", name, offset, length))
+        return (yield (step, name, offset, length))
     except OSError as error:
         if error.errno != errno.ENOENT:
             raise

@@ -80,10 +80,10 @@ def carry_out(files: dict[str, bytes], plan: plans.Plan) -> Any:
                 before = files.get(name, b"").ljust(offset, b"\0")
                 content = data
                 files[name] = before[:offset] + content + before[offset + len(content) :]
-            elif kind in ("pread", "tail") and arguments[0] in files:
+            elif kind in ("pread", "tail", "whole") and arguments[0] in files:
                 name, offset, length = arguments
                 result = files[name][offset : offset + length]
-            elif kind in ("pread", "tail"):
+            elif kind in ("pread", "tail", "whole"):
                 error = FileNotFoundError(errno.ENOENT, "No such file or directory")
             else:
                 assert kind == "sync"

@@ -217,20 +217,39 @@ def test_a_short_write_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch
         scene.exchange(["j", 0, b"one"])
 
 
-def test_a_rebooted_owner_is_opened_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_marker_is_read_once_and_then_only_asked_for_its_link(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.replace(marker.NAME, "full")
-    scene.mark()
+    assert scene.mark() == b"full"
     pread, calls = os.pread, []
-
-    def stale_once(fd: int, length: int, offset: int) -> bytes:
-        calls.append(fd)
-        if len(calls) == 1:
-            raise OSError(errno.ESTALE, "Stale file handle")
-        return pread(fd, length, offset)
-
-    monkeypatch.setattr(os, "pread", stale_once)
+    monkeypatch.setattr(os, "pread", lambda *arguments: [calls.append(arguments), pread(*arguments)][1])
+    assert scene.mark() == b"full"
+    assert not calls
+    scene.replace(marker.NAME, "recovering")
+    assert scene.mark() == b"recovering"
+    (scene.directory / marker.NAME).unlink()
+    assert scene.mark() == b""
+    scene.replace(marker.NAME, "full")
     assert scene.mark() == b"full"
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize("call", ["pread", "fstat"])
+def test_a_rebooted_owner_is_opened_anew(scene: Scene, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    scene.replace(marker.NAME, "full")
+    (scene.directory / "s").write_text("slots")
+    scene.exchange()
+    real, calls = getattr(os, call), []
+
+    def stale_once(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(*arguments)
+
+    monkeypatch.setattr(os, call, stale_once)
+    scene.replace(marker.NAME, "rejoining")
+    assert scene.exchange()[:3] == [b"rejoining", ["s"], [b"slots"]]
+    assert calls
 
 
 def test_a_file_beyond_the_limit_is_an_error(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

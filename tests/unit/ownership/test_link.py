@@ -354,7 +354,7 @@ def test_a_block_reads_all_journals_after_it_was_written() -> None:
     request = scene.ask()
     steps = []
     plan = plans.exchange(*request.arguments)
-    answers: dict[str, Any] = {"list": sorted(scene.files), "pread": "", "tail": ""}
+    answers: dict[str, Any] = {"list": sorted(scene.files), "pread": "", "tail": "", "whole": ""}
     step = next(plan)
     try:
         while True:
@@ -364,7 +364,7 @@ def test_a_block_reads_all_journals_after_it_was_written() -> None:
         pass
     kinds = [step[0] for step in steps]
     assert kinds[:4] == ["append", "sync", "pwrite", "list"]
-    assert steps[-1][:2] == ("pread", marker.NAME), "the marker last (R2)"
+    assert steps[-1][:2] == ("whole", marker.NAME), "the marker last (R2)"
     reply = scene.link.answered(scene.now, request, scene.do(request))
     assert reply is not None
     assert (Dead(B), C) in reply.entries
