@@ -365,19 +365,23 @@ class Voter:
         if not self._unseen:
             self._unseen = [name for name in self._store.list() if journal.writer_of(name, self.era) is not None]
         few, self._unseen = self._unseen[:LOOKED_AT], self._unseen[LOOKED_AT:]
-        return next((name for name in few if self._is_bad(self.era, name)), "")
+        slots: dict[int, bytes] = {}
+        return next((name for name in few if self._is_bad(self.era, name, slots)), "")
 
-    def _is_bad(self, era: str, name: str) -> bool:
-        """Whether it is a journal of that era, and bad; what its writer's slot promises is read before it."""
+    def _is_bad(self, era: str, name: str, slots: dict[int, bytes]) -> bool:
+        """Whether it is a journal of that era, and bad; what its writer's slot promises is read before it, if ``slots``
+        has not that file from before."""
         parts = journal.parts_of(name, era)
         if parts is None:
             return False
         node = identities.node_of(parts.writer)
-        slots = self._store.read(slot.file_name(era, slot.file_of(node)), slot.FILE_BYTES) or b""
+        file = slot.file_of(node)
+        if file not in slots:
+            slots[file] = self._store.read(slot.file_name(era, file), slot.FILE_BYTES) or b""
         content = self._store.read(name, JOURNAL_BYTES_MAX)
         if content is None:
             return False
-        found = slot.decode(slots[slot.offset_of(node) :][: slot.BYTES])
+        found = slot.decode(slots[file][slot.offset_of(node) :][: slot.BYTES])
         promised = 0
         if found is not None and name == journal.name(era, found.identity, found.generation):
             promised = min(found.journal_bytes, JOURNAL_BYTES_MAX - journal.ENTRY_BYTES_MAX)     # of what is read here
@@ -644,9 +648,10 @@ class Voter:
     def _become_full(
         self, era: str, how: str, chosen: Electorate, invited: tuple[str, ...] = (),
     ) -> None:
+        slots: dict[int, bytes] = {}
         for name in self._store.list():
             is_other = (".j." in name or ".slots." in name) and not name.startswith(f"{era}.")
-            if is_other or self._is_bad(era, name):
+            if is_other or self._is_bad(era, name, slots):
                 self._store.remove(name)
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
         absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()
