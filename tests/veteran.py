@@ -156,7 +156,7 @@ class Clinit:
     def __init__(self, directory: Path) -> None:
         self.directory, self.groups = directory, dict[str, Group]()
         self.table: list[Entry] = []
-        self._read_at, self._written_at = 0, time.monotonic()
+        self._read_at, self._written_at = -1, time.monotonic()
 
     def tell(self, name: str, level: str) -> None:
         self._reread()
