@@ -157,7 +157,7 @@ class Agent:
         self.tables = Replicas(
             me, self._world, self.config.var, self.others, self._keep, self.alive, self._note_news
         )
-        self.elders = Elders(me, self._world, self.timing.beat_s, self._is_known, self.alive, self.tables.checksum)
+        self.elders = Elders(me, self._world, self._is_known, self.alive, self.tables.checksum)
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()

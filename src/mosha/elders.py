@@ -75,12 +75,12 @@ class Elders:
     ``in_force(table)``: the checksum of what is in force here."""
 
     def __init__(
-        self, me: int, world: World, beat_s: float, is_known: Callable[[int], bool], alive: Callable[[int], bool],
+        self, me: int, world: World, is_known: Callable[[int], bool], alive: Callable[[int], bool],
         in_force: Callable[[str], str],
     ) -> None:
         self.news = 0                                # counts what people may want to see
         self.lost: tuple[int, int] | None = None     # no quorum by rule 4: nodes up, and how many there were
-        self._me, self._world, self._first_at = me, world, world.now() + beat_s
+        self._me, self._world = me, world
         self._is_known, self._alive, self._in_force = is_known, alive, in_force
         self._nodes: frozenset[int] = frozenset()
         self._seen: dict[int, _Seen] = {}
@@ -106,7 +106,7 @@ class Elders:
             if self._is_known(node) and (not present or self._alive(node)):
                 self._forget(node)
                 continue
-            seen = self._seen.setdefault(node, _Seen(max(now, self._first_at)))
+            seen = self._seen.setdefault(node, _Seen(now))
             if not seen.is_asked and now >= seen.due:
                 self._probe(node, seen)
         for node in self._seen.keys() - nodes:

@@ -39,7 +39,7 @@ class Map:
         self.unreadable: set[int] = set()
         self.known: set[int] = set()                 # nodes on which an agent of today was seen
         self.asked: list[tuple[int, str]] = []
-        self.elders = Elders(1, self, BEAT_S, self.known.__contains__, self.known.__contains__, lambda _: "")  # type: ignore[arg-type]
+        self.elders = Elders(1, self, self.known.__contains__, self.known.__contains__, lambda _: "")  # type: ignore[arg-type]
 
     def now(self) -> float:
         return self.time_s
@@ -99,10 +99,12 @@ def test_nothing_is_begun_before_each_unknown_node_was_looked_at_or_is_down() ->
     of = Map(n2=stat(), n3=None, n4=None)
     of.down.add(3)
     of.known.add(4)
-    of.elders.beat(of.time_s, frozenset({1, 2, 3, 4}))
+    of.unreadable.add(2)
+    of.pass_time(BEAT_S)
     assert of.allowed() == set()
     assert of.allowed(held=("web",)) == {"web"}, "what it owns goes on"
-    of.pass_time(1.0)
+    of.unreadable.clear()
+    of.pass_time(LOOK_S)
     assert of.allowed() == {"web", "job"}
     assert (3, "elder") not in of.asked, "nobody waits for a dead node's files"
     assert (4, "elder") not in of.asked
