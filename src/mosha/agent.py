@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Callable
 
 from mosha import events, status
 from mosha.config import Config
+from mosha.elders import Elders
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.operations import Operations
@@ -38,7 +40,7 @@ from mosha.partner import Partner
 from mosha.place import Place
 from mosha.placement import first, rank
 from mosha.platform import record
-from mosha.platform.world import World
+from mosha.platform.world import PROBES, SHOTS, World
 from mosha.replicas import Replicas
 from mosha.requirements import Requirements
 from mosha.tables import hactl
@@ -53,7 +55,6 @@ SHOW_BEATS = 2               # the page is written anew this often without news;
 REWRITE_BEATS = 20           # and what only changes with news this often: somebody may have removed or spoilt it
 SHOW_AFTER_S = 0.1           # and this long after news
 SHOW_LATE_BEATS = 1.0        # while a group is about to come here there is no time for it, but for so long at most
-PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
 CLOCKS = "the clocks of this machine"
 STATE = "state"              # the number of the latest life on this disk
 STATE_BYTES_MAX = 64
@@ -156,6 +157,7 @@ class Agent:
         self.tables = Replicas(
             me, self._world, self.config.var, self.others, self._keep, self.alive, self._note_news
         )
+        self.elders = Elders(me, self._world, self._is_known, self.alive, self.tables.checksum)
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
@@ -209,6 +211,7 @@ class Agent:
             self._beats += 1
             self.others.beat()
             self._watch(now)
+            self.elders.beat(now, self.nodes)
             self.tables.look(now, self.ownership)
             self.voter.look()
             if self.voter.losses != self._losses:
@@ -228,7 +231,9 @@ class Agent:
         self.ownership.step(now)
         self._operate(now)
         gives_all_up = bool(self._leaving) or self.operations.is_drained
-        wanted = self.requirements.order(now, self._wanted(now), gives_all_up)
+        wanted = self.elders.allow(self._wanted(now), self.groups.owns, self.groups.is_begun)
+        wanted = self.requirements.order(now, wanted, gives_all_up)
+        self.groups.planned = self._planned(now) if self.elders.present else ()
         self.groups.step(now, wanted, self.tables.cltab.table)
         self._fence(now)
         self._publish(now)
@@ -267,6 +272,15 @@ class Agent:
             return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
         leaves = self.operations.moves.stopping()
         return {name: level for name, level in self._levels.items() if name not in leaves} if leaves else self._levels
+
+    def _planned(self, now: float) -> Collection[str]:
+        """The groups that those of 2003 are to see at plan here, before anything is started."""
+        held = self.ownership.held_groups()
+        return held if "clstat" in self._failing else self.elders.planned(now, held)
+
+    def _is_known(self, node: int) -> bool:
+        """Whether an agent of today was ever seen there, as far as is known here."""
+        return node in self.ownership.peers.all or self.ownership.markers().get(node) is not None
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
@@ -516,7 +530,7 @@ class Agent:
         own = self.ownership
         shown = (
             own.identity, own.revision, self.others.count, own.quorate(now), self.voter.marker, self.voter.answer,
-            self.fencing.suspects(), self.living(),
+            self.fencing.suspects(), self.living(), self.elders.news,
         )
         if shown != self._shown or self._beats % max(REWRITE_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
@@ -530,12 +544,13 @@ class Agent:
         page["electorate"] = self._electorate()
         page["orders"] = self.operations.orders.page()
         page["conflicts"] = self.tables.conflicts()
+        self.elders.show(page)
         text = json.dumps(page)
         if text != self._page or self._beats % REWRITE_BEATS == 0:
             self._page = text
             self._keep(events.FILE, partial(self.events.note, page))
             self._write("clstat", status.clstat_text(self._said))
-            self._write("hastat", status.hastat_text(now, self.ownership, records))
+            self._write("hastat", status.hastat_text(now, self.ownership, records, self.elders.groups()))
 
     def _electorate(self) -> dict[str, Any]:
         chosen = self.voter.electorate
@@ -574,6 +589,7 @@ class Agent:
             self.groups.kill_all(now)
             self._stop_by = float("inf")
         if self._leaving and self.groups.idle():
+            self._keep("clstat", partial(self._world.var.remove, "clstat"))      # those of 2003 count it as it stands
             raise Ended(0)
         if now < self._anew_at:
             return

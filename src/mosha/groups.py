@@ -76,6 +76,7 @@ class Groups:
         self.exclusive: Collection[str] = ()         # groups that only their owner may test
         self.restarts: Mapping[str, int] = {}        # how often a group that fails is started again where it is
         self.maintained: Collection[str] = ()        # groups that are to be left alone
+        self.planned: Collection[str] = ()           # groups that go no further than plan: mosha.elders
         self._local: dict[str, _Local] = {}
 
     def idle(self) -> bool:
@@ -111,6 +112,11 @@ class Groups:
         """The level that it has here, beyond tests; None if nothing of it is to run."""
         local = self._local.get(name)
         return None if local is None or local.leash is None or local.told in (TEST, STOP) else local.told
+
+    def is_begun(self, name: str) -> bool:
+        """Whether it is, or was until it is stopped, beyond tests here."""
+        local = self._local.get(name)
+        return local is not None and local.leash is not None and not local.ahead and local.told != TEST
 
     def owns(self, name: str) -> bool:
         """Whether it was agreed that this node has it."""
@@ -215,6 +221,7 @@ class Groups:
             ahead=local.leash is not None and local.ahead,
             fresh=local.killed_at is None and (local.passed_at is None or now < local.passed_at + AHEAD_S),
             overdue=local.passed_at is None and now >= local.begun_at + TEST_LIMIT_S,
+            planned=name in self.planned,
         )
 
     def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:

@@ -51,7 +51,7 @@ class View:
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago
     overdue: bool = False            # and its test should have ended by now
-
+    planned: bool = False            # those of 2003 are to see it at plan here, before anything is started
     may_restart: bool = False        # it has not failed here so often that it should go elsewhere
     restarting: bool = False         # it is stopped to be started here again
     maintained: bool = False         # hactl wants it to be left alone
@@ -61,7 +61,8 @@ class View:
     def in_vain(self) -> bool:
         """What was tested ahead is of no use any more."""
         is_idle = self.wanted is None or self.maintained or self.unfit
-        return not self.fresh or is_idle or self.held or not (self.claimed or self.awaited or self.free)
+        is_late = self.held and not (self.planned and self.leased)
+        return not self.fresh or is_idle or is_late or not (self.claimed or self.awaited or self.free)
 
     @property
     def settled(self) -> bool:
@@ -76,7 +77,7 @@ Row = tuple[str, Callable[[View], bool], Action]
 
 TABLE: tuple[Row, ...] = (
     ("outlived its leash", lambda v: v.orphaned, Action.KILL),
-    ("tested ahead, and won", lambda v: v.ahead and v.held and v.leased and v.fresh, Action.OWN),
+    ("tested ahead, and won", lambda v: v.ahead and v.held and v.leased and v.fresh and not v.planned, Action.OWN),
     ("tested ahead in vain", lambda v: v.ahead and v.in_vain, Action.KILL),
     ("failed ahead", lambda v: v.ahead and (v.failed or v.overdue), Action.GIVE_UP),
     ("runs without a lease", lambda v: v.leash and not v.ahead and not (v.held and v.leased), Action.KILL),
@@ -88,6 +89,7 @@ TABLE: tuple[Row, ...] = (
     ("not ours and wanted", lambda v: not v.claimed, Action.CLAIM),
     ("not wanted, nothing runs", lambda v: not v.leash and (v.wanted is None or v.unfit), Action.RENOUNCE),
     ("contending", lambda v: not v.held, Action.NOTHING),
+    ("of 2003 are to see it", lambda v: v.planned and (v.ahead or not v.leash), Action.NOTHING),
     ("own, nothing runs", lambda v: not v.leash, Action.RUN_TEST),
     ("not wanted while it restarts", lambda v: v.restarting and v.wanted is None, Action.RUN_STOP),
     ("cannot be stopped", lambda v: v.restarting and v.failed, Action.GIVE_UP),

@@ -56,6 +56,10 @@ class Replicas:
             "kept": [*self.cltab.kept, *self.hactl.kept],
         }
 
+    def checksum(self, name: str) -> str:
+        """Of the table of that name that is in force here; empty for none."""
+        return next(replica.checksum for replica in self.both if replica.name == name)
+
     def conflicts(self) -> list[str]:
         """The tables that differ between nodes."""
         return [replica.name for replica in self.both if replica.conflict()]

@@ -100,7 +100,7 @@ class Replica(Generic[T]):
         self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
         self._previous, self._edit = f"{name}.previous", f"{name}{EDIT}"
         self._bytes = b""                            # the content that `table` was read from
-        self._checksum = ""                          # of that
+        self.checksum = ""                           # of that
         self._refused = ""                           # of the content that was last reported as bad
         self._others: dict[int, Version] = {}
         self._known_newest: frozenset[Version] | None = None     # of all; None: to be found anew
@@ -129,7 +129,7 @@ class Replica(Generic[T]):
         version = self._wanted()
         if not self._looked or version is None:
             return None
-        if version.checksum == self._checksum:
+        if version.checksum == self.checksum:
             self._number(version)                    # the same content was numbered elsewhere
             return None
         sources = [node for node, other in self._others.items() if other == version and self._is_here(node)]
@@ -174,7 +174,7 @@ class Replica(Generic[T]):
         self._reported -= {"unsettled"}
         is_newest = self.version in self._newest()
         lines: list[str] = []
-        if may_number and is_newest and self._checksum == self.version.checksum:
+        if may_number and is_newest and self.checksum == self.version.checksum:
             is_older, undoes = self._judge(table, content)
             if is_older:
                 return self._yield()
@@ -284,9 +284,9 @@ class Replica(Generic[T]):
 
     def _made_of(self, checksum: str) -> Version:
         """What somebody who edited this content had before him."""
-        if self.version.number or self._checksum in ("", checksum):
+        if self.version.number or self.checksum in ("", checksum):
             return self.version
-        return Version(0, self._checksum)
+        return Version(0, self.checksum)
 
     def _wanted(self) -> Version | None:
         """A newer version than this node's, if there is exactly one such content."""
@@ -317,7 +317,7 @@ class Replica(Generic[T]):
 
     def _take_up(self, table: T, content: bytes) -> None:
         self.table, self.loaded, self._bytes, self._refused = table, True, content, ""
-        self._checksum = _checksum(content)
+        self.checksum = _checksum(content)
 
     def _write_back(self) -> list[str]:
         for name in (self.good, self.name):

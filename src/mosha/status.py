@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from mosha.monitor import STOP
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.tables import clstat, hactl, hastat
+from mosha.tables.clstat import GroupStat
 from mosha.tables.hactl import Hactl, Wanted
 
 Record = Mapping[str, Any]
+Page = Mapping[str, Any]
 T = TypeVar("T")
 TWIN = "hastat.json"
 STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
@@ -135,9 +137,14 @@ def clstat_text(said: Record) -> str:
     )
 
 
-def hastat_text(now: float, ownership: DiskPaxos, records: Mapping[int, Record]) -> str:
+def hastat_text(
+    now: float, ownership: DiskPaxos, records: Mapping[int, Record], elders: Mapping[int, Mapping[str, GroupStat]]
+) -> str:
     """hastat: every living node's clstat in one."""
     groups: dict[str, dict[int, tuple[str, str]]] = {}
+    for node, stats in elders.items():
+        for stat in stats.values():
+            groups.setdefault(stat.name, {})[node] = (stat.level, stat.state)
     for node, record in records.items():
         if ownership.peers.alive(now, node):
             for name, at in _groups(record).items():
@@ -220,6 +227,7 @@ def table(found: dict[str, Any]) -> str:
         "STOMITH or by itself when it is back"
         for g in found["groups"] if g.get("waits_for") is not None
     ]
+    foot += _elders(found)
     foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
     foot += [
         f"CONFLICT: an edit on node {n['id']} is not in force, and lies there as {name}; edit again what is wanted of "
@@ -227,6 +235,22 @@ def table(found: dict[str, Any]) -> str:
         for n in nodes for name in _of(n, "kept", list)
     ]
     return "\n".join([*lines, "", *foot])
+
+
+def _elders(found: Page) -> list[str]:
+    """What nodes with an agent of 2003 mean for those who look."""
+    lines = [
+        f"node {one['id']} runs OpenMosix::HA of 2003{'' if one['up'] else ', and is down'}: while it is on the map, "
+        "only what that promises is promised (docs/upgrading.md)" for one in found.get("elders", ())
+    ]
+    lines += [
+        f"CONFLICT: {name} of node {one['id']}, of 2003, is not what is in force: edit it on a node of today"
+        for one in found.get("elders", ()) for name in one["differs"]
+    ]
+    if found.get("elders_lost"):
+        up, before = found["elders_lost"]
+        lines.append(f"NO QUORUM of nodes, as 2003 counts it: {up} are up of {before}; nothing runs here")
+    return lines
 
 
 def _text(value: object | None) -> str:

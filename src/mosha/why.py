@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mosha.monitor import STOP
+from mosha.elders import AGE
+from mosha.monitor import PLAN, STOP
 from mosha.placement import rank
 from mosha.status import is_up, why_not
 
@@ -23,10 +24,15 @@ def explain(page: Page, name: str) -> list[str]:
 
 def _where(page: Page, group: Page) -> list[str]:
     name, owner = group["name"], group["owner"]
+    if group.get("elder"):
+        runs = f"{name} is on node {owner}: {group['level']} {group['state']}"
+        return [f"{runs}; that node runs OpenMosix::HA of 2003, which decides for itself"]
     if owner is not None:
         lines = [f"{name} is on node {owner}: {group['level']} {group['state']}, since {group['since'] or 'now'}"]
         if group["why"]:
             lines.append(f"  it came there as {group['why']} (epoch {group['epoch']})")
+        if group["level"] == PLAN and page.get("elders"):
+            lines.append("  it stays at plan until each node of 2003 has seen that, and does not have it")
         if group["reason"]:
             lines.append(f"  its last failure: {group['reason']}")
         if group["moving"] is not None:
@@ -100,5 +106,7 @@ def _why_not(page: Page, group: Page, node: Page) -> str:
     if failed and group["name"] in node["unfit"]:
         again = time.strftime("%H:%M:%S", time.localtime(failed["until"]))
         return f"ERRORED: it failed {failed['count']} times there ({failed['why']}), and is tried again at {again}"
+    if node["state"] == AGE:
+        return "it runs OpenMosix::HA of 2003, which decides for itself"
     problem = why_not(node, node["id"], group["name"], node["state"] in ("up", "suspect"))
     return problem if problem or node["state"] != "suspect" else "it does not answer"

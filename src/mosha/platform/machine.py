@@ -23,10 +23,11 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from mosha import elders
 from mosha.agent import Agent, Ended
 from mosha.clinit.leash import Leash
 from mosha.config import Config
-from mosha.lives import Life
+from mosha.lives import AlreadyRuns, Life
 from mosha.platform import linux, openmosix, plans, platforms
 from mosha.platform.logs import Logs
 from mosha.platform.orphans import Orphans
@@ -193,6 +194,9 @@ def run(config: Config, logs: Logs | None = None) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
     os.umask(0o022)
     machine = Machine(config, logs)
+    if elders.are_here(machine.var):
+        raise AlreadyRuns(f"OpenMosix::HA of 2003 runs on this node, or was killed: end it with TERM; then, if "
+                          f"{config.var}/clstat is still there, end what it had started, and remove that file")
     if not machine.begin(config.units, END_EARLIER_S):
         log.error("what is left of an earlier life does not end within %g s", END_EARLIER_S)
         return 1

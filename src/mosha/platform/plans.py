@@ -20,6 +20,7 @@ step                                        result; OSError is thrown into the p
 from __future__ import annotations
 
 import errno
+import hashlib
 from collections.abc import Generator
 from typing import Any, Callable
 
@@ -146,7 +147,24 @@ def fetch(name: str) -> Plan:
     return (yield from _whole(name))
 
 
+def elder(ours: list[str]) -> Plan:
+    """What an agent of 2003 has there: [clstat, checksum of cltab, of hactl]. None in the place of clstat where there
+    is none, or one of these files, which lie where an agent of today was; empty for a table that is not there."""
+    try:
+        names = yield ("list",)
+    except OSError as error:
+        if error.errno != errno.ENOENT:
+            raise
+        names = []
+    found = []
+    for name in ("clstat", "cltab", "hactl") if not any(name in names for name in ours) else ():
+        found.append((yield from _whole(name)) if name in names else None)
+    text, *tables = found or [None]
+    return [text, *(hashlib.sha256(table).hexdigest() if table is not None else "" for table in tables)]
+
+
 TASKS: dict[str, Callable[..., Plan]] = {
     "exchange": exchange, "mark": mark, "peek": peek, "count": count, "copy": copy, "said": said, "fetch": fetch,
+    "elder": elder,
 }
-LATER = frozenset({"said", "fetch"})     # these can wait: neither a lease nor an epoch needs them
+LATER = frozenset({"said", "fetch", "elder"})     # these can wait: neither a lease nor an epoch needs them

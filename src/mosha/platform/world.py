@@ -21,6 +21,7 @@ from mosha.tables.cltab import Entry
 from mosha.tables.settings import Policy
 
 Answer = Callable[[Any, Optional[OSError]], None]
+PROBES, SHOTS = -1, -2       # keys of tasks that must not wait behind a hung node
 
 
 class Leash(Protocol):

@@ -37,7 +37,7 @@ while :; do echo "$MOSHA_NODE $MOSHA_EPOCH" >> "$1"; sleep 0.02; done
 class Cluster:
     """Some nodes; what they share is a disk."""
 
-    def __init__(self, root: Path, count: int, stomith: bool = True) -> None:
+    def __init__(self, root: Path, count: int, stomith: bool = True, voters: tuple[int, ...] = (1, 2, 3)) -> None:
         self.root, self.disk, self.count = root, root / "disk", count
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         self.disk.mkdir()
@@ -63,7 +63,7 @@ class Cluster:
                 f"{self.settings(node)}rundir={root}/{node}/run\nbeat=0.2\nlease=2\n"
                 + (f"stomith={root}/stomith %n\n" if stomith else "")
             )
-            assert self.mosha(node, "voters", "install", era, "1", "2", "3") == 0
+            assert self.mosha(node, "voters", "install", era, *map(str, voters)) == 0
 
     def settings(self, node: int) -> str:
         """Where that node finds the others."""

@@ -26,6 +26,8 @@ def views() -> list[View]:
                 found.append(replace(view, awaited=awaited, ahead=ahead, fresh=fresh))
                 found += [replace(found[-1], overdue=True)] if ahead and state == "STARTING" else []
             if not changed:
+                found += [replace(view, planned=True)] if view.held and view.leased else []
+                found += [replace(view, planned=True, ahead=True, fresh=True)] if leash and view.held else []
                 if level is not None and view.held and view.leased and leash:
                     found += [replace(view, may_restart=True)]
                     found += [replace(view, restarting=True)] if level == "stop" else []
@@ -104,6 +106,12 @@ def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> Non
         (View("start", True, False, False, True, ahead=True, fresh=True, overdue=True), Action.GIVE_UP),
         (View("start", True, True, True, True, ahead=True, fresh=True), Action.OWN),
         (View("start", True, True, True, True, ahead=True), Action.KILL),
+        (View("start", True, True, True, False, planned=True), Action.NOTHING),
+        (View("start", True, True, True, True, planned=True, ahead=True, fresh=True), Action.NOTHING),
+        (View("start", True, True, True, True, planned=True, ahead=True), Action.KILL),
+        (View(None, True, True, True, False, planned=True), Action.RENOUNCE),
+        (View("start", True, True, True, True, level="start", state="DONE", planned=True), Action.NOTHING),
+        (View("start", True, True, True, True, level="test", state="PASSED", planned=True), Action.RUN),
         (View("start", False, False, False, True, ahead=True, fresh=True), Action.KILL),
         (View("start", True, True, True, False), Action.RUN_TEST),
         (View("start", True, True, True, False, unfit=True), Action.RENOUNCE),

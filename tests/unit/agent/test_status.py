@@ -111,14 +111,14 @@ def test_a_page_is_what_its_node_knows() -> None:
     }
     assert (job["owner"], job["level"], job["state"], job["epoch"]) == (None, "stop", "STOPPED", None)
     assert (x["name"], x["state"]) == ("x", "STOPPED")
-    assert "kv" in status.hastat_text(watcher.now, watcher.ownership, records)
+    assert "kv" in status.hastat_text(watcher.now, watcher.ownership, records, {})
 
     watcher.ownership.fenced(watcher.now, [owner.ownership.identity])
     found = page()
     assert [node["state"] for node in found["nodes"] if node["id"] == owner.number] == ["fenced"]
     kv = next(group for group in found["groups"] if group["name"] == "kv")
     assert (kv["owner"], kv["state"], kv["level"]) == (None, "WAITING", "start")
-    assert "kv" not in status.hastat_text(watcher.now, watcher.ownership, records)
+    assert "kv" not in status.hastat_text(watcher.now, watcher.ownership, records, {})
 
 
 def test_a_page_tells_why_a_fenced_group_waits() -> None:

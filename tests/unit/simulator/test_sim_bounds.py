@@ -172,6 +172,8 @@ MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
     ("cold start", cold_start), ("first start", first_boot),
     ("overlap, thawed node", thaw), ("overlap, stopped clock", stopped_clock), ("overlap", no_overlap),
 ]
+SEEDS_OF = {"cold start": range(3 * len(SEEDS))}
+"""Where most runs are far quicker than the bound: a few of more are not."""
 LARGE = "overlap, thawed node"
 """It is about machines that are busy, which no model shows."""
 
@@ -184,7 +186,7 @@ def test_a_bound_is_kept_and_is_not_idle(
     for timing in TIMINGS:
         bounds = timing.bounds(SHOT_S, DELAY_LEASES * timing.lease_s)
         bound_s = next(bound.seconds for bound in bounds if bound.name == name)
-        values = [taken(timing, seed, seen) for seed in SEEDS]
+        values = [taken(timing, seed, seen) for seed in SEEDS_OF.get(name, SEEDS)]
         said = " ".join(f"{value:.3f}" for value in sorted(values))
         print(f"{name}, H {timing.beat_s:g} s, L {timing.lease_s:g} s: {bound_s:.3f} s, measured {said}")
         assert max(values) * (1 - RHO) <= bound_s
