@@ -77,6 +77,12 @@ MUTANTS: tuple[Mutant, ...] = (
         "limit = self._end",
         plan=plans.FIRST_UNSEEN,
     ),
+    _one(
+        "ends-for-nothing", "R6: an identity that keeps its lease goes on (here it ends 5 s after its first write)",
+        f"{OWNERSHIP}/disk_paxos.py", "        if self._lease.is_void(now):\n            return LAPSED\n",
+        "        if self._lease.is_void(now) or now > (self._lease._first or now) + 5.0:\n            return LAPSED\n",
+        plan=plans.ONE_VOTER_LEFT,
+    ),
     # ---- identity -------------------------------------------------------------------------------------------------
     _one(
         "same-identity", "R4: a new identity after a lapse", "mosha/agent.py",

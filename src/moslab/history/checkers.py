@@ -9,7 +9,8 @@ Rules:
    No two nodes have one address of a group at once: that is the same.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
    voters, counted for each voter by itself; nor does one on a node of which no contact is known. Where the voters
-   change, a majority of any of these sets will do.
+   change, contact with a majority of a set counts from when that was decided until the next but one is (ownership.md,
+   R20): one that goes on alone is all that there is for everybody from then on, and for nobody before.
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
@@ -25,10 +26,13 @@ Rules:
 9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
    ahead of a move belongs to no life.
 10. **journals**: what was once written into a journal is never overwritten by something else.
-11. **fenced**: a fenced group starts on another node, in the same era, only when the node before has given it up, was
-    shot, or has begun its next life.
+11. **fenced**: a fenced group starts on another node only when the node before has given it up, was shot, or has begun
+    its next life; in another era also when most voters of the one before had forgotten, or were given up.
 12. **order**: a group starts on a node only if each group that it requires ran somewhere shortly before: what others
     are seen to do may be as old as ``SEEN_LEASES``.
+13. **rest**: a healed cluster comes to rest within the bound: for ``rest_s`` before the end no identity of a healed
+    node becomes void, and no group starts on another healed node than before, unless its own commands fail or crash.
+    What the tables ask for, as a failback, is done by then.
 """
 
 from __future__ import annotations
@@ -39,7 +43,7 @@ from typing import Callable
 
 from mosha.timing import THAW_S
 from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
-from moslab.history.record import Held, History, Numbered
+from moslab.history.record import Elected, Held, History, Numbered
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
 SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
@@ -71,7 +75,7 @@ def _by_thaw(history: History, begin_s: float, end_s: float, *intervals: Interva
 
 
 def _by_stop(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
-    voters = max(map(len, history.electorates), default=0)
+    voters = max((len(chosen.voters) for chosen in history.electorates), default=0)
     lasts_s = (voters + 1) * history.lease_s / (1 - history.drift) + THAW_S
     return _is_within(history.stops, lasts_s, begin_s, end_s, *intervals)
 
@@ -101,13 +105,14 @@ def check_quorum(history: History) -> list[str]:
     spans: dict[int, dict[int, Sequence[tuple[float, float]]]] = {}
     for (node, voter), found in sorted(history.contacts.items()):
         spans.setdefault(node, {})[voter] = found
+    in_force = [(chosen, _superseded_s(history, chosen)) for chosen in history.electorates]
     problems = []
     for interval in history.intervals:
         voters = spans.get(interval.node, {})
-        begins = [begin for found in voters.values() for begin, _ in found if interval.begin_s < begin < interval.end_s]
+        news = [*(begin for found in voters.values() for begin, _ in found), *(chosen.time_s for chosen, _ in in_force)]
+        begins = [moment for moment in news if interval.begin_s < moment < interval.end_s]
         for moment in [*begins, min(interval.end_s, history.end_s)]:
-            lasts = {voter: _last_contact(found, moment) for voter, found in voters.items()}
-            last = max(_last_majority(lasts, electorate) for electorate in history.electorates)
+            last = max(_last_majority(voters, chosen, until_s, moment) for chosen, until_s in in_force)
             is_forgiven = any(by(history, moment, moment, interval) for by in (_by_thaw, _by_stop))
             if moment - last > patience_s and not is_forgiven:
                 problems.append(
@@ -118,9 +123,19 @@ def check_quorum(history: History) -> list[str]:
     return problems
 
 
-def _last_majority(lasts: dict[int, float], voters: frozenset[int]) -> float:
-    found = sorted((lasts.get(voter, float("-inf")) for voter in voters), reverse=True)
-    return found[len(voters) // 2]
+def _superseded_s(history: History, chosen: Elected) -> float:
+    """When nothing counts under these voters any more: the next but one of their era is decided only after that."""
+    later = (one.time_s for one in history.electorates if one.era == chosen.era and one.number >= chosen.number + 2)
+    return min(later, default=float("inf"))
+
+
+def _last_majority(
+    spans: dict[int, Sequence[tuple[float, float]]], chosen: Elected, until_s: float, moment: float
+) -> float:
+    """When there was contact with a majority of these last, before ``moment`` and while they were in force."""
+    lasts = (_last_contact(spans.get(voter, ()), min(moment, until_s)) for voter in chosen.voters)
+    last = sorted(lasts, reverse=True)[len(chosen.voters) // 2]
+    return last if last > chosen.time_s else float("-inf")
 
 
 def _last_contact(spans: Sequence[tuple[float, float]], moment: float) -> float:
@@ -275,7 +290,7 @@ def check_fenced(history: History) -> list[str]:
         last = before.get(interval.group)
         if last is None or last.epoch != interval.epoch:
             before[interval.group] = interval
-        if last is None or last.node == interval.node or token(last.epoch)[:-1] != token(interval.epoch)[:-1]:
+        if last is None or last.node == interval.node or _is_forgotten(history, last, interval):
             continue
         if not _is_over(history, last, interval.begin_s):
             problems.append(
@@ -285,14 +300,29 @@ def check_fenced(history: History) -> list[str]:
     return problems
 
 
-def _is_over(history: History, owner: Interval, until_s: float) -> bool:
-    """Whether it is sure by then that the owner, which began with this, has ended."""
-    released = any(
+def _is_forgotten(history: History, owner: Interval, after: Interval) -> bool:
+    """Whether the other era was founded since fewer than a majority knew what was decided in that of the owner."""
+    era, *_ = token(owner.epoch)
+    lost = {node for time_s, node in history.forgot if time_s < after.begin_s}
+    return token(after.epoch)[0] != era and any(
+        2 * len({*chosen.voters} - lost) <= len(chosen.voters) for chosen in history.electorates if chosen.era == era
+    )
+
+
+def is_released(history: History, owner: Interval, until_s: float) -> bool:
+    """Whether it was said by then that the owner, which began with this, had given the group up."""
+    return any(
         (said.group, said.node) == (owner.group, owner.node) and token(said.epoch) >= token(owner.epoch)
         and said.time_s <= until_s for said in history.released
     )
+
+
+def _is_over(history: History, owner: Interval, until_s: float) -> bool:
+    """Whether it is sure by then that it has ended."""
     ends = [*history.shots, *history.reborn]
-    return released or any(node == owner.node and owner.begin_s < time_s <= until_s for time_s, node in ends)
+    return is_released(history, owner, until_s) or any(
+        node == owner.node and owner.begin_s < time_s <= until_s for time_s, node in ends
+    )
 
 
 def check_order(history: History) -> list[str]:
@@ -309,9 +339,31 @@ def check_order(history: History) -> list[str]:
     ]
 
 
+def check_rest(history: History) -> list[str]:
+    """Rule 13."""
+    if history.healed_s is None or history.unfinished or not history.promised:
+        return []
+    since_s = history.end_s - history.rest_s
+    problems = [
+        f"rest: an identity of node {node} becomes void at {time_s:.4f}, {time_s - history.healed_s:.1f} s after "
+        "the heal" for time_s, node in history.voids if time_s > since_s and node in history.healed
+    ]
+    before: dict[str, Interval] = {}
+    for interval in sorted(history.services(), key=lambda one: one.begin_s):
+        last = before.get(interval.group, interval)
+        before[interval.group] = interval
+        is_move = last.node != interval.node and {last.node, interval.node} <= {*history.healed}
+        if is_move and interval.begin_s > since_s and interval.group not in history.restless:
+            problems.append(
+                f"rest: {interval.group} goes from node {last.node} to {interval.node} at {interval.begin_s:.4f}, "
+                f"{interval.begin_s - history.healed_s:.1f} s after the heal"
+            )
+    return problems
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives, check_journals, check_fenced, check_order,
+    check_lives, check_journals, check_fenced, check_order, check_rest,
 )
 
 

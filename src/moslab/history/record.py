@@ -53,6 +53,15 @@ class Released(NamedTuple):
     node: int
 
 
+class Elected(NamedTuple):
+    """From then on these may be the voters: the ones of that number in their era."""
+
+    time_s: float
+    era: int
+    number: int
+    voters: tuple[int, ...]
+
+
 class Life(NamedTuple):
     """A node's next life was seen for the first time; before it has any process."""
 
@@ -91,7 +100,7 @@ class History:
     """What the checkers know. Nodes are numbers, times seconds."""
 
     nodes: int
-    electorates: list[frozenset[int]] = field(default_factory=list)        # the voters, and all that followed
+    electorates: list[Elected] = field(default_factory=list)               # the voters, and all that followed
     lease_s: float = 0.0
     drift: float = 0.0
     end_s: float = float("inf")
@@ -99,6 +108,7 @@ class History:
     tests: set[int] = field(default_factory=set)                           # pids of what only tests fitness
     thaws: list[tuple[float, int]] = field(default_factory=list)
     stops: list[tuple[float, int]] = field(default_factory=list)           # of nodes whose clocks had stood still
+    forgot: list[tuple[float, int]] = field(default_factory=list)          # what this voter knew may count no more
     shots: list[tuple[float, int]] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)
     contacts: dict[tuple[int, int], list[tuple[float, float]]] = field(default_factory=dict)  # (node, voter) -> spans
@@ -118,7 +128,11 @@ class History:
     waiting: dict[str, int] = field(default_factory=dict)                  # of these: group -> whose death is unknown
     requires: dict[str, tuple[str, ...]] = field(default_factory=dict)     # group -> those that come before
     addresses: list[Interval] = field(default_factory=list)                # as if each were a group
+    voids: list[tuple[float, int]] = field(default_factory=list)           # the node's identity became void
+    restless: frozenset[str] = frozenset()                                 # groups whose own commands fail or crash
+    healed: list[int] = field(default_factory=list)                        # nodes
     healed_s: float | None = None
+    rest_s: float = 0.0                                                    # the last so many are to be quiet
     bound_s: float = 0.0
     wanted: list[str] = field(default_factory=list)                        # groups that must run at the end
     files: dict[int, int] = field(default_factory=dict)                    # node -> files in the agent's directory

@@ -55,7 +55,7 @@ def _data(shown: Picture) -> dict[str, Any]:
         "gaps": [(group, *gap) for group, gaps in shown.gaps.items() for gap in gaps], "twice": shown.twice,
         "bands": [(*band, band.title) for band in shown.bands],
         "blind": [(node, *span) for node, spans in shown.blind.items() for span in spans],
-        "voters": [sorted(voters) for voters in history.electorates],
+        "voters": [sorted(chosen.voters) for chosen in history.electorates],
         "contacts": [(*pair, *span) for pair, spans in sorted(history.contacts.items()) for span in spans],
         "processes": [(*one, one.pid in history.tests) for one in shown.processes],
         "lines": sorted([*shown.events, *((line.time_s, line.node, "log", line.text) for line in shown.log)],

@@ -233,7 +233,7 @@ def _blind(history: History, node: int, begin_s: float, end_s: float) -> Iterato
     found: list[Span] = []
     for since_s, until_s in zip(moments, moments[1:]):
         heard = {voter for voter, (begin, end) in mine if begin <= since_s and until_s <= end}
-        if any(2 * len(heard & voters) > len(voters) for voters in history.electorates):
+        if any(2 * len(heard & {*chosen.voters}) > len(chosen.voters) for chosen in history.electorates):
             continue
         if found and found[-1].end_s == since_s:
             found[-1] = Span(found[-1].begin_s, until_s)

@@ -26,6 +26,7 @@ from moslab.history.record import History, Line
 from moslab.layout import beat_s, lease_s
 from moslab.scenario.tables import as_in, hactl_of, is_sound, modelled, wanted
 from moslab.scenario.world import SIM, Output, Spec
+from moslab.simulator.effect import processes
 from moslab.simulator.node import Node
 from moslab.simulator.run import run
 from moslab.simulator.shrink import shrink
@@ -91,7 +92,7 @@ class SimFaults:
     def signal(self, node: int, role: str, signo: int) -> list[int]:
         what, group = self._role(role)
         machine = self._node(node)
-        found = self._simulated.injector.kind(machine, what, group or None) if not machine.frozen else []
+        found = processes(machine, what, group or None) if not machine.frozen else []
         if not found:
             raise LabError(f"node {node} has no {role}")
         more = {"what": what, **({"group": group} if group else {})}

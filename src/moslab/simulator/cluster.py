@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Callable
 
@@ -14,7 +14,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import FOUNDED, installation
 from mosha.tables import hactl
 from moslab.faults.plan import FaultPlan
-from moslab.history.record import Edit, Held, History, Numbered, WentBack
+from moslab.history.record import Edit, Elected, Held, History, Numbered, WentBack
 from moslab.simulator.facts import Facts
 from moslab.simulator.installed import is_uneven
 from moslab.simulator.kernel import Kernel, Stream
@@ -44,8 +44,9 @@ class Cluster:
         self._pids = self._nonces = 0
         table = hactl.parse(plan.hactl)
         self.result = History(
-            nodes=plan.nodes, electorates=[frozenset(self.voters)], lease_s=plan.settings().timing.lease_s,
-            drift=plan.clocks["drift"], bound_s=plan.bound_s, fenced=hactl.with_flag(table, "fenced"),
+            nodes=plan.nodes, electorates=[Elected(0.0, ERA, 0, tuple(self.voters))],
+            lease_s=plan.settings().timing.lease_s, drift=plan.clocks["drift"], bound_s=plan.bound_s,
+            fenced=hactl.with_flag(table, "fenced"),
             requires={group: wanted.requires for group, wanted in table.items() if wanted.requires},
         )
         self.facts = Facts(self.count, self._elected)
@@ -111,10 +112,11 @@ class Cluster:
                     (self._reached.add if there else self._reached.discard)(pair)
                     self.history.contact(now, number, voter, there)
 
-    def _elected(self, voters: frozenset[int]) -> None:
-        """These were decided to be the next voters."""
-        if voters not in self.result.electorates:
-            self.result.electorates.append(voters)
+    def _elected(self, era: int, number: int, voters: Iterable[int]) -> None:
+        """These were decided to be the voters of that number."""
+        chosen = era, number, tuple(sorted(voters))
+        if all(one[1:] != chosen for one in self.result.electorates):
+            self.result.electorates.append(Elected(self.kernel.now, *chosen))
 
     def _in_contact(self, one: int, other: int) -> bool:
         nodes, network = self.nodes, self.network
@@ -197,7 +199,8 @@ class Cluster:
 
     def _is_held(self, table: str, number: int) -> bool:
         there = {node for node in self.numbers if number in self.edits_in(node, f"{table}.good")}
-        return all(2 * len(there & all_) > len(all_) for all_ in ({*self.numbers}, *self.result.electorates))
+        electorates = ({*self.numbers}, *({*chosen.voters} for chosen in self.result.electorates))
+        return all(2 * len(there & all_) > len(all_) for all_ in electorates)
 
     def _numbered(self, node: int, table: str, content: bytes) -> None:
         """What it has in force has this version."""

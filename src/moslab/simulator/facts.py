@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Callable
 
 from mosha.ownership import electorate, journal, marker
@@ -74,6 +74,9 @@ RARE: tuple[str, ...] = (
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)
 
 
+VOID = " is void: "              # whatever the reason
+
+
 def said(text: str) -> str | None:
     """The name of what an agent logged; None for what is not counted."""
     return next((name for name, form in SAID if form.search(text)), None)
@@ -130,10 +133,10 @@ class _Register:
 
 
 class Facts:
-    """Sees each journal as it is written; ``count(name)`` is called for what was reached, ``elected(voters)`` for each
-    other set of voters."""
+    """Sees each journal as it is written; ``count(name)`` is called for what was reached, ``elected(era, number,
+    voters)`` for each set of voters that is decided, or that a voter counts under."""
 
-    def __init__(self, count: Callable[[str], None], elected: Callable[[frozenset[int]], None]) -> None:
+    def __init__(self, count: Callable[[str], None], elected: Callable[[int, int, Iterable[int]], None]) -> None:
         self._count, self._elected = count, elected
         self._registers: dict[tuple[str, str], _Register] = {}
         self._dead: dict[str, bool] = {}             # identity -> whether its own node said so
@@ -153,7 +156,7 @@ class Facts:
                 self._dead.setdefault(entry.identity, identities.node_of(entry.identity) == identities.node_of(writer))
                 continue
             if entry.group.startswith(electorate.PREFIX):
-                self._chosen(entry)
+                self._chosen(era, entry)
                 continue
             register = self._registers.setdefault((era, entry.group), _Register())
             if isinstance(entry, Block):
@@ -179,15 +182,16 @@ class Facts:
         if self._states.get(node) == marker.REJOINING and state == marker.FULL:
             self._count("voter: rejoined")
         if found is not None and state == marker.FULL:
-            self._elected(frozenset(found.electorate.voters))    # also one that went on alone
+            era, number, voters, _ = found.electorate
+            self._elected(era, number, voters)       # also one that went on alone
         self._states[node] = state
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _chosen(self, entry: Block | Commit | Released) -> None:
+    def _chosen(self, era: str, entry: Block | Commit | Released) -> None:
         chosen = electorate.decided(entry.group, entry.identity) if isinstance(entry, Commit) else None
         if chosen is not None:
-            self._elected(chosen[1])
+            self._elected(marker.number_of(era), *chosen)
 
     def _opened(self, name: str, writer: str, generation: int) -> int | None:
         if name in self._journals:

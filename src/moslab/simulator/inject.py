@@ -20,6 +20,7 @@ from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
 from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
+from moslab.simulator.effect import has_effect, processes
 from moslab.simulator.facts import voters_of
 from moslab.simulator.network import Cut
 from moslab.simulator.node import Node
@@ -87,7 +88,8 @@ class Injector:
         kind, met = fault["do"], fault
         if "to" in fault:
             met = {**fault, "to": [node.number for node in self._nodes(fault["to"])]}
-        cluster.count(f"fault {kind}{'/' + fault['what'] if 'what' in fault else ''}")
+        if any(has_effect(node, met) for node in nodes):
+            cluster.count(f"fault {kind}{'/' + fault['what'] if 'what' in fault else ''}")
         cluster.trace(0, f"{kind} {[node.number for node in nodes]} {_rest(fault)}")
         undo: Undo | None = getattr(self, f"_do_{kind}")(nodes, met)
         return self._recorded(met, nodes, undo)
@@ -165,6 +167,8 @@ class Injector:
     def _do_order(self, nodes: list[Node], fault: Fault) -> None:
         order = {"name": f"{self._kernel.now:.3f}", "group": "", "node": 0, **fault["order"]}
         for node in nodes:
+            given_up = [node.number] if order.get("do") == "forget" else order.get("without", [])
+            self._forgets(*(self._cluster.nodes[number] for number in given_up if number in self._cluster.nodes))
             node.disk.replace(ORDER, json.dumps(order).encode(), durable=True)
 
     def _do_freeze(self, nodes: list[Node], fault: Fault) -> Undo:
@@ -173,13 +177,13 @@ class Injector:
         return partial(_all, [node.thaw for node in nodes])
 
     def _do_pause(self, nodes: list[Node], fault: Fault) -> Undo:
-        processes = [
-            process for node in nodes for process in self.kind(node, fault["what"], fault.get("group"))
+        stopped = [
+            process for node in nodes for process in processes(node, fault["what"], fault.get("group"))
             if fault["what"] == "group" or not self._other_stands(node, fault["what"])
         ]
-        for process in processes:
+        for process in stopped:
             process.freeze()
-        return partial(_all, [process.thaw for process in processes])
+        return partial(_all, [process.thaw for process in stopped])
 
     def _do_kill(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:
@@ -189,7 +193,7 @@ class Injector:
                 if fault.get("wipe"):
                     self._wipe(node, "disk lost at the end of its agent")
             else:
-                for process in self.kind(node, fault["what"], fault.get("group")):
+                for process in processes(node, fault["what"], fault.get("group")):
                     process.kill()
 
     def _do_wipe(self, nodes: list[Node], _fault: Fault) -> None:
@@ -199,9 +203,15 @@ class Injector:
     def _wipe(self, node: Node, what: str, backup: Mapping[str, bytes] = MappingProxyType({})) -> None:
         """Of its disk this is left."""
         self._cluster.count(what)
+        self._forgets(node)
         with self._cluster.loses(node.number):
             node.disk.wipe()
             node.disk.files.update(backup)
+
+    def _forgets(self, *nodes: Node) -> None:
+        """What these voters held may count no more, in the next era of their cluster."""
+        for node in nodes:
+            self._cluster.history.forgot(self._kernel.now, node.number)
 
     def _do_leave(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
@@ -340,6 +350,7 @@ class Injector:
     def _do_damage(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:
             nonce = self._cluster.nonce()
+            self._forgets(node)
             node.disk.spoil(*damage(fault["file"], fault["shape"], node.disk.files, self._draw, nonce))
             self._cluster.count(f"damage {fault['file']}")
 
@@ -350,6 +361,7 @@ class Injector:
             node.config = replace(changed, arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
             if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:
                 self._cluster.count("two versions of the protocol")
+            self._forgets(node)                      # what was written under another configuration counts no more
             self._leave(node)
 
         def undo() -> None:
@@ -369,14 +381,6 @@ class Injector:
         if stands:
             self._cluster.count("second guardian is spared")
         return stands
-
-    @staticmethod
-    def kind(node: Node, what: str, group: str | None = None) -> list[Any]:
-        """The processes of a node that are agent, leash or group; of one group, if it is named."""
-        if what == "agent":
-            return [node.world] if node.world is not None else []
-        found = [*node.guardians] if what == "leash" else [*node.members.values()]
-        return [process for process in found if group in (None, process.group)]
 
 
 def _all(calls: Iterable[Callable[[], Any]]) -> None:

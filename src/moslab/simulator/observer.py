@@ -60,6 +60,14 @@ class Observer:
         """A whole node goes on; ``stood_still``: its clocks did, and do not show for how long."""
         (self.history.stops if stood_still else self.history.thaws).append((time_s, node))
 
+    def voided(self, time_s: float, node: int) -> None:
+        """An identity of the node is void."""
+        self.history.voids.append((time_s, node))
+
+    def forgot(self, time_s: float, node: int) -> None:
+        """What its disk holds counts no more, or an operator has given the voter up."""
+        self.history.forgot.append((time_s, node))
+
     def shot(self, time_s: float, node: int) -> None:
         self.history.shots.append((time_s, node))
 

@@ -126,6 +126,8 @@ class Member(Process):
         self.at(time_s, self._exit, status)
 
     def _exit(self, status: int) -> None:
+        if not self.runs:
+            return                                   # it was killed meanwhile: rule 2
         if self._words.get("leaves") == "1" and self.main:
             self.node.count("process left behind")
             self.guardian.adopt(

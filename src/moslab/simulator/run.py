@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -19,14 +20,15 @@ from moslab.history.checkers import INVALID, judge, thaw_overlap_s
 from moslab.history.record import History, Line
 from moslab.history.stored import Run
 from moslab.simulator.cluster import Cluster
-from moslab.simulator.facts import JOURNAL, said, waits_for
+from moslab.simulator.facts import JOURNAL, VOID, said, waits_for
 from moslab.simulator.inject import Injector
 from moslab.simulator.installed import is_promised
 from moslab.simulator.node import TABLES
 
 CALLS_PER_NODE_S_MAX = 20_000
 SLICE_S = 0.5                    # in which the liveness phase is looked at
-STEADY_S = 2.0                   # that everything must have run before it ends
+REST_S, REST_LEASES = 5.0, 3     # together, of F L: so long everything must run, and nothing move, before it ends
+_RESTLESS = re.compile(r"(?m)^([^:#\n]+):.*\b(?:dies|fail|exit)=")      # groups whose commands crash or fail
 SETTLE_S = 20.0                  # for the tables, which may stay in conflict
 FILES_MAX, FILES_PER_NODE_MAX = 64, 16
 JOURNAL_BYTES_MAX = 32768        # on one voter, and for each node
@@ -83,6 +85,8 @@ class _Log(logging.Handler):
         name = said(text) if record.levelno >= logging.WARNING else None
         if name is not None:
             self._cluster.count(name)
+        if VOID in text:
+            self._cluster.history.voided(self._cluster.kernel.now, self._cluster.speaker)
 
 
 def run(
@@ -146,7 +150,7 @@ def at_work(cluster: Cluster, traced: bool) -> Iterator[None]:
 
 
 def _live(cluster: Cluster, injector: Injector, stop_at: float, hasty: bool) -> float:
-    """Both phases; how long after the heal everything ran."""
+    """Both phases; how long after the heal everything ran, and went on to."""
     plan, history = cluster.plan, cluster.result
     injector.schedule()
     if not advance(cluster, plan.safety_s, stop_at) or (hasty and judge(cluster.history.so_far())[0] == INVALID):
@@ -154,26 +158,47 @@ def _live(cluster: Cluster, injector: Injector, stop_at: float, hasty: bool) -> 
         return 0.0
     heal = plan.heal or cluster.numbers
     injector.heal(heal)
-    history.healed_s = healed_s = cluster.kernel.now
+    history.healed, history.healed_s = heal, cluster.kernel.now
     history.promised = is_promised(plan)
-    well_since: float | None = None
-    while cluster.kernel.now < healed_s + plan.bound_s + STEADY_S:
-        if not advance(cluster, cluster.kernel.now + SLICE_S, stop_at):
-            break
-        now = cluster.kernel.now
-        _note_fenced(cluster, heal)
-        wanted = [group for group in _wanted(cluster, heal) if group not in history.idle() and history.promised]
-        if not all(_runs(cluster, group) for group in wanted):
-            well_since = None
-            continue
-        well_since = well_since if well_since is not None else now
-        settled = now > healed_s + SETTLE_S or cluster.tables_settled(heal)
-        if now >= well_since + STEADY_S and settled:
-            break
+    history.rest_s = REST_S + REST_LEASES * plan.settings().timing.expiry_s
+    history.restless = frozenset(_RESTLESS.findall(plan.cltab))
+    well_since = _rest(cluster, heal, stop_at)
     history.wanted = _wanted(cluster, heal) if history.promised else []
     _note_fenced(cluster, heal)
     _close(cluster)
-    return well_since - healed_s if well_since is not None else 0.0
+    return well_since - history.healed_s if well_since is not None else 0.0
+
+
+def _rest(cluster: Cluster, heal: list[int], stop_at: float) -> float | None:
+    """Until the healed cluster has been at rest for long enough, or the bound; since when all ran that should."""
+    kernel, history = cluster.kernel, cluster.result
+    healed_s, bound_s = kernel.now, cluster.plan.bound_s
+    well_since: float | None = None
+    quiet_since, before = kernel.now, _homes(cluster, heal)
+    while kernel.now < healed_s + bound_s + history.rest_s:
+        if not advance(cluster, kernel.now + SLICE_S, stop_at):
+            break
+        _note_fenced(cluster, heal)
+        homes = _homes(cluster, heal)
+        wanted = [group for group in _wanted(cluster, heal) if group not in history.idle() and history.promised]
+        is_well = all(_runs(cluster, group) for group in wanted)
+        well_since = (kernel.now if well_since is None else well_since) if is_well else None
+        if not is_well or (homes != before and history.promised):
+            quiet_since = kernel.now
+        before = homes
+        settled = kernel.now > healed_s + SETTLE_S or cluster.tables_settled(heal)
+        if kernel.now >= quiet_since + history.rest_s and settled:
+            break
+    return well_since
+
+
+def _homes(cluster: Cluster, heal: list[int]) -> tuple[int, list[set[str]]]:
+    """What changes while a cluster is not at rest: how often an identity ended, and which groups each node runs."""
+    restless = cluster.result.restless
+    return sum(1 for _, node in cluster.result.voids if node in heal), [
+        {member.group for member in cluster.nodes[number].members.values() if member.runs and not member.tests}
+        - restless for number in heal
+    ]
 
 
 def advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from mosha.timing import THAW_S
 from moslab.history.checkers import INVALID, KILL_S, SEEN_LEASES, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import Edit, Gone, Held, History, Life, Numbered, Overwritten, Released, WentBack
+from moslab.history.record import Edit, Elected, Gone, Held, History, Life, Numbered, Overwritten, Released, WentBack
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
@@ -20,7 +20,8 @@ HELD = Interval("10.0.0.9", 1, 0, "", 2.0, 10.0)
 def whole() -> History:
     """Node 1 ran kv until it lost contact, then node 2; three nodes vote."""
     return History(
-        nodes=3, electorates=[frozenset({1, 2, 3})], lease_s=2.5, drift=0.01, end_s=30.0, intervals=[FIRST, SECOND],
+        nodes=3, electorates=[Elected(0.0, 7, 0, (1, 2, 3))], lease_s=2.5, drift=0.01, end_s=30.0,
+        intervals=[FIRST, SECOND],
         contacts={
             (node, voter): [(0.0, 8.0 if node == 1 and voter != 1 else float("inf"))]
             for node in (1, 2, 3) for voter in (1, 2, 3)
@@ -29,7 +30,8 @@ def whole() -> History:
         held=[Held(2.5, "cltab", 1), Held(5.5, "cltab", 2)], final={"cltab": [(1, 2), (1, 2), (1,)]},
         numbered=[Numbered(2.2, "cltab", 3, (1,)), Numbered(5.2, "cltab", 2, (1, 2))],
         released=[Released(10.2, "kv", "7.1", 1)], healed_s=20.0, bound_s=5.0, wanted=["kv"],
-        files={1: 10, 2: 12}, files_max=20, lives=[Life(0.5, 1), Life(10.4, 2), Life(11.0, 1)],
+        healed=[1, 2], rest_s=4.8, files={1: 10, 2: 12}, files_max=20,
+        lives=[Life(0.5, 1), Life(10.4, 2), Life(11.0, 1)],
     )
 
 
@@ -134,6 +136,10 @@ BROKEN = {
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[], shots=[(0.9, 1), (10.4, 3), (10.6, 1)]),
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[], reborn=[(0.5, 1), (10.6, 1)]),
     ],
+    "rest": [
+        lambda h: replace(h, voids=[(25.3, 1)]),
+        lambda h: replace(h, rest_s=20.0),
+    ],
     "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
 }
 
@@ -153,9 +159,24 @@ def test_a_fenced_group_starts_elsewhere_when_the_owner_before_is_over(ground: d
     assert judge(replace(history, intervals=again))[0] == VALID, "and again where it is"
 
 
-def test_another_era_knows_no_owner_before() -> None:
+def test_another_era_knows_no_owner_before_only_where_most_voters_have_forgotten() -> None:
     intervals = [FIRST, SECOND._replace(epoch="8.1")]
-    assert judge(replace(whole(), fenced=frozenset({"kv"}), released=[], intervals=intervals))[0] == VALID
+    history = replace(whole(), fenced=frozenset({"kv"}), released=[], intervals=intervals)
+    assert judge(replace(history, forgot=[(9.0, 2), (10.1, 3)]))[0] == VALID
+    for forgot in ([], [(9.0, 2), (9.1, 2), (9.2, 5)], [(9.0, 2), (10.6, 3)]):
+        assert problems(replace(history, forgot=forgot)) == {"fenced"}
+    assert problems(replace(history, forgot=[(9.0, 2), (9.1, 3)], intervals=[FIRST, SECOND])) == {"fenced"}, "one era"
+
+
+def test_a_cluster_at_rest_may_have_had_news_before_and_what_the_tables_ask_for() -> None:
+    assert problems(replace(whole(), voids=[(25.1, 1), (29.0, 3)], rest_s=19.0, restless=frozenset({"kv"}))) == {"rest"}
+    for quiet in (
+        {"voids": [(25.1, 1), (29.0, 3)]}, {"rest_s": 20.0, "restless": frozenset({"kv"})},
+        {"rest_s": 20.0, "healed": [2, 3]}, {"voids": [(29.0, 1)], "promised": False},
+    ):
+        assert judge(replace(whole(), **quiet)) == (VALID, []), quiet
+    again = SECOND._replace(pid=23, begin_s=25.0)
+    assert problems(replace(whole(), intervals=[FIRST, SECOND._replace(end_s=24.9), again], bound_s=10.0)) == set()
 
 
 def test_a_fenced_group_may_wait_and_another_may_not() -> None:
@@ -192,12 +213,23 @@ def test_where_clocks_stood_still_a_lease_that_looks_good_is_borne_for_a_while()
         assert problems(replace(history, intervals=[FIRST, SECOND, went_on], stops=[(10.5, 1)], lives=[])) == wrong
 
 
-def test_where_the_voters_change_a_majority_of_any_of_them_will_do() -> None:
+def test_where_the_voters_change_a_majority_of_those_that_are_in_force_will_do() -> None:
+    """Node 1 reaches 2 until 5, 3 until 4, and itself."""
     lost = BROKEN["quorum"][0](whole())
-    kept = {**lost.contacts, (1, 1): [(0.0, float("inf"))]}
-    assert problems(lost) == problems(replace(lost, contacts=kept)) == {"quorum"}
-    alone = [*lost.electorates, frozenset({1, 2}), frozenset({1})]
-    assert problems(replace(lost, contacts=kept, electorates=alone)) == set()
+    lost.contacts[1, 1] = [(0.0, float("inf"))]
+    assert problems(lost) == {"quorum"}
+
+    def elected(*later: Elected) -> set[str]:
+        return problems(replace(lost, electorates=[*lost.electorates, *later]))
+
+    pair = Elected(4.5, 7, 1, (1, 2))
+    assert elected(pair, Elected(7.0, 7, 2, (1,))) == set()
+    assert elected(pair, Elected(7.0, 8, 0, (1,))) == set(), "of another era"
+    assert elected(pair, Elected(9.0, 7, 2, (1,))) == {"quorum"}, "it went on alone after the lease had ended"
+    assert elected(Elected(6.0, 7, 1, (1, 4))) == {"quorum"}
+    only_once = Elected(2.0, 7, 1, (1,))
+    assert elected(only_once) == elected(only_once, Elected(8.0, 7, 3, (1, 2))) == set()
+    assert elected(only_once, Elected(3.0, 7, 3, (1, 2, 4))) == {"quorum"}, "it is not in force any more"
 
 
 def test_a_process_that_goes_on_after_a_thaw_is_not_a_new_start() -> None:

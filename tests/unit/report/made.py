@@ -6,7 +6,7 @@ from math import inf
 
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, Fault
 from moslab.history.intervals import Interval
-from moslab.history.record import Gone, Held, History, Life, Line, Numbered, Released
+from moslab.history.record import Elected, Gone, Held, History, Life, Line, Numbered, Released
 from moslab.history.stored import Run
 
 BAD = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">\x1b[31m {{data}}"
@@ -15,7 +15,7 @@ BAD = "</script><script>document.title='pwned'</script><img src=x onerror=\"docu
 def made(text: str = "web: given up") -> Run:
     """``text`` is said by a node, and is in the name of the test."""
     history = History(
-        nodes=3, electorates=[frozenset({1, 2, 3})], lease_s=2.5, drift=0.01, end_s=20.0, healed_s=18.0,
+        nodes=3, electorates=[Elected(0.0, 7, 0, (1, 2, 3))], lease_s=2.5, drift=0.01, end_s=20.0, healed_s=18.0,
         intervals=[
             Interval("web", 1, 7, "1700.1", 1.0, 8.0), Interval("web", 2, 9, "1700.2", 7.5, inf),
             Interval("db", 3, 8, "1700.1", 1.0, 4.0), Interval("db", 3, 11, "1700.1", 4.0, 6.0),

@@ -18,8 +18,8 @@ class Seen:
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
-        self.chosen: list[frozenset[int]] = []
-        self.facts = Facts(self._count, self.chosen.append)
+        self.chosen: list[tuple[int, int, list[int]]] = []
+        self.facts = Facts(self._count, lambda *chosen: self.chosen.append((*chosen[:2], sorted(chosen[2]))))
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -102,7 +102,7 @@ def test_the_voters_are_followed_and_are_no_group() -> None:
     seen = Seen()
     number = electorate.first((1, 2)).group
     seen.write(A, Block(number, 1, (1, A), (1, A), "1,2,3", 1), Commit(number, 1, "1,2,3"))
-    assert seen.chosen == [frozenset({1, 2, 3})]
+    assert seen.chosen == [(7, 1, [1, 2, 3])]
     assert seen.counts == {}
     assert voters_of(b"torn") == frozenset()
 

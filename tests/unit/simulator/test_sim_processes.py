@@ -92,6 +92,19 @@ def test_everything_is_dead_at_the_deadline() -> None:
     assert not machine.node.guardians
 
 
+def test_a_process_that_was_killed_does_nothing_of_what_was_due() -> None:
+    """It stands in state D beyond the instant at which it would have ended by itself, and left a process behind."""
+    machine = Machine("run 1.0 leaves=1").start()
+    machine.run(1.05).node.trouble_until_s = 3.0
+    machine.node.guardians[0].kill()
+    machine.run(2.9)
+    (left,) = machine.node.members.values()
+    assert not left.runs
+    assert machine.counted("process left behind") == 0
+    assert not machine.run(3.1).node.members
+    assert machine.cluster.result.gone[-1].gone_s == pytest.approx(3.0)
+
+
 def test_a_deadline_that_moves_is_kept() -> None:
     machine = Machine("live").start()
     machine.leash.extend(machine.deadline + 3.0)
