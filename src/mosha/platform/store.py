@@ -46,7 +46,7 @@ class LocalStore:
         is_aside = False
         try:
             with suppress(FileNotFoundError):
-                self.rename(name, aside)
+                os.replace(self._directory / name, self._directory / aside)
                 is_aside = True
             self._link(temporary, self._directory / name, content)
         except FileExistsError:
@@ -72,8 +72,9 @@ class LocalStore:
             raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
 
     def rename(self, old: str, new: str) -> None:
-        """Over the new name's file, if there is one."""
+        """Durably, over the new name's file, if there is one."""
         os.replace(self._directory / old, self._directory / new)
+        self._sync_directory()
 
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""

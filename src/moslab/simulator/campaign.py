@@ -33,7 +33,7 @@ EXPECTED: tuple[str, ...] = (
     "two nodes and an arbitrator", "ten nodes and more", "directed plan",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
-    "leash does not obey and is killed",
+    "leash does not obey and is killed", "edit in place",
     "second guardian is spared", "group was tested ahead", "clock stood still", "fenced group",
     "group requires another",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
