@@ -63,7 +63,7 @@ def test_what_is_for_people_is_left_out_of_a_record_that_would_be_too_large() ->
     found = decode(encode(said(GROUPS_MAX, NAMED_CHARACTERS_MAX // GROUPS_MAX - len("start"))))
     assert found is not None
     assert found["lacks"] == ["failures", "since"], "hactl at its bounds"
-    assert found["groups"]["00000000007"] == {"level": "start", "state": "CONFIGURED"}
+    assert found["groups"][f"{7:019}"] == {"level": "start", "state": "CONFIGURED"}
     assert found["up"] == found["unfit"] == list(found["moving"]) == list(found["groups"])
 
 

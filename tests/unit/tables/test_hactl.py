@@ -149,4 +149,5 @@ def test_groups_and_names_have_a_bound() -> None:
     assert len(hactl.parse("".join(long.splitlines(True)[:whole]))) == whole
     with pytest.raises(TableErrors) as wide:
         hactl.parse(long)
-    assert str(wide.value) == f"hactl:{whole + 1}: the names of groups and levels have more than 8192 characters"
+    problem = f"the names of groups and levels have more than {hactl.NAMED_CHARACTERS_MAX} characters"
+    assert str(wide.value) == f"hactl:{whole + 1}: {problem}"
