@@ -13,12 +13,13 @@ import time
 from typing import Any, Callable
 
 from mosha import status
+from mosha.aside import FILE_BYTES_MAX
 from mosha.config import Config
 from mosha.events import read
 from mosha.ordering import Refused, give, page, turn, wait
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.platform.store import LocalStore
-from mosha.replication import EDIT, FILE_BYTES_MAX, made
+from mosha.replication import EDIT, made
 from mosha.tables import cltab, hactl
 from mosha.tables.lines import NAME_RULE, is_name, is_node, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S

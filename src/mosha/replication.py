@@ -14,8 +14,7 @@ Rules:
    was lost under the agent: it writes back what it has in force, with its number.
 3. A higher number wins, and nothing else is taken from another node. What it replaces is kept as ``NAME.previous``.
    What of that is no part of it, as the number was not made of it, is a conflict too: an edit that yields, or a version
-   that others knew nothing of. Its text is kept as ``NAME.kept-CHECKSUM``, and reported until somebody removes that.
-   With ``KEPT_MAX`` of these nothing more is taken.
+   that others knew nothing of. Its text is kept and reported until somebody has settled that: :mod:`mosha.aside`.
 4. Two contents with one number are a conflict: reported, and neither is taken by anybody until one of them is edited
    again.
 5. Somebody may save what he opened before another version was taken here. A command says what its text was made of
@@ -30,21 +29,18 @@ Rules:
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Callable, Generic, TypeVar
 
+from mosha.aside import FILE_BYTES_MAX, KEPT_MAX, Aside, checksum_of
 from mosha.platform.world import Store
 from mosha.tables.errors import TableErrors
 
-FILE_BYTES_MAX = 1024 * 1024
 VERSION_BYTES_MAX = 4096
 BEFORE_MAX = 32              # so many versions later it is still known what was made of which
 BEFORE_DIGITS = 12           # of each of their checksums
-KEPT_MAX = 16
 REPLACED_MAX = 8             # in memory, each with its table
 EDIT_BYTES_MAX = 256
 SETTLE_S = 10.0
@@ -92,13 +88,12 @@ class Replica(Generic[T]):
         self.version = Version(0, "")
         self.loaded = False                          # a good content was read at some time
         self.waits = False                           # an edit here has no number for want of others' numbers
-        self.kept: list[str] = []                    # files with edits that are in no version: rule 3
         self._store, self._parse, self._taken_away, self._is_here = store, parse, taken_away, is_here
         self._replaced: list[tuple[bytes, T]] = []   # what others' versions replaced here, the latest last: rule 5
         self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
         self._path = f"{directory}/{name}"
         self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
-        self._previous, self._edit = f"{name}.previous", f"{name}{EDIT}"
+        self._aside, self._edit = Aside(store, name, directory), f"{name}{EDIT}"
         self._bytes = b""                            # the content that `table` was read from
         self.checksum = ""                           # of that
         self._refused = ""                           # of the content that was last reported as bad
@@ -118,6 +113,11 @@ class Replica(Generic[T]):
     def said(self) -> list[Any]:
         """What this node's record says of its version."""
         return _said(self.version)
+
+    @property
+    def kept(self) -> list[str]:
+        """The files with edits that are in no version: rule 3."""
+        return self._aside.kept
 
     def conflict(self) -> bool:
         """Whether the highest number that is here stands for two contents."""
@@ -145,10 +145,38 @@ class Replica(Generic[T]):
     def look(self, may_number: bool, now: float = 0.0) -> list[str]:
         """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1. Raises OSError
         where something cannot be written."""
-        self._see_kept()
+        lines = self._aside.look()
         self._looked, self.waits = True, False
         if not self.loaded:
             self._load_good()
+        return [*lines, *self._look(may_number, now)]
+
+    def take(self, node: int, text: str) -> list[str]:
+        """Replace the local file by another node's, if that is the newest version still; returns what is to be logged.
+        Raises OSError."""
+        version = self._wanted()
+        if version is None or self._others.get(node) != version:
+            return []
+        content = text.encode("utf-8", "surrogateescape")
+        if checksum_of(content) != version.checksum:
+            self.refused(node)                       # it changed meanwhile, or somebody spoilt it
+            return []
+        try:
+            table = self._parse(text, f"{self.name} of node {node}")
+        except TableErrors as errors:
+            return self._report("foreign", f"{errors.errors[0]}: not taken")
+        lines, is_there = self._supplant(version, content)
+        if not is_there:
+            return lines
+        if self.loaded:
+            self._replaced = [*self._replaced, (self._bytes, self.table)][-REPLACED_MAX:]
+        self._load(table, content)
+        self._number(version)
+        return [*lines, f"{self.name} is now version {version.number}, from node {node}"]
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _look(self, may_number: bool, now: float) -> list[str]:
         try:
             content = self._content(self.name)
         except OSError as error:
@@ -157,7 +185,7 @@ class Replica(Generic[T]):
             force = "the last good one stays" if self.loaded else "nothing is"
             return self._report("unreadable", f"{self._path}: {error.strerror} ({force} in force)")
         self._reported -= {"unreadable"}
-        checksum = _checksum(content)
+        checksum = checksum_of(content)
         if self.loaded and checksum == self.version.checksum:
             return self._conflict_report()
         if checksum == self._refused:
@@ -180,7 +208,7 @@ class Replica(Generic[T]):
                 return self._yield()
             if undoes:
                 what = f"version {self.version.number} of {self.name}"
-                lines = self._keep([self._bytes], f"{what} was undone by what was edited here")
+                lines = self._aside.keep([self._bytes], f"{what} was undone by what was edited here")
         before, highest = self._made_of(checksum), self._highest()
         if not self.loaded or (may_number and is_newest):
             self._load(table, content)
@@ -192,48 +220,25 @@ class Replica(Generic[T]):
         self._store.remove(self._edit)
         return [*lines, f"{self.name} is now version {self.version.number}, edited here"]
 
-    def take(self, node: int, text: str) -> list[str]:
-        """Replace the local file by another node's, if that is the newest version still; returns what is to be logged.
-        Raises OSError."""
-        version = self._wanted()
-        if version is None or self._others.get(node) != version:
-            return []
-        content = text.encode("utf-8", "surrogateescape")
-        if _checksum(content) != version.checksum:
-            self.refused(node)                       # it changed meanwhile, or somebody spoilt it
-            return []
-        try:
-            table = self._parse(text, f"{self.name} of node {node}")
-        except TableErrors as errors:
-            return self._report("foreign", f"{errors.errors[0]}: not taken")
-        lines, is_there = self._supplant(version, content)
-        if not is_there:
-            return lines
-        if self.loaded:
-            self._replaced = [*self._replaced, (self._bytes, self.table)][-REPLACED_MAX:]
-        self._load(table, content)
-        self._number(version)
-        return [*lines, f"{self.name} is now version {version.number}, from node {node}"]
-
-    # ---- inside -----------------------------------------------------------------------------------------------
-
     def _supplant(self, version: Version, content: bytes) -> tuple[list[str], bool]:
         """Put the version's content there, and keep what is there and no part of it (rule 3), also if it came just now;
         what is to be logged, and whether that content is there."""
         why = f"version {version.number} of {self.name} was not made of what was edited here"
-        lies, before = self._store.read(self.name, FILE_BYTES_MAX), self._store.read(self._previous, FILE_BYTES_MAX)
-        lines = self._keep([one for one in (lies or b"", self._bytes) if self._is_apart(version, one)], why)
-        is_there = self._store.supplant(self.name, content, self._previous)
-        aside = self._store.read(self._previous, FILE_BYTES_MAX) or b""
+        lines = self._aside.free()
+        lies = self._store.read(self.name, FILE_BYTES_MAX)
+        before = self._store.read(self._aside.previous, FILE_BYTES_MAX)
+        lines += self._aside.keep([one for one in (lies or b"", self._bytes) if self._is_apart(version, one)], why)
+        is_there = self._store.supplant(self.name, content, self._aside.previous)
+        aside = self._aside.put()
         if aside not in (lies, before) and self._is_apart(version, aside):
-            lines += self._keep([aside], why, 2 * KEPT_MAX)
+            lines += self._aside.keep([aside], why, 2 * KEPT_MAX)
         if not is_there:
             lines.append(f"{self._path} was saved while version {version.number} was put there; that comes once more")
         return lines, is_there
 
     def _is_apart(self, version: Version, content: bytes) -> bool:
         """Whether it is no part of that version."""
-        checksum = _checksum(content)
+        checksum = checksum_of(content)
         is_edit = self.version.number > 0 and checksum not in (self.version.checksum, version.checksum)
         return is_edit or not version.has(checksum)
 
@@ -246,7 +251,7 @@ class Replica(Generic[T]):
     def _judge(self, table: T, content: bytes) -> tuple[bool, bool]:
         """Whether this is an edit of an older version than what is in force, and whether it undoes that: rule 5."""
         said = (self._store.read(self._edit, EDIT_BYTES_MAX) or b"").decode("ascii", "replace").split()
-        if said[1:] == [_checksum(content)] and self.version.has(said[0]):
+        if said[1:] == [checksum_of(content)] and self.version.has(said[0]):
             return said[0] != self.version.checksum, False
         is_older = undoes = False
         lines, in_force = set(content.splitlines()), set(self._bytes.splitlines())
@@ -260,27 +265,6 @@ class Replica(Generic[T]):
                 undoes = True
                 is_older = is_older or is_back or not took
         return is_older and content not in [text for text, _ in self._replaced], undoes
-
-    def _keep(self, contents: Iterable[bytes], why: str, most: int = KEPT_MAX) -> list[str]:
-        lines = []
-        for content in dict.fromkeys(contents):
-            if not content.strip() or len(content) > FILE_BYTES_MAX:
-                continue
-            name = f"{self.name}.kept-{_checksum(content)[:8]}"
-            if name not in self.kept:
-                if len(self.kept) >= most:
-                    raise OSError(errno.EDQUOT, f"{KEPT_MAX} files {self.name}.kept-* wait for somebody to remove them")
-                self._store.replace(name, content, durable=True)
-                self.kept = sorted([*self.kept, name])
-            lines.append(f"conflict: {why}; that is kept as {self._path}{name[len(self.name):]}")
-        return lines
-
-    def _see_kept(self) -> None:
-        """Which of these files are there."""
-        if self._looked:
-            self.kept = [name for name in self.kept if self._store.read(name, 0) is not None]
-        else:
-            self.kept = [name for name in self._store.list() if name.startswith(f"{self.name}.kept-")]
 
     def _made_of(self, checksum: str) -> Version:
         """What somebody who edited this content had before him."""
@@ -302,7 +286,7 @@ class Replica(Generic[T]):
         gone = self._taken_away(self.table, table)
         if not gone and content.endswith(b"\n"):
             return ""
-        checksum = _checksum(content)
+        checksum = checksum_of(content)
         if self._unsettled[0] != checksum:
             self._unsettled = checksum, now
             self._reported -= {"unsettled"}
@@ -317,7 +301,7 @@ class Replica(Generic[T]):
 
     def _take_up(self, table: T, content: bytes) -> None:
         self.table, self.loaded, self._bytes, self._refused = table, True, content, ""
-        self.checksum = _checksum(content)
+        self.checksum = checksum_of(content)
 
     def _write_back(self) -> list[str]:
         for name in (self.good, self.name):
@@ -329,11 +313,11 @@ class Replica(Generic[T]):
         """Begin with what an earlier life had in force, numbered or not yet, if it left a whole copy of that."""
         try:
             content = self._content(self.good)
-            if self.version.checksum in ("", _checksum(content)):
+            if self.version.checksum in ("", checksum_of(content)):
                 self._take_up(self._parse(_text(content), self.good), content)
-            replaced = self._store.read(self._previous, FILE_BYTES_MAX)
+            replaced = self._store.read(self._aside.previous, FILE_BYTES_MAX)
             if replaced is not None:
-                self._replaced = [(replaced, self._parse(_text(replaced), self._previous))]
+                self._replaced = [(replaced, self._parse(_text(replaced), self._aside.previous))]
         except (OSError, TableErrors):
             pass
 
@@ -408,12 +392,7 @@ def _version(said: Any) -> Version | None:
 
 def made(before: bytes, after: bytes) -> bytes:
     """What a command writes into ``NAME.edit`` before it puts ``after`` there."""
-    return f"{_checksum(before)} {_checksum(after)}\n".encode()
-
-
-@lru_cache(maxsize=16)
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return f"{checksum_of(before)} {checksum_of(after)}\n".encode()
 
 
 def _text(content: bytes) -> str:

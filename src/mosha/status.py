@@ -87,7 +87,7 @@ def _group(
 def _said(record: Record) -> dict[str, Any]:
     """What a node's record says of what it may have."""
     flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained")}
-    lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready", "up", "kept")}
+    lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready", "up", "kept", "lacks")}
     return {**flags, **lists, "failures": {
         group: {"count": one.get("count"), "why": one.get("why"), "until": one.get("until")}
         for group, one in _of(record, "failures", dict).items() if isinstance(one, dict)
@@ -233,6 +233,10 @@ def table(found: dict[str, Any]) -> str:
         f"CONFLICT: an edit on node {n['id']} is not in force, and lies there as {name}; edit again what is wanted of "
         "it, and remove that file"
         for n in nodes for name in _of(n, "kept", list)
+    ]
+    foot += [
+        f"node {n['id']} has more to say than its record holds; not shown of it: {', '.join(map(str, n['lacks']))}"
+        for n in nodes if _of(n, "lacks", list)
     ]
     return "\n".join([*lines, "", *foot])
 

@@ -519,6 +519,11 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.EDIT_OPENED,
     ),
     _one(
+        "aside-unseen", "tables 7: what is written into what was put aside is kept", "mosha/aside.py",
+        "if not is_edit or (", "if True or (",
+        plan=plans.EDIT_IN_PLACE,
+    ),
+    _one(
         "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/replicas.py",
         "ownership.quorate(now) and len(voters & heard) >= ownership.quorum", "ownership.quorate(now)",
         plan=plans.EDITS_APART,

@@ -2,6 +2,10 @@
 
 The block is a header line ``mosha1 LENGTH CRC32`` and LENGTH bytes of JSON. One writer, any number of readers. A
 reader that meets a write half done sees a wrong checksum: the record is then "not read", never "empty".
+
+It has at most ``BYTES_MAX`` bytes. One that would have more is written without the first of ``LEFT_OUT``, then without
+the first two, and so on, and says in ``lacks`` what is not in it. Nothing safe depends on any of them: what people read
+goes first, then what only makes moves and starts quicker. A hactl within its bounds needs no more than the first two.
 """
 
 from __future__ import annotations
@@ -15,6 +19,11 @@ from typing import Any
 NAME = "beat"
 BYTES_MAX = 65536
 _MAGIC = "mosha1"
+SINCE = "since"                  # with why and reason: of each group what only people read
+LEFT_OUT = (
+    "failures", SINCE, "orders", "answers", "ready", "kept", "moving", "unfit", "up", "suspects", "groups", "tables",
+)
+_NEEDED = ("level", "state", "on_hold")
 _TYPES: Mapping[str, type[Any]] = {
     "identity": str, "era": str, "boot": str, "revision": int, "arbitrator": bool, "leaving": bool, "suspects": list,
     "unfit": list, "ready": list, "up": list, "groups": dict, "tables": dict,
@@ -22,12 +31,31 @@ _TYPES: Mapping[str, type[Any]] = {
 
 
 def encode(record: dict[str, Any]) -> bytes:
-    """The block of a record; raises ValueError if it is larger than ``BYTES_MAX``."""
-    body = json.dumps(record, separators=(",", ":")).encode()
-    block = f"{_MAGIC} {len(body)} {zlib.crc32(body):08x}\n".encode() + body
+    """The block of a record, as much as there is room for; raises ValueError if what is left fits neither, which no
+    record of an agent does."""
+    block = _block(record)
+    for number, name in enumerate(LEFT_OUT, 1):
+        if len(block) <= BYTES_MAX:
+            return block
+        record = {**_without(record, name), "lacks": LEFT_OUT[:number]}
+        block = _block(record)
     if len(block) > BYTES_MAX:
         raise ValueError(f"record of {len(block)} bytes is over the limit of {BYTES_MAX}")
     return block
+
+
+def _block(record: dict[str, Any]) -> bytes:
+    body = json.dumps(record, separators=(",", ":")).encode()
+    return f"{_MAGIC} {len(body)} {zlib.crc32(body):08x}\n".encode() + body
+
+
+def _without(record: dict[str, Any], name: str) -> dict[str, Any]:
+    if name != SINCE:
+        return {key: value for key, value in record.items() if key != name}
+    groups = record.get("groups", {})
+    return {**record, "groups": {
+        group: {key: said[key] for key in _NEEDED if key in said} for group, said in groups.items()
+    }}
 
 
 @lru_cache(maxsize=256)

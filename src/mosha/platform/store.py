@@ -49,14 +49,23 @@ class LocalStore:
 
     def supplant(self, name: str, content: bytes, aside: str) -> bool:
         """Durably put the content there, and what lay there, whatever it is by then, under the name ``aside``. False:
-        somebody made a file of that name meanwhile, which stays."""
+        somebody made a file of that name meanwhile, which stays. Where it fails what lay there lies there again.
+
+        Where the file system has no hard links (FAT, some shared directories) a crash may leave half of the content.
+        """
         temporary = self._written(name, content, durable=True)
-        with suppress(FileNotFoundError):
-            self.rename(name, aside)
+        is_aside = False
         try:
-            os.link(temporary, self._directory / name)
+            with suppress(FileNotFoundError):
+                os.replace(self._directory / name, self._directory / aside)
+                is_aside = True
+            self._link(temporary, self._directory / name, content)
         except FileExistsError:
             return False
+        except OSError:
+            if is_aside:
+                self.rename(aside, name)
+            raise
         finally:
             os.unlink(temporary)
             self._sync_directory()
@@ -74,8 +83,9 @@ class LocalStore:
             raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
 
     def rename(self, old: str, new: str) -> None:
-        """Over the new name's file, if there is one."""
+        """Durably, over the new name's file, if there is one."""
         os.replace(self._directory / old, self._directory / new)
+        self._sync_directory()
 
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
@@ -99,6 +109,23 @@ class LocalStore:
                 stream.flush()
                 os.fsync(stream.fileno())
         return temporary
+
+    @staticmethod
+    def _link(temporary: Path, file: Path, content: bytes) -> None:
+        """Give the name to the content; raises FileExistsError where it is taken."""
+        try:
+            os.link(temporary, file)
+        except FileExistsError:
+            raise
+        except OSError:                              # there are no links here, or the disk fails
+            with open(file, "xb") as stream:
+                try:
+                    stream.write(content)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                except OSError:
+                    os.unlink(file)
+                    raise
 
     def _made(self, use: Callable[[], T]) -> T:
         """What ``use`` gives; somebody may have removed the directory."""

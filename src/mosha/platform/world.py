@@ -70,7 +70,8 @@ class Store(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
 
-    def rename(self, old: str, new: str) -> None: ...
+    def rename(self, old: str, new: str) -> None:
+        """Durably, over the new name's file, if there is one."""
 
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""

@@ -6,7 +6,8 @@
 2. A tag is unique over the whole table: it names one process for ever.
 3. A level matches as :func:`matches` says. (In 2003 the level ``s`` also ran entries of the level ``start``.)
 4. A table with any problem is refused as a whole, with all its problems: the last good one stays in use.
-5. The mode ``monitor`` takes the seconds between two runs: ``monitor=30``; alone it means ``monitor=10``.
+5. A table has at most ``GROUPS_MAX`` groups.
+6. The mode ``monitor`` takes the seconds between two runs: ``monitor=30``; alone it means ``monitor=10``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from mosha.tables import settings as setting_lines
-from mosha.tables.lines import NAME_RULE, Reader, is_name, shown
+from mosha.tables.lines import GROUPS_MAX, NAME_RULE, Reader, is_name, shown
 from mosha.tables.settings import Policy
 
 WAIT = "wait"
@@ -87,6 +88,7 @@ def parse(text: str, file: str = "cltab") -> Cltab:
     entries: list[Entry] = []
     settings: dict[str, str] = {}
     lines_of_tags: dict[str, int] = {}
+    groups: set[str] = set()
     for line in reader:
         if line.startswith(":::"):
             _read_setting(line, settings, reader)
@@ -99,6 +101,9 @@ def parse(text: str, file: str = "cltab") -> Cltab:
             continue
         lines_of_tags[entry.tag] = reader.line
         entries.append(entry)
+        if entry.group not in groups and len(groups) == GROUPS_MAX:
+            reader.problem(f"more than {GROUPS_MAX} groups")
+        groups.add(entry.group)
     reader.check()
     return Cltab(tuple(entries), settings)
 
@@ -157,7 +162,7 @@ def _read_entry(line: str, reader: Reader) -> Entry | None:
 
 
 def _read_mode(mode: str, reader: Reader) -> tuple[str, float]:
-    """The mode, and the seconds of rule 5."""
+    """The mode, and the seconds of rule 6."""
     name, equals, value = mode.partition("=")
     if name != MONITOR:
         return mode, 0.0

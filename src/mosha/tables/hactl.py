@@ -14,7 +14,9 @@ restarts=N       when it fails it is started again where it is, N times (1), bef
 requires=G[,G…]  it is started only while each of these groups is up; where one shall be stopped, so shall it
 ===============  ===========================================================================
 
-A table in which a group requires itself, be it by way of others, or one that the table does not name, is refused.
+A table in which a group requires itself, be it by way of others, or one that the table does not name, is refused. So is
+one with more than ``GROUPS_MAX`` groups, or whose groups and levels have more than ``NAMED_CHARACTERS_MAX`` characters:
+what a node says of all of them has to fit into its record (:mod:`mosha.platform.record`).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from mosha.tables.lines import NAME_RULE, Reader, is_name, is_node, is_whole, shown
+from mosha.tables.lines import GROUPS_MAX, NAME_RULE, Reader, is_name, is_node, is_whole, shown
 
 NAME = "hactl"
 STOP = "stop"
@@ -32,6 +34,7 @@ MAINTENANCE, RESTARTS, REQUIRES = "maintenance", "restarts", "requires"
 RESTARTS_MAX = 9
 PREFERRED_MAX = 64
 REQUIRED_MAX = 64
+NAMED_CHARACTERS_MAX = 9600
 
 
 class Wanted(NamedTuple):
@@ -55,6 +58,7 @@ def parse(text: str, file: str = "hactl") -> Hactl:
     reader = Reader(text, file)
     found: dict[str, Wanted] = {}
     lines: dict[str, int] = {}                       # where each group is named, be it in a line with a problem
+    room = NAMED_CHARACTERS_MAX                      # for names of groups and levels
     for line in reader:
         words = line.partition("#")[0].split()
         lines.setdefault(words[0], reader.line)
@@ -73,6 +77,11 @@ def parse(text: str, file: str = "hactl") -> Hactl:
             reader.problem(f"group {group} is already given level {found[group].level}")
         else:
             found[group] = Wanted(level, **values)
+            had_room, room = room >= 0, room - len(group) - len(level)
+            if len(found) == GROUPS_MAX + 1:
+                reader.problem(f"more than {GROUPS_MAX} groups")
+            if had_room and room < 0:
+                reader.problem(f"the names of groups and levels have more than {NAMED_CHARACTERS_MAX} characters")
     _check_required(reader, found, lines)
     reader.check()
     return found

@@ -19,6 +19,7 @@ TABLE_CHARACTERS_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 64
 SHOWN_CHARACTERS_MAX = 40
 NODE_MAX = 65535
+GROUPS_MAX = 400                 # of one table
 DIGITS_MAX = 20
 
 NAME_RULE = f"letters, digits, _ and - only, at most {NAME_CHARACTERS_MAX}, not starting with -"

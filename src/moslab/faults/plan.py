@@ -46,7 +46,9 @@ slew     the clock runs faster or slower than the steady one                    
 edit     somebody edits a table, or opens it and saves after ``for``            table; bad: not a table at all;
                                                                                 text: what it says then;
                                                                                 maintenance: of all groups, or off;
-                                                                                levels: of hactl, group by group
+                                                                                levels: of hactl, group by group;
+                                                                                in_place: it is emptied first, and
+                                                                                the same file written after ``for``
 map      openMosix there is configured with other nodes                         nodes: those of its map
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
@@ -114,7 +116,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "slew": {"by": shape.number(-0.9, 9)},
     "edit": {
         "table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "text": shape.TEXT,
-        "maintenance": shape.YES_NO, "levels": shape.LINES,
+        "maintenance": shape.YES_NO, "levels": shape.LINES, "in_place": shape.YES_NO,
     },
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {

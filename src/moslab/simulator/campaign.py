@@ -33,7 +33,7 @@ EXPECTED: tuple[str, ...] = (
     "killed process in state D", "edit replicated",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
-    "leash does not obey and is killed",
+    "leash does not obey and is killed", "edit in place",
     "second guardian is spared", "group was tested ahead", "clock stood still", "file of a node without power",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",

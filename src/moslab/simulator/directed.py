@@ -545,6 +545,12 @@ EDIT_OPENED = plan(every(
     *(edit(1.0, 2, table) for table in ("cltab", "hactl")),
 ), nodes=3, network=SHARP)
 
+# Somebody empties a table; one other version comes, or two do, and he writes it in the same file. Then another comes.
+EDIT_IN_PLACE = plan(every(
+    12.0, *(edit(0, 1, table, in_place=True, **{"for": 6.0}) for table in ("cltab", "hactl")),
+    edit(1.0, 2), edit(1.0, 2, "hactl"), edit(3.0, 3, "hactl"), edit(9.0, 2), edit(9.0, 2, "hactl"),
+), nodes=3, network=SHARP)
+
 
 def _overtaken(one: int, other: int) -> Faults:
     """The other node asks for the edit, and meets a frozen machine; it gets the answer after it has made the next."""

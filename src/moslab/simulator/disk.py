@@ -7,6 +7,7 @@ Rules:
    in place, the beginning of the new one before the end of the old. What was synced is never lost.
 3. A write in place may be half done for a moment: whoever reads meanwhile meets it torn.
 4. A name whose file was replaced or removed has another generation; the old content is kept for those who hold it.
+   A file that was renamed is found under its new name.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ def over(content: bytes, offset: int, data: bytes) -> bytes:
 class Disk:
     """``watch(name)`` is called when one of the ``watched`` names has a new content."""
 
-    __slots__ = ("_in_place", "_unfinished", "_unsynced", "files", "generations", "replaced", "watch", "watched")
+    __slots__ = (
+        "_in_place", "_renamed", "_unfinished", "_unsynced", "files", "generations", "replaced", "watch", "watched",
+    )
 
     def __init__(self, watched: frozenset[str], watch: Callable[[str], None]) -> None:
         self.files: dict[str, bytes] = {}
@@ -43,6 +46,7 @@ class Disk:
         self.watched, self.watch = watched, watch
         self._unsynced: dict[str, bytes | None] = {}         # name -> what the disk has of it
         self._in_place: set[str] = set()
+        self._renamed: dict[tuple[str, int], tuple[str, int]] = {}       # file -> what it is since: rule 4
         self._unfinished: dict[str, bytes] = {}
 
     def read(self, name: str) -> bytes:
@@ -86,12 +90,24 @@ class Disk:
         self._put(name, data)
 
     def rename(self, old: str, new: str) -> None:
-        """Over the new name's file, if there is one; raises ENOENT."""
-        content = self._settled(old)
+        """Durably, over the new name's file, if there is one; raises ENOENT."""
+        content, file = self._settled(old), self.file(old)
         if content is None:
             raise error(errno.ENOENT)
-        self.replace(new, content, durable=False)
+        self.replace(new, content, durable=True)
         self.remove(old)
+        self._unsynced.pop(old, None)
+        self._renamed[file] = self.file(new)
+
+    def file(self, name: str) -> tuple[str, int]:
+        """The file of that name, whatever it is called later: for :meth:`found`."""
+        return name, self.generations.get(name, 0)
+
+    def found(self, file: tuple[str, int]) -> tuple[str, bool]:
+        """The last name of that file, and whether it has it still."""
+        while file in self._renamed:
+            file = self._renamed[file]
+        return file[0], file[0] in self.files and self.file(file[0]) == file
 
     def remove(self, name: str) -> bool:
         """Whether there was such a file."""
@@ -146,6 +162,7 @@ class Disk:
         for name in list(self.files):
             self._part(name)
         self.files.clear()
+        self._renamed.clear()
         self._unsynced.clear()
         self._in_place.clear()
         self._unfinished.clear()

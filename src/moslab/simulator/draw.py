@@ -34,6 +34,7 @@ BOOTS_S = 15.0
 UNFIT_LEASES = 16
 APART = 8                        # between voters of large clusters, now and then
 SHARED = 0.1                     # of the seeds that are not directed have a shared directory
+IN_PLACE, IN_PLACE_MAX_S = 0.15, 8.0     # of the seeds have a table written in place, for so long at most
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
@@ -96,10 +97,26 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     heals_all = draw.chance(0.3)
     plan.heal = plan.heal or (scene.numbers if heals_all else [])
     plan.faults += _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
+    plan.faults += _edits_in_place(plan)
     plan.faults.sort(key=lambda fault: float(fault["at"]))
     plan.heal = plan.heal or _majority(draw, plan, scene.wiped)
     plan.bound_s = _bound_s(plan)
     return plan
+
+
+def _edits_in_place(plan: FaultPlan) -> list[Fault]:
+    """Now and then a table is written in place, and meanwhile edited on another node."""
+    draw = Stream(plan.seed, "in place")
+    if not draw.chance(IN_PLACE):
+        return []
+    table, at_s = draw.pick(["cltab", "hactl"]), round(draw.uniform(2.0, plan.safety_s - IN_PLACE_MAX_S), 3)
+    for_s = round(draw.uniform(0.5, IN_PLACE_MAX_S), 3)
+    meanwhile = {"at": round(at_s + draw.uniform(0.0, for_s), 3), "do": "edit", "table": table}
+    return [
+        {"at": at_s, "do": "edit", "table": table, "whom": [draw.integer(1, plan.nodes)], "in_place": True,
+         "for": for_s},
+        {**meanwhile, "whom": [draw.integer(1, plan.nodes)]},
+    ]
 
 
 def _size(draw: Stream) -> int:

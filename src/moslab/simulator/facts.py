@@ -58,6 +58,7 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("drained", "^drained: "),
     ("drained: not any more", "^not drained any more"),
     ("edit: kept", "^conflict: version .* is kept as"),
+    ("edit: written while another version came", "^conflict: somebody had .* is kept as"),
     ("edit: two with one number", "stands for different contents"),
 ))
 SEEN: tuple[str, ...] = (
@@ -69,6 +70,7 @@ SEEN: tuple[str, ...] = (
 RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
     "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
+    "edit: written while another version came",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)

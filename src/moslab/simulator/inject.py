@@ -304,7 +304,8 @@ class Injector:
     def _do_edit(self, nodes: list[Node], fault: Fault) -> Undo | None:
         table = fault["table"]
         if "for" in fault:
-            return partial(_all, [self._opened(node, table) for node in nodes if node.up])
+            opened = self._opened_in_place if fault.get("in_place") else self._opened
+            return partial(_all, [opened(node, table) for node in nodes if node.up])
         for node in nodes:
             if not node.up:
                 continue
@@ -314,7 +315,7 @@ class Injector:
                     node.disk.replace(table, fault.get("text", BAD_TABLE).encode(), durable=True)
                 continue
             content = node.disk.files.get(table)
-            if content is not None:
+            if content:                              # nobody edits one that somebody has emptied
                 self._cluster.edited(node.number, table, self._edits)
                 if "text" in fault:
                     content = b"".join([fault["text"].encode(), *re.findall(rb"(?m)^# edit \d+\n", content)])
@@ -332,12 +333,35 @@ class Injector:
         content, boot, before = node.disk.files.get(table), node.boot_id, self._edits
 
         def save() -> None:
-            if content is None or table not in node.disk.files or not node.up or node.boot_id != boot:
+            if not content or table not in node.disk.files or not node.up or node.boot_id != boot:
                 return
             self._cluster.overwritten(node.number, table, before)
             self._edits += 1
             self._cluster.edited(node.number, table, self._edits)
             node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
+
+        return save
+
+    def _opened_in_place(self, node: Node, table: str) -> Undo:
+        """Empties the table, if one is in force, and then saves it as it was with an edit, in that very file, whatever
+        became of that; the editor ends with the node."""
+        disk, boot, content = node.disk, node.boot_id, node.disk.files.get(table)
+        file = disk.file(table)
+        is_open = bool(content) and f"{table}.good" in disk.files
+        if is_open:
+            with self._cluster.loses(node.number):
+                disk.spoil(table, b"")
+
+        def save() -> None:
+            name, is_there = disk.found(file)
+            is_replaced = name == table and not is_there     # by somebody else on this node
+            if not is_open or is_replaced or not node.up or node.boot_id != boot:
+                return
+            self._edits += 1
+            self._cluster.edited(node.number, table, self._edits)
+            self._cluster.count("edit in place" if name == table else "edit in place of what was put aside")
+            if is_there:
+                disk.spoil(name, (content or b"") + f"# edit {self._edits}\n".encode())
 
         return save
 

@@ -231,6 +231,8 @@ def _close(cluster: Cluster) -> None:
         history.final[table] = [cluster.edits_in(number, f"{table}.good") for number in cluster.numbers]
     for number in cluster.numbers:
         history.aside |= cluster.edits_aside(number)
+        if number not in plan.heal:                  # its agent may not have looked since
+            history.aside |= {(table, one) for table in TABLES for one in cluster.edits_in(number, f"{table}.previous")}
     cluster.history.close(now)
 
 

@@ -78,7 +78,7 @@ class SimStore:
             self._disk.write(name, 0, content)
 
     def rename(self, old: str, new: str) -> None:
-        """Over the new name's file, if there is one."""
+        """Durably, over the new name's file, if there is one."""
         self._disk.rename(old, new)
 
     def remove(self, name: str, durable: bool = False) -> bool:

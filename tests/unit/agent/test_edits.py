@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mosha import operate, ordering
+from mosha.aside import KEPT_MAX
 from mosha.config import Config
 from mosha.platform.store import LocalStore
 from mosha.replication import Replica, made
@@ -258,3 +259,46 @@ def test_of_orders_at_one_time_each_is_taken(machine: Machine, monkeypatch: pyte
     groups = ["kv", "web", "db"]
     assert machine.run(*(partial(ordered, group) for group in groups)) == [0, 0, 0]
     assert sorted(taken) == sorted(groups)
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize("versions", [1, 2])
+def test_what_is_written_into_a_table_that_was_put_aside_is_kept(
+    nodes: Nodes, versions: int, is_restarted: bool
+) -> None:
+    """``cat > hactl``: it is empty while other versions come, and then he writes, line by line."""
+    with open(nodes.directories[0] / "hactl", "w", encoding="utf-8") as stream:
+        nodes.talk()
+        for version in range(versions):
+            nodes.edit(1, "".join([OLD, *(f"# {one}\n" for one in range(version + 1))]))
+        if is_restarted:
+            nodes.nodes[0] = replica(nodes.directories[0])
+        for line in ("kv start\n", "mine start\n"):
+            stream.write(line)
+            stream.flush()
+            nodes.talk()
+    last = "".join([OLD, *(f"# {one}\n" for one in range(versions + 1))])
+    nodes.edit(2, last)
+    assert nodes.kept() == ["kv start\nmine start\n"]
+    assert nodes.nodes[0].kept
+    assert nodes.contents() == {last}
+
+
+def test_what_was_put_aside_and_stays_so_is_no_conflict(nodes: Nodes) -> None:
+    for number in range(3):
+        nodes.edit(1, f"{OLD}# {number}\n")
+        nodes.nodes[0] = replica(nodes.directories[0])
+    assert nodes.kept() == []
+
+
+def test_with_as_many_kept_as_may_be_what_was_written_waits_where_it_lies(nodes: Nodes) -> None:
+    with open(nodes.directories[0] / "hactl", "w", encoding="utf-8") as stream:
+        nodes.edit(1, f"{OLD}# a word\n")
+        for number in range(KEPT_MAX):
+            (nodes.directories[0] / f"hactl.kept-{number}").write_text("")
+        nodes.nodes[0] = replica(nodes.directories[0])
+        stream.write("mine start\n")
+    nodes.talk()
+    (nodes.directories[0] / "hactl.kept-0").unlink()
+    nodes.talk()
+    assert "mine start\n" in nodes.kept()

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from mosha.aside import KEPT_MAX
 from mosha.platform.store import LocalStore
-from mosha.replication import BEFORE_MAX, KEPT_MAX, Replica, Version
+from mosha.replication import BEFORE_MAX, Replica, Version
 from mosha.tables import hactl
 
 

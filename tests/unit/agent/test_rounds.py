@@ -778,3 +778,17 @@ def test_who_shoots_an_owner_tests_its_group_meanwhile_and_counts_no_heavier_for
     shots[0]("", None)
     world.until(lambda: leash.told[-1] == "start", 1)
     assert leash.told == ["test", "own", "start"]
+
+
+def test_an_agent_with_more_to_say_than_its_record_holds_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "BYTES_MAX", 1200)
+    names = [f"group-{number}" for number in range(12)]
+    table = "".join(f"{name}:{name}-run:start:respawn:sleep 1d\n" for name in names)
+    world = world_of([1], cltab=table.encode(), hactl="".join(f"{name} start\n" for name in names).encode())
+    world.until(lambda: len(world.leashes) == len(names), 60)
+    world.pass_time(5.0)
+    assert world.ended is None
+    found = record.decode(world.disk.files[record.NAME])
+    assert found is not None
+    assert found["lacks"][:2] == ["failures", "since"]
+    assert {group["state"] for group in page(world)["groups"]} == {"DONE"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -68,3 +71,50 @@ def test_what_is_removed_for_good_is_so_on_the_disk(
     assert store.remove("order", durable)
     assert synced == [str(tmp_path)] * durable
     assert not store.remove("order", durable)
+
+
+@pytest.mark.parametrize("number", [None, errno.EPERM, errno.EOPNOTSUPP])
+def test_what_is_supplanted_lies_aside_also_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    store = LocalStore(tmp_path)
+    if number is not None:
+        monkeypatch.setattr(os, "link", partial(_fails, number))
+    assert store.supplant("cltab", b"1", "cltab.previous")
+    assert store.supplant("cltab", b"2", "cltab.previous")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"cltab": b"2", "cltab.previous": b"1"}
+
+
+@pytest.mark.parametrize("number", [None, errno.EPERM])
+def test_what_is_saved_at_that_instant_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    store, genuine = LocalStore(tmp_path), os.link
+    store.replace("cltab", b"1")
+
+    def link(source: Path, target: Path) -> None:
+        LocalStore(tmp_path, "another").replace(target.name, b"saved")
+        if number is not None:
+            _fails(number)
+        genuine(source, target)
+
+    monkeypatch.setattr(os, "link", link)
+    assert not store.supplant("cltab", b"2", "cltab.previous")
+    assert store.read("cltab", 10) == b"saved"
+    assert store.read("cltab.previous", 10) == b"1"
+
+
+def test_what_cannot_be_supplanted_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no links, and the disk takes nothing."""
+    store = LocalStore(tmp_path)
+    store.replace("cltab", b"1")
+    genuine, calls = os.fsync, itertools.count()
+    monkeypatch.setattr(os, "link", partial(_fails, errno.EPERM))
+    monkeypatch.setattr(os, "fsync", lambda fd: _fails(errno.ENOSPC) if next(calls) == 1 else genuine(fd))
+    with pytest.raises(OSError, match="No space left"):
+        store.supplant("cltab", b"2", "cltab.previous")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"cltab": b"1"}
+
+
+def _fails(number: int, *_arguments: object) -> None:
+    raise OSError(number, os.strerror(number))

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from moslab.history.checkers import VALID
-from moslab.simulator.directed import EDIT_OPENED, EDIT_OVERTAKEN, EDITS_APART, crash, cut, edit, plan
+from mosha.aside import Aside
+from moslab.history.checkers import INVALID, VALID
+from moslab.simulator.directed import EDIT_IN_PLACE, EDIT_OPENED, EDIT_OVERTAKEN, EDITS_APART, crash, cut, edit, plan
 from moslab.simulator.draw import directed_plan
 from moslab.simulator.run import Result, run
 from moslab.simulator.stepwise import Stepwise
@@ -105,3 +106,22 @@ def test_an_edit_that_was_only_on_a_disk_that_is_lost_is_excused() -> None:
     faults = [cut(4.0, 6.0, [3], [1, 2]), edit(5.0, 3), crash(7.0, 1.0, [3], wipe=True)]
     result = run(directed_plan(1, plan(faults, nodes=3, safety_s=12.0)), core_s_max=CORE_S_MAX)
     assert (result.verdict, result.history.lost) == (VALID, {("cltab", 1)})
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_what_is_written_in_place_while_other_versions_come_is_kept(
+    monkeypatch: pytest.MonkeyPatch, is_seen: bool
+) -> None:
+    if not is_seen:
+        monkeypatch.setattr(Aside, "_written", lambda _aside, is_needed=False: [])
+    result = run(directed_plan(1, EDIT_IN_PLACE), False, CORE_S_MAX)
+    assert result.counters["edit in place of what was put aside"]
+    assert result.verdict == (VALID if is_seen else INVALID), result.problems
+    assert {problem.partition(":")[0] for problem in result.problems} == (set() if is_seen else {"edits"})
+
+
+def test_what_is_written_in_place_and_meets_no_version_is_an_edit() -> None:
+    result = run(directed_plan(1, plan([edit(5.0, 1, in_place=True) | {"for": 3.0}], (0.5, 2.5), nodes=3)), False,
+                 CORE_S_MAX)
+    assert (result.verdict, result.problems) == (VALID, [])
+    assert result.history.final["cltab"] == [(1,)] * 3

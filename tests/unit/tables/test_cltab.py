@@ -7,7 +7,7 @@ import pytest
 from mosha.tables import cltab
 from mosha.tables.cltab import Cltab, Entry, matches
 from mosha.tables.errors import TableErrors
-from mosha.tables.lines import LINE_CHARACTERS_MAX, TABLE_CHARACTERS_MAX
+from mosha.tables.lines import GROUPS_MAX, LINE_CHARACTERS_MAX, TABLE_CHARACTERS_MAX
 
 GOOD = """\
 # the web group
@@ -190,3 +190,10 @@ def test_a_bad_setting_is_a_problem_of_its_line() -> None:
 
 def test_settings_are_found_in_a_bad_table() -> None:
     assert cltab.settings_of("nonsense\n:::socket:/s\n:::stop:no\n:::clstat:/c\n") == {"socket": "/s", "clstat": "/c"}
+
+
+def test_groups_have_a_bound() -> None:
+    lines = [f"g{number}:t{number}:start:once:true\n" for number in range(GROUPS_MAX + 1)]
+    assert len(cltab.parse("".join([*lines[:-1], "g0:more:start:once:true\n"])).groups()) == GROUPS_MAX
+    with pytest.raises(TableErrors, match=f"^cltab:{GROUPS_MAX + 1}: more than {GROUPS_MAX} groups$"):
+        cltab.parse("".join(lines))

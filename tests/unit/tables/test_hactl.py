@@ -5,7 +5,7 @@ import pytest
 from mosha.tables import hactl
 from mosha.tables.errors import TableErrors
 from mosha.tables.hactl import Wanted
-from mosha.tables.lines import NAME_RULE
+from mosha.tables.lines import GROUPS_MAX, NAME_RULE
 
 NAMES = "fenced, failback, sticky, exclusive-test, maintenance, prefer=…, restarts=…, requires=…"
 
@@ -85,7 +85,7 @@ def test_a_group_whose_line_is_wrong_is_not_missed() -> None:
 
 def test_a_long_way_of_groups_is_read() -> None:
     """As many as a table can hold: no recursion, and no second look."""
-    names = [f"g{number}" for number in range(20_000)]
+    names = [f"g{number}" for number in range(GROUPS_MAX)]
     lines = [f"{name} start requires={other}" for name, other in zip(names, names[1:])]
     table = hactl.parse("\n".join([*lines, f"{names[-1]} stop\n"]))
     assert set(hactl.levels(table).values()) == {"stop"}
@@ -136,3 +136,18 @@ def test_bad_options_are_told(options: str, reason: str) -> None:
     with pytest.raises(TableErrors) as caught:
         hactl.parse(f"b start\na start {options}\n")
     assert str(caught.value) == f"hactl:2: {reason}"
+
+
+def test_groups_and_names_have_a_bound() -> None:
+    names = [f"{number:03}" for number in range(GROUPS_MAX + 2)]
+    assert len(hactl.parse("".join(f"{name} start\n" for name in names[:-2]))) == GROUPS_MAX
+    with pytest.raises(TableErrors) as many:
+        hactl.parse("".join(f"{name} start\n" for name in names))
+    assert str(many.value) == f"hactl:{GROUPS_MAX + 1}: more than {GROUPS_MAX} groups"
+    whole = hactl.NAMED_CHARACTERS_MAX // 128        # lines of names and levels that are as long as may be
+    long = "".join(f"{number:064} {'l' * 64}\n" for number in range(whole + 2))
+    assert len(hactl.parse("".join(long.splitlines(True)[:whole]))) == whole
+    with pytest.raises(TableErrors) as wide:
+        hactl.parse(long)
+    problem = f"the names of groups and levels have more than {hactl.NAMED_CHARACTERS_MAX} characters"
+    assert str(wide.value) == f"hactl:{whole + 1}: {problem}"
