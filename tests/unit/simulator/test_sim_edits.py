@@ -121,7 +121,7 @@ def test_what_is_written_in_place_while_other_versions_come_is_kept(
 
 
 def test_what_is_written_in_place_and_meets_no_version_is_an_edit() -> None:
-    result = run(directed_plan(1, plan([edit(5.0, 1, in_place=True) | {"for": 3.0}], (0.5, 2.5), nodes=3)), False,
-                 CORE_S_MAX)
+    written = {**edit(5.0, 1, in_place=True), "for": 3.0}
+    result = run(directed_plan(1, plan([written], (0.5, 2.5), nodes=3)), False, CORE_S_MAX)
     assert (result.verdict, result.problems) == (VALID, [])
     assert result.history.final["cltab"] == [(1,)] * 3
