@@ -249,7 +249,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "rolled-back", "R19: a later life that others saw shows that a disk is older", f"{OWNERSHIP}/voter.py",
-        "            if not all(self._peeked.values()):", "            if False:",
+        "        if not all(self._peeked.values()):", "        if False:",
         plan=plans.ROLLED_BACK,
     ),
     _one(
@@ -397,8 +397,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
-        "            if request.appended or forgot:\n                self._next_generation()\n",
-        "            if request.appended or forgot:\n",
+        "                self._is_over, self.wants_all = True, True\n", "                self.wants_all = True\n",
         plan=plans.ERRORS,
     ),
     _one(
@@ -465,9 +464,9 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "repeated-over-a-wipe", "R3: what was repeated on a disk that was emptied since has to be repeated again",
         f"{OWNERSHIP}/link.py",
-        "            if request.appended or forgot:\n                self._next_generation()\n",
-        "            if request.appended or forgot:\n"
-        "                kept = set(self._facts) if forgot else set()\n"
+        "            if forgot:\n                self._next_generation()\n",
+        "            if forgot:\n"
+        "                kept = set(self._facts)\n"
         "                self._next_generation()\n"
         "                self._facts = kept\n",
         plan=plans.FORGOTTEN,

@@ -21,7 +21,7 @@ Rules:
 7. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
    writer counted on was there by then, and what came later it never counted on.
 8. A journal that is bad says nothing about what it held: an exchange that meets one does not count, and the next one
-   meets it again, until its voter has forgotten. So it is with one that is gone, or shorter, than a slot said before, in
+   meets it again, until its voter has forgotten. So it is with one that is gone, or shorter than a slot said before in
    this life of the voter, and still says: no block counts as read before slots were.
 """
 
