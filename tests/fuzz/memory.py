@@ -26,6 +26,10 @@ class Memory:
     def write(self, name: str, content: bytes) -> None:
         self.files[name] = content
 
+    def sync(self, name: str) -> None:
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
     def rename(self, old: str, new: str) -> None:
         if old not in self.files:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")

@@ -255,7 +255,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "rolled-back", "R19: a later life that others saw shows that a disk is older", f"{OWNERSHIP}/voter.py",
-        "            if not all(self._peeked.values()):", "            if False:",
+        "        if not all(self._peeked.values()):", "        if False:",
         plan=plans.ROLLED_BACK,
     ),
     _one(
@@ -265,8 +265,20 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "witness-that-forgot", "R19: one that has forgotten is no witness", f"{OWNERSHIP}/voter.py",
-        "if theirs is None or theirs.state == RECOVERING or theirs.era != self.era:", "if theirs is None:",
+        "if theirs is None or theirs.state in (RECOVERING, NONE) or theirs.era != self.era:", "if theirs is None:",
         plan=plans.NO_WITNESS,
+    ),
+    Mutant(
+        "witness-without-vote", "R19: nor is one that has no vote", (
+            Change(
+                f"{OWNERSHIP}/voter.py", "theirs.state in (RECOVERING, NONE) or theirs.era",
+                "theirs.state == RECOVERING or theirs.era",
+            ),
+            Change(
+                f"{OWNERSHIP}/voter.py", "        self._peeked, self._blank, self._heard_at = {}, set(), NEVER\n", "",
+            ),
+        ),
+        plan=plans.ROLLED_BACK_UNELECTED,
     ),
     _one(
         "rejoin-unread", "R19: a voter that boots counts for nobody until its disk was compared",
@@ -298,9 +310,19 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "bad-line-ends-journal", "R27: a journal with a line that is bad counts for nothing", f"{OWNERSHIP}/journal.py",
-        "        if not _is_summed(data[used:end]):\n            return True\n",
-        "        if not _is_summed(data[used:end]):\n            return False\n",
+        "        if not _is_summed(data[used:end]):\n            return None\n",
+        "        if not _is_summed(data[used:end]):\n            return used\n",
         plan=plans.JOURNAL_ROTS,
+    ),
+    _one(
+        "empty-journal-whole", "R27: a journal that is empty while a slot tells of it is bad", f"{OWNERSHIP}/link.py",
+        "sizes.get(name, 0) < told.journal_bytes", "0 < sizes.get(name, 0) < told.journal_bytes",
+        plan=plans.JOURNAL_EMPTIED,
+    ),
+    _one(
+        "gone-journal-removed", "R27: nor is one that is gone taken for removed", f"{OWNERSHIP}/link.py",
+        "return is_of_now and sizes", "return is_of_now and name in sizes and sizes",
+        plan=plans.JOURNAL_GONE,
     ),
     _one(
         "marker-written-blindly", "R27: before it writes another marker a voter looks at the one that is there",
@@ -381,8 +403,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",
-        "            if request.appended or forgot:\n                self._next_generation()\n",
-        "            if request.appended or forgot:\n",
+        "                self._is_over, self.wants_all = True, True\n", "                self.wants_all = True\n",
         plan=plans.ERRORS,
     ),
     _one(
@@ -449,9 +470,9 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "repeated-over-a-wipe", "R3: what was repeated on a disk that was emptied since has to be repeated again",
         f"{OWNERSHIP}/link.py",
-        "            if request.appended or forgot:\n                self._next_generation()\n",
-        "            if request.appended or forgot:\n"
-        "                kept = set(self._facts) if forgot else set()\n"
+        "            if forgot:\n                self._next_generation()\n",
+        "            if forgot:\n"
+        "                kept = set(self._facts)\n"
         "                self._next_generation()\n"
         "                self._facts = kept\n",
         plan=plans.FORGOTTEN,

@@ -102,14 +102,21 @@ def decode(data: bytes) -> tuple[list[Entry], int]:
 
 
 def is_bad(data: bytes, used: int = 0, promised: int = 0) -> bool:
-    """Whether what is there from ``used`` on was never written so: a line fails its checksum, or has lost its end, or
-    those that are whole end before ``promised``, the bytes that were on the disk before this was read."""
+    """Whether what is there from ``used`` on was never written so, or is less than ``promised``, the bytes that were on
+    the disk before this was read."""
+    size = whole(data, used)
+    return size is None or size < promised
+
+
+def whole(data: bytes, used: int = 0) -> int | None:
+    """The bytes of the lines that are whole, of which ``used`` are known to be; None if a line fails its checksum, or
+    has lost its end."""
     while True:
         end = data.find(b"\n", used)
         if end < 0:
-            return used < promised or _is_summed(data[used:-1])
+            return None if _is_summed(data[used:-1]) else used
         if not _is_summed(data[used:end]):
-            return True
+            return None
         used = end + 1
 
 

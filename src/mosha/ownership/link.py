@@ -7,7 +7,7 @@ Rules:
    counts this electorate, and the whole exchange ended within its limit (R2).
 2. Of an exchange that failed nobody knows what it did. Its facts are written again, in the next generation of the
    journal; a block is not: its ballot makes a new one (R3). Until one succeeds
-   only beats are tried, and nothing is appended.
+   only beats are tried, and nothing is appended: they tell of the generation before until it was found there (8).
 3. A window is the time over which a slot was bit-identical here: from the end of the first counted read that saw it so
    to the start of the latest (R13). A new marker of the voter begins all windows anew.
 4. A voter that lives another life has forgotten this journal, whatever it copied: its first exchange does not count,
@@ -21,8 +21,8 @@ Rules:
 7. A journal that was read whole by an exchange issued when its writer was known to be dead is not read again: what the
    writer counted on was there by then, and what came later it never counted on.
 8. A journal that is bad says nothing about what it held: an exchange that meets one does not count, and the next one
-   meets it again, until its voter has forgotten. So does a journal that is read to its end, and is shorter than a slot
-   said before.
+   meets it again, until its voter has forgotten. So it is with one that is gone, or shorter than a slot said before in
+   this life of the voter, and still says: no block counts as read before slots were.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from collections import deque
 from collections.abc import Container, Iterable
 from typing import Any, Callable, NamedTuple, Union
 
+from mosha.ownership import identity as identities
 from mosha.ownership import journal, marker, slot
 from mosha.ownership.ballot import Ballot
 from mosha.ownership.electorate import Electorate
@@ -113,11 +114,13 @@ class Link:
         self._waiting: deque[Pending] = deque()
         self.generation = generation                 # of the journal that is written here
         self._offset = self.counter = 0           # bytes of that journal; writes of the slot
+        self._is_over = False                        # the next generation begins with what is appended next
         self._unread: list[Due] = []                 # written, but not all was read since
         self._facts: set[Fact] = set()               # that this generation is known to have
         self._known: dict[str, int] = {}             # journal -> bytes of it that were taken in
         self._tails: dict[str, None] = {}
-        self._latest: dict[str, tuple[str, int]] = {}    # identity -> its journal, and bytes of it, as its slot says
+        self._told: dict[int, Slot] = {}             # node -> its slot as last noticed, in this life of the voter
+        self._is_told = False                        # the slots were read in this life of the voter
         self._closed: set[str] = set()               # journals that are not read again (7)
         self._marker_bytes = b""                     # as last read
         self.life = ""                               # of the voter, when it last counted
@@ -146,9 +149,9 @@ class Link:
     def look_closely(self, identity: str) -> None:
         """Read soon, and what that identity has appended in any case: its slot says so a moment later only."""
         self.wants_poll = True
-        latest = self._latest.get(identity)
-        if latest is not None:
-            self._tails[latest[0]] = None
+        told = self._told.get(identities.node_of(identity))
+        if told is not None and told.identity == identity:
+            self._tails[journal.name(self.era, identity, told.generation)] = None
 
     def wants(self) -> bool:
         """Whether an exchange should be issued now."""
@@ -163,17 +166,16 @@ class Link:
         """The next exchange; ``revision`` is of this node's own record."""
         appended, data = ((), b"") if self._is_doubtful else self._take()
         writes = self.wants_beat or bool(appended)
-        if appended and self._is_long():
+        if appended and (self._is_over or self._is_long()):
             self._next_generation()
         append = slots = None
         if appended:
             append = [journal.name(self.era, self._identity, self.generation), self._offset, data]
         if writes:
             self.counter += 1
-            node = int(self._identity.partition(".")[0])
-            content = slot.encode(
-                Slot(self._identity, self.counter, self._offset + len(data), self.generation, revision)
-            )
+            node = identities.node_of(self._identity)
+            size, life = self._offset + len(data), slot.life_of(self.life)
+            content = slot.encode(Slot(self._identity, self.counter, size, self.generation, revision, life))
             slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
         wants_tails = self.is_near or self.is_eager or self.wants_tails
@@ -194,7 +196,7 @@ class Link:
         return self._offset > 2 * sum(len(journal.encode(fact)) for fact in self._needed(self._facts))
 
     def _next_generation(self) -> None:
-        self.generation, self._offset = self.generation + 1, 0
+        self.generation, self._offset, self._is_over = self.generation + 1, 0, False
         self._facts.clear()
 
     def _all_known(self) -> list[tuple[str, int]]:
@@ -229,10 +231,12 @@ class Link:
         counts = reply is not None and self._counts(now, request, reply[0])
         forgot = counts and self._forgot()
         decoded = [journal.decode(data or b"") for _, data in reply[3]] if counts and reply is not None else []
-        is_bad = reply is not None and self._is_bad(request, reply, decoded)
+        is_bad = counts and reply is not None and self._is_bad(request, reply, decoded)
         if not counts or forgot or is_bad or reply is None:
-            if request.appended or forgot:
+            if forgot:
                 self._next_generation()
+            if request.appended or forgot:
+                self._is_over, self.wants_all = True, True
                 self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
             self.wants_all = self.wants_all or forgot or is_bad or request.reads_all
             self._is_doubtful = True
@@ -252,16 +256,17 @@ class Link:
                 read.update(self._known)
                 self._tails = {}                     # what is not there now was removed
             self._closed |= request.closing & read
-        elif entries or self._unread:                # else what cannot be decoded would be read again and again
+        if self._unread or (entries and not is_whole):     # what cannot be decoded would be read again and again
             self.wants_all = True
         for name, data in zip(names, chunks):
             self._slots(now, request.began, name, data, found)
+        self._is_told = True
         return found
 
     def _read_since(self, request: Request, is_whole: bool) -> list[Due]:
-        """Rule 5: the blocks that are written and read with this exchange."""
+        """Rules 5 and 8: the blocks that are written and read with this exchange."""
         written = [*self._unread, *(one for one in request.appended if isinstance(one, Due))]
-        is_read = is_whole and request.reads_all
+        is_read = is_whole and request.reads_all and self._is_told
         self._unread = [] if is_read else [due for due in written if due.phase == due.ballot.phase]
         return written if is_read else []
 
@@ -296,16 +301,37 @@ class Link:
         if before in ("", self.life):
             return False
         self._known, self._tails, self._closed = {}, {}, set()   # its copies may have the names of other ones
-        self._latest = {}
+        self._told, self._is_told = {}, False
         return True
 
     def _is_bad(self, request: Request, reply: list[Any], decoded: list[tuple[list[Entry], int]]) -> bool:
-        """Rule 8; ``decoded``: of each journal, if the exchange counts otherwise."""
-        promises = dict(self._latest.values()) if request.reads_all and reply[4] else {}
-        return any(
-            journal.is_bad(data, used, promises.get(name, 0) - self._known.get(name, 0))
-            for (name, data), (_, used) in zip(reply[3], decoded) if data is not None
+        """Rule 8, of an exchange that counts otherwise; ``decoded``: of each journal."""
+        _, names, chunks, journals, is_whole = reply
+        sizes = dict(self._known)
+        for (name, data), (_, used) in zip(journals, decoded):
+            size = 0 if data is None else journal.whole(data, used)
+            if size is None:
+                return True
+            sizes[name] = 0 if data is None else sizes.get(name, 0) + size
+        return request.reads_all and is_whole and any(
+            self._is_short(told, sizes) and self._still_tells(told, dict(zip(names, chunks)))
+            for told in self._told.values()
         )
+
+    def _is_short(self, told: Slot, sizes: dict[str, int]) -> bool:
+        """Whether less is there than the slot said; what is not read again (7) is not asked for."""
+        name = journal.name(self.era, told.identity, told.generation)
+        is_of_now = told.life == slot.life_of(self.life) and name not in self._closed
+        return is_of_now and sizes.get(name, 0) < told.journal_bytes
+
+    def _still_tells(self, told: Slot, chunks: dict[str, bytes]) -> bool:
+        """Whether that journal was told of all the time: the voter removes one only when no slot does any more."""
+        node = identities.node_of(told.identity)
+        data = chunks.get(slot.file_name(self.era, slot.file_of(node)), b"")
+        now = slot.decode(data[slot.offset_of(node) :][: slot.BYTES])
+        if now is None:
+            return False
+        return (now.identity, now.generation, now.life) == (told.identity, told.generation, told.life)
 
     def _slots(self, now: float, began: float, name: str, data: bytes, into: Reply) -> None:
         index = int(name.rpartition(".")[2])
@@ -337,7 +363,7 @@ class Link:
     def _notice(self, found: Slot) -> None:
         """A slot says how much its writer's journal holds here."""
         name = journal.name(self.era, found.identity, found.generation)
-        self._latest[found.identity] = name, found.journal_bytes
+        self._told[identities.node_of(found.identity)] = found
         if found.journal_bytes > self._known.get(name, 0) and found.identity != self._identity:
             self._tails[name] = None
 

@@ -19,7 +19,7 @@ from mosha.ownership import electorate as electorates
 from mosha.ownership.electorate import Electorate
 from mosha.timing import SECONDS_MAX, Timing
 
-PROTOCOL = 1
+PROTOCOL = 2
 """What is written into files and what it means: agents of two numbers do not count each other's operations."""
 NAME = "voter"
 BYTES_MAX = 4096

@@ -2,8 +2,9 @@
 
 The slots of the nodes ``32 k .. 32 k + 31`` lie in one file. A slot has one writer. It says which identity writes it, a
 counter that grows with each write, how long the writer's journal on this voter is (so that a reader knows without
-looking that there is news), and the revision of the writer's own record. A late older slot may lie over a newer one
-for a beat: nothing safe depends on the order of slots, only on whether one *changed*.
+looking that there is news), the revision of the writer's own record, and with which life of this voter it last counted:
+the disk of another life need not have that journal. A late older slot may lie over a newer one for a beat: nothing safe
+depends on the order of slots, only on whether one *changed*.
 
 A voter's own disk also has a slot in the file ``counted``, synced, with a counter that this identity has not reached
 on any voter: one that shows more, or another identity of that number, shows that the disk was rolled back (R19).
@@ -23,19 +24,25 @@ COUNTED = "counted"
 COUNTED_AHEAD = 128              # it is written anew when half of this is left
 FILE_BYTES = PER_FILE * BYTES
 _MAGIC = b"MS"
-_FIELDS = struct.Struct(">2sHI16sQIHI")     # magic, node, number, nonce, counter, journal bytes, generation, revision
+_FIELDS = struct.Struct(">2sHI16sQIHII")    # magic, node, number, nonce, counter, size, generation, revision, life
 _CRC = struct.Struct(">I")
 _PAD = bytes(BYTES - _FIELDS.size - _CRC.size)
 
 
 class Slot(NamedTuple):
-    """The content of a slot."""
+    """The content of a slot; ``life``: that of the voter, as :func:`life_of` has it, or 0 if none is known."""
 
     identity: str
     counter: int
     journal_bytes: int
     generation: int
     revision: int
+    life: int = 0
+
+
+def life_of(life: str) -> int:
+    """What a slot says of a voter's life: 0 if that is empty."""
+    return zlib.crc32(life.encode())
 
 
 def encode(slot: Slot) -> bytes:
@@ -43,7 +50,7 @@ def encode(slot: Slot) -> bytes:
     node, number, nonce = slot.identity.split(".")
     head = _FIELDS.pack(
         _MAGIC, int(node), int(number), bytes.fromhex(nonce), slot.counter, slot.journal_bytes, slot.generation,
-        slot.revision,
+        slot.revision, slot.life,
     )
     return head + _CRC.pack(zlib.crc32(head)) + _PAD
 
@@ -55,11 +62,17 @@ def decode(data: bytes) -> Slot | None:
     head = data[: _FIELDS.size]
     if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(head):
         return None
-    _, node, number, nonce, counter, journal_bytes, generation, revision = _FIELDS.unpack(head)
+    _, node, number, nonce, counter, journal_bytes, generation, revision, life = _FIELDS.unpack(head)
     try:
-        return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision)
+        return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision, life)
     except ValueError:
         return None
+
+
+def all_of(data: bytes) -> list[Slot]:
+    """The slots of a file that can be decoded."""
+    found = [decode(data[at : at + BYTES]) for at in range(0, len(data), BYTES)]
+    return [one for one in found if one is not None]
 
 
 def file_of(node: int) -> int:
@@ -78,4 +91,4 @@ def file_name(era: str, index: int) -> str:
 
 def only_beats(before: bytes, after: bytes) -> bool:
     """Whether two contents differ in the counter only. A torn one may look so: a sign of life."""
-    return before[:24] == after[:24] and before[32:42] == after[32:42] and before[:2] == _MAGIC
+    return before[:24] == after[:24] and before[32:46] == after[32:46] and before[:2] == _MAGIC

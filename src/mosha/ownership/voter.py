@@ -14,8 +14,9 @@ Rules (R16 to R19, R27):
    voters, or so many of its own are there that no majority is left. So does one without a vote.
 4. After a boot a full voter *rejoins*: it counts again once Q - 1 others that have forgotten nothing were asked for its
    node's slot and none shows a later life than its own disk remembers, or more writes of one life than that disk has
-   counted ahead (the disk was not rolled back, as far as that can tell). One that has forgotten is no witness, but when
-   all others are asked there is none to wait for. It counts before the first write of a life.
+   counted ahead (the disk was not rolled back, as far as that can tell). All are asked, and who answers within D is
+   heard. One that has forgotten, or has no vote, is no witness, but when all others are asked there is none to wait
+   for. It counts before the first write of a life.
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
@@ -26,8 +27,8 @@ Rules (R16 to R19, R27):
 8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets, and lives
    another life. So its agent looks at each beat, and before it writes another one: else a disk that was emptied since
    the last look would count on with nothing on it. A marker that cannot be read counts for nobody meanwhile. So does
-   a journal that is bad, whoever wrote it: each beat some are looked at, in turn. It is removed when the voter is full
-   again.
+   a journal that is bad, or is not there while a slot tells of it, whoever wrote it: each beat some are looked at, in
+   turn. It is removed when the voter is full again, in another life, in which nothing is told of it.
 9. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
    majority is left for the later one, so it gives way.
 """
@@ -47,6 +48,7 @@ from mosha.ownership.electorate import Electorate
 from mosha.ownership.journal import NOBODY, Block, Commit, Entry
 from mosha.ownership.marker import CLOSED, FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
+from mosha.ownership.told import told
 from mosha.platform.world import Store
 from mosha.timing import ELECT_LIMIT_S, Timing
 
@@ -132,6 +134,7 @@ class Voter:
         self._clock, self._nonce, self._wall = clock, nonce, wall
         self._peeked: dict[int, bool] = {}           # other voter -> whether its slot shows nothing later
         self._blank: set[int] = set()                # those that have forgotten it, if they ever knew it
+        self._heard_at = NEVER                       # when enough had shown it
         self._copied: dict[int, Copy] = {}           # voter -> its journals
         self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
         self._joint_since: float | None = None       # a majority was seen to be joint
@@ -249,7 +252,7 @@ class Voter:
     def peeked(self, voter: int, content: bytes, shown: bytes) -> bool:
         """Another voter's slot of this node, and its marker; whether that is any news."""
         theirs, found = marker.decode(shown), slot.decode(content)
-        if theirs is None or theirs.state == RECOVERING or theirs.era != self.era:
+        if theirs is None or theirs.state in (RECOVERING, NONE) or theirs.era != self.era:
             is_news = voter not in self._blank
             self._blank.add(voter)
             return is_news
@@ -278,7 +281,7 @@ class Voter:
         if self.marker.state == RECOVERING:
             self._recover(now, seen)
         elif self.marker.state != NONE:
-            self._check(seen)
+            self._check(now, seen)
         if self.marker.state == FULL and not self.is_at_rest:
             self._follow(now, seen)
 
@@ -319,6 +322,7 @@ class Voter:
         if latest.key <= mine.key:
             return
         self._joint_since = None
+        self._peeked, self._blank, self._heard_at = {}, set(), NEVER
         absent = tuple(node for node in self.marker.absent if node not in latest.voters)
         known = self.marker._replace(electorate=latest, settled=False, met="", absent=absent, invited=())
         if counts and latest.key == (mine.era, mine.number + 1):
@@ -339,6 +343,8 @@ class Voter:
         due = NEVER
         if self.marker.state == RECOVERING:
             due = self._ready_at
+        elif self.marker.state == REJOINING:
+            due = self._heard_at + self._timing.op_limit_s
         elif self._joint_since is not None and self.electorate.before:
             due = self._joint_since + self._wait_s()
         return due if now < due else NEVER
@@ -363,7 +369,8 @@ class Voter:
     def _bad_journal(self) -> str:
         """One of the next few, or nothing."""
         if not self._unseen:
-            self._unseen = [name for name in self._store.list() if journal.writer_of(name, self.era) is not None]
+            written = {name for name in self._store.list() if journal.writer_of(name, self.era) is not None}
+            self._unseen = sorted(written | told(self._store, self.era))
         few, self._unseen = self._unseen[:LOOKED_AT], self._unseen[LOOKED_AT:]
         slots: dict[int, bytes] = {}
         return next((name for name in few if self._is_bad(self.era, name, slots)), "")
@@ -378,12 +385,11 @@ class Voter:
         file = slot.file_of(node)
         if file not in slots:
             slots[file] = self._store.read(slot.file_name(era, file), slot.FILE_BYTES) or b""
-        content = self._store.read(name, JOURNAL_BYTES_MAX)
-        if content is None:
-            return False
+        content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
         found = slot.decode(slots[file][slot.offset_of(node) :][: slot.BYTES])
         promised = 0
-        if found is not None and name == journal.name(era, found.identity, found.generation):
+        is_told = found is not None and name == journal.name(era, found.identity, found.generation)
+        if found is not None and is_told and found.life == slot.life_of(self.marker.life):
             promised = min(found.journal_bytes, JOURNAL_BYTES_MAX - journal.ENTRY_BYTES_MAX)     # of what is read here
         return journal.is_bad(content, 0, promised)
 
@@ -520,7 +526,7 @@ class Voter:
     def _others(self) -> list[int]:
         return [voter for voter in self.electorate.voters if voter != self._me]
 
-    def _check(self, seen: Mapping[int, Seen]) -> None:
+    def _check(self, now: float, seen: Mapping[int, Seen]) -> None:
         mine = marker.number_of(self.era)
         others = [one.marker for one in seen.values() if one.marker is not None and one.marker.state == FULL]
         later = {other.electorate for other in others
@@ -528,10 +534,16 @@ class Voter:
         if any(self._is_ours(one, seen) for one in later):
             self._forget("another era was founded without this voter", self.marker.life)
         elif self.marker.state == REJOINING:
-            if not all(self._peeked.values()):
-                self._forget("this disk is older than what others know of it", self._nonce())
-            elif len(self._peeked) >= self.electorate.quorum - 1 or self._blank.issuperset(self.wants_peeks()):
-                self._mark(self.marker._replace(state=FULL))
+            self._compare(now)
+
+    def _compare(self, now: float) -> None:
+        """Rule 4: whether this is the disk that the others know."""
+        is_enough = len(self._peeked) >= self.electorate.quorum - 1
+        self._heard_at = min(self._heard_at, now) if is_enough else NEVER
+        if not all(self._peeked.values()):
+            self._forget("this disk is older than what others know of it", self._nonce())
+        elif self._blank.issuperset(self.wants_peeks()) or now >= self._heard_at + self._timing.op_limit_s:
+            self._mark(self.marker._replace(state=FULL))
 
     def _forget(self, why: str, life: str, known: Marker | None = None) -> None:
         """``known``: the own marker, with what is written down at the same time: in two steps it would be one between

@@ -82,6 +82,14 @@ class LocalStore:
         if written != len(content):
             raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
 
+    def sync(self, name: str) -> None:
+        """What the file has now is on the disk."""
+        fd = os.open(self._directory / name, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
     def rename(self, old: str, new: str) -> None:
         """Durably, over the new name's file, if there is one."""
         os.replace(self._directory / old, self._directory / new)

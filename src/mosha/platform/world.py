@@ -70,6 +70,9 @@ class Store(Protocol):
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
 
+    def sync(self, name: str) -> None:
+        """What the file has now is on the disk."""
+
     def rename(self, old: str, new: str) -> None:
         """Durably, over the new name's file, if there is one."""
 

@@ -56,7 +56,8 @@ damage   what lies on the disk is bad (A5)                                      
                                                                                 written (a journal that counts);
                                                                                 shape: bits (one is another), short,
                                                                                 other (bytes), later (of a version
-                                                                                that is not this one)
+                                                                                that is not this one), empty or
+                                                                                gone (of what a slot tells of)
 config   the agent runs with another configuration, or is of another version    conf: lines of mosha.conf; protocol:
                                                                                 its number
 ======== ===================================================================== ==============================
@@ -90,6 +91,7 @@ CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
 DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal", "written")
 DAMAGES = ("bits", "short", "other", "later")
+LOSSES = ("empty", "gone")       # of a journal that counts: its writer's slot tells that there was more
 LOOK, WRITE = STALLS = ("look", "write")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
@@ -120,7 +122,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     },
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {
-        "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES),
+        "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES, *LOSSES),
     },
     "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
 }

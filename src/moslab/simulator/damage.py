@@ -3,8 +3,8 @@
 Rules:
 
 1. It is *detectably* bad (A5 of docs/ownership.md): what has a checksum fails it, or is of a version that this one does
-   not know. Of a journal that counts (``written``) one line is bad, whatever the shape: whoever loses lines of one
-   loses its disk, and nobody can detect that whole ones are not there any more.
+   not know. Of a journal that counts (``written``) one line is bad, whatever the shape, or all of it is lost while its
+   writer's slot there tells of it: else nobody can detect that whole lines are not there any more.
 2. What a person puts there (an order, an era, a journal of nobody) is not changed, but is there now, damaged as it is.
    No shape of it says anything: a whole ``founded`` on a disk that was wiped would be a lie that nobody can detect.
 """
@@ -20,6 +20,7 @@ from mosha.ownership import identity, journal, marker, slot
 from mosha.ownership.journal import Dead
 from mosha.ownership.marker import Marker
 from mosha.ownership.voter import FOUNDED, ORDER
+from moslab.faults.plan import LOSSES
 from moslab.simulator.kernel import Stream
 
 STRAY = "cltab.copy.before"
@@ -30,8 +31,8 @@ LATER_STATE = "a state of a later version"
 LATER_ENTRY = ["an entry of a later version", "g1"]
 
 
-def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonce: str) -> tuple[str, bytes]:
-    """The name of the file, and what lies there."""
+def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonce: str) -> tuple[str, bytes | None]:
+    """The name of the file, and what lies there; None if it is gone."""
     found = marker.decode(files.get(marker.NAME, b""))
     era = found.era if found is not None and found.era else marker.make_era(1, nonce)
     nobody = identity.make(NOBODY_NODE, NOBODY_NUMBER, nonce)
@@ -43,6 +44,8 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
         "order": b'{"name": "a person", "do": "sleep"}', "founded": b"at the beginning of the year\n",
         "stray": b"nothing to do with it\n", "journal": journal.encode(Dead(nobody)),
     }
+    if file == "written" and shape in LOSSES and found is not None and (told := _told(found, files)):
+        return draw.pick(told), b"" if shape == "empty" else None
     if file == "written":
         name = draw.pick(sorted(name for name in files if journal.writer_of(name, era)) or [names["journal"]])
         return name, _with_bad_line(shape, files.get(name, b""), draw)
@@ -51,8 +54,18 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
     return name, _LATER[file](content, draw) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
 
 
+def _told(found: Marker, files: Mapping[str, bytes]) -> list[str]:
+    """The journals of which slots tell, and that are not empty."""
+    slots = [
+        one for name, content in sorted(files.items()) if name.startswith(f"{found.era}.slots.")
+        for one in slot.all_of(content) if one.journal_bytes and one.life == slot.life_of(found.life)
+    ]
+    told = {journal.name(found.era, one.identity, one.generation) for one in slots}
+    return sorted(name for name in told if files.get(name))
+
+
 def _spoiled(shape: str, content: bytes, draw: Stream) -> bytes:
-    if shape == "short":
+    if shape == "short" or shape in LOSSES:
         return content[: draw.integer(0, len(content) - 1)]
     if shape == "bits":
         at = draw.integer(0, len(content) - 1)

@@ -20,6 +20,7 @@ from moslab.faults.plan import Fault, FaultPlan
 
 Faults = list[Fault]
 ALL = [1, 2, 3, 4, 5]
+SIX = [*ALL, 6]
 BEGIN_S, SAFETY_S = 4.0, 60.0
 QUICK = (0.1, 0.4)               # beat and lease
 MIDDLE = (0.5, 2.0)
@@ -444,10 +445,10 @@ MARKERS_ROT = plan([
 ], groups=AWAY, network=SHARP, safety_s=12.0, bound_s=10.0)
 # 1 owns the group, and 3, which hears nothing of it, was off all the time. What 1 has written on 2 is bad when 3 is
 # back, and the agent there stands still: nobody has forgotten anything yet.
-JOURNAL_ROTS = plan([
+JOURNAL_ROTS, JOURNAL_EMPTIED, JOURNAL_GONE = (plan([
     cut(0, 14.0, [1], [3]), crash(0.3, 6.7, [3]), pause(5.0, 8.0, "agent", 2),
-    {"at": 6.0, "do": "damage", "whom": [2], "file": "written", "shape": "bits"},
-], nodes=3, hactl="g1 start prefer=1\n", network=SHARP, safety_s=14.0)
+    {"at": 6.0, "do": "damage", "whom": [2], "file": "written", "shape": shape},
+], nodes=3, hactl="g1 start prefer=1\n", network=SHARP, safety_s=14.0) for shape in ("bits", "empty", "gone"))
 SHOTS_FAIL = plan([
     {"at": 2.0, "do": "stomith", "how": "fails", "whom": ALL, "for": SAFETY_S},
     *every(8.0, cut(0, 5.0, ["owner:g1"])),
@@ -464,6 +465,15 @@ LEAVES_WITH_SHORT_JOURNALS = {**LEAVES, "sizes": {**SHORT, "journal": 200}}
 
 def _elected(at_s: float, voters: Sequence[int]) -> Fault:
     return {"at": at_s, "do": "order", "whom": [voters[0]], "order": {"do": "elect", "voters": list(voters)}}
+
+
+# 4 is no voter any more when the owner is off and the other takes over on 1 and 2, without 3. Then 1 gets the disk back
+# that it had before that change, and 4, which knows nothing later, is the first whom it hears; the owner meets 1 and 3.
+ROLLED_BACK_UNELECTED = plan([
+    {"at": 6.0, "do": "backup", "whom": [1]}, _elected(6.5, [1, 2, 3]), kill_agent(14.0, 1), cut(16.0, 5.6, [3], SIX),
+    crash(16.1, 3.4, ["owner:g1"]), cut(19.4, 6.0, [5], [3]), cut(19.4, 6.0, [6], [2]),
+    crash(19.6, 0.2, [1], restore="whole"), cut(19.6, 1.4, [1], [2, 3]), cut(21.0, 2.5, [1], [2]),
+], MIDDLE, {"g1": "1,2,3,4"}, voters="1 2 3 4", nodes=6, network=SHARP, hactl="g1 start prefer=6\n", safety_s=30.0)
 
 
 # The agent of voter 3 stands still from before it could take the invitation until the voters have changed; then it is

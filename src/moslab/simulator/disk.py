@@ -117,8 +117,12 @@ class Disk:
         del self.files[name]
         return True
 
-    def spoil(self, name: str, data: bytes) -> None:
-        """Something else lies there now, in the same file, and on the disk for good."""
+    def spoil(self, name: str, data: bytes | None) -> None:
+        """Something else lies there now, in the same file, or nothing, and on the disk for good."""
+        if data is None:
+            self.remove(name)
+            self._unsynced.pop(name, None)
+            return
         self._settled(name)
         self._unsynced.pop(name, None)
         self._in_place.discard(name)
@@ -134,6 +138,13 @@ class Disk:
             self._settled(name)
         self._unsynced.clear()
         self._in_place.clear()
+
+    def sync_file(self, name: str) -> None:
+        """Rule 1, of one file; raises ENOENT."""
+        if self._settled(name) is None:
+            raise error(errno.ENOENT)
+        self._unsynced.pop(name, None)
+        self._in_place.discard(name)
 
     def crash(self, draw: Stream) -> int:
         """Rule 2; how many names went back, or were torn."""

@@ -15,7 +15,7 @@ from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import DAMAGED, DAMAGES, POWER, SIZES, STALLS, Fault, FaultPlan
+from moslab.faults.plan import DAMAGED, DAMAGES, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
@@ -387,7 +387,8 @@ def _damage(scene: _Scene) -> list[Fault]:
         if not scene.may_forget():
             return [_crash(scene)]
         whom = scene.forgetful()
-    faults: list[Fault] = [{"do": "damage", "whom": [whom], "file": file, "shape": draw.pick(DAMAGES)}]
+    shapes = (*DAMAGES, *LOSSES) if file == "written" else DAMAGES
+    faults: list[Fault] = [{"do": "damage", "whom": [whom], "file": file, "shape": draw.pick(shapes)}]
     if draw.chance(0.6):
         faults.append({"do": "crash", "whom": [whom], "for": scene.around_lease_s(), "at": draw.pick([0.0, 2.0])})
     return faults

@@ -15,7 +15,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
 from moslab.faults.links import between
-from moslab.faults.plan import STALLS, Fault
+from moslab.faults.plan import LOSSES, STALLS, Fault
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
 from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
@@ -375,6 +375,8 @@ class Injector:
         for node in nodes:
             nonce = self._cluster.nonce()
             self._forgets(node)
+            if fault["shape"] in LOSSES:
+                node.disk.sync()                     # what shows the loss is on the disk
             node.disk.spoil(*damage(fault["file"], fault["shape"], node.disk.files, self._draw, nonce))
             self._cluster.count(f"damage {fault['file']}")
 

@@ -77,6 +77,11 @@ class SimStore:
         else:
             self._disk.write(name, 0, content)
 
+    def sync(self, name: str) -> None:
+        """What the file has now is on the disk."""
+        self._disk.sync_file(name)
+        self._sync(False)
+
     def rename(self, old: str, new: str) -> None:
         """Durably, over the new name's file, if there is one."""
         self._disk.rename(old, new)

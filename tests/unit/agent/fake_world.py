@@ -48,6 +48,11 @@ class MemoryStore:
         self.used += 1
         self.files[name] = content + self.files.get(name, b"")[len(content) :]
 
+    def sync(self, name: str) -> None:
+        self.used += 1
+        if name not in self.files:
+            raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
     def rename(self, old: str, new: str) -> None:
         self.used += 1
         if old not in self.files:

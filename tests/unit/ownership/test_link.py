@@ -19,6 +19,7 @@ ERA, CONFIGURATION, LIMIT_S = "1-00000001", "c", 1.5
 A, B, C = (f"{node}.1.{node:032x}" for node in (1, 2, 3))
 VOTERS = electorate.first([8, 9], 1)
 WHOLE = Marker(FULL, ERA, "life", CONFIGURATION, "boot", electorate=VOTERS)
+LIFE = slot.life_of(WHOLE.life)
 
 
 class Scene:
@@ -80,9 +81,9 @@ class Scene:
         self.files[name] = self.files.get(name, b"") + journal.encode(entry)
         self.told(identity, len(self.files[name]))
 
-    def told(self, identity: str, size: int) -> None:
+    def told(self, identity: str, size: int, generation: int = 0, life: int = slot.life_of(WHOLE.life)) -> None:
         node = int(identity.partition(".")[0])
-        content = slot.encode(Slot(identity, size, size, 0, 0))
+        content = slot.encode(Slot(identity, size, size, generation, 0, life))
         step = ["pwrite", slot.file_name(ERA, slot.file_of(node)), slot.offset_of(node), content]
         carry_out(self.files, (tuple(each) for each in [step]))
 
@@ -125,7 +126,7 @@ def test_what_is_appended_is_told_in_the_slot() -> None:
     assert scene.exchange(beat=False) is not None
     assert scene.entries() == [[Dead(B), Dead(C)]]
     written = slot.decode(scene.files[slot.file_name(ERA, 0)][slot.offset_of(1) :])
-    assert written == Slot(A, 2, len(scene.files[journal.name(ERA, A, 0)]), 0, 0)
+    assert written == Slot(A, 2, len(scene.files[journal.name(ERA, A, 0)]), 0, 0, LIFE)
 
 
 def test_one_exchange_at_a_time() -> None:
@@ -145,6 +146,7 @@ def test_facts_come_before_blocks_and_what_is_of_no_use_is_left_out() -> None:
         scene.link.put(pending)
     assert scene.exchange() is not None
     assert scene.entries() == [[Dead(B), due().block]]
+    assert scene.exchange(beat=False) is not None, "the slots were not read before"
     assert not scene.link.wants()
 
 
@@ -401,6 +403,7 @@ def test_what_was_removed_is_asked_for_no_more() -> None:
     name = journal.name(ERA, B, 0)
     assert name in dict(scene.link._all_known())
     del scene.files[name]
+    scene.told(f"2.2.{'e' * 32}", 0)                 # or else it is lost
     scene.link.wants_all = True
     reply = scene.exchange()
     assert reply is not None
@@ -592,6 +595,7 @@ def test_a_journal_that_was_removed_is_forgotten_when_all_is_read() -> None:
     scene.append(B, Dead(C))
     assert scene.exchange() is not None
     del scene.files[journal.name(ERA, B, 0)]
+    scene.told(f"2.2.{'e' * 32}", 0)
     assert scene.read_all() == []
     scene.link.is_eager = True
     assert scene.link.wants() is False
@@ -653,6 +657,70 @@ def test_who_reads_all_and_finds_less_than_a_slot_said_before_does_not_count_it(
     assert scene.exchange() is None
     scene.files[name] = line
     assert scene.exchange() is not None, "the disk could not be read"
+
+
+@pytest.mark.parametrize("rest", [b"", None])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_journal_that_is_empty_or_gone_while_its_slot_tells_of_it_is_bad(is_known: bool, rest: bytes | None) -> None:
+    """What was read of it is no reason to count on: who knows nothing of it yet would miss it."""
+    scene = Scene()
+    name, line = journal.name(ERA, B, 0), journal.encode(Dead(C))
+    scene.files[name] = line
+    scene.told(B, len(line))
+    assert scene.read_all() == [Dead(C)]
+    if not is_known:
+        scene.link = scene.make(A)
+    scene.files.pop(name)
+    if rest is not None:
+        scene.files[name] = rest
+    if not is_known:
+        assert scene.exchange() is not None, "no slot was read before"
+    scene.link.wants_all = True
+    outcome = scene.exchange()
+    assert (outcome is None) == (rest is None or not is_known)
+    scene.told(f"2.2.{'e' * 32}", 0)
+    assert scene.exchange() is not None, "its voter may have removed it since"
+
+
+@pytest.mark.parametrize(("generation", "life"), [(0, LIFE + 1), (0, 0), (1, LIFE)])
+def test_what_a_slot_tells_of_another_life_or_generation_is_no_loss(generation: int, life: int) -> None:
+    scene = Scene()
+    scene.told(B, 77, life=LIFE if generation else life)
+    scene.exchange()
+    scene.told(B, 0, generation, life)
+    assert scene.read_all() == []
+
+
+def test_a_block_is_read_only_when_the_slots_were_read_before() -> None:
+    """They may tell of a journal that is lost."""
+    scene = Scene()
+    scene.told(B, 77)
+    scene.link.put(due())
+    reply = scene.exchange()
+    assert reply is not None
+    assert reply.done == []
+    assert scene.link.wants()
+    assert scene.exchange() is None
+
+
+def test_after_a_failure_the_slot_tells_of_the_generation_that_was_counted_until_another_begins() -> None:
+    """Or else nothing would tell that it is lost, if it is."""
+    scene = Scene()
+    scene.link.put(Spread(Dead(B)))
+    assert scene.exchange() is not None
+    assert scene.exchange() is not None
+    name = journal.name(ERA, A, 0)
+    whole = scene.files.pop(name)
+    scene.link.put(Spread(Dead(C)))
+    request = scene.ask()
+    assert scene.do(request) is None
+    assert scene.link.answered(scene.now, request, None) is None
+    assert scene.exchange() is None
+    assert scene.exchange() is None
+    scene.files[name] = whole
+    assert scene.exchange() is not None
+    assert scene.exchange() is not None
+    assert scene.entries() == [[Dead(B)], [Dead(C)]]
 
 
 def test_a_late_append_makes_no_file_anew() -> None:

@@ -473,7 +473,10 @@ def test_after_a_boot_it_asks_others_for_its_slot(boot: str) -> None:
     assert scene.step(100) == REJOINING
     scene.peek(3, slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0)))
     assert scene.voter.wants_peeks() == [2]
-    assert scene.step() == FULL
+    assert scene.step() == REJOINING
+    assert scene.voter.next_due(scene.now) == scene.now + TIMING.op_limit_s
+    assert scene.step(TIMING.op_limit_s - 0.01) == REJOINING, "who answers within D is heard"
+    assert scene.step(0.02) == FULL
     assert scene.voter.marker.life == "life 1"
 
 
@@ -482,11 +485,13 @@ def test_a_voter_without_its_slot_knows_nothing_later(content: bytes) -> None:
     scene = full()
     scene.start("next", number=3)
     scene.peek(2, content)
+    scene.peek(3, content)
     assert scene.step() == FULL
 
 
 @pytest.mark.parametrize(("state", "era", "counts"), [
-    (FULL, ERA, True), (REJOINING, ERA, True), (RECOVERING, ERA, False), (FULL, "4-00000006", False),
+    (FULL, ERA, True), (REJOINING, ERA, True), (RECOVERING, ERA, False), (NONE, ERA, False),
+    (FULL, "4-00000006", False),
 ])
 def test_who_has_forgotten_itself_is_no_witness(state: str, era: str, counts: bool) -> None:
     """It knew of a later life, perhaps, before it lost its disk. If all have, there is none to wait for."""
@@ -494,9 +499,32 @@ def test_who_has_forgotten_itself_is_no_witness(state: str, era: str, counts: bo
     scene.start("next", number=3)
     assert scene.peek(2, b"", state, era)
     assert scene.voter.wants_peeks() == ([3] if counts else [2, 3])
-    assert scene.step() == (FULL if counts else REJOINING)
+    scene.step()
+    assert scene.step(TIMING.op_limit_s) == (FULL if counts else REJOINING)
     assert scene.peek(3, b"", RECOVERING)
     assert scene.step() == FULL
+
+
+def test_who_answers_after_the_first_still_shows_that_the_disk_is_old() -> None:
+    """Of three voters those that have met a later life, and the one that is asked first, may be two."""
+    scene = full()
+    scene.start("next", number=3)
+    scene.peek(3, b"")
+    assert scene.step() == REJOINING
+    scene.peek(2, slot.encode(Slot("1.4." + "b" * 32, 9, 0, 0, 0)))
+    assert scene.step() == RECOVERING
+
+
+def test_who_had_a_vote_is_asked_no_more() -> None:
+    scene = Scene(4, files={FOUNDED: b"5-00000005 1 2 3 4\n"})
+    scene.start("next", number=3)
+    for voter in (3, 4):
+        scene.peek(voter, b"")
+    later = electorate.Electorate(5, 1, (1, 2, 3))
+    scene.see(2, electorate=later)
+    assert scene.step() == REJOINING
+    assert scene.voter.wants_peeks() == [2, 3], "with other voters it begins anew"
+    assert scene.step(TIMING.op_limit_s) == REJOINING
 
 
 def test_a_disk_that_was_rolled_back_has_forgotten() -> None:
@@ -527,7 +555,8 @@ def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
 
     scene = full(**{slot.COUNTED: content(*counted)})
     scene.start("next", number=3)
-    scene.peek(2, content(*seen))
+    for voter in (2, 3):
+        scene.peek(voter, content(*seen))
     assert scene.step() == state
 
 
@@ -535,7 +564,8 @@ def test_a_disk_that_was_rolled_back_within_a_life_has_forgotten(
 def test_a_disk_that_does_not_remember_what_it_counted_is_not_trusted(seen: str, state: str) -> None:
     scene = full(**{slot.COUNTED: slot.encode(Slot("1.3." + "b" * 32, 9, 0, 0, 0))[:40]})
     scene.start("next", number=3)
-    scene.peek(2, slot.encode(Slot(seen + "b" * 32, 1, 0, 0, 0)))
+    for voter in (2, 3):
+        scene.peek(voter, slot.encode(Slot(seen + "b" * 32, 1, 0, 0, 0)))
     assert scene.step() == state
 
 
@@ -544,7 +574,8 @@ def test_a_late_look_meets_the_slot_of_this_very_agent() -> None:
     scene.start("next", number=3)
     now = "1.4." + "b" * 32
     scene.voter.mine.add(now)
-    scene.peek(2, slot.encode(Slot(now, 1, 0, 0, 0)))
+    for voter in (2, 3):
+        scene.peek(voter, slot.encode(Slot(now, 1, 0, 0, 0)))
     assert scene.step() == FULL
 
 
@@ -878,15 +909,21 @@ def test_a_voter_that_finds_a_bad_journal_forgets_and_removes_it_when_it_is_full
     assert set(names) & set(scene.store.files) == set(names[:-1])
 
 
-def test_a_journal_that_is_shorter_than_its_slot_says_is_bad() -> None:
+@pytest.mark.parametrize("rest", [text(Dead(A))[:-1], b"", None])
+@pytest.mark.parametrize("life", ["life 1", "life 2"])
+def test_a_journal_that_is_shorter_than_its_slot_says_or_gone_is_bad(rest: bytes | None, life: str) -> None:
+    """If its writer knew this life of the voter."""
     line = text(Dead(A))
     slots = slot.file_name(ERA, slot.file_of(1))
-    scene = full(**{JOURNAL: line, slots: bytes(slot.offset_of(1)) + slot.encode(Slot(A, 1, len(line), 0, 0))})
+    told = Slot(A, 1, len(line), 0, 0, slot.life_of(life))
+    scene = full(**{JOURNAL: line, slots: bytes(slot.offset_of(1)) + slot.encode(told)})
     scene.voter.look()
     assert scene.voter.marker.state == FULL
-    scene.store.files[JOURNAL] = line[:-1]
+    del scene.store.files[JOURNAL]
+    if rest is not None:
+        scene.store.files[JOURNAL] = rest
     scene.voter.look()
-    assert scene.voter.marker.state == RECOVERING
+    assert scene.voter.marker.state == (RECOVERING if life == "life 1" else FULL)
 
 
 def test_a_page_with_a_bad_journal_is_no_copy() -> None:

@@ -34,6 +34,7 @@ FILES = {
 def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
     for seed in range(200):
         name, content = damage(file, shape, FILES, Stream(seed, "damage"), NONCE)
+        assert content is not None
         assert (name == journal.name(ERA, ME, 0)) == (file == "written")
         if file == "voter":
             assert marker.decode(content) in (None, marker.decode(FILES[name])), "its last byte may go"
@@ -71,9 +72,30 @@ def test_a_running_voter_whose_marker_is_bad_counts_again() -> None:
     assert found.counters["voter: marker is bad"] == 1
 
 
+@pytest.mark.parametrize(("shape", "rest"), [("empty", b""), ("gone", None)])
+def test_a_journal_is_lost_only_where_a_slot_tells_of_it(shape: str, rest: bytes | None) -> None:
+    name = journal.name(ERA, ME, 0)
+    for life, loses in ((NONCE, True), ("b" * 32, False)):
+        told = slot.encode(slot.Slot(ME, 9, len(FILES[name]), 0, 0, slot.life_of(life)))
+        files = {**FILES, slot.file_name(ERA, 0): told}
+        found, content = damage("written", shape, files, Stream(1, "damage"), NONCE)
+        assert found == name
+        assert (content == rest) == loses
+        assert loses or journal.is_bad(content or b"")
+
+
+def test_what_is_gone_does_not_come_back() -> None:
+    disk = Disk(frozenset(), lambda _: None)
+    disk.write("journal", 0, b"whole")
+    disk.spoil("journal", None)
+    disk.crash(Stream(1, "crash"))
+    assert disk.files == {}
+
+
+@pytest.mark.parametrize("plan", ["JOURNAL_ROTS", "JOURNAL_EMPTIED", "JOURNAL_GONE"])
 @pytest.mark.parametrize("seed", range(1, 4))
-def test_a_journal_that_rots_is_not_taken_for_empty(seed: int) -> None:
-    found = run(directed_plan(seed, DIRECTED["JOURNAL_ROTS"]))
+def test_a_journal_that_rots_is_not_taken_for_empty(seed: int, plan: str) -> None:
+    found = run(directed_plan(seed, DIRECTED[plan]))
     assert (found.verdict, found.problems) == (VALID, [])
     assert found.counters["damage written"] == 1
 
