@@ -251,6 +251,7 @@ def test_an_agent_does_not_begin_where_one_of_2003_lives(tmp_path: Path, monkeyp
     var.mkdir(parents=True)
     (var / "clstat").write_bytes(stat(web="start DONE"))
     monkeypatch.setattr("mosha.platform.machine.Machine._catch_signals", lambda _: None)
+    monkeypatch.setattr("mosha.platform.linux.set_subreaper", lambda: False)
     monkeypatch.setattr("mosha.platform.machine.Agent", lambda *_: pytest.fail("it began"))
     with pytest.raises(OSError, match="OpenMosix::HA of 2003 runs on this node, or was killed"):
         run(Config(root=str(tmp_path), rundir=str(tmp_path / "run")))

@@ -54,7 +54,7 @@ def forget_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_calm_cluster_runs_its_group_on_one_node() -> None:
     result = run(calm(), core_s_max=CORE_S_MAX)
     assert (result.verdict, result.problems) == (VALID, [])
-    assert len({interval.node for interval in result.history.intervals}) == 1
+    assert len({interval.node for interval in result.history.owned()}) == 1
     assert result.recovered_s <= 1.0
 
 
@@ -71,7 +71,7 @@ def test_where_nothing_happens_an_agent_has_one_round_a_beat(monkeypatch: pytest
 
     monkeypatch.setattr(Agent, "_step", counting)
     result = run(calm(nodes=5, safety_s=28.0), core_s_max=CORE_S_MAX)
-    owner = result.history.intervals[0].node
+    owner = result.history.owned()[0].node
     beats = (result.virtual_s - 8.0) / 0.5
     for node, count in rounds.items():
         assert count / beats < (2.6 if node == owner else 2.0), f"node {node}: {count} rounds in {beats} beats"
@@ -100,7 +100,7 @@ def fenced(**more: object) -> tuple[int, Result]:
 def test_a_fenced_group_waits_for_a_node_that_nobody_can_shoot() -> None:
     owner, result = fenced()
     assert result.verdict == VALID, result.problems
-    assert {interval.node for interval in result.history.intervals} == {owner}
+    assert {interval.node for interval in result.history.owned()} == {owner}
     assert (result.history.waiting, result.history.wanted) == ({"kv": owner}, ["kv"])
     assert fenced(hactl="kv start\n")[1].history.waiting == {}, "another is not waited for"
 
