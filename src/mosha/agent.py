@@ -157,7 +157,7 @@ class Agent:
         self.tables = Replicas(
             me, self._world, self.config.var, self.others, self._keep, self.alive, self._note_news
         )
-        self.elders = Elders(me, self._world, self._is_known, self.alive, self.tables.checksum)
+        self.elders = Elders(me, self._world, self._known, self.alive, self.tables.checksum)
         self._hactl_read: Hactl | None = None        # the table from which these were taken
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
@@ -278,9 +278,10 @@ class Agent:
         held = self.ownership.held_groups()
         return held if "clstat" in self._failing else self.elders.planned(now, held)
 
-    def _is_known(self, node: int) -> bool:
-        """Whether an agent of today was ever seen there, as far as is known here."""
-        return node in self.ownership.peers.all or self.ownership.markers().get(node) is not None
+    def _known(self) -> set[int]:
+        """The nodes on which an agent of today was ever seen, as far as is known here."""
+        own = self.ownership
+        return own.peers.all.keys() | {voter for voter, shown in own.markers().items() if shown is not None}
 
     def _watch(self, now: float) -> None:
         """Whose slots are read, and whether the clocks of this machine still agree (R1)."""

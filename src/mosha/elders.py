@@ -21,7 +21,7 @@ Nothing here weakens who owns what among agents of today; with elders nobody pro
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Set
 from functools import partial
 from typing import Any, Callable
 
@@ -71,17 +71,17 @@ class _Seen:
 
 
 class Elders:
-    """As node ``me`` sees them. ``is_known(node)``: an agent of today was seen there; ``alive(node)``: it lives;
+    """As node ``me`` sees them. ``known()``: the nodes on which an agent of today was seen; ``alive(node)``: it lives;
     ``in_force(table)``: the checksum of what is in force here."""
 
     def __init__(
-        self, me: int, world: World, is_known: Callable[[int], bool], alive: Callable[[int], bool],
+        self, me: int, world: World, known: Callable[[], Set[int]], alive: Callable[[int], bool],
         in_force: Callable[[str], str],
     ) -> None:
         self.news = 0                                # counts what people may want to see
         self.lost: tuple[int, int] | None = None     # no quorum by rule 4: nodes up, and how many there were
         self._me, self._world = me, world
-        self._is_known, self._alive, self._in_force = is_known, alive, in_force
+        self._known, self._alive, self._in_force = known, alive, in_force
         self._nodes: frozenset[int] = frozenset()
         self._seen: dict[int, _Seen] = {}
         self._unsettled: set[int] = set()
@@ -101,16 +101,14 @@ class Elders:
         """Look at those whose turn it is; ``nodes`` is the map."""
         self._unsettled = (self._unsettled & nodes) | (nodes - self._nodes - {self._me})
         self._nodes = nodes
-        present = self.present
-        for node in sorted(nodes - {self._me}):
-            if self._is_known(node) and (not present or self._alive(node)):
-                self._forget(node)
-                continue
+        known = self._known()
+        strangers = nodes - ({node for node in known if self._alive(node)} if self.present else known) - {self._me}
+        for node in sorted(self._seen.keys() - strangers):
+            self._forget(node)
+        for node in sorted(strangers):
             seen = self._seen.setdefault(node, _Seen(now))
             if not seen.is_asked and now >= seen.due:
                 self._probe(node, seen)
-        for node in self._seen.keys() - nodes:
-            self._forget(node)
         self._count_up()
 
     def allow(
@@ -119,7 +117,8 @@ class Elders:
         """What is left of the levels that are wanted here; ``held(group)``: this node owns it, ``runs(group)``: and
         has it beyond tests."""
         if self._unsettled:
-            self._unsettled = {node for node in self._unsettled if not self._is_settled(node)}
+            unknown = self._unsettled - self._known()
+            self._unsettled = {node for node in unknown if node not in self._seen or not self._seen[node].is_settled}
         if self._unsettled:
             return {group: level for group, level in wanted.items() if held(group)}
         if self.lost is not None:
@@ -160,9 +159,6 @@ class Elders:
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _is_settled(self, node: int) -> bool:
-        return self._is_known(node) or (node in self._seen and self._seen[node].is_settled)
-
     @staticmethod
     def _is_left(stat: GroupStat, held: bool) -> bool:
         """Whether an elder that has it so leaves it to this node."""
@@ -186,7 +182,7 @@ class Elders:
             self.news += 1
         if seen.downs and seen.is_up and not seen.is_elder:
             self._probe(node, seen)                  # one answer means nothing, and a group may wait for this
-        elif seen.downs or self._is_known(node):
+        elif seen.downs or node in self._known():
             self._answered(seen)
         else:
             looked_at = partial(self._looked_at, node, seen, self._world.now())

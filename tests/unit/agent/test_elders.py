@@ -39,7 +39,7 @@ class Map:
         self.unreadable: set[int] = set()
         self.known: set[int] = set()                 # nodes on which an agent of today was seen
         self.asked: list[tuple[int, str]] = []
-        self.elders = Elders(1, self, self.known.__contains__, self.known.__contains__, lambda _: "")  # type: ignore[arg-type]
+        self.elders = Elders(1, self, lambda: self.known, self.known.__contains__, lambda _: "")  # type: ignore[arg-type]
 
     def now(self) -> float:
         return self.time_s
