@@ -47,10 +47,7 @@ def bench_up(client: docker.DockerClient, rounds: int, progress: Progress) -> in
         progress.say(f"round {number} of {rounds}")
         peer.append(_bare(client, image, progress))
         ours.append(_nodes(client, progress))
-    rows = [_row(ours, peer)]
-    write("up", rows)
-    print(table(rows))
-    return 0 if all_met(rows) else 1
+    return conclude("up", [_row(ours, peer)])
 
 
 def _row(ours: list[float], peer: list[float]) -> dict[str, Any]:
@@ -109,6 +106,13 @@ def _nodes(client: docker.DockerClient, progress: Progress) -> float:
         return time.monotonic() - began_s
     finally:
         cluster.down()
+
+
+def conclude(name: str, rows: list[dict[str, Any]]) -> int:
+    """Write them and print a table; the exit code: 0 if all targets are met, else 1."""
+    write(name, rows)
+    print(table(rows))
+    return 0 if all_met(rows) else 1
 
 
 def write(name: str, rows: list[dict[str, Any]]) -> None:

@@ -49,9 +49,7 @@ def bench_agent(client: docker.DockerClient, nodes: int, seconds: float, rounds:
         rows = [*_rest(cluster, seconds, progress), *_clinit(cluster, rounds, progress)]
     finally:
         cluster.down()
-    bench.write("agent", rows)
-    print(bench.table(rows))
-    return 0 if bench.all_met(rows) else 1
+    return bench.conclude("agent", rows)
 
 
 def _rest(cluster: Cluster, seconds: float, progress: Progress) -> list[Row]:

@@ -268,8 +268,7 @@ def bench_failover(
         ]
         rows += growth(took, alone)
         bench.write("failover", rows)            # what there is, should a later one fail
-    print(bench.table(rows))
-    return 0 if bench.all_met(rows) else 1
+    return bench.conclude("failover", rows)
 
 
 def _watch_processors(cluster: Cluster) -> None:

@@ -46,9 +46,7 @@ def bench_idle(client: docker.DockerClient, nodes: int, seconds: float, progress
         rows = [*_idle(cluster, seconds, progress), *_tools(cluster, progress)]
     finally:
         cluster.down()
-    bench.write("idle", rows)
-    print(bench.table(rows))
-    return 0 if bench.all_met(rows) else 1
+    return bench.conclude("idle", rows)
 
 
 def _idle(cluster: Cluster, seconds: float, progress: Progress) -> list[Row]:

@@ -58,9 +58,7 @@ def bench_mfs(rounds: int, seconds: float, progress: Progress) -> int:
     rows = [made for one in said if "measure" in one for made in rate_rows(one["measure"], one["rates"])]
     rows = sorted(rows, key=lambda row: row["metric"].startswith(OTHER))
     rows += cut_rows([one for one in said if "cut" in one])
-    bench.write("mfs", rows)
-    print(bench.table(rows))
-    return 0 if bench.all_met(rows) else 1
+    return bench.conclude("mfs", rows)
 
 
 def _measure(rounds: int, seconds: float) -> list[Row]:

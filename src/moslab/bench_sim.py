@@ -46,9 +46,7 @@ def bench_sim(sizes: list[int], seconds: float, with_pypy: bool, progress: Progr
     if with_pypy and pypy is not None:
         rows.append(_few("pypy3", pypy, seconds, progress))
     rows += scale_rows([_cost(sys.executable, nodes, seconds, progress) for nodes in sorted(sizes)])
-    bench.write("sim", rows)
-    print(bench.table(rows))
-    return 0 if bench.all_met(rows) else 1
+    return bench.conclude("sim", rows)
 
 
 def _few(name: str, python: str, seconds: float, progress: Progress) -> Row:
