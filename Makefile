@@ -53,10 +53,10 @@ down: .venv/.lab ## remove the cluster; nothing is left
 # Containers first, and as many tests at a time as there are processors: with more, a node's guardians wait for one.
 test: .venv/.dev ## all tests (T=path for some)
 ifeq ($(T),tests)
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(T)/container
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)/container
 	$(PYTEST) -n $(WORKERS) --ignore=$(T)/container $(T)
 else
-	$(PYTEST) -n $(WORKERS) --dist loadgroup $(T)
+	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)
 endif
 
 chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,docker: in both; SEED=n)

@@ -38,7 +38,8 @@ def settings(names: Names, node: int) -> dict[str, Any]:
         "devices": ["/dev/fuse:/dev/fuse:rwm"],
         # SYS_ADMIN: mount(2) for /mfs, the hpc tree and the boot_id; namespaces that hold a group.
         # NET_ADMIN: virtual addresses, permanent neighbours, the link's own address.
-        "cap_add": ["SYS_ADMIN", "NET_ADMIN"],
+        # SYS_NICE: what ends a group is scheduled before the group.
+        "cap_add": ["SYS_ADMIN", "NET_ADMIN", "SYS_NICE"],
         # What a node mounts of the control groups (emulator/boot.py) is its own, and below it.
         "cgroupns": "private",
         # Docker's AppArmor profile forbids mount(2) even with the capability.

@@ -9,7 +9,9 @@ What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this proces
    :mod:`mosha.resources.deadline`.
 3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
    lines are dropped, and counted, while the agent does not keep up.
-4. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
+4. It is scheduled before all that is ordinary, where it may be: when a machine thaws everything on it wants to execute
+   at once, the group that must be dead by now as well. The commands have the priority of the agent.
+5. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
    ECHILD. Without, two looks at /proc must find nothing.
 """
 
@@ -116,6 +118,7 @@ class Guardian:
         self._looked_s = 0.0
         os.setsid()
         os.chdir("/")
+        self._nice = linux.hurry()
         self._subreaper = linux.set_subreaper()
         self._families = Families(bond.group, self._rundir, self._subreaper, unit)
         self._wake_fd = _wake_at_signals()
@@ -151,6 +154,7 @@ class Guardian:
         """SIGKILL to every process of the group until none lives, then take its addresses and mounts away."""
         for pid in self._mains:
             procscan.kill(-pid, signal.SIGKILL)
+        procscan.kill_descendants()      # at once: a look at all processes of a large machine takes its time
         pause_s = KILL_POLL_S
         while not self.custody.has_ended(self._is_empty()):
             for family in self._living().values():
@@ -199,14 +203,14 @@ class Guardian:
         return ended
 
     def _is_empty(self) -> bool:
-        """Rule 4."""
+        """Rule 5."""
         if not self._childless:
             return False
         return self._subreaper or not any(self._living() for _ in range(procscan.LOOKS_EMPTY))
 
     def _living(self) -> dict[str, list[Process]]:
         """All living processes by tag. Nothing is believed to live no more while a child is there; nobody looks where
-        rule 4 is exact, and none is."""
+        rule 5 is exact, and none is."""
         if self._subreaper and self._childless:
             self._families.forget()
             return {}
@@ -283,7 +287,9 @@ class Guardian:
         try:
             output_r, output_w = os.pipe()
             try:
-                pid = spawn(entry.command, environment, output_w, self.custody.deadline_s, self._bond.lock_path)
+                pid = spawn(
+                    entry.command, environment, output_w, self.custody.deadline_s, self._bond.lock_path, self._nice,
+                )
             except OSError:
                 os.close(output_r)
                 raise
@@ -312,8 +318,11 @@ class Guardian:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return
-        for line in reader.feed(data):
-            self._log(tag, line)
+        if data and len(self._reports) > LOG_BACKLOG_BYTES_MAX:
+            self._lost_lines += reader.skip(data)    # cheap: a flood must not occupy a processor by rule 4
+        else:
+            for line in reader.feed(data):
+                self._log(tag, line)
         if not data:
             self._selector.unregister(fd)
             os.close(fd)

@@ -22,6 +22,12 @@ class LineReader:
             self._rest = b""
         return [line.decode("utf-8", "replace") for line in lines]
 
+    def skip(self, data: bytes) -> int:
+        """Take what was read for nothing; how many lines ended in it."""
+        whole, end, rest = (self._rest + data).rpartition(b"\n")
+        self._rest = rest[:LINE_BYTES_MAX]
+        return whole.count(b"\n") + len(end)
+
 
 def _pieces(line: bytes) -> list[bytes]:
     return [line[at : at + LINE_BYTES_MAX] for at in range(0, len(line), LINE_BYTES_MAX)] or [b""]

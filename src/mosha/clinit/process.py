@@ -2,8 +2,8 @@
 
 Rules:
 
-1. It gets its own process group, default signals, no signal blocked, ``/`` as directory, ``/dev/null`` as input, and
-   one pipe for output and errors.
+1. It gets its own process group, default signals, no signal blocked, an ordinary priority, ``/`` as directory,
+   ``/dev/null`` as input, and one pipe for output and errors.
 2. It dies with its parent, and it is not executed after the deadline of the leash.
 3. A command that cannot be executed says so in its output and exits 127, as a shell has it.
 """
@@ -32,17 +32,20 @@ def arguments(command: str) -> list[str]:
     return [SHELL, "-c", command]
 
 
-def spawn(command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str) -> int:
+def spawn(
+    command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str, nice: int
+) -> int:
     """Start ``command``; its pid, which is also its process group. Raises OSError when there can be no process.
 
-    ``lock_path``: a file that pins the process to this node when 1 is written into it, if it exists.
+    ``lock_path``: a file that pins the process to this node when 1 is written into it, if it exists. ``nice``: its
+    priority, as nice(1) has it.
     """
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _execute(command, environment, output_fd, deadline_s, lock_path, parent)
+            _execute(command, environment, output_fd, deadline_s, lock_path, nice, parent)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     try:
@@ -53,7 +56,8 @@ def spawn(command: str, environment: Mapping[str, str], output_fd: int, deadline
 
 
 def _execute(
-    command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str, parent: int
+    command: str, environment: Mapping[str, str], output_fd: int, deadline_s: float, lock_path: str, nice: int,
+    parent: int,
 ) -> None:
     """The child; does not return."""
     status = EXIT_CANNOT_EXECUTE
@@ -66,6 +70,7 @@ def _execute(
         os.chdir("/")
         os.umask(UMASK)
         _pin(lock_path)
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
         reset_signals()
         if os.getppid() != parent or linux.boottime() >= deadline_s:
             status = EXIT_TOO_LATE

@@ -22,6 +22,7 @@ except (ImportError, OSError, AttributeError, TypeError, NotImplementedError):
 FDS_MAX = 1024                   # what Linux allows a process by itself (RLIMIT_NOFILE)
 PR_SET_PDEATHSIG = 1             # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
+NICE_MIN = -20
 MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8     # umount(2)
 
 
@@ -56,6 +57,17 @@ def close_all_but(*kept: int) -> None:
             os.closerange(lowest, fd)
         lowest = fd + 1
     os.closerange(lowest, FDS_MAX)
+
+
+def hurry() -> int:
+    """Have the caller scheduled before all that is ordinary, where it may be (setpriority(2): CAP_SYS_NICE); the nice
+    value that it had."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE_MIN)
+    except OSError:
+        pass
+    return before
 
 
 def set_subreaper() -> bool:

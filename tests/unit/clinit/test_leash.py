@@ -58,6 +58,22 @@ def test_the_processes_live_as_a_daemon_should(agent: Agent) -> None:
     assert int(masks["SigBlk"], 16) == int(masks["SigIgn"], 16) & ~of_the_c_library == 0
 
 
+def test_the_guardian_is_scheduled_first_and_its_commands_are_not(agent: Agent) -> None:
+    """nice(1) says the priority of the commands. Who may not raise its own keeps it, and that is no error."""
+    agent.start().tell("start", "e:start:wait:nice; cut -d' ' -f19 /proc/$PPID/stat")
+    ordinary, own = (int(agent.wait("log", tag="e")["text"][3:]) for _ in range(2))
+    assert ordinary == os.getpriority(os.PRIO_PROCESS, 0)
+    assert own == (-20 if may_hurry() else ordinary)
+
+
+def may_hurry() -> bool:
+    pid = os.fork()
+    if pid == 0:
+        linux.hurry()
+        os._exit(os.getpriority(os.PRIO_PROCESS, 0) == -20)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+
+
 def test_a_missing_program_is_a_failed_exit_and_harms_nobody(agent: Agent) -> None:
     agent.start().tell("start", "ok:start:respawn:sleep 600", "no:start:wait:/no/such/program a b")
     pid = agent.pid_of("ok")

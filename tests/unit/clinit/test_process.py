@@ -32,7 +32,7 @@ def test_a_shell_is_used_only_where_one_is_needed(command: str, words: list[str]
 def test_nothing_is_executed_after_the_deadline(lease_s: float, status: int) -> None:
     with open(os.devnull, "wb") as output:
         deadline = linux.boottime() + lease_s
-        pid = process.spawn("true", {"PATH": os.environ["PATH"]}, output.fileno(), deadline, "")
+        pid = process.spawn("true", {"PATH": os.environ["PATH"]}, output.fileno(), deadline, "", 0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
 
 
@@ -44,3 +44,5 @@ def test_lines_are_cut_at_line_ends_and_at_their_limit() -> None:
     assert reader.feed(b"y\n\xff") == ["xxxxxy"]
     assert reader.feed(b"") == ["\ufffd"]
     assert reader.feed(b"") == []
+    assert [reader.skip(b"on"), reader.skip(b"e\ntwo\nth")] == [0, 2]
+    assert reader.feed(b"ree\n") == ["three"]

@@ -3,14 +3,16 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from mosha.platform import procscan
+from mosha.platform import linux, procscan
 from tests.unit.clinit.leashed import lives, wait_until
 
 
@@ -41,6 +43,33 @@ def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> Non
     pids = procscan.find(f"MOSHA_GROUP={group}".encode())
     assert procscan.kill_all(partial(procscan.marked, group, ""), 5)
     assert not any(lives(pid) for pid in pids)
+
+
+def test_descendants_are_killed_without_a_look_at_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In other sessions, of other threads than the first, and deep ones; but nothing beside the caller."""
+    thread = "import subprocess as s, threading as t; t.Thread(target=s.call, args=[['sleep', '601']]).start()"
+    with subprocess.Popen(["sleep", "600"]) as sibling:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                linux.set_subreaper()
+                subprocess.Popen(["sh", "-c", f'(setsid sh -c "sleep 602 & wait" &); {sys.executable} -c "{thread}"'])
+                wait_until(lambda: len(sleepers(os.getpid())) == 2)
+                monkeypatch.setattr(procscan, "_pids", list)
+                procscan.kill_descendants()
+                monkeypatch.undo()
+                wait_until(lambda: not procscan.living(procscan.descendants(procscan.processes(), os.getpid())))
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert sibling.poll() is None
+        sibling.kill()
+
+
+def sleepers(root: int) -> list[int]:
+    below = procscan.descendants(procscan.processes(), root)
+    return [p.pid for p in below if Path(f"/proc/{p.pid}/comm").read_text().strip() == "sleep"]
 
 
 def test_kill_all_gives_up_at_its_limit() -> None:
