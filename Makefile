@@ -14,7 +14,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle bench-agent wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test test-long chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle bench-agent wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -51,13 +51,17 @@ down: .venv/.lab ## remove the cluster; nothing is left
 
 ##@ Work on the project
 # Containers first, and as many tests at a time as there are processors: with more, a node's guardians wait for one.
-test: .venv/.dev ## all tests (T=path for some)
+test: .venv/.dev ## all tests but the long ones (T=path for all of some)
 ifeq ($(T),tests)
-	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)/container
-	$(PYTEST) -n $(WORKERS) --ignore=$(T)/container $(T)
+	$(PYTEST) -m 'not long' -n $(JOBS) --dist loadgroup $(T)/container
+	$(PYTEST) -m 'not long' -n $(WORKERS) --ignore=$(T)/container $(T)
 else
 	$(PYTEST) -n $(JOBS) --dist loadgroup $(T)
 endif
+
+test-long: .venv/.dev ## the long ones: services under many faults, genuine times, upgrades, the floor of a real node
+	$(PYTEST) -m long -n $(JOBS) --dist loadgroup $(T)/container
+	$(PYTEST) -m long -n $(WORKERS) --ignore=$(T)/container $(T)
 
 chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,docker: in both; SEED=n)
 	$(BIN)/python -m pytest --world=$(WORLD) $(if $(SEED),--seed=$(SEED)) tests/chaos

@@ -108,6 +108,7 @@ def test_no_node_holds_the_engine(running: Lab) -> None:
         assert [mount["Destination"] for mount in mounts] == ["/san"]
 
 
+@pytest.mark.long
 def test_two_clusters_side_by_side(running: Lab, other_lab: Lab) -> None:
     other_lab.moslab("up", "2")
     addresses = [{entry["address"] for entry in lab.status()["nodes"]} for lab in (running, other_lab)]
@@ -169,6 +170,7 @@ def test_an_interrupted_start_leaves_nothing(lab: Lab, least: int, number: signa
     assert lab.is_gone()
 
 
+@pytest.mark.long
 def test_a_second_interrupt_leaves_the_rest_to_the_guard(lab: Lab) -> None:
     with started(lab, 8) as process:
         process.send_signal(signal.SIGINT)
@@ -211,6 +213,7 @@ def test_the_state_of_a_start_can_be_seen(lab: Lab, monkeypatch: pytest.MonkeyPa
     assert lab.status()["state"] == "running"
 
 
+@pytest.mark.long
 def test_a_complete_cluster_is_no_leftover_when_its_power_switch_dies(running: Lab) -> None:
     """Looking must not destroy: only `down` removes it, or a new start once no node of it runs."""
     running.client.containers.get(running.cluster.names.power).kill()

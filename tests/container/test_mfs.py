@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from moslab import node
 from moslab.faults.docker import Faults
 from moslab.faults.links import between
@@ -175,6 +177,7 @@ def test_faults_and_counters_by_command(lab: Lab) -> None:
         assert int(failed) >= 1
 
 
+@pytest.mark.long
 def test_genuine_time(lab: Lab) -> None:
     """The figures themselves; the unit tests have the rest with shorter ones."""
     faults = started(lab, Options(stomith=False, tables=tables("tick"), mfs_time="genuine"))

@@ -63,6 +63,7 @@ def ended(lab: Lab, home: int) -> str:
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_a_process_whose_body_is_elsewhere(three: Lab) -> None:
     def run(code: str, *words: str) -> node.Result:
         """On node 1; again where a probe was missed."""

@@ -57,6 +57,7 @@ def one_arena(client: docker.DockerClient, request: pytest.FixtureRequest) -> It
 # -- voters --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_voters_change_and_the_group_runs_on(arena: Arena) -> None:
     before = arena.life()
     last = arena.nodes[-1]
@@ -241,6 +242,7 @@ def test_the_service_stands_still(arena: Arena) -> None:
     arena.judge()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one_arena", [LEASE], indirect=True)
 def test_a_service_that_ignores_the_signals_to_end(arena: Arena) -> None:
     """A stop in order waits for KILL; a lapse kills at once."""
@@ -394,6 +396,7 @@ def test_a_lost_probe_moves_nothing(arena: Arena) -> None:
     arena.judge()
 
 
+@pytest.mark.long
 def test_a_node_that_leaves_and_joins_moves_nothing(arena: Arena) -> None:
     before = arena.life()
     bystander = arena.others(before.node)[0]

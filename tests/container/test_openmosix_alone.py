@@ -30,6 +30,7 @@ def test_nobody_runs_groups_and_the_tools_are_quick(lab: Lab, monkeypatch: pytes
     assert {"`mosctl status 2` beside 1 probe", "`mosmon` beside 1 probe"} <= probes
 
 
+@pytest.mark.long
 def test_at_rest_it_costs_hardly_anything(lab: Lab) -> None:
     lab.cluster.up(2, Progress(), options=Options(agents=False))
     processor, memory = bench_idle._idle(lab.cluster, 5.0, Progress())

@@ -76,6 +76,7 @@ def wait_served(counter: Container) -> None:
     )
 
 
+@pytest.mark.long
 def test_ten_kills_of_the_owner_lose_no_acknowledged_increment(cluster: Cluster) -> None:
     counter = start_counter(cluster, "n")
     owner = wait_running(cluster, "kv")
@@ -98,6 +99,7 @@ def test_ten_kills_of_the_owner_lose_no_acknowledged_increment(cluster: Cluster)
     assert all(before != after for before, after in zip(owners, owners[1:]))
 
 
+@pytest.mark.long
 def test_the_ticker_never_ran_twice(cluster: Cluster) -> None:
     """Kill the ticker's owner a few times, then lay all its logs on one clock: no two nodes at once."""
     for _ in range(3):
@@ -196,6 +198,7 @@ def say(cluster: Cluster, number: int, command: list[str]) -> str:
     return answer.stdout if answer.exit_code == 0 else ""
 
 
+@pytest.mark.long
 def test_bystanders_that_come_and_go_do_not_touch_the_service(cluster: Cluster) -> None:
     """One that came back counts as a voter again: the death of the other one then moves nothing."""
     owner = wait_running(cluster, "kv")

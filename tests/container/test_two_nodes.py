@@ -52,6 +52,7 @@ def test_the_group_moves_when_its_node_dies_and_again_when_the_next_one_does(pai
         pair.judge()
 
 
+@pytest.mark.long
 def test_the_group_runs_on_when_the_other_node_dies(pair: Arena) -> None:
     wait_paired(pair)
     before = pair.life()
@@ -64,6 +65,7 @@ def test_the_group_runs_on_when_the_other_node_dies(pair: Arena) -> None:
     pair.judge()
 
 
+@pytest.mark.long
 def test_a_cut_between_them_leaves_the_owner_on(pair: Arena) -> None:
     wait_paired(pair)
     before = pair.life()

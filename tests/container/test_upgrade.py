@@ -75,6 +75,7 @@ def of_2003(lab: Lab) -> Cluster:
     return lab.cluster
 
 
+@pytest.mark.long
 def test_a_cluster_is_upgraded_node_by_node_while_it_serves(of_2003: Cluster) -> None:
     cluster = of_2003
     eventually(lambda: runs_on(cluster), lambda node: node is not None, within_s=LIMIT_S, what="one of 2003 runs it")

@@ -87,6 +87,7 @@ def mixed(tmp_path: Path) -> Iterator[Mixed]:
     cluster.end()
 
 
+@pytest.mark.long
 def test_peers_of_2003_alone_run_a_group_once(mixed: Mixed) -> None:
     """The script is what it should be: 12 to 21 s from the start to a group that runs, once."""
     mixed.start_of_2003(1, 2, 3)
@@ -114,6 +115,7 @@ def runs_again(mixed: Mixed, node: int, of_2003: list[int]) -> None:
         assert said in mixed.says(node)
 
 
+@pytest.mark.long
 def test_what_either_kind_had_goes_to_the_other_when_it_ends(mixed: Mixed) -> None:
     mixed.start_of_2003(2, 3)
     mixed.until(lambda: mixed.runs_on() is not None, "one of 2003 runs it")

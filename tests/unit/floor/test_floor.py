@@ -81,6 +81,7 @@ def test_the_floor_has_nothing_of_these() -> None:
     assert done.stdout.split() == wanted
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("file", FILES)
 def test_the_agents_suite_passes_on_the_floor(file: str) -> None:
     left_out = [f"--deselect=tests/unit/{file}::{name}" for name in BEYOND.get(file, ())]
