@@ -45,15 +45,16 @@ def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> Non
     assert not any(lives(pid) for pid in pids)
 
 
-def test_descendants_are_killed_without_a_look_at_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_descendants_are_killed_without_a_look_at_all_processes(group: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In other sessions, of other threads than the first, and deep ones; but nothing beside the caller."""
     thread = "import subprocess as s, threading as t; t.Thread(target=s.call, args=[['sleep', '601']]).start()"
+    command = ["sh", "-c", f'(setsid sh -c "sleep 602 & wait" &); {sys.executable} -c "{thread}"']
     with subprocess.Popen(["sleep", "600"]) as sibling:
         pid = os.fork()
         if pid == 0:
             try:
                 linux.set_subreaper()
-                subprocess.Popen(["sh", "-c", f'(setsid sh -c "sleep 602 & wait" &); {sys.executable} -c "{thread}"'])
+                subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, procscan.MARK: group})
                 wait_until(lambda: len(sleepers(os.getpid())) == 2)
                 monkeypatch.setattr(procscan, "_pids", list)
                 procscan.kill_descendants()
@@ -62,9 +63,12 @@ def test_descendants_are_killed_without_a_look_at_all_processes(monkeypatch: pyt
                 os._exit(0)
             finally:
                 os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-        assert sibling.poll() is None
-        sibling.kill()
+        try:
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            assert sibling.poll() is None
+        finally:
+            sibling.kill()
+            procscan.kill_all(partial(procscan.marked, group, ""), 5)
 
 
 def sleepers(root: int) -> list[int]:
