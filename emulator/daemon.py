@@ -50,8 +50,7 @@ class Daemon:
     def __init__(self, reactor: Reactor, key: bytes, pace: Pace) -> None:
         self._reactor = reactor
         self._sessions: list[tuple[str, Session]] = []
-        membership = Membership()
-        keep(membership, settings.state_path())
+        self._membership = membership = Membership()
         state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
         tasks = Tasks()
@@ -78,6 +77,7 @@ class Daemon:
         self._home.listen()
         self._mount(settings.mfs_root(), "mfs", self._mfs)
         self._mount(settings.proc_root(), "hpc", self._tree)
+        keep(self._membership, settings.state_path())        # now, when all parts hear of it
 
     def close(self) -> None:
         """Unmount, and close all sockets. Whoever waits in a file system gets an error."""

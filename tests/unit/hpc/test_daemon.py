@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.settings import GUEST_PORT, PROBE_PORT
 from tests.unit.hpc.loopback import NETWORK, READY_S, may_mount, wait_until
 
 # in a network namespace of its own: the ports are the genuine ones
@@ -125,9 +126,12 @@ def test_a_killed_daemon_comes_back_as_the_node_that_it_was(daemon: Daemon) -> N
     daemon.setpe()
     process.kill()
     process.wait()
-    daemon.start()
+    process = daemon.start()
     daemon.ready()
     assert (daemon.proc / "hpc/admin/mospe").read_text() == "1\n"
+    for protocol, port in (("udp", PROBE_PORT), ("tcp", GUEST_PORT)):
+        sockets = Path(f"/proc/{process.pid}/net/{protocol}").read_text()
+        assert f":{port:04X} 00000000:0000" in sockets, "it answers probes, and takes guests"
     assert (daemon.proc / "hpc/nodes/1/status").read_text() == "3\n"
 
 
