@@ -2,10 +2,11 @@
 
 Rules:
 
-1. Nothing is served to whom has not passed the hello within ``HELLO_S``, is not in the map at the address it calls
-   from, or asks for another node than this; the connection is then closed without a word.
+1. Nothing is served to whom has not passed the hello within ``HELLO_S``, is not in the map, or asks for another node
+   than this; the connection is then closed without a word. Who asks is known by the hello alone, which the cluster's
+   key proves: there may be a proxy on the way, so the address says nothing.
 2. An asker keeps its handles and references when its connection is lost; they go when it comes back as another
-   incarnation, when the map no longer has it at its address, or when this node stops serving files.
+   incarnation, when the map no longer has it where it was, or when this node stops serving files.
 3. ``nomfs`` leaves connections as they are: handles are ESTALE and the rest EINVAL, as in the genuine MFS. New
    connections are refused.
 4. While a request waits (for a disk, for an injected fault) the asker hears every ``ALIVE_S`` that this node lives, for
@@ -63,7 +64,7 @@ class Server:
         self.strangers: dict[_Connection, None] = {}  # in the order in which they came
         self._place = (address, port)
         self.tallies: dict[int, Tally] = {}  # by asker; who leaves the map and comes back goes on counting
-        self._clients: dict[int, tuple[str, Client]] = {}
+        self._clients: dict[int, tuple[str, Client]] = {}  # with the address that the map gave for it
         self._connections: dict[int, _Connection] = {}
         self._sock: socket.socket | None = None
         self._mospe = membership.mospe
@@ -95,8 +96,9 @@ class Server:
         members = self.membership
         if owner != members.mospe or not self._serves():
             raise hello.Refused(f"this is not node {owner}")
-        if asker == owner or members.node_at(connection.address) != asker:
-            raise hello.Refused(f"node {asker} is not at this address")
+        place = members.table.get(asker)
+        if asker == owner or place is None:
+            raise hello.Refused(f"node {asker} may not ask")
         old = self._connections.pop(asker, None)
         if old is not None:
             old.close()
@@ -104,7 +106,7 @@ class Server:
         if client is None or client.incarnation != incarnation:
             self._drop(asker)
             client = Client(self.core.inodes, asker, incarnation)
-            self._clients[asker] = (connection.address, client)
+            self._clients[asker] = (place, client)
         self._connections[asker] = connection
         return client
 
@@ -138,8 +140,8 @@ class Server:
         if renamed and self._clients:
             log.warning("WARNING: Due to the openMosix configuration-change, all MFS files and directories"
                         " previously opened on this node will become inaccessible!")
-        for asker, (address, client) in list(self._clients.items()):
-            if renamed or members.node_at(address) != asker:
+        for asker, (place, client) in list(self._clients.items()):
+            if renamed or members.table.get(asker) != place:
                 self._drop(asker)
             elif not members.serves_files:
                 client.close()

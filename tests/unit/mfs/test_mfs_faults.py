@@ -187,6 +187,19 @@ def test_wrong_key_is_eremote(nodes: Nodes) -> None:
     assert "unauthorized MFS request" in two.log.read_text()
 
 
+def test_asker_is_known_by_the_hello_and_not_by_its_address(nodes: Nodes) -> None:
+    """There may be a proxy between the two, and each map gives its own."""
+    one, two = nodes.nodes[1], nodes.nodes[2]
+    one.start(nodes.table)
+    two.start({**nodes.table, 1: "127.99.99.99"})
+    (two.root / "f").write_text("f")
+    with one.path(2, "f").open("rb", buffering=0) as opened:
+        assert opened.read(1) == b"f"
+        two.tell(json.dumps(nodes.table))
+        wait_until(lambda: timed(lambda: opened.read(1))[0] == "ESTALE")     # it is somewhere else now
+    assert one.path(2, "f").read_text() == "f"
+
+
 def test_asker_that_is_not_in_the_peers_map_is_eremote(pair: list[MfsNode], nodes: Nodes) -> None:
     one, two = pair
     (two.root / "f").write_text("f")
