@@ -22,8 +22,8 @@ help: ## show this text
 	  /^##@ / {printf "\n%s\n", substr($$0, 5)}' $(MAKEFILE_LIST)
 
 ##@ The cluster (CLUSTER=name for a second one beside the first)
-cluster: .venv/.lab ## start a cluster of N nodes (N=8; 2 to 64) and wait until the demo groups run
-	@$(MOSLAB) up $(N)
+cluster: .venv/.lab ## start a cluster of N nodes (N=8; 2 to 64) and wait until the demo groups run (TOXIPROXY=1: MFS goes through it)
+	@$(MOSLAB) up $(N) $(if $(TOXIPROXY),--toxiproxy)
 
 status: .venv/.lab ## nodes and resource groups
 	@$(MOSLAB) status

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from typing import IO, Any
 
 import docker
@@ -65,17 +66,9 @@ ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 def ensure_base(client: docker.DockerClient, progress: Progress) -> None:
     """Let the engine have the base image; CannotError if it can neither be pulled nor made."""
-    try:
-        client.images.get(BASE)
+    reason = has_or_pulls(client, BASE, progress)
+    if not reason:
         return
-    except ImageNotFound:
-        pass
-    try:
-        with progress.stage(f"pull {BASE}") as stage:
-            _pull(client, stage)
-        return
-    except LabError as error:
-        reason = str(error)
     root = host.as_root()
     why_not = _cannot_make(client, root)
     if why_not or root is None:
@@ -91,11 +84,27 @@ def ensure_base(client: docker.DockerClient, progress: Progress) -> None:
         _make(client, root, stage)
 
 
-def _pull(client: docker.DockerClient, stage: Stage) -> None:
-    """Pull; LabError with the reason, also when it takes longer than ``PULL_LIMIT_S``."""
-    deadline_s = time.monotonic() + PULL_LIMIT_S
+def has_or_pulls(client: docker.DockerClient, name: str, progress: Progress) -> str:
+    """Let the engine have an image that it has, or can pull; why it cannot, or nothing (rule 1)."""
     try:
-        for message in client.api.pull(REPOSITORY, tag=TAG, stream=True, decode=True):
+        client.images.get(name)
+        return ""
+    except ImageNotFound:
+        pass
+    try:
+        with progress.stage(f"pull {name}") as stage:
+            _pull(client, name, stage)
+        return ""
+    except LabError as error:
+        return str(error) or f"{name} cannot be pulled"
+
+
+def _pull(client: docker.DockerClient, name: str, stage: Stage) -> None:
+    """Pull an image; LabError with the reason, also when it takes longer than ``PULL_LIMIT_S``."""
+    deadline_s = time.monotonic() + PULL_LIMIT_S
+    repository, _, tag = name.rpartition(":")
+    try:
+        for message in client.api.pull(repository, tag=tag, stream=True, decode=True):
             if "error" in message:
                 raise LabError(str(message["error"]).splitlines()[0])
             stage.detail(f"{message.get('status', '')} {message.get('progress', '')}")
@@ -112,10 +121,14 @@ def _cannot_make(client: docker.DockerClient, root: list[str] | None) -> str | N
         return "debootstrap needs root, or a sudo that asks nothing"
     if not host.is_debian():
         return "this is neither Debian nor Ubuntu"
+    return other_machine(client)
+
+
+def other_machine(client: docker.DockerClient) -> str | None:
+    """None if programs of this machine run on the engine's, else why not."""
     engine = str(client.info().get("Architecture", ""))
-    if ARCHITECTURES.get(engine, engine) != platform.machine():
-        return f"the engine is {engine} and this machine is {platform.machine()}"
-    return None
+    engine, here = ARCHITECTURES.get(engine, engine), f"{platform.machine()} {platform.system()}"
+    return None if here == f"{engine} Linux" else f"the engine is {engine} Linux and this machine is {here}"
 
 
 def _make(client: docker.DockerClient, root: list[str], stage: Stage) -> None:
@@ -127,7 +140,7 @@ def _make(client: docker.DockerClient, root: list[str], stage: Stage) -> None:
     ) as process:
         assert process.stdout is not None
         try:
-            image, failure = _import(client, process.stdout), ""
+            image, failure = import_tar(client, process.stdout, ['CMD ["bash"]']), ""
         except DockerException as error:
             image, failure = None, str(error)
         finally:
@@ -145,9 +158,9 @@ def _make(client: docker.DockerClient, root: list[str], stage: Stage) -> None:
         raise LabError(f"debootstrap failed:\n{failure}")
 
 
-def _import(client: docker.DockerClient, tar: IO[bytes]) -> str:
+def import_tar(client: docker.DockerClient, tar: Iterable[bytes], changes: list[str]) -> str:
     """Give the engine a file system; returns the image's id. It gets no name before all went well."""
-    answer = str(client.api.import_image_from_stream(tar, changes=['CMD ["bash"]']))
+    answer = str(client.api.import_image_from_stream(tar, changes=changes))
     last = json.loads(answer.strip().splitlines()[-1])
     if "status" not in last:
         raise DockerException(f"import: {last.get('error', last)}")

@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +22,23 @@ from docker.errors import DockerException
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
 from emulator.powerswitch.outlets import OUTLETS
-from moslab import base, bench, bench_agent, bench_failover, bench_idle, bench_mfs, bench_sim, compose, engine, journals
+from moslab import (
+    base,
+    bench,
+    bench_agent,
+    bench_failover,
+    bench_idle,
+    bench_mfs,
+    bench_sim,
+    compose,
+    engine,
+    journals,
+    toxiproxy,
+)
 from moslab.cluster import AlreadyRunningError, Cluster
 from moslab.errors import CannotError, LabError
+from moslab.faults import cli as links
 from moslab.faults.docker import Faults
-from moslab.faults.fabric import Fabric
-from moslab.faults.links import between, from_power
-from moslab.faults.record import flap
-from moslab.faults.targets import select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s
 from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
@@ -44,7 +52,6 @@ from moslab.scenario.world import Spec
 from moslab.simulator import cli as simulator
 from moslab.status import owner_of, render, status
 from moslab.streams import Piece
-from moslab.wait import REAL
 
 INTERRUPTED = 130
 EXEC_LIMIT_S = 24 * 3600.0
@@ -104,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--arbitrator", action="store_true", help="the last node votes, and runs no group")
     up.add_argument("--no-agents", action="store_true", help="openMosix alone: nobody runs groups")
     up.add_argument("--mfs-time", choices=list(PACES), default=QUICK.name, help="of operations on other nodes' files")
+    up.add_argument("--toxiproxy", action="store_true", help="MFS goes through it: delay, rate, reset, slow-close")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
@@ -123,14 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = command("logs", _logs, "what a node printed, also when it is off")
     logs.add_argument("node", metavar="NODE", type=_node)
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it prints more")
-    cut = command("cut", _cut, "cut links between nodes: packets are lost in silence")
-    cut.add_argument("whom", metavar="WHOM", help="1,2 or words: owner of GROUP, minority, half, not WHOM, WHOM+WHOM")
-    cut.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
-    cut.add_argument("--one-way", action="store_true", help="only packets from the first to the second are lost")
-    cut.add_argument("--power", action="store_true", help="from the power switch, too")
-    cut.add_argument("--for", dest="for_s", metavar="S", type=float, help="heal it after S seconds")
-    cut.add_argument("--flap", dest="flap_s", metavar="S", type=float, help="with --for: cut and whole for S in turns")
-    command("heal", _heal, "heal one cut, or all").add_argument("cut", metavar="CUT", nargs="?")
+    links.add_commands(command, _existing)
     tell = command("signal", _signal, "send a signal to processes of a node")
     tell.add_argument("node", metavar="NODE", type=_node)
     tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP`, `guardians GROUP` (both) or `group GROUP`")
@@ -175,6 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     agent.add_argument("-n", "--rounds", type=int, default=bench_agent.ROUNDS, help=f"default {bench_agent.ROUNDS}")
     written = command("compose", _compose, "print a cluster as a compose project: compose/README.md")
     written.add_argument("nodes", metavar="N", nargs="?", default="5", help=f"{NODES_MIN} to {NODES_MAX} (default 5)")
+    command("toxiproxy-image", _toxiproxy_image, f"let the engine have {toxiproxy.IMAGE}: pulled, else made with Go")
     command("base-image", _base_image, f"let the engine have {base.BASE}: pulled, else made with debootstrap")
     return parser
 
@@ -204,7 +206,7 @@ def _up(arguments: argparse.Namespace) -> int:
     cluster = _cluster(arguments, engine.ensure(progress))
     options = Options(
         arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator, mfs_time=arguments.mfs_time,
-        agents=not arguments.no_agents,
+        agents=not arguments.no_agents, toxiproxy=arguments.toxiproxy,
     )
     cluster.up(size, progress, options=options)
     print(render(status(cluster)))
@@ -268,41 +270,6 @@ def _logs(arguments: argparse.Namespace) -> int:
     for piece in container.logs(stream=True, follow=arguments.follow):
         sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
-    return 0
-
-
-def _cut(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    nodes = list(cluster.nodes())
-
-    def chosen(words: str) -> tuple[int, ...]:
-        return select(words, nodes, lambda group: owner_of(cluster, group))
-
-    some = chosen(arguments.whom)
-    others = chosen(arguments.others) if arguments.others else tuple(node for node in nodes if node not in some)
-    links = between(some, others, arguments.one_way)
-    if arguments.power:
-        links |= from_power(some)
-    if not links:
-        raise CannotError("that are no links: all nodes are on one side")
-    if arguments.flap_s and not arguments.for_s:
-        raise CannotError("--flap needs --for")
-    faults = Faults(cluster)
-    if arguments.flap_s:
-        times = max(1, int(arguments.for_s / arguments.flap_s / 2))
-        flap(faults, REAL.sleep, links, arguments.flap_s, arguments.flap_s, times)
-        return 0
-    name = faults.cut(links)
-    print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)
-    if arguments.for_s:
-        time.sleep(arguments.for_s)
-        faults.heal(name)
-    return 0
-
-
-def _heal(arguments: argparse.Namespace) -> int:
-    healed = Fabric(_existing(arguments)).heal(arguments.cut)
-    print("\n".join(f"{name} is healed" for name in healed) or "nothing was cut")
     return 0
 
 
@@ -406,6 +373,13 @@ def _bench_agent(arguments: argparse.Namespace) -> int:
 
 def _compose(arguments: argparse.Namespace) -> int:
     print(compose.render(Names(checked_name(arguments.cluster)), checked_size(arguments.nodes)), end="")
+    return 0
+
+
+def _toxiproxy_image(_arguments: argparse.Namespace) -> int:
+    progress = Progress()
+    toxiproxy.ensure_toxiproxy(engine.ensure(progress), progress)
+    print(f"{toxiproxy.IMAGE} is there")
     return 0
 
 

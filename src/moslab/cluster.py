@@ -31,7 +31,9 @@ from moslab.network import create_network
 from moslab.node import create_node, execute, run
 from moslab.progress import Progress, Stage
 from moslab.removal import is_anything_left, remove
+from moslab.router import start_router
 from moslab.streams import Piece
+from moslab.toxiproxy import ensure_toxiproxy
 from moslab.wait import eventually
 
 REQUESTS_MAX = 4
@@ -73,6 +75,8 @@ class Cluster:
         """
         self.refuse_second(progress)
         image = ensure_image(self.client, progress)
+        if options.toxiproxy:
+            ensure_toxiproxy(self.client, progress)
         profile = options.profile
         if options.agents and beat_s(size, profile) != beat_s(1, profile):
             progress.say(
@@ -259,6 +263,8 @@ class Cluster:
         with progress.stage(f"{size} nodes in {layout.subnet}") as stage:
             tables = dict(options.tables or demo.tables(layout.virtual))
             self._connect_power(guard, layout)
+            if options.toxiproxy:
+                start_router(self.client, self.names, image, layout)
             nodes = [
                 pool.submit(self._start_node, image, layout, node, tables) for node in range(1, size + 1)
             ]

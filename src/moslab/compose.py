@@ -22,17 +22,17 @@ from pathlib import PurePosixPath
 from typing import Any, Callable
 
 from mosha.ownership.marker import make_era
-from moslab import demo, guard, image, network, node
+from moslab import demo, guard, image, network, node, toxiproxy
 from moslab.layout import Layout, Names
 
 SUBNET = ipaddress.IPv4Network("10.86.81.0/24")
 NET, NET_VARIABLE = "10.86.81.", "${MOSHA_NET:-10.86.81}."
 ENGINE = "${MOSLAB_ENGINE_SOCKET:-/var/run/docker.sock}"
 IMAGE = f"{image.REPOSITORY}:compose"
-TOXIPROXY, TOXIPROXY_OFFSET = "ghcr.io/shopify/toxiproxy:2.12.0", 3
+TOXIPROXY_OFFSET = 3
 FRONT = "front"
-DASHBOARD_PORT, KV_PORT, TOXIPROXY_PORT = 8080, 6379, 8474
-PORTS = {"DASHBOARD_PORT": DASHBOARD_PORT, "KV_PORT": KV_PORT, "TOXIPROXY_PORT": TOXIPROXY_PORT}
+DASHBOARD_PORT, KV_PORT = 8080, 6379
+PORTS = {"DASHBOARD_PORT": DASHBOARD_PORT, "KV_PORT": KV_PORT, "TOXIPROXY_PORT": toxiproxy.API_PORT}
 """On 127.0.0.1 of the engine's machine; the variables change them."""
 DASHBOARD = """
 # dashboard: a page on the cluster, behind an address that moves with it.
@@ -170,7 +170,7 @@ def _founding(names: Names, size: int, files: dict[str, tuple[bytes, int]]) -> d
 
 def _toxiproxy(names: Names, layout: Layout) -> dict[str, Any]:
     return {
-        "image": TOXIPROXY,
+        "image": toxiproxy.IMAGE,
         "container_name": f"{names.network}-toxiproxy",
         "labels": names.labels("client"),
         "command": ["-host=0.0.0.0", "-config=/toxiproxy.json"],

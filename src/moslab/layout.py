@@ -4,6 +4,7 @@ Rules:
 
 1. A cluster is its label: every object of it carries ``org.mosha.cluster=<name>``, and no file remembers it.
 2. From the subnet's base: the power switch at +2, node i at +100+i, virtual addresses from +200 on.
+3. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router is at +3, and node j is for node i at +256i+100+j.
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
 ARBITRATOR = "arbitrator = yes\n"
 AGENT = "mh:"
 """How the agent's line of a node's inittab begins."""
-POWER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 100, 200
+POWER_OFFSET, ROUTER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 3, 100, 200
 ADDRESSES_MIN = 256
+ADDRESSES_EACH = 256
+"""By so many a node's address is further on for node i + 1 than for node i (rule 3)."""
 
 PROFILES = {"default": 0.5, "fast": 0.1}
 """The beat, in seconds, by the name of the profile."""
@@ -72,10 +75,16 @@ def lease_s(size: int, profile: str = "default") -> float:
     return round(BEATS_PER_LEASE[profile] * beat_s(size, profile), 2)
 
 
+def as_seen_by(node: int, address: str) -> str:
+    """A node's address in the map of another one, where MFS goes through Toxiproxy (rule 3)."""
+    return str(ipaddress.IPv4Address(address) + ADDRESSES_EACH * node)
+
+
 @dataclass(frozen=True)
 class Options:
     """What a cluster can be told at its start: times, whether it has STOMITH, tables instead of the demo's, whether
-    the last node is an arbitrator, and whether there are agents at all: without, it is openMosix alone."""
+    the last node is an arbitrator, whether there are agents at all (without, it is openMosix alone), and whether MFS
+    goes through Toxiproxy."""
 
     profile: str = "default"
     stomith: bool = True
@@ -83,6 +92,7 @@ class Options:
     arbitrator: bool = False
     mfs_time: str = QUICK.name
     agents: bool = True
+    toxiproxy: bool = False
 
 
 DEFAULTS = Options()
@@ -97,6 +107,14 @@ class Names:
     @property
     def power(self) -> str:
         return f"mosha-{self.cluster}-power"
+
+    @property
+    def router(self) -> str:
+        return f"mosha-{self.cluster}-router"
+
+    @property
+    def toxiproxy(self) -> str:
+        return f"mosha-{self.cluster}-toxiproxy"
 
     @property
     def network(self) -> str:
@@ -115,7 +133,7 @@ class Names:
         return f"mosha-{self.cluster}-node{node}"
 
     def labels(self, role: str, node: int | None = None, size: int | None = None) -> dict[str, str]:
-        """``role``: node, power, client, network, san or complete; of compose also founding, disk."""
+        """``role``: node, power, router, toxiproxy, client, network, san, complete; of compose also founding, disk."""
         labels = {CLUSTER: self.cluster, ROLE: role}
         if node is not None:
             labels[NODE] = str(node)
@@ -136,10 +154,9 @@ class Layout:
     era: str = field(default_factory=new_era)
 
     def __post_init__(self) -> None:
-        if self.subnet.num_addresses < ADDRESSES_MIN:
-            raise CannotError(
-                f"the engine chose the subnet {self.subnet}, and a cluster needs {ADDRESSES_MIN} addresses"
-            )
+        needed = ADDRESSES_MIN + (ADDRESSES_EACH * self.size if self.options.toxiproxy else 0)
+        if self.subnet.num_addresses < needed:
+            raise CannotError(f"the engine chose the subnet {self.subnet}, and this cluster needs {needed} addresses")
 
     def _address(self, offset: int) -> str:
         return str(self.subnet.network_address + offset)
@@ -148,8 +165,16 @@ class Layout:
     def power(self) -> str:
         return self._address(POWER_OFFSET)
 
+    @property
+    def router(self) -> str:
+        return self._address(ROUTER_OFFSET)
+
     def node(self, node: int) -> str:
         return self._address(NODE_OFFSET + node)
+
+    def seen(self, by: int, node: int) -> str:
+        """The address of a node in the map of node ``by``."""
+        return as_seen_by(by, self.node(node)) if self.options.toxiproxy and by != node else self.node(node)
 
     def virtual(self, number: int) -> str:
         """The virtual address ``number`` (from 0 on), with the prefix length."""
@@ -168,6 +193,13 @@ class Layout:
     def _voters(self) -> list[int]:
         """The first ones; the same on every node."""
         return sorted(Config().voters_of(frozenset(range(1, self.size + 1))))
+
+    def _map(self, node: int) -> str:
+        """One range, or what is before the node, itself, and what is after it."""
+        if not self.options.toxiproxy:
+            return f"1 {self.node(1)} {self.size}\n"
+        ranges = ((1, node - 1), (node, 1), (node + 1, self.size - node))
+        return "".join(f"{first} {self.seen(node, first)} {count}\n" for first, count in ranges if count)
 
     def _mosha_conf(self, node: int) -> str:
         return (
@@ -194,7 +226,7 @@ class Layout:
         """
         secret, public = 0o600, 0o644
         files = {
-            "etc/openmosix.map": (f"1 {self.node(1)} {self.size}\n".encode(), public),
+            "etc/openmosix.map": (self._map(node).encode(), public),
             "etc/openmosix/key": (self.mfs_key, secret),
             "etc/openmosix/mfs_time": (f"{self.options.mfs_time}\n".encode(), public),
             "etc/mosha.conf": (self._mosha_conf(node).encode(), public),

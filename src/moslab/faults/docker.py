@@ -27,10 +27,11 @@ from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
 from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.cluster import Cluster
-from moslab.errors import LabError, UnsupportedError
+from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults.fabric import Fabric, address_of, read_file
-from moslab.faults.links import FILE, Link
-from moslab.faults.record import CUT, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
+from moslab.faults.links import FILE, Link, kind_of, shown
+from moslab.faults.record import DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
+from moslab.faults.toxics import Toxic
 from moslab.layout import archive
 from moslab.node import create_node, run
 from moslab.wait import eventually
@@ -103,6 +104,8 @@ class Faults:
 
     def join(self) -> int:
         """A new node comes onto the map of all nodes, which must run, and boots (rule 3); its number."""
+        if self.fabric.is_routed:
+            raise CannotError("no node joins where MFS goes through Toxiproxy: its proxies are those of the start")
         nodes = self.cluster.nodes()
         like, new = nodes[max(nodes)], max(nodes) + 1
         address = str(ipaddress.IPv4Address(address_of(like)) + 1)
@@ -144,17 +147,25 @@ class Faults:
 
     # -- links -------------------------------------------------------------------------------------
 
-    def cut(self, links: Iterable[Link]) -> str:
-        """Cut links; returns the cut's name."""
+    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+        """Cut links, or lose that share of their packets; returns the name."""
         wanted = sorted(links)
         begin_s = self.now_s()
-        name = self.fabric.cut(wanted)
-        self.record.begins(CUT, 0, name, begin_s, " ".join(f"{a}>{b}" for a, b in wanted))
+        name = self.fabric.cut(wanted, loss)
+        self.record.begins(kind_of(name), 0, name, begin_s, shown(wanted, "" if loss == 1 else f"{loss:.2%}"))
+        return name
+
+    def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
+        """What MFS sends over these links meets that; returns the name. CannotError as :meth:`Fabric.worsen`."""
+        wanted = sorted(links)
+        begin_s = self.now_s()
+        name = self.fabric.worsen(wanted, toxic)
+        self.record.begins(toxic.kind, 0, name, begin_s, shown(wanted, toxic.said))
         return name
 
     def heal(self, name: str) -> None:
         self.fabric.heal(name)
-        self.record.ends(CUT, 0, name)
+        self.record.ends(kind_of(name), 0, name)
 
     # -- files -------------------------------------------------------------------------------------
 
@@ -225,7 +236,7 @@ class Faults:
             if container.status == "paused":
                 self.resume(node)
         for name in self.fabric.heal():
-            self.record.ends(CUT, 0, name)
+            self.record.ends(kind_of(name), 0, name)
         for _, node, role in self.record.lasting(STOP):
             try:
                 self.signal(node, role, signal.SIGCONT)

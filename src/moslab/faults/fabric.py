@@ -1,8 +1,9 @@
-"""The network of a cluster in containers: cut links, and heal them (:mod:`moslab.faults.links` says what a cut is).
+"""The network of a cluster in containers: cut links, worsen and heal them (:mod:`moslab.faults.links` says what a cut
+is, :mod:`moslab.faults.toxics` what else ails them).
 
 Rules:
 
-1. The state is on the nodes: any command may heal what another has cut, and no file here remembers it.
+1. The state is on the nodes, and in Toxiproxy: any command may heal what another has cut; no file here remembers it.
 2. A cut of many links is not one instant: it begins at some time between the call and its return, and ends so too.
 3. A node that is off gets its file changed and cuts when it boots. A paused one can do nothing: CannotError.
 """
@@ -20,7 +21,10 @@ from docker.models.containers import Container
 
 from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import CannotError, LabError
-from moslab.faults.links import FILE, HEAD, POWER, Cuts, Link, edited, mark, parse, receivers, rules
+from moslab.faults.links import CHANCES, FILE, HEAD, POWER, ROUTER, Cuts, Link, edited, mark, parse, receivers, rules
+from moslab.faults.record import CUT, LOSS
+from moslab.faults.toxics import Toxic
+from moslab.faults.toxiproxy import Toxiproxy
 from moslab.layout import archive
 from moslab.node import run
 from moslab.wait import eventually
@@ -37,6 +41,8 @@ touch {FILE}
 mv {FILE}.new {FILE}
 nft -f {FILE}
 """
+CAN_LOSE = "add table inet try; add chain inet try in; add rule inet try in numgen random mod 2 < 1 drop"
+"""For nft -c: nothing is changed by it."""
 
 
 class Fabric:
@@ -50,31 +56,62 @@ class Fabric:
             self.addresses[POWER] = address_of(cluster.client.containers.get(cluster.names.power))
         except (NotFound, LabError):
             pass                                         # damaged: no link of it can be cut
+        self._router: Container | None = None            # MFS goes straight on
+        try:
+            self._router = cluster.client.containers.get(cluster.names.router)
+        except NotFound:
+            pass
 
-    def cut(self, links: Iterable[Link], cut: str = "") -> str:
-        """Cut these links; returns the cut's name. CannotError for what is not there or paused."""
-        wanted = frozenset(links)
-        unknown = {end for link in wanted for end in link} - set(self.addresses)
-        unknown |= {end for _begin, end in wanted} & {POWER}     # nothing is dropped there
-        if unknown:
-            raise CannotError(f"there is no node {min(unknown)} in cluster {self._cluster.names.cluster!r}")
-        cut = cut or f"cut-{secrets.token_hex(2)}"
-        ends = receivers(wanted)
-        self._edit({node: rules(cut, links, self.addresses) for node, links in ends.items()}, "")
-        return cut
+    @property
+    def is_routed(self) -> bool:
+        """Whether MFS goes through Toxiproxy."""
+        return self._router is not None
 
-    def heal(self, cut: str | None = None) -> Cuts:
-        """Heal one cut, or all; returns what was healed. CannotError if there is no such cut."""
-        present = self.cuts()
-        if cut is not None and cut not in present:
-            raise CannotError(f"there is no cut {cut!r}; there are: {', '.join(present) or 'none'}")
-        healed = present if cut is None else {cut: present[cut]}
-        touched = {node for links in healed.values() for node in receivers(links)}
-        self._edit(dict.fromkeys(sorted(touched), ""), mark(cut))
+    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+        """Cut these links, or lose a share of their packets; returns the name.
+
+        CannotError for what is not there or paused.
+        """
+        ends = receivers(self._known(links), self.is_routed)
+        if loss != 1:
+            self._check_loss(loss)
+        name = f"{CUT if loss == 1 else LOSS}-{secrets.token_hex(2)}"
+        self._edit({
+            node: rules(name, links, self.addresses, node if self.is_routed else None, loss)
+            for node, links in ends.items()
+        }, "")
+        return name
+
+    def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
+        """MFS meets it on these links; returns the name. CannotError if it does not go through Toxiproxy."""
+        wanted = self._known(links)
+        if self._router is None:
+            raise CannotError(
+                f"MFS of cluster {self._cluster.names.cluster!r} does not go through Toxiproxy.\n"
+                "Start it so: moslab up --toxiproxy; for a test: the marker cluster(toxiproxy=True)"
+            )
+        if any(POWER in link for link in wanted):
+            raise CannotError(f"{toxic.kind}: the power switch has no files")
+        return Toxiproxy(self._router).add(wanted, toxic)
+
+    def heal(self, name: str | None = None) -> Cuts:
+        """Heal what has that name, or all; returns what was healed. CannotError if nothing has it."""
+        cuts, worse = self._cut_now(), self._worse_now()
+        if name is not None and name not in cuts and name not in worse:
+            raise CannotError(f"there is no cut {name!r}; there are: {', '.join([*cuts, *worse]) or 'none'}")
+        healed = {one: links for one, links in [*cuts.items(), *worse.items()] if name in (None, one)}
+        touched = {node for one in healed if one in cuts for node in receivers(cuts[one], self.is_routed)}
+        self._edit(dict.fromkeys(sorted(touched), ""), mark(name))
+        for one in worse:
+            if one in healed and self._router is not None:
+                Toxiproxy(self._router).remove(one, worse[one])
         return healed
 
     def cuts(self) -> Cuts:
-        """All cuts, by name."""
+        """All that ails links, by name."""
+        return {**self._cut_now(), **self._worse_now()}
+
+    def _cut_now(self) -> Cuts:
         found: Cuts = {}
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             for text in pool.map(read_file, self._cluster.nodes().values()):
@@ -82,8 +119,30 @@ class Fabric:
                     found[cut] = found.get(cut, frozenset()) | links
         return dict(sorted(found.items()))
 
+    def _worse_now(self) -> Cuts:
+        return Toxiproxy(self._router).present() if self._router is not None else {}
+
+    def _known(self, links: Iterable[Link]) -> frozenset[Link]:
+        wanted = frozenset(links)
+        unknown = {end for link in wanted for end in link} - set(self.addresses)
+        unknown |= {end for _begin, end in wanted} & {POWER}     # nothing is dropped there
+        if unknown:
+            raise CannotError(f"there is no node {min(unknown)} in cluster {self._cluster.names.cluster!r}")
+        return wanted
+
+    def _check_loss(self, loss: float) -> None:
+        """CannotError for what is no share, or where the kernel of the nodes cannot lose one."""
+        if not 1 / CHANCES <= loss < 1:
+            raise CannotError(f"loss is a share from {1 / CHANCES:g} to 1, not {loss:g}")
+        node = next((node for node in self._cluster.nodes().values() if node.status == "running"), None)
+        done = run(node, ["nft", "-c", CAN_LOSE]) if node is not None else None
+        if done is not None and done.exit_code:
+            raise CannotError(f"the nodes' kernel has no numgen for nftables (NFT_NUMGEN): {done.stderr.strip()}")
+
     def _edit(self, added: Mapping[int, str], healed: str) -> None:
         nodes = self._cluster.nodes()
+        if self._router is not None:
+            nodes[ROUTER] = self._router
         paused = [node for node in added if nodes[node].status == "paused"]
         if paused:
             raise CannotError(f"node {paused[0]} is paused, and its links cannot be changed; moslab resume {paused[0]}")

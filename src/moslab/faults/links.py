@@ -1,14 +1,17 @@
-"""Partitions as directed relations between nodes, and the packet filter's rules that make them.
+"""Partitions and loss as directed relations between nodes, and the packet filter's rules that make them.
 
 Rules:
 
 1. A *link* is a pair (from, to): packets of the one's address to the other's. A *cut* is a set of links that are cut at
-   the same time, with a name; a link works when no cut has it. So cuts overlap, and each is healed by itself.
+   the same time, with a name; a link works when no cut has it. So cuts overlap, and each is healed by itself. *Loss*
+   is a cut that drops a share of the packets, each by chance.
 2. A link is cut where it ends: the receiver drops the packets, and the sender notices nothing but silence. ARP, virtual
    addresses and what is not between two nodes' own addresses passes.
 3. The power switch is out of band: its links are cut only by :func:`from_power`, which is enough, as no call of a node
    gets an answer then.
 4. The rules of a node are one file of its disk, applied as a whole and at once, and again when the node boots.
+5. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router drops what an asker sends to a proxy, and a node
+   also what comes to it from where it has the sender in its map.
 """
 
 from __future__ import annotations
@@ -16,12 +19,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from moslab.layout import as_seen_by
+
 Link = tuple[int, int]
 Cuts = dict[str, frozenset[Link]]
 
-POWER = 0
+POWER, ROUTER = 0, -1
 FILE = "/etc/cuts.nft"
 CHAIN = "inet cuts in"
+CHANCES = 10_000
+"""Loss is exact to one in so many packets."""
 HEAD = f"""\
 add table inet cuts
 delete table inet cuts
@@ -63,25 +70,52 @@ def majorities_ring(nodes: Iterable[int]) -> frozenset[Link]:
     return frozenset((a, b) for a in ring for b in ring if apart_by(a, b) > near)
 
 
+def shown(links: Iterable[Link], said: str = "") -> str:
+    """Links for people, and for the report; with more that is to be said of them."""
+    return " ".join([*[f"{said}:"] * bool(said), *(f"{a}>{b}" for a, b in sorted(links))])
+
+
+def kind_of(name: str) -> str:
+    """The kind of what ails links, by its name."""
+    return name.rpartition("-")[0]
+
+
 def severed(cuts: Mapping[str, frozenset[Link]]) -> frozenset[Link]:
     """The links that any cut has."""
     return frozenset().union(*cuts.values())
 
 
-def receivers(links: Iterable[Link]) -> dict[int, frozenset[Link]]:
-    """The links by the node at whose end they are cut."""
+def receivers(links: Iterable[Link], routed: bool = False) -> dict[int, frozenset[Link]]:
+    """The links by the node at whose end they are cut; with a router also by that."""
     found: dict[int, set[Link]] = {}
     for link in links:
         found.setdefault(link[1], set()).add(link)
+        if routed and link[0] != POWER:
+            found.setdefault(ROUTER, set()).add(link)
     return {node: frozenset(ends) for node, ends in sorted(found.items())}
 
 
-def rules(cut: str, links: Iterable[Link], addresses: Mapping[int, str]) -> str:
-    """The lines that a cut adds to the file of the node that receives ``links``."""
+def rules(
+    cut: str, links: Iterable[Link], addresses: Mapping[int, str], at: int | None = None, loss: float = 1.0,
+) -> str:
+    """The lines that a cut adds to the file of the node that receives ``links``.
+
+    ``at``, where there is a router: whose file that is, a node's or ``ROUTER``. ``loss``: the share of packets, to 1.
+    """
+    chance = "" if loss == 1 else f"numgen random mod {CHANCES} < {round(loss * CHANCES)} "
     return "".join(
-        f'add rule {CHAIN} ip saddr {addresses[a]} ip daddr {addresses[b]} drop comment "{cut} {a}>{b}"\n'
-        for a, b in sorted(links)
+        f'add rule {CHAIN} ip saddr {source} ip daddr {end} {chance}drop comment "{cut} {a}>{b}"\n'
+        for a, b in sorted(links) for source, end in _ends(addresses[a], addresses[b], a, b, at)
     )
+
+
+def _ends(source: str, end: str, a: int, b: int, at: int | None) -> list[tuple[str, str]]:
+    """From where to where the packets of a link are, as its receiver sees them (rule 5)."""
+    if at == ROUTER:
+        return [(source, as_seen_by(a, end))]
+    if at is None or a == POWER:
+        return [(source, end)]
+    return [(source, end), (as_seen_by(b, source), end)]
 
 
 def mark(cut: str | None) -> str:

@@ -17,11 +17,15 @@ from typing import Callable, NamedTuple, Protocol
 from emulator.powerswitch.outlets import OUTLETS
 from moslab.errors import LabError
 from moslab.faults.links import Link
+from moslab.faults.toxics import DELAY, RATE, RESET, SLOW_CLOSE, Toxic
 
 UNENDED = float("inf")
 OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
 OUTLET, CLOCK, DRAINED = "outlet", "clock", "drained"
+LOSS = "loss"
 """The kinds that last."""
+OF_LINKS = frozenset({CUT, LOSS, DELAY, RATE, RESET, SLOW_CLOSE})
+"""Those of links. Each has a name, which begins with its kind."""
 OF_POWER = frozenset({OFF, PAUSE, STOP, FILES})
 """Those of a node that end when it loses its power, or gets it back; an outlet, a clock and a disk are as they were."""
 
@@ -108,11 +112,14 @@ class Breaker(Protocol):
     def restart_agent(self, node: int) -> None:
         """End the agent in order; return when init has begun the next one."""
 
-    def cut(self, links: Iterable[Link]) -> str:
-        """Cut links; the cut's name."""
+    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+        """Cut links, or lose so much of what is sent there; the cut's name."""
+
+    def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
+        """What MFS sends over the links meets that; its name."""
 
     def heal(self, name: str) -> None:
-        """Of that cut."""
+        """Of that cut, or whatever else ails links."""
 
     def outlet(self, node: int, how: str) -> None:
         """From now on shots at the node end so: "fails", "lies" (it is shot, and a failure is said), "slow" (seconds

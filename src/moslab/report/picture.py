@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from moslab.faults.links import POWER
-from moslab.faults.record import CUT, Fault
+from moslab.faults.record import CUT, OF_LINKS, Fault
 from moslab.history.intervals import Interval, merged, overlaps
 from moslab.history.record import History, Line
 from moslab.history.stored import Run
@@ -168,8 +168,9 @@ def _bounds(run: Run) -> Span:
 
 
 def _band(fault: Fault) -> Band:
-    links = tuple((int(a), int(b)) for a, b in _LINK.findall(fault.detail)) if fault.kind == CUT else ()
-    nodes = fault.nodes or tuple(sorted({node for link in links for node in link} - {POWER}))
+    found = tuple((int(a), int(b)) for a, b in _LINK.findall(fault.detail)) if fault.kind in OF_LINKS else ()
+    nodes = fault.nodes or tuple(sorted({node for link in found for node in link} - {POWER}))
+    links = found if fault.kind == CUT else ()
     return Band(fault.kind, nodes, links, "" if links else fault.detail, fault.begin_s, fault.end_s)
 
 

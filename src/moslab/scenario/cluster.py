@@ -24,9 +24,11 @@ from typing import Callable, NamedTuple, TypeVar, Union
 from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
+from moslab.faults import toxics
 from moslab.faults.links import Link, apart, between, from_power, majorities_ring
 from moslab.faults.record import STOP, Fault, flap, lines
 from moslab.faults.targets import select
+from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.intervals import Interval
 from moslab.history.record import History
@@ -271,6 +273,38 @@ class Cluster:
         links = between(*self._sides(targets, from_), one_way)
         flap(self.world.faults, self.world.sleep, links, every, every, times)
 
+    def lose(
+        self, targets: Targets, share: float, from_: Targets | None = None, *, one_way: bool = False,
+    ) -> Breach:
+        """Lose so much, from 0 to 1, of the packets between nodes and all others, or those of ``from_``; containers."""
+        return self._breach(self.world.faults.cut(self._links(targets, from_, one_way), share))
+
+    def delay(
+        self, targets: Targets, by_s: float, from_: Targets | None = None, *, jitter_s: float = 0.0,
+        one_way: bool = False,
+    ) -> Breach:
+        """What MFS sends between nodes and all others, or those of ``from_``, arrives later, give or take the jitter.
+
+        This and what follows: only in containers, and there with ``cluster(toxiproxy=True)``.
+        """
+        return self._worsen(targets, from_, one_way, toxics.delay(by_s, jitter_s))
+
+    def rate(
+        self, targets: Targets, kbytes_s: int, from_: Targets | None = None, *, one_way: bool = False,
+    ) -> Breach:
+        """Connections of MFS carry no more than so many thousand bytes a second."""
+        return self._worsen(targets, from_, one_way, toxics.rate(kbytes_s))
+
+    def reset(self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False) -> Breach:
+        """Connections of MFS break as soon as something is sent there, new ones too."""
+        return self._worsen(targets, from_, one_way, toxics.reset())
+
+    def slow_close(
+        self, targets: Targets, by_s: float, from_: Targets | None = None, *, one_way: bool = False,
+    ) -> Breach:
+        """That one side has closed a connection of MFS the other is told so much later."""
+        return self._worsen(targets, from_, one_way, toxics.slow_close(by_s))
+
     # -- processes ---------------------------------------------------------------------------------
 
     def kill_process(self, role: str, on: Targets | None = None) -> None:
@@ -422,6 +456,21 @@ class Cluster:
     def _cut(self, links: frozenset[Link], what: str) -> Breach:
         name = self.world.faults.cut(links)
         return Breach(f"{name}: {what}", lambda: self._uncut(name))
+
+    def _worsen(self, targets: Targets, from_: Targets | None, one_way: bool, toxic: Toxic) -> Breach:
+        return self._breach(self.world.faults.worsen(self._links(targets, from_, one_way), toxic))
+
+    def _breach(self, name: str) -> Breach:
+        return Breach(name, lambda: self._uncut(name))
+
+    def _links(self, targets: Targets, from_: Targets | None, one_way: bool) -> frozenset[Link]:
+        """As of a cut, but the sides may overlap: from all to all are all links."""
+        some = self.whom(targets)
+        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+        links = between(some, others, one_way)
+        if not links:
+            raise CannotError(f"there are no links between {some} and {others}")
+        return links
 
     def _if_there(self, end: Callable[..., object], node: int, *more: object) -> None:
         """End what a node has lost with its power, if it is off."""

@@ -61,7 +61,7 @@ class DockerWorld:
         hactl = hactl_of(spec.cltab, spec.hactl)
         tables = {"cltab": witnessed(spec.cltab), "hactl": hactl}
         cluster = Cluster(client, name)
-        options = Options(spec.profile, spec.stomith, tables)
+        options = Options(spec.profile, spec.stomith, tables, toxiproxy=spec.toxiproxy)
         began = datetime.now(timezone.utc)
         guard = cluster.up(spec.nodes, progress, options=options, stays=False)
         try:

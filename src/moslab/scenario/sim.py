@@ -17,9 +17,10 @@ from emulator.powerswitch.outlets import WORKS
 from mosha.config import Config
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import LabError, UnsupportedError
-from moslab.faults.links import POWER, Link
+from moslab.faults.links import POWER, Link, shown
 from moslab.faults.plan import FaultPlan
 from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
+from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
@@ -122,7 +123,9 @@ class SimFaults:
 
     # -- links -------------------------------------------------------------------------------------
 
-    def cut(self, links: Iterable[Link]) -> str:
+    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+        if loss != 1:
+            raise UnsupportedError("lose a share of packets")
         receivers: dict[int, set[int]] = {}
         for sender, receiver in links:
             receivers.setdefault(sender, set()).add(receiver)
@@ -131,7 +134,7 @@ class SimFaults:
             senders.setdefault(frozenset(found), []).append(sender)
         self._cuts += 1
         name = f"cut-{self._cuts}"
-        with self._lasts(CUT, 0, name, " ".join(f"{a}>{b}" for a, b in sorted(links))) as begun:
+        with self._lasts(CUT, 0, name, shown(links)) as begun:
             for to, whom in senders.items():
                 if POWER in whom:                            # its answers are lost: so no shot is confirmed
                     begun.append(self._simulated.begin("stomith", sorted(to), how="cut"))
@@ -139,6 +142,9 @@ class SimFaults:
                 if others:
                     begun.append(self._simulated.begin("cut", others, to=sorted(to)))
         return name
+
+    def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
+        raise UnsupportedError("worsen connections")
 
     def heal(self, name: str) -> None:
         if (CUT, 0, name) not in self._lasting:

@@ -28,13 +28,15 @@ WEB = "web:web-fit:test:test:test -d /\nweb:web-run:start:respawn:sleep infinity
 
 @dataclass(frozen=True)
 class Spec:
-    """The cluster that a test asks for. Without ``hactl`` all groups of the cltab shall run at ``start``."""
+    """The cluster that a test asks for. Without ``hactl`` all groups of the cltab shall run at ``start``; in containers
+    MFS can go through Toxiproxy."""
 
     nodes: int = NODES
     stomith: bool = True
     cltab: str = WEB
     hactl: str = ""
     profile: str = "default"
+    toxiproxy: bool = False
 
 
 class Output(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Callable
 import pytest
 
 from moslab import Breach, Cluster, LabError
-from moslab.errors import CannotError
+from moslab.errors import CannotError, UnsupportedError
 from moslab.faults.links import majorities_ring
 from moslab.faults.plan import from_json
 from moslab.faults.record import UNENDED
@@ -137,3 +137,15 @@ def test_what_was_done_is_a_plan_that_does_it_again() -> None:
     faults = [fault for fault in from_json(cluster.world.papers()["plan.json"]).faults if fault["at"]]
     assert [fault["do"] for fault in faults] == ["order", *["stomith"] * 5, "weather", "edit", "order"]
     assert all(fault["for"] >= LEASES_S for fault in faults if fault["do"] in ("stomith", "weather"))
+
+
+@pytest.mark.parametrize("ail", [
+    lambda cluster: cluster.delay("all", 0.1, "all"), lambda cluster: cluster.rate("one", 10),
+    lambda cluster: cluster.reset(1, 2), lambda cluster: cluster.slow_close("one", 1.0),
+    lambda cluster: cluster.lose("one", 0.1),
+])
+def test_what_only_containers_can_do_to_links_is_said(ail: Callable[[Cluster], Breach]) -> None:
+    cluster = made(3)
+    with pytest.raises(UnsupportedError):
+        ail(cluster)
+    assert cluster.faults == []

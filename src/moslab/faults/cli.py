@@ -1,0 +1,94 @@
+"""``moslab cut``, ``loss``, ``delay``, ``rate``, ``reset``, ``slow-close``, ``heal``: what ails links between nodes."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any, Callable
+
+from moslab.cluster import Cluster
+from moslab.errors import CannotError
+from moslab.faults import toxics
+from moslab.faults.docker import Faults
+from moslab.faults.fabric import Fabric
+from moslab.faults.links import Link, between, from_power
+from moslab.faults.record import flap
+from moslab.faults.targets import select
+from moslab.status import owner_of
+from moslab.wait import REAL
+
+Find = Callable[[argparse.Namespace], Cluster]
+Command = Callable[[str, Any, str], argparse.ArgumentParser]
+Begin = Callable[[Faults, frozenset[Link], argparse.Namespace], str]
+
+
+def add_commands(command: Command, find: Find) -> None:
+    """``find`` gives the cluster that is meant."""
+
+    def added(name: str, begin: Begin, text: str, *amounts: tuple[str, type, str]) -> argparse.ArgumentParser:
+        parser = command(name, lambda arguments: _begin(find(arguments), begin, arguments), text)
+        parser.add_argument("whom", metavar="WHOM", help="1,2 or words: owner of GROUP, half, not WHOM, WHOM+WHOM")
+        for metavar, kind, help_ in amounts:
+            parser.add_argument("amount", metavar=metavar, type=kind, help=help_)
+        parser.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
+        parser.add_argument("--one-way", action="store_true", help="only what the first send to the second")
+        parser.add_argument("--for", dest="for_s", metavar="S", type=float, help="heal it after S seconds")
+        parser.set_defaults(power=False, flap_s=0.0)
+        return parser
+
+    cut = added("cut", lambda faults, links, _: faults.cut(links),
+                "cut links between nodes: packets are lost in silence")
+    cut.add_argument("--power", action="store_true", help="from the power switch, too")
+    cut.add_argument("--flap", dest="flap_s", metavar="S", type=float, help="with --for: cut and whole for S in turns")
+    added("loss", lambda faults, links, said: faults.cut(links, said.amount),
+          "lose a share of the packets between nodes, at random", ("SHARE", float, "from 0 to 1, as 0.05"))
+    delay = added("delay", lambda faults, links, said: faults.worsen(links, toxics.delay(said.amount, said.jitter)),
+                  "what MFS sends between nodes arrives later", ("SECONDS", float, "by so much, each way"))
+    delay.add_argument("--jitter", metavar="S", type=float, default=0.0, help="give or take up to S seconds (0)")
+    added("rate", lambda faults, links, said: faults.worsen(links, toxics.rate(said.amount)),
+          "connections of MFS between nodes carry no more than so much", ("KB", int, "thousand bytes a second"))
+    added("reset", lambda faults, links, _: faults.worsen(links, toxics.reset()),
+          "connections of MFS between nodes break, new ones too")
+    added("slow-close", lambda faults, links, said: faults.worsen(links, toxics.slow_close(said.amount)),
+          "that one side has closed a connection of MFS the other is told later", ("SECONDS", float, "by so much"))
+    heal = command("heal", lambda arguments: _heal(find(arguments), arguments), "heal one of these, or all")
+    heal.add_argument("name", metavar="NAME", nargs="?", help="as it was printed: cut-1a2b")
+
+
+def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int:
+    links = _links(cluster, arguments)
+    if arguments.flap_s and not arguments.for_s:
+        raise CannotError("--flap needs --for")
+    faults = Faults(cluster)
+    if arguments.flap_s:
+        times = max(1, int(arguments.for_s / arguments.flap_s / 2))
+        flap(faults, REAL.sleep, links, arguments.flap_s, arguments.flap_s, times)
+        return 0
+    name = begin(faults, links, arguments)
+    print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)
+    if arguments.for_s:
+        time.sleep(arguments.for_s)
+        faults.heal(name)
+    return 0
+
+
+def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
+    nodes = list(cluster.nodes())
+
+    def chosen(words: str) -> tuple[int, ...]:
+        return select(words, nodes, lambda group: owner_of(cluster, group))
+
+    some = chosen(arguments.whom)
+    others = chosen(arguments.others) if arguments.others else tuple(node for node in nodes if node not in some)
+    links = between(some, others, arguments.one_way)
+    if arguments.power:
+        links |= from_power(some)
+    if not links:
+        raise CannotError("that are no links: all nodes are on one side; --from all are those among them")
+    return links
+
+
+def _heal(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    healed = Fabric(cluster).heal(arguments.name)
+    print("\n".join(f"{name} is healed" for name in healed) or "nothing was cut")
+    return 0
