@@ -218,7 +218,7 @@ def boot(output: Output) -> None:
         output.say(f"warning: no map at {error.filename}")
 
 
-def main() -> int:
+def main(kind: type[Init] = Init) -> int:
     """Be PID 1 until SIGTERM; the exit code."""
     if os.getpid() != 1:
         print("init: must be PID 1 of a node", file=sys.stderr)
@@ -229,7 +229,7 @@ def main() -> int:
     try:
         with open(path, encoding="utf-8") as file:
             entries = parse_inittab(file.read(), path)
-        init = Init(reactor, output, in_runlevel(entries, RUNLEVEL))
+        init = kind(reactor, output, in_runlevel(entries, RUNLEVEL))
         watch_signals(reactor, init)
         boot(output)
     except (BootError, InittabError, TableError, OSError) as error:

@@ -49,7 +49,10 @@ def as_root() -> Iterator[None]:
 def prepare_process() -> None:
     """No supplementary groups and no umask, as they would be every caller's; as many descriptors as allowed."""
     if os.geteuid() == 0:
-        os.setgroups([])
+        try:
+            os.setgroups([])
+        except PermissionError:                              # a user's namespace: the groups stay
+            pass
     os.umask(0)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -24,12 +24,12 @@ from typing import IO, Any
 import docker
 from docker.errors import DockerException, ImageNotFound
 
-from moslab import host
+from moslab import host, layout
 from moslab.errors import CannotError, LabError
 from moslab.progress import Progress, Stage
 
-REPOSITORY, TAG = "debian", "bookworm-slim"
-BASE = f"{REPOSITORY}:{TAG}"
+BASE = layout.BASE
+REPOSITORY, TAG = BASE.split(":")
 PULL_LIMIT_S = 600.0
 DEBOOTSTRAP_LIMIT_S = 1200
 MIRROR = "http://deb.debian.org"

@@ -23,7 +23,7 @@ from docker.types import LogConfig, Mount
 
 from moslab.engine import socket_for_containers
 from moslab.errors import CannotError, LabError
-from moslab.layout import Names
+from moslab.layout import ENGINE_SOCKET, Names
 from moslab.streams import Streams
 
 SAY_LIMIT_S = 30.0
@@ -62,7 +62,7 @@ def settings(names: Names, size: int, engine: str) -> dict[str, Any]:
         "entrypoint": ["/usr/sbin/powerswitchd"],
         "command": [names.cluster],
         # the only container that has the engine's socket; no node has it
-        "mounts": [Mount("/var/run/docker.sock", engine, type="bind")],
+        "mounts": [Mount(ENGINE_SOCKET, engine, type="bind")],
         "security_opt": [LABEL_OFF],
         "log_config": LOG,
     }

@@ -26,6 +26,10 @@ from mosha.voters import new_era
 from moslab.errors import CannotError
 
 CLUSTER, ROLE, NODE, SIZE = "org.mosha.cluster", "org.mosha.role", "org.mosha.node", "org.mosha.size"
+BASE = "debian:bookworm-slim"
+"""What the node image is made on."""
+ENGINE_SOCKET = "/var/run/docker.sock"
+"""Where the power switch finds its engine."""
 DEFAULT_NAME = "mosha"
 NODES_MIN, NODES_MAX = 2, 64
 STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
