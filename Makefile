@@ -63,7 +63,7 @@ test-long: .venv/.dev ## the long ones: services under many faults, genuine time
 	$(PYTEST) -m long -n $(JOBS) --dist loadgroup $(T)/container
 	$(PYTEST) -m long -n $(WORKERS) --ignore=$(T)/container $(T)
 
-chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,docker: in both; SEED=n)
+chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,namespaces,docker: in all worlds; SEED=n)
 	$(BIN)/python -m pytest --world=$(WORLD) $(if $(SEED),--seed=$(SEED)) tests/chaos
 
 unit: .venv/.dev ## the fast tests only: no container engine

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from moslab.scenario.world import Spec
     from moslab.simulator.run import Result
 
-DOCKER, SIM = WORLDS = ("docker", "sim")
+DOCKER, NAMESPACES, SIM = WORLDS = ("docker", "namespaces", "sim")
 SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
@@ -106,13 +106,19 @@ def _best() -> tuple[list[str], str]:
     try:
         from moslab import engine
         from moslab.errors import CannotError
+        from moslab.namespaces import own
     except ImportError as error:
         return [SIM], f"{error}: pip install 'mosha[lab]'"
     try:
         engine.connect().close()
+        return [DOCKER], "a container engine answers"
     except CannotError as error:
-        return [SIM], str(error).splitlines()[0]
-    return [DOCKER], "a container engine answers"
+        reason = str(error).splitlines()[0]
+    try:
+        own.OwnEngine().close()
+        return [NAMESPACES], reason
+    except CannotError as error:
+        return [SIM], f"{reason}; {error}"
 
 
 SESSION = pytest.StashKey[Session]()
@@ -299,6 +305,11 @@ def _is_unsupported(error: Exception) -> bool:
     from moslab.errors import UnsupportedError
 
     return isinstance(error, UnsupportedError)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    yield from _or_skip(item)
 
 
 @pytest.hookimpl(wrapper=True)

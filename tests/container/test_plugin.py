@@ -1,4 +1,4 @@
-"""The pytest plugin in containers: the same scenarios as simulated, what is left of a failure, and nothing else."""
+"""The pytest plugin in all worlds: the same scenarios have the same outcome, and a failure leaves artifacts."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from moslab.history.stored import load
 from moslab.layout import CLUSTER
+from moslab.namespaces.own import PREFIX
 from moslab.removal import is_anything_left
 from moslab.wait import eventually
 
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.container, pytest.mark.xdist_group("plugin")]
 ROOT = Path(__file__).parents[2]
 BOTH = "(test_owner_is_cut_off and 3) or (killed and group) or blind"
 LIMIT_S = 400.0
+WORLDS = ("sim", "namespaces", "docker")
 GONE_LIMIT_S = 90.0
 COMMAND = [sys.executable, "-m", "pytest", "-p", "moslab.pytest_plugin", "-p", "no:cacheprovider"]
 FAILS = """
@@ -41,6 +43,14 @@ def test_waits(cluster):
     print("named", cluster.world.cluster.names.cluster, flush=True)
     time.sleep(300)
 """
+ROUTED = """
+import pytest
+
+@pytest.mark.cluster(nodes=2, toxiproxy=True)
+def test_routed(cluster):
+    cluster.delay(1, 0.1)
+"""
+KEPT = re.compile(r"kept: (DOCKER_HOST=unix://(\S+)/\S+) moslab --cluster (\S+) status")
 
 
 def environment() -> dict[str, str]:
@@ -57,17 +67,17 @@ def run_pytest(folder: Path, *arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_the_same_scenarios_have_the_same_outcome_in_both_worlds(client: docker.DockerClient, tmp_path: Path) -> None:
+def test_the_same_scenarios_have_the_same_outcome_in_all_worlds(client: docker.DockerClient, tmp_path: Path) -> None:
     here = ["-c", os.devnull, f"--rootdir={ROOT}", f"--artifacts={tmp_path}"]      # not this repository's own settings
-    code, said = run_pytest(ROOT, *here, "tests/chaos", "--world=sim,docker", "-v", "-k", BOTH)
+    code, said = run_pytest(ROOT, *here, "tests/chaos", f"--world={','.join(WORLDS)}", "-v", "-k", BOTH)
     assert code == 0, said
     passed = [(name, set(ids.split("-"))) for name, ids in re.findall(r"::(test_\w+)\[(.*)\] PASSED", said)]
-    assert len(passed) == 6, said
+    assert len(passed) == 3 * len(WORLDS), said
     by_world = {
         world: sorted((name, sorted(ids - {world})) for name, ids in passed if world in ids)
-        for world in ("sim", "docker")
+        for world in WORLDS
     }
-    assert by_world["sim"] == by_world["docker"]
+    assert by_world["sim"] == by_world["docker"] == by_world["namespaces"]
 
 
 def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, tmp_path: Path) -> None:
@@ -107,3 +117,58 @@ def test_an_ended_session_leaves_no_cluster(client: docker.DockerClient, tmp_pat
         process.stdout.read()
     eventually(lambda: is_anything_left(client, name), lambda left: not left, within_s=GONE_LIMIT_S,
                what=f"cluster {name} is gone", every_s=0.5)
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGKILL])
+def test_an_ended_session_leaves_no_namespaces(tmp_path: Path, signo: int) -> None:
+    (tmp_path / "test_it.py").write_text(WAITS)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with subprocess.Popen(
+        [*COMMAND, "--world=namespaces", "-s", "test_it.py"], cwd=tmp_path, stdout=subprocess.PIPE,
+        env={**environment(), "TMPDIR": str(temporary)}, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "named " in line)
+        (directory,) = temporary.glob(f"{PREFIX}*")
+        assert len(processes_of(directory)) > 3, "the engine's two, and the first of each node"
+        process.send_signal(signo)
+        process.stdout.read()
+    eventually(lambda: [*processes_of(directory), *temporary.glob(f"{PREFIX}*")], lambda left: not left,
+               within_s=GONE_LIMIT_S, what="the engine is gone, and all that was in it")
+
+
+def test_what_namespaces_cannot_is_skipped_by_name(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(ROUTED)
+    code, said = run_pytest(tmp_path, "--world=namespaces", "test_it.py")
+    assert code == 0, said
+    assert "1 skipped: namespaces cannot put Toxiproxy between nodes" in said
+
+
+def test_a_failed_test_in_namespaces_can_be_kept_and_removed(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(FAILS)
+    code, said = run_pytest(tmp_path, "--world=namespaces", "--keep=failed", "test_it.py")
+    kept = KEPT.search(said)
+    assert code == 1, said
+    assert kept, said
+    host, directory, name = kept.groups()
+    moslab = [sys.executable, "-m", "moslab", "--cluster", name]
+    there = {**os.environ, "DOCKER_HOST": host.partition("=")[2]}
+    seen = subprocess.run([*moslab, "status"], env=there, capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert "web" in seen.stdout
+    subprocess.run([*moslab, "down"], env=there, timeout=LIMIT_S, check=True)
+    eventually(lambda: [*processes_of(Path(directory)), *Path(directory).parent.glob(Path(directory).name)],
+               lambda left: not left, within_s=GONE_LIMIT_S, what="the engine is gone")
+
+
+def processes_of(directory: Path) -> list[str]:
+    """The processes that have that directory in their command: an engine's, and the first ones of its nodes."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.fsencode(directory) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+        except OSError:                                      # it has ended
+            pass
+    return found

@@ -1,4 +1,4 @@
-"""The world of containers: real agents on userland openMosix, judged by the journals that tickers write.
+"""The worlds of containers: real agents on userland openMosix, judged by the journals that tickers write.
 
 Rules:
 
@@ -6,6 +6,7 @@ Rules:
 2. The history is of the engine's monotonic clock, from when this began; waits are of this machine's.
 3. A cluster that is begun here lives as long as this process: its guard removes it, however the process ends, unless
    somebody keeps it (:mod:`moslab.guard`).
+4. The world of namespaces is the same on an engine of this process's own (:mod:`moslab.namespaces`).
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from docker.models.containers import Container
 
 from moslab import journals
 from moslab.cluster import Cluster
-from moslab.errors import LabError
+from moslab.errors import LabError, UnsupportedError
 from moslab.faults.docker import Faults
 from moslab.guard import Guard
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.layout import Options
+from moslab.namespaces.own import OwnEngine
 from moslab.node import run
 from moslab.progress import Progress
 from moslab.scenario.tables import as_in, hactl_of, wanted, witnessed
-from moslab.scenario.world import DOCKER, Output, Spec
+from moslab.scenario.world import DOCKER, NAMESPACES, Output, Spec
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import REAL, eventually
 
@@ -44,11 +46,12 @@ STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)Z ")     # by the en
 class DockerWorld:
     """See :class:`moslab.scenario.world.World`; around a cluster that runs."""
 
-    name = DOCKER
-
     def __init__(
         self, cluster: Cluster, groups: tuple[str, ...], spec: Spec, guard: Guard | None = None,
+        own: OwnEngine | None = None,
     ) -> None:
+        self.name = DOCKER if own is None else NAMESPACES
+        self._own = own
         self.cluster, self.groups, self.spec = cluster, groups, spec
         self._guard = guard
         self._faults = Faults(cluster)
@@ -56,8 +59,12 @@ class DockerWorld:
         self._since = datetime.now(timezone.utc)
 
     @classmethod
-    def begin(cls, client: docker.DockerClient, name: str, spec: Spec, progress: Progress) -> DockerWorld:
-        """A new cluster (rule 3)."""
+    def begin(
+        cls, client: docker.DockerClient, name: str, spec: Spec, progress: Progress, own: OwnEngine | None = None,
+    ) -> DockerWorld:
+        """A new cluster (rule 3); ``own``: the engine, if it is this process's own (rule 4)."""
+        if own is not None and spec.toxiproxy:
+            raise UnsupportedError("put Toxiproxy between nodes")
         hactl = hactl_of(spec.cltab, spec.hactl)
         tables = {"cltab": witnessed(spec.cltab), "hactl": hactl}
         cluster = Cluster(client, name)
@@ -65,7 +72,7 @@ class DockerWorld:
         began = datetime.now(timezone.utc)
         guard = cluster.up(spec.nodes, progress, options=options, stays=False)
         try:
-            world = cls(cluster, wanted(hactl), spec, guard)
+            world = cls(cluster, wanted(hactl), spec, guard, own)
         except BaseException:
             cluster.down()
             raise
@@ -152,7 +159,11 @@ class DockerWorld:
         name = shlex.quote(self.cluster.names.cluster)
         if self._guard is not None:
             self._guard.commit()
-        return f"kept: moslab --cluster {name} status; remove it: moslab --cluster {name} down"
+        command = f"moslab --cluster {name}"
+        if self._own is not None:
+            self._own.stay()
+            command = f"DOCKER_HOST={self._own.url} {command}"
+        return f"kept: {command} status; remove it: {command} down"
 
     def close(self) -> None:
         self.cluster.down()

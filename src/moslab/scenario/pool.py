@@ -2,11 +2,12 @@
 
 Rules:
 
-1. A simulated cluster is new for each test, and its seed is the test's. One of containers is lent again to a test that
+1. A simulated cluster is new for each test, and its seed is the test's. A real one is lent again to a test that
    wants the same, after an audit: it is settled, all groups run, no fault lasts, and nothing was wrong. Else it is
    removed.
 2. Clusters that nobody has are bounded in nodes: who begins a new one removes the oldest of these.
-3. Names have the worker's and a random part, so sessions and workers do not meet.
+3. Names have the worker's and a random part, so sessions and workers do not meet. Each of them has an engine of
+   namespaces of its own, from the first cluster in it on.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from typing import TYPE_CHECKING
 
 from moslab.errors import LabError
 from moslab.scenario.sim import SimWorld
-from moslab.scenario.world import SIM, Spec, World
+from moslab.scenario.world import DOCKER, SIM, Spec, World
 
 if TYPE_CHECKING:
     import docker
+
+    from moslab.namespaces.own import OwnEngine
 
 IDLE_NODES_MAX = 10
 
@@ -30,7 +33,8 @@ class Pool:
 
     def __init__(self) -> None:
         self._idle: list[World] = []
-        self._client: docker.DockerClient | None = None
+        self._clients: dict[str, docker.DockerClient] = {}
+        self._own: OwnEngine | None = None
 
     def lend(self, name: str, spec: Spec, seed: int) -> World:
         """A cluster that is settled; CannotError, LabError if none can be had."""
@@ -38,7 +42,7 @@ class Pool:
             world: World = SimWorld(spec, seed)
             world.settle()
             return world
-        for idle in [idle for idle in self._idle if idle.spec == spec]:
+        for idle in [idle for idle in self._idle if (idle.name, idle.spec) == (name, spec)]:
             self._idle.remove(idle)
             try:
                 idle.settle()
@@ -48,7 +52,7 @@ class Pool:
                 return idle
         while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_NODES_MAX:
             self._idle.pop(0).close()
-        return self._begin(spec)
+        return self._begin(name, spec)
 
     def give_back(self, world: World, sound: bool) -> None:
         """``sound``: its audit found nothing (rule 1)."""
@@ -61,15 +65,26 @@ class Pool:
         """Remove all that nobody has."""
         while self._idle:
             self._idle.pop().close()
-        if self._client is not None:
-            self._client.close()
+        for client in self._clients.values():
+            client.close()
+        if self._own is not None:
+            self._own.close()
 
-    def _begin(self, spec: Spec) -> World:
-        from moslab import engine
+    def _begin(self, name: str, spec: Spec) -> World:
         from moslab.progress import Progress
         from moslab.scenario.docker import DockerWorld
 
-        if self._client is None:
-            self._client = engine.connect()
+        if name not in self._clients:
+            self._clients[name] = self._connect(name)
         worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-        return DockerWorld.begin(self._client, f"t-{worker}-{uuid.uuid4().hex[:8]}", spec, Progress())
+        cluster = f"t-{worker}-{uuid.uuid4().hex[:8]}"
+        return DockerWorld.begin(self._clients[name], cluster, spec, Progress(), None if name == DOCKER else self._own)
+
+    def _connect(self, name: str) -> docker.DockerClient:
+        from moslab import engine
+        from moslab.namespaces.own import OwnEngine
+
+        if name == DOCKER:
+            return engine.connect()
+        self._own = OwnEngine()
+        return self._own.client()

@@ -260,7 +260,7 @@ def test_a_test_does_the_same_alone_and_among_others(pytest_: Pytest) -> None:
 
 
 @pytest.mark.parametrize(("option", "said"), [
-    ("--world=moon", "--world: 'moon' is none of docker, sim"), ("--seed=x", "*x is not a whole number*"),
+    ("--world=moon", "--world: 'moon' is none of docker, namespaces, sim"), ("--seed=x", "*x is not a whole number*"),
     ("--seeds=7..3", "*is not A..B*"), ("--seeds=0..100000", "--seeds: more than 100000"),
 ])
 def test_a_wrong_option(pytest_: Pytest, option: str, said: str) -> None:
