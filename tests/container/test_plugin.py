@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import docker
@@ -119,11 +121,16 @@ def test_an_ended_session_leaves_no_cluster(client: docker.DockerClient, tmp_pat
                what=f"cluster {name} is gone", every_s=0.5)
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A directory with a short path, since there will be sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGKILL])
-def test_an_ended_session_leaves_no_namespaces(tmp_path: Path, signo: int) -> None:
+def test_an_ended_session_leaves_no_namespaces(tmp_path: Path, temporary: Path, signo: int) -> None:
     (tmp_path / "test_it.py").write_text(WAITS)
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
     with subprocess.Popen(
         [*COMMAND, "--world=namespaces", "-s", "test_it.py"], cwd=tmp_path, stdout=subprocess.PIPE,
         env={**environment(), "TMPDIR": str(temporary)}, stderr=subprocess.STDOUT, text=True,

@@ -40,6 +40,8 @@ from moslab.namespaces.main import main
 sys.exit(main(sys.argv[-1]))
 """
 SAID_BYTES_MAX = 2048
+SOCKET_PATH_BYTES_MAX = 107
+"""unix(7)."""
 
 
 class OwnEngine:
@@ -49,6 +51,9 @@ class OwnEngine:
         sweep()
         self._stays = False
         self.directory = tempfile.mkdtemp(prefix=PREFIX)
+        if len(os.fsencode(f"{self.directory}/{SOCKET}")) > SOCKET_PATH_BYTES_MAX:
+            os.rmdir(self.directory)
+            raise CannotError(f"no namespaces: {tempfile.gettempdir()} (TMPDIR) is too long a path for a socket")
         self._log = Path(self.directory, "log")
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

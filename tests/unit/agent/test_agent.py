@@ -19,6 +19,7 @@ from mosha.ownership import marker
 from mosha.platform import cgroups
 from mosha.tables import clstat
 from mosha.voters import new_era
+from tests.unit.agent.pidspace import MACHINE
 
 CLTAB = """\
 web:web-test:test:test:test ! -e {disk}/unfit-$MOSHA_NODE
@@ -79,7 +80,7 @@ class Cluster:
 
     def launcher(self, node: int) -> list[str]:
         """What makes a machine of that node's processes."""
-        return ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child"]
+        return MACHINE
 
     def var(self, node: int) -> Path:
         return self.root / str(node) / "var/mosix-ha"

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.agent.pidspace import MACHINE
+
 SCRIPT = Path(__file__).with_name("lone_machine.py")
 
 
 @pytest.mark.parametrize("scenario", ["killed", "several", "frozen", "old_kernel", "next_life"])
 def test_what_a_leash_held_ends(scenario: str, tmp_path: Path) -> None:
     done = subprocess.run(
-        ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, str(SCRIPT), scenario, tmp_path],
+        [*MACHINE, sys.executable, str(SCRIPT), scenario, tmp_path],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -17,6 +17,7 @@ import pytest
 
 from tests import ticks, veteran
 from tests.ticks import GAP_S, OVERLAP_MAX_S, Life
+from tests.unit.agent.pidspace import MACHINE
 from tests.unit.agent.test_agent import Cluster
 
 CLTAB = """\
@@ -43,8 +44,8 @@ class Mixed(Cluster):
             (self.root / f"hpc/nodes/{node}/status").write_text("3\n")
             with open(self.root / f"{node}/log", "ab") as log:
                 self.processes[node] = subprocess.Popen(
-                    ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, veteran.__file__,
-                     str(node), f"{self.root}/mfs", f"{self.root}/hpc", "var/mosix-ha"],
+                    [*MACHINE, sys.executable, veteran.__file__, str(node), f"{self.root}/mfs", f"{self.root}/hpc",
+                     "var/mosix-ha"],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                     env={**os.environ, "VETERAN": str(node)},
                 )  # fmt: skip

@@ -18,6 +18,7 @@ from mosha.config import Config
 from mosha.platform.mountinfo import Window, parse_windows
 from mosha.platform.shared_directory import SharedDirectory, judged, read_map
 from mosha.tables.errors import TableErrors
+from tests.unit.agent.pidspace import ENDS_WITH_US, OF_ITS_OWN
 from tests.unit.agent.test_agent import Cluster
 
 HERE = socket.gethostname()
@@ -144,8 +145,8 @@ class Nodes(Cluster):
         return self.shared / str(node)
 
     def launcher(self, node: int) -> list[str]:
-        inside = f"hostname host{node} && exec unshare --pid --mount-proc --fork --kill-child \"$@\""
-        return ["unshare", "--uts", "sh", "-c", inside, "sh"]
+        inside = f"hostname host{node} && exec {' '.join(OF_ITS_OWN)} \"$@\""
+        return [*ENDS_WITH_US, "unshare", "--uts", "sh", "-c", inside, "sh"]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from mosha.platform.cgroups import Tree
 from mosha.platform.mountinfo import Window
 from mosha.platform.units import Units
 from mosha.tables.settings import AUTO, CGROUP, SESSION
+from tests.unit.agent.pidspace import MACHINE
 from tests.unit.clinit.leashed import lives, wait_until
 
 SCRIPT = Path(__file__).with_name("lone_machine.py")
@@ -40,8 +41,8 @@ def offered(hierarchy: str) -> None:
 def test_what_a_leash_held_ends_in_a_control_group(hierarchy: str, scenario: str, tmp_path: Path) -> None:
     offered(hierarchy)
     done = subprocess.run(
-        ["unshare", "--pid", "--mount-proc", "--fork", "--kill-child", sys.executable, str(SCRIPT), scenario, tmp_path,
-         hierarchy], capture_output=True, text=True, timeout=120, check=False,
+        [*MACHINE, sys.executable, str(SCRIPT), scenario, tmp_path, hierarchy],
+        capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert cgroups.end_earlier(str(tmp_path / "run"), 10.0)
     assert done.returncode == 0, done.stderr

@@ -22,7 +22,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from moslab.cluster import Cluster
-from moslab.errors import LabError
+from moslab.errors import CannotError, LabError
 from moslab.faults.fabric import CAN_LOSE
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
@@ -295,16 +295,23 @@ def test_a_user_has_nodes_too(tmp_path: Path) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    """A directory with a short path, since there will be sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as directory:
+        yield Path(directory)
+
+
 @pytest.mark.parametrize("signo", [signal.SIGTERM, signal.SIGKILL])
-def test_nothing_is_left_of_an_engine_whose_program_was_killed(tmp_path: Path, signo: int) -> None:
+def test_nothing_is_left_of_an_engine_whose_program_was_killed(temporary: Path, signo: int) -> None:
     may_mount()
     with subprocess.Popen(
         [sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(temporary)},
     ) as process:
         assert process.stdout is not None
         directory = process.stdout.readline().strip()
-        assert directory.startswith(f"{tmp_path}/{PREFIX}")
+        assert directory.startswith(f"{temporary}/{PREFIX}")
         client = docker.DockerClient(base_url=f"unix://{directory}/{SOCKET}", version="auto")
         build(client)
         client.containers.create(IMAGE, SLEEPS, name="t-one").start()
@@ -312,13 +319,13 @@ def test_nothing_is_left_of_an_engine_whose_program_was_killed(tmp_path: Path, s
         client.close()
         process.send_signal(signo)
         process.wait()
-    eventually(lambda: [*processes_of(directory), *tmp_path.iterdir()], lambda left: not left, within_s=LIMIT_S,
+    eventually(lambda: [*processes_of(directory), *temporary.iterdir()], lambda left: not left, within_s=LIMIT_S,
                what="nothing is left")
 
 
-def test_an_engine_that_stays_ends_with_its_last_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_stays_ends_with_its_last_machine(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     may_mount()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     engine = OwnEngine()
     client = engine.client()
     build(client)
@@ -330,11 +337,20 @@ def test_an_engine_that_stays_ends_with_its_last_machine(tmp_path: Path, monkeyp
     assert status(machine) == "running", "it is not swept while it lives"
     machine.remove(force=True)
     client.close()
-    eventually(lambda: [*processes_of(engine.directory), *tmp_path.iterdir()], lambda left: not left, within_s=LIMIT_S,
+    eventually(lambda: [*processes_of(engine.directory), *temporary.iterdir()], lambda left: not left, within_s=LIMIT_S,
                what="nothing is left")
-    (dead := tmp_path / f"{PREFIX}dead").mkdir()
+    (dead := temporary / f"{PREFIX}dead").mkdir()
     sweep()
     assert dead.exists(), "it may just begin"
     os.utime(dead, (0, 0))
     sweep()
-    assert not list(tmp_path.iterdir()), "what was killed outright is swept"
+    assert not list(temporary.iterdir()), "what was killed outright is swept"
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_named(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = temporary / ("x" * 90)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    with pytest.raises(CannotError, match=f"{long} .TMPDIR. is too long"):
+        OwnEngine()
+    assert not list(long.iterdir())
