@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import Callable
 
+import emulator
 from emulator import settings
 from emulator.fuse.protocol import Buffer
 from emulator.guests import frames, warden
@@ -42,8 +43,7 @@ GUESTS_MAX = 256
 STRANGERS_MAX = 64
 BACKLOG = 64
 
-LIBRARY = str(Path(__file__).parents[2])
-RUN_WARDEN = f"import sys; sys.path.insert(0, {LIBRARY!r}); from emulator.guests.warden import main; main()"
+RUN_WARDEN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from emulator.guests.warden import main; main()"
 
 
 class Host:
@@ -210,7 +210,8 @@ class _Visitor:
                 (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
                 (os.POSIX_SPAWN_DUP2, there.fileno(), warden.SOCKET),
             ]
-            command = [sys.executable, "-IS", "-c", RUN_WARDEN]
+            library = str(Path(emulator.__path__[0]).parent)     # asked now: a node may have been forked from elsewhere
+            command = [sys.executable, "-IS", "-c", RUN_WARDEN, library]
             self._warden_pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
         self._warden_fd = os.pidfd_open(self._warden_pid)
         self._reactor.watch(self._warden_fd, select.EPOLLIN, self._reap)

@@ -170,7 +170,11 @@ def _become(caller: Caller, job: Job, standard: tuple[int, int, int]) -> None:
     os.setsid()
     for number, fd in enumerate(standard):
         os.dup2(fd, number)
-    os.setgroups(caller.groups)
+    try:
+        os.setgroups(caller.groups)
+    except PermissionError:                                  # a user's namespace, where there is one user and no other
+        if (caller.uid, caller.gid) != (os.getuid(), os.getgid()):
+            raise
     os.setresgid(caller.gid, caller.gid, caller.gid)
     os.setresuid(caller.uid, caller.uid, caller.uid)
     os.umask(job.umask)

@@ -7,7 +7,8 @@ Rules:
 2. All else, the UDP probes too, passes beside Toxiproxy: the router sends it on to the node, as from where that node
    has the sender in its own map. Answers come back the same way.
 3. It is two containers with one network: the router, of the node image, has the addresses and the packet filter;
-   Toxiproxy, of the public image, has nothing but the proxies. Its API is on 127.0.0.1 of the engine's machine.
+   Toxiproxy, of the public image, has nothing but the proxies. Its API is on 127.0.0.1 of the engine's machine,
+   and nobody in the cluster's network can ask it.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ def proxies(layout: Layout) -> str:
 def rules(layout: Layout) -> str:
     """The packet filter's rules that send on what is not MFS (rule 2). Nobody is told of a shorter way."""
     to = ", ".join(f"{layout.seen(a, b)} : {layout.node(b)}" for a, b in _pairs(layout))
+    gateway = layout.subnet.network_address + 1              # as which the engine's machine comes
     as_from = ", ".join(f"{layout.node(a)} . {layout.node(b)} : {layout.seen(b, a)}" for a, b in _pairs(layout))
     return f"""\
 table ip router {{
@@ -99,6 +101,10 @@ table ip router {{
     chain from {{
         type nat hook postrouting priority 100
         snat to ip saddr . ip daddr map {{ {as_from} }}
+    }}
+    chain api {{
+        type filter hook input priority 0
+        tcp dport {API_PORT} ip saddr {layout.subnet} ip saddr != {gateway} drop
     }}
     chain out {{
         type filter hook output priority 0

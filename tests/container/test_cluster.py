@@ -43,6 +43,7 @@ def test_a_cluster_from_start_to_end(lab: Lab) -> None:
     assert "does not run" in lab.moslab("status", exit_code=2)
 
 
+@pytest.mark.long
 def test_a_node_dies_comes_back_freezes_and_thaws(running: Lab) -> None:
     assert "node 9" in running.moslab("kill", "9", exit_code=2)
     boot = in_node(running, 3, "cat", "/proc/sys/kernel/random/boot_id").stdout

@@ -54,7 +54,7 @@ def held_in(arena: Arena, node: int) -> str:
     return path if there and arena.faults.pids(node, "warden") else ""
 
 
-@pytest.mark.parametrize("hierarchy", HOW)
+@pytest.mark.parametrize("hierarchy", ["cgroup2", pytest.param("pids", marks=pytest.mark.long)])
 def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> None:
     for node, container in arena.cluster.nodes().items():
         changed = run(container, ["sh", "-c", HOW[hierarchy]])

@@ -128,6 +128,7 @@ def test_a_process_whose_body_is_elsewhere(three: Lab) -> None:
     eventually(lambda: sleepers(three, 1), lambda left: not left, within_s=TIMED_S, what="its body is killed")
 
 
+@pytest.mark.long
 def test_a_group_whose_process_is_away(lab: Lab) -> None:
     """The agent sees the death of the body's node as that of the process; the death of the owner ends the body."""
     lab.cluster.up(3, Progress(), options=Options(stomith=False, tables=GROUP))

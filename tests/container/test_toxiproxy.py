@@ -25,6 +25,7 @@ from moslab.removal import is_anything_left
 from moslab.scenario.cluster import Cluster
 from moslab.scenario.docker import DockerWorld
 from moslab.scenario.world import Spec
+from moslab.toxiproxy import API_PORT
 from moslab.wait import eventually
 from tests.container.conftest import Lab
 
@@ -107,6 +108,8 @@ def test_each_asker_has_a_proxy_of_its_own_for_each_owner(one_lab: Lab, faults: 
     assert {line.split()[-1].rpartition(":")[0] for line in peers.splitlines()} == {address}, "all come by Toxiproxy"
     served = run(one_lab.cluster.node(1), ["cat", "/openmosix/proc/mfs/served"]).stdout
     assert {line.split()[0] for line in served.splitlines()[1:]} >= {"2", "3"}, "and are known by the hello"
+    asked = run(one_lab.cluster.node(1), ["timeout", "2", "bash", "-c", f"</dev/tcp/{address}/{API_PORT}"])
+    assert asked.exit_code == 124, "no node may ask Toxiproxy itself"
     sees_up(faults, 1, 2)
     assert run(one_lab.cluster.node(1), ["mosrun", "-2", "cat", "/etc/openmosix.map"]).stdout == maps[2], "beside it"
 
@@ -221,6 +224,7 @@ def test_a_node_that_reboots_is_there_again(faults: Faults) -> None:
     sees_up(faults, 1, 2)
 
 
+@pytest.mark.long
 @pytest.mark.long
 def test_agents_keep_their_promise_when_all_that_they_say_is_late(client: docker.DockerClient) -> None:
     name = f"t-late-{uuid.uuid4().hex[:6]}"

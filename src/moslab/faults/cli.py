@@ -59,6 +59,8 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
     links = _links(cluster, arguments)
     if arguments.flap_s and not arguments.for_s:
         raise CannotError("--flap needs --for")
+    if min(arguments.for_s or 0.0, arguments.flap_s) < 0:
+        raise CannotError("--for and --flap are seconds, and not less than 0")
     faults = Faults(cluster)
     if arguments.flap_s:
         times = max(1, int(arguments.for_s / arguments.flap_s / 2))
@@ -67,8 +69,10 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
     name = begin(faults, links, arguments)
     print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)
     if arguments.for_s:
-        time.sleep(arguments.for_s)
-        faults.heal(name)
+        try:
+            time.sleep(arguments.for_s)
+        finally:
+            faults.heal(name)
     return 0
 
 

@@ -96,15 +96,19 @@ class Fabric:
 
     def heal(self, name: str | None = None) -> Cuts:
         """Heal what has that name, or all; returns what was healed. CannotError if nothing has it."""
-        cuts, worse = self._cut_now(), self._worse_now()
-        if name is not None and name not in cuts and name not in worse:
-            raise CannotError(f"there is no cut {name!r}; there are: {', '.join([*cuts, *worse]) or 'none'}")
-        healed = {one: links for one, links in [*cuts.items(), *worse.items()] if name in (None, one)}
-        touched = {node for one in healed if one in cuts for node in receivers(cuts[one], self.is_routed)}
+        cuts = self._cut_now()
+        healed = {one: links for one, links in cuts.items() if name in (None, one)}
+        touched = {node for links in healed.values() for node in receivers(links, self.is_routed)}
         self._edit(dict.fromkeys(sorted(touched), ""), mark(name))
-        for one in worse:
-            if one in healed and self._router is not None:
-                Toxiproxy(self._router).remove(one, worse[one])
+        if name is not None and healed:
+            return healed                                    # Toxiproxy, which may not answer, has nothing of it
+        worse = self._worse_now()
+        if name is not None and name not in worse:
+            raise CannotError(f"there is no cut {name!r}; there are: {', '.join([*cuts, *worse]) or 'none'}")
+        for one, links in worse.items():
+            if name in (None, one) and self._router is not None:
+                Toxiproxy(self._router).remove(one, links)
+                healed[one] = links
         return healed
 
     def cuts(self) -> Cuts:

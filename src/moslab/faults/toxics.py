@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -69,10 +70,13 @@ def toxic_name(fault: str, stream: str) -> str:
 
 
 def parse(proxies: Mapping[str, Any]) -> Cuts:
-    """The links of each fault, of what Toxiproxy says of its proxies; toxics that are none of ours are left out."""
+    """The links of each fault, of what Toxiproxy says of its proxies; what is none of ours is left out."""
     found: dict[str, set[Link]] = {}
     for proxy, said in proxies.items():
-        asker, owner = map(int, proxy.split("-"))
+        pair = re.fullmatch(r"(\d+)-(\d+)", proxy)
+        if pair is None:
+            continue
+        asker, owner = map(int, pair.groups())
         for toxic in said["toxics"]:
             fault, dot, stream = toxic["name"].partition(".")
             if dot and stream == toxic["stream"]:

@@ -71,7 +71,7 @@ class Toxiproxy:
 
     def _call(self, method: Callable[..., Any], path: str, good: type[Exception] | None = None, **more: Any) -> Any:
         try:
-            answer = method(path, timeout=CALL_LIMIT_S, **more)
+            answer = method(path, timeout=CALL_LIMIT_S, proxies={"http": None}, **more)      # whatever HTTP_PROXY says
         except requests.RequestException as error:
             raise LabError(
                 f"Toxiproxy does not answer at {HOST}:{self._api.port}; the engine must be on this machine: {error}"

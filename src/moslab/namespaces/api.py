@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
 import re
 import signal
@@ -22,6 +23,8 @@ from moslab.namespaces.http import UPGRADED, Answer, Request, TakeOver
 from moslab.namespaces.image import read_tar, write_tar
 from moslab.namespaces.machine import PAUSED, RUNNING
 from moslab.streams import HEADER
+
+log = logging.getLogger(__name__)
 
 VERSION = "1.41"
 DONE = Answer(204)
@@ -79,7 +82,8 @@ class Api:
             raise EngineError(404, f"this engine has no {request.method} {path}")
         except EngineError as error:
             return Answer(error.status, {"message": str(error)})
-        except (OSError, KeyError, ValueError) as error:
+        except Exception as error:                           # whatever it is: who asks gets an answer
+            log.exception("%s %s", request.method, path)
             return Answer(500, {"message": f"{type(error).__name__}: {error}"})
 
     # -- the engine and its images -----------------------------------------------------------------

@@ -6,7 +6,8 @@ Rules:
 2. What the engine's processes see under /proc is asked before the root changes: their numbers are those of the engine.
 3. A machine's links end on a bridge in the engine's network namespace, which is nobody else's: the firewall of a
    container engine on the same machine cuts nothing there.
-4. ``/dev`` has the harmless devices and FUSE, by bind mounts: in a user namespace nobody can make a device.
+4. ``/dev`` has the harmless devices and FUSE, by bind mounts: in a user namespace nobody can make a device. Their
+   modes, and what is the whole machine's below /proc, cannot be changed from a node.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import NamedTuple, NoReturn
 import emulator
 from emulator import init
 from moslab.namespaces import linux
-from moslab.namespaces.child import detach, limit
+from moslab.namespaces.child import detach, execute, limit
 from moslab.namespaces.warm import WarmInit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -30,6 +31,8 @@ ENGINE_NET = "/proc/1/ns/net"
 OWN_NET = "/proc/self/ns/net"
 LOCAL = "127.0.0.1 localhost\n"
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+KERNEL = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+"""What is the whole machine's: read-only in a node, as containers have it."""
 LIBRARY = "/usr/lib/mosha"
 """Where a node has its programs (emulator/image/install)."""
 FUSE = "MOSLAB_FUSE"
@@ -86,12 +89,15 @@ class Boot:
     def _mount(self) -> None:
         root = self.root
         for name in os.listdir(self.system):
-            bind(f"{self.system}/{name}", f"{root}/{name}", linux.READ_ONLY)
+            bind(f"{self.system}/{name}", f"{root}/{name}")
         linux.mount("proc", f"{root}/proc", "proc", linux.NOSUID | linux.NODEV | linux.NOEXEC)
         linux.mount("dev", f"{root}/dev", "tmpfs", linux.NOSUID, "mode=755,size=64k")
+        for path in KERNEL:
+            if os.path.exists(f"{root}{path}"):
+                protect(f"{root}{path}", f"{root}{path}")
         for name in DEVICES:
-            bind(f"/dev/{name}", f"{root}/dev/{name}")
-        bind(os.environ.get(FUSE, "/dev/fuse"), f"{root}/dev/fuse")
+            protect(f"/dev/{name}", f"{root}/dev/{name}")
+        protect(os.environ.get(FUSE, "/dev/fuse"), f"{root}/dev/fuse")
         os.symlink("/proc/self/fd", f"{root}/dev/fd")
         for place, options in self.volatile.items():
             os.makedirs(f"{root}{place}", exist_ok=True)
@@ -100,14 +106,21 @@ class Boot:
             bind(source, f"{root}{place}")
 
 
-def bind(source: str, target: str, flags: int = 0) -> None:
+def bind(source: str, target: str) -> None:
     """Have a file or directory at ``target``, too."""
     if os.path.isdir(source):
         os.makedirs(target, exist_ok=True)
     elif not os.path.exists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    linux.mount(source, target, flags=linux.BIND | flags)
+    linux.mount(source, target, flags=linux.BIND)
+
+
+def protect(source: str, target: str) -> None:
+    """The same, read-only: what it is stays as it is, though a device can be used."""
+    bind(source, target)
+    kept = os.statvfs(target).f_flag & (linux.NOSUID | linux.NODEV | linux.NOEXEC)   # which a user may not take away
+    linux.mount("", target, flags=linux.BIND | linux.REMOUNT | linux.READ_ONLY | kept)
 
 
 def plug(links: Iterable[Link]) -> None:
@@ -143,7 +156,7 @@ def become(command: Sequence[str]) -> None:
     os.environ.update(ENVIRONMENT)
     os.umask(0o022)
     if command:
-        os.execvpe(command[0], list(command), ENVIRONMENT)
+        execute(command, ENVIRONMENT)
     for name, module in list(sys.modules.items()):           # what it loads late is where a node has it
         if name.partition(".")[0] == emulator.__name__ and hasattr(module, "__path__"):
             module.__path__ = [f"{LIBRARY}/{name.replace('.', '/')}"]

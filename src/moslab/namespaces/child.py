@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NoReturn
 
 
 def limit(limits: Mapping[str, tuple[int, int]]) -> None:
@@ -18,9 +19,12 @@ def limit(limits: Mapping[str, tuple[int, int]]) -> None:
 
 
 def quiet(keep: Iterable[int]) -> None:
-    """Have nothing of the engine's in this process, a child of it: no signals, no descriptors but these and 0 to 2."""
+    """Have nothing of the engine's in this process, a child of it: no signals, no descriptors but these and 0 to 2.
+
+    What goes on in Python ignores what Python does, as SIGPIPE; :func:`execute` has it as usual.
+    """
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
     kept = {0, 1, 2, *keep}
     for fd in map(int, os.listdir("/proc/self/fd")):
@@ -29,6 +33,13 @@ def quiet(keep: Iterable[int]) -> None:
                 os.close(fd)
             except OSError:                                  # the one of that list
                 pass
+
+
+def execute(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Become that program; OSError."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execvpe(words[0], list(words), dict(environment))
 
 
 def detach(stdin: int, stdout: int, stderr: int, keep: Sequence[int] = ()) -> None:

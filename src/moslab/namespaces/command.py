@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from moslab.namespaces import linux
 from moslab.namespaces.boot import ENVIRONMENT
-from moslab.namespaces.child import detach, limit, quiet
+from moslab.namespaces.child import detach, execute, limit, quiet
 from moslab.namespaces.http import UPGRADED, Answer
 from moslab.namespaces.machine import Machine
 from moslab.streams import HEADER
@@ -84,7 +84,7 @@ def _hear(command: Command, connection: socket.socket | None, says: int) -> None
                 linux.enter(f"/proc/self/fd/{fd}", kind)
             limit(machine.limits)
             detach(null, out_w, err_w)
-            os.execvpe(words[0], words, ENVIRONMENT)
+            execute(words, ENVIRONMENT)
         except BaseException as error:  # noqa: BLE001 - nothing of the engine may go on in this process
             os.write(2, f"{words[0]}: {error}\n".encode())
         finally:

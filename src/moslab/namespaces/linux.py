@@ -12,7 +12,7 @@ import signal
 NEWNS, NEWUTS, NEWIPC, NEWUSER = 0x00020000, 0x04000000, 0x08000000, 0x10000000
 NEWPID, NEWNET = 0x20000000, 0x40000000
 """unshare(2), setns(2)."""
-READ_ONLY, NOSUID, NODEV, NOEXEC, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+READ_ONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 """mount(2)."""
 _DETACH = 2
 _PDEATHSIG = 1
@@ -60,7 +60,7 @@ def change_root(root: str) -> None:
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends; OSError if it has."""
+    """Be killed when the parent ends; one that has ended before is not noticed: look after."""
     _checked(_libc.prctl(_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL), 0, 0, 0), "prctl")
 
 

@@ -98,6 +98,7 @@ def serve(directory: str) -> None:
 def main(directory: str) -> int:
     """Be the first process (rule 1)."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+    os.umask(0o022)                                          # a node's files are for all of its users
     lock = os.open(directory, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     try:

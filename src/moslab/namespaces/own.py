@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import docker
 
@@ -54,17 +55,16 @@ class OwnEngine:
         if len(os.fsencode(f"{self.directory}/{SOCKET}")) > SOCKET_PATH_BYTES_MAX:
             os.rmdir(self.directory)
             raise CannotError(f"no namespaces: {tempfile.gettempdir()} (TMPDIR) is too long a path for a socket")
-        self._log = Path(self.directory, "log")
-        with self._log.open("wb") as log:
+        with Path(self.directory, "log").open("w+b") as log:
             self._process = subprocess.Popen(
                 command(self.directory), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 start_new_session=True,                      # Ctrl-C is for this program, which then ends it
             )
-        try:
-            self._await_ready()
-        except BaseException:
-            self.close()
-            raise
+            try:
+                self._await_ready(log)
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def url(self) -> str:
@@ -98,11 +98,11 @@ class OwnEngine:
             self._process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def _await_ready(self) -> None:
+    def _await_ready(self, log: BinaryIO) -> None:
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], READY_LIMIT_S)
         if not ready or self._process.stdout.readline() != READY:
-            said = self._log.read_bytes()[-SAID_BYTES_MAX:].decode(errors="replace") if self._log.exists() else ""
+            said = os.pread(log.fileno(), SAID_BYTES_MAX, 0).decode(errors="replace")     # its name may be gone
             raise CannotError(f"no namespaces for this user on this machine: {said.strip() or 'it does not answer'}")
 
 
@@ -112,7 +112,7 @@ def sweep() -> None:
         try:
             if time.time() - directory.stat().st_mtime < YOUNG_S:
                 continue
-            fd = os.open(directory, os.O_RDONLY)
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except OSError:                                      # another user's, or gone
             continue
         try:

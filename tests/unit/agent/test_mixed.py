@@ -96,6 +96,7 @@ def test_peers_of_2003_alone_run_a_group_once(mixed: Mixed) -> None:
     assert len({life.node for life in mixed.lives()}) == 1
 
 
+@pytest.mark.long
 def test_a_cluster_of_2003_is_upgraded_node_by_node(mixed: Mixed) -> None:
     mixed.start_of_2003(1, 2, 3)
     mixed.until(lambda: mixed.runs_on() is not None, "one of 2003 runs it")

@@ -46,6 +46,7 @@ def test_what_is_not_mfs_comes_from_where_the_receiver_has_the_sender() -> None:
     text = beside(plan)
     assert f"dnat to ip daddr map {{ {plan.seen(1, 2)} : {plan.node(2)}, {plan.seen(2, 1)} : {plan.node(1)} }}" in text
     assert f"{plan.node(1)} . {plan.node(2)} : {plan.seen(2, 1)}" in text
+    assert "tcp dport 8474 ip saddr 10.9.0.0/16 ip saddr != 10.9.0.1 drop" in text, "nodes cannot ask Toxiproxy's API"
     assert text.index("tcp dport 723 accept") < text.index("dnat")
 
 

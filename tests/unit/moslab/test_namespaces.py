@@ -27,7 +27,7 @@ from moslab.faults.fabric import CAN_LOSE
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
 from moslab.layout import CLUSTER, Options, archive
-from moslab.namespaces.boot import FUSE
+from moslab.namespaces.boot import FUSE, KERNEL
 from moslab.namespaces.image import INSTALLS, instructions
 from moslab.namespaces.names import READY, SOCKET
 from moslab.namespaces.own import PREFIX, OwnEngine, command, sweep
@@ -125,6 +125,23 @@ def test_a_dockerfile_is_read_as_it_is_written() -> None:
         ("FROM", "x"), ("RUN", f"{INSTALLS} install x   && y"), ("RUN", "mkdir /made   && echo built >/made/file"),
         ("COPY", "a /b"),
     ]
+
+
+def test_who_asks_gets_an_answer_whatever_it_is(client: docker.DockerClient) -> None:
+    said = client.api.post(
+        f"{client.api.base_url}/v1.41/containers/create", data="[1]", headers={"Content-Type": "application/json"},
+    )
+    assert said.status_code == 500
+    assert said.json()["message"]
+
+
+def test_what_is_the_whole_machines_is_not_a_nodes_to_change(machine: Container) -> None:
+    for path in KERNEL:
+        if os.path.exists(path):
+            assert run(machine, ["sh", "-c", f"touch {path}"]).exit_code, path
+    assert "Read-only" in run(machine, ["chmod", "000", "/dev/null"]).stderr
+    assert sh(machine, "echo gone >/dev/null && head -c 3 /dev/zero | wc -c") == "3"
+    assert int(sh(machine, "grep SigIgn /proc/self/status").split()[1], 16) == 0, "commands have all signals as usual"
 
 
 def test_a_machine_is_alone_in_its_namespaces(machine: Container) -> None:
@@ -284,6 +301,12 @@ def test_a_user_has_nodes_too(tmp_path: Path) -> None:
             tables = {"cltab": "web:w:start:respawn:sleep infinity\n", "hactl": "web start\n"}
             guard = cluster.up(2, Progress(), options=Options(tables=tables), stays=False)
             assert {Path(f"/proc/{pid}").stat().st_uid for pid in processes_of(str(directory))} == {NOBODY}
+            sh(cluster.node(2), "echo here >/tmp/of-two")
+            assert sh(cluster.node(1), "mosrun -2 cat /tmp/of-two") == "here"
+            forked = "for comm in $(grep -l ^python /proc/[0-9]*/comm); do grep SigIgn ${comm%comm}status; done"
+            ignored = [int(line.split()[1], 16) for line in sh(cluster.node(1), forked).splitlines()]
+            assert len(ignored) >= 2, "init and openmosixd"
+            assert all(mask & 1 << signal.SIGPIPE - 1 for mask in ignored), "a peer that is gone does not end it"
             cluster.kill(1)
             cluster.start(1)
             assert run(cluster.node(2), ["sh", "-c", "touch /etc/mine && stat -c %u /etc/mine"]).stdout == "0\n"
@@ -340,7 +363,10 @@ def test_an_engine_that_stays_ends_with_its_last_machine(temporary: Path, monkey
     eventually(lambda: [*processes_of(engine.directory), *temporary.iterdir()], lambda left: not left, within_s=LIMIT_S,
                what="nothing is left")
     (dead := temporary / f"{PREFIX}dead").mkdir()
+    os.mkfifo(pipe := temporary / f"{PREFIX}pipe")
+    os.utime(pipe, (0, 0))
     sweep()
+    pipe.unlink()
     assert dead.exists(), "it may just begin"
     os.utime(dead, (0, 0))
     sweep()

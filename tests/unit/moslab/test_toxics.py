@@ -165,4 +165,5 @@ def test_a_router_that_does_not_run_has_no_api() -> None:
 
 def test_toxics_of_others_are_left_alone() -> None:
     assert parse({"1-2": {"toxics": [{"name": "slow", "stream": DOWN}]}}) == {}
+    assert parse({"web": {"toxics": [{"name": f"slow.{DOWN}", "stream": DOWN}]}}) == {}
     assert toxics.toxic_name("delay-1", UP) == "delay-1.upstream"
