@@ -8,6 +8,8 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
+from mosha.clinit.process import reset_signals
+
 
 def limit(limits: Mapping[str, tuple[int, int]]) -> None:
     """Bounds on resources, by their names without RLIMIT."""
@@ -37,8 +39,7 @@ def quiet(keep: Iterable[int]) -> None:
 
 def execute(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
     """Become that program; OSError."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    reset_signals()                                          # what Python ignores, and what the session did
     os.execvpe(words[0], list(words), dict(environment))
 
 

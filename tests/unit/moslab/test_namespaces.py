@@ -141,7 +141,24 @@ def test_what_is_the_whole_machines_is_not_a_nodes_to_change(machine: Container)
             assert run(machine, ["sh", "-c", f"touch {path}"]).exit_code, path
     assert "Read-only" in run(machine, ["chmod", "000", "/dev/null"]).stderr
     assert sh(machine, "echo gone >/dev/null && head -c 3 /dev/zero | wc -c") == "3"
-    assert int(sh(machine, "grep SigIgn /proc/self/status").split()[1], 16) == 0, "commands have all signals as usual"
+
+
+def test_a_command_has_all_signals_as_usual() -> None:
+    """Whatever the session ignores, as what a shell has in its background does."""
+    may_mount()
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        engine = OwnEngine()
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    client = engine.client()
+    build(client)
+    machine = client.containers.create(IMAGE, SLEEPS, name="t-one")
+    machine.start()
+    of_the_c_library = 1 << 31 | 1 << 32
+    assert int(sh(machine, "grep SigIgn /proc/self/status").split()[1], 16) & ~of_the_c_library == 0
+    client.close()
+    engine.close()
 
 
 def test_a_machine_is_alone_in_its_namespaces(machine: Container) -> None:
