@@ -50,8 +50,17 @@ def locked_kib(pid: int) -> int:
 def is_stopped(pid: int) -> bool:
     """Whether it is stopped, or about to be: SIGSTOP waits for it."""
     status = _read(f"/proc/{pid}/status") or b""
+    return _field(status, b"State") in (b"T", b"t") or _stop_waits(status)
+
+
+def is_told_to_stop(pid: int) -> bool:
+    """Whether SIGSTOP waits for it: it does nothing more, even if what it waits for in the kernel keeps it."""
+    return _stop_waits(_read(f"/proc/{pid}/status") or b"")
+
+
+def _stop_waits(status: bytes) -> bool:
     waiting = int(_field(status, b"SigPnd") or b"0", 16) | int(_field(status, b"ShdPnd") or b"0", 16)
-    return _field(status, b"State") in (b"T", b"t") or bool(waiting >> (signal.SIGSTOP - 1) & 1)
+    return bool(waiting >> (signal.SIGSTOP - 1) & 1)
 
 
 def groups_of(pid: int) -> list[int]:

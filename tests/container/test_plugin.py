@@ -19,6 +19,7 @@ from moslab.layout import CLUSTER
 from moslab.namespaces.own import PREFIX
 from moslab.removal import is_anything_left
 from moslab.wait import eventually
+from tests.engines import processes_of
 
 pytestmark = [pytest.mark.container, pytest.mark.xdist_group("plugin")]
 
@@ -167,15 +168,3 @@ def test_a_failed_test_in_namespaces_can_be_kept_and_removed(tmp_path: Path) -> 
     subprocess.run([*moslab, "down"], env=there, timeout=LIMIT_S, check=True)
     eventually(lambda: [*processes_of(Path(directory)), *Path(directory).parent.glob(Path(directory).name)],
                lambda left: not left, within_s=GONE_LIMIT_S, what="the engine is gone")
-
-
-def processes_of(directory: Path) -> list[str]:
-    """The processes that have that directory in their command: an engine's, and the first ones of its nodes."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if os.fsencode(directory) in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-        except OSError:                                      # it has ended
-            pass
-    return found

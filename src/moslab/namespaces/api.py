@@ -21,7 +21,7 @@ from moslab.namespaces.command import Command
 from moslab.namespaces.engine import Engine, EngineError, Network, Volume, seconds
 from moslab.namespaces.http import UPGRADED, Answer, Request, TakeOver
 from moslab.namespaces.image import read_tar, write_tar
-from moslab.namespaces.machine import PAUSED, RUNNING
+from moslab.namespaces.machine import PAUSED
 from moslab.streams import HEADER
 
 log = logging.getLogger(__name__)
@@ -153,10 +153,7 @@ class Api:
         return DONE
 
     def _pause(self, _request: Request, known: str) -> Answer:
-        machine = self._engine.machine(known)
-        if machine.status != RUNNING:
-            raise EngineError(409, f"container {machine.name} is {machine.status}")
-        machine.pause()
+        self._engine.running(self._engine.machine(known)).pause()
         return DONE
 
     def _unpause(self, _request: Request, known: str) -> Answer:
@@ -215,7 +212,8 @@ class Api:
         return Answer(201, {"Id": self._engine.prepare(self._engine.machine(known), list(words))})
 
     def _run(self, request: Request, known: str) -> Reply:
-        command = self._engine.check(self._command(known))
+        command = self._command(known)
+        self._engine.running(command.machine)
         if request.json.get("Detach"):
             command.start(None)
             return Answer()

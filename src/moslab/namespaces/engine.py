@@ -162,15 +162,15 @@ class Engine:
     def prepare(self, machine: Machine, words: list[str]) -> str:
         """A command that is to be run in a machine; what it is called."""
         known = secrets.token_hex(ID_BYTES)
-        self.commands[known] = self.check(Command(machine, words))
+        self.commands[known] = Command(self.running(machine), words)
         return known
 
     @staticmethod
-    def check(command: Command) -> Command:
-        """It, if it can be run now."""
-        if command.machine.status != RUNNING:
-            raise EngineError(409, f"container {command.machine.name} is {command.machine.status}")
-        return command
+    def running(machine: Machine) -> Machine:
+        """It, if it runs, and is not paused."""
+        if machine.status != RUNNING:
+            raise EngineError(409, f"container {machine.name} is {machine.status}")
+        return machine
 
     # -- networks and volumes ----------------------------------------------------------------------
 

@@ -22,7 +22,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
+from emulator.hpc.procfs import is_told_to_stop
 from emulator.reactor import Reactor
+from mosha.platform import procscan
+from moslab.faults.inside import send
 from moslab.namespaces import linux
 from moslab.namespaces.boot import Boot
 from moslab.namespaces.image import Image
@@ -118,18 +121,18 @@ class Machine:
         before = {pid for pid, state in self._processes() if state == STOPPED}
         for _ in range(PAUSE_ROUNDS_MAX):
             going = [pid for pid, state in self._processes() if state not in (STOPPED, "Z", "X")]
-            waiting = [pid for pid in going if _is_told_to_stop(pid)]
+            waiting = [pid for pid in going if is_told_to_stop(pid)]
             if len(waiting) == len(going) and not any(_runs(pid) for pid in waiting):
                 self._stopped_before, self.status = before, PAUSED
                 return
-            _send(going, signal.SIGSTOP)
+            send(going, signal.SIGSTOP)
             time.sleep(PAUSE_ROUND_S)
-        _send([pid for pid, _ in self._processes() if pid not in before], signal.SIGCONT)
+        send([pid for pid, _ in self._processes() if pid not in before], signal.SIGCONT)
         raise OSError(f"unable to freeze {self.name}: it has new processes all the time")
 
     def resume(self) -> None:
         """Its processes go on."""
-        _send([pid for pid, _state in self._processes() if pid not in self._stopped_before], signal.SIGCONT)
+        send([pid for pid, _state in self._processes() if pid not in self._stopped_before], signal.SIGCONT)
         self.status = RUNNING
 
     def await_begun(self) -> None:
@@ -178,12 +181,13 @@ class Machine:
         members: dict[int, tuple[str, int]] = {}
         others: dict[int, tuple[str, int]] = {}
         for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            one = procscan.process(pid)
             try:
-                state, parent = _fields(pid)[:2]
                 is_mine = os.readlink(f"/proc/{pid}/ns/pid") == mine
             except OSError:                                  # it has ended, or is just ending
                 continue
-            (members if is_mine else others)[pid] = (state, int(parent))
+            if one is not None:
+                (members if is_mine else others)[pid] = (one.state, one.parent)
         while more := {pid: fields for pid, fields in others.items() if fields[1] in members}:
             members.update(more)
             others = {pid: fields for pid, fields in others.items() if pid not in more}
@@ -209,33 +213,6 @@ class _Reader:
             os.close(self._fd)
 
 
-def _fields(pid: int) -> list[str]:
-    """Of /proc/PID/stat, from the state on; OSError if there is no such process."""
-    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-        return file.read(4096).rpartition(")")[2].split()
-
-
-def _is_told_to_stop(pid: int) -> bool:
-    """Whether SIGSTOP waits for it: it does nothing more, even if what it waits for in the kernel keeps it."""
-    try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            words = dict(line.split(":", 1) for line in file.read(8192).splitlines() if ":" in line)
-    except OSError:
-        return True
-    pending = int(words["SigPnd"], 16) | int(words["ShdPnd"], 16)
-    return bool(pending >> (signal.SIGSTOP - 1) & 1)
-
-
 def _runs(pid: int) -> bool:
-    try:
-        return _fields(pid)[0] == "R"
-    except OSError:
-        return False
-
-
-def _send(pids: list[int], signo: int) -> None:
-    for pid in pids:
-        try:
-            os.kill(pid, signo)
-        except ProcessLookupError:
-            pass
+    one = procscan.process(pid)
+    return one is not None and one.state == "R"

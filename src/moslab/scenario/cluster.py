@@ -446,27 +446,29 @@ class Cluster:
         return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
 
     def _sides(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of a cut: some nodes, and others; all others if nothing is said."""
-        some = self.whom(targets)
-        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+        """Of a cut: some nodes, and others."""
+        some, others = self._ends(targets, from_)
         if set(some) & set(others) or not some or not others:
             raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
         return some, others
 
+    def _ends(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Some nodes, and others; all others if nothing is said."""
+        some = self.whom(targets)
+        return some, self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+
     def _cut(self, links: frozenset[Link], what: str) -> Breach:
-        name = self.world.faults.cut(links)
-        return Breach(f"{name}: {what}", lambda: self._uncut(name))
+        return self._breach(self.world.faults.cut(links), f": {what}")
 
     def _worsen(self, targets: Targets, from_: Targets | None, one_way: bool, toxic: Toxic) -> Breach:
         return self._breach(self.world.faults.worsen(self._links(targets, from_, one_way), toxic))
 
-    def _breach(self, name: str) -> Breach:
-        return Breach(name, lambda: self._uncut(name))
+    def _breach(self, name: str, what: str = "") -> Breach:
+        return Breach(f"{name}{what}", lambda: self._uncut(name))
 
     def _links(self, targets: Targets, from_: Targets | None, one_way: bool) -> frozenset[Link]:
         """As of a cut, but the sides may overlap: from all to all are all links."""
-        some = self.whom(targets)
-        others = self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
+        some, others = self._ends(targets, from_)
         links = between(some, others, one_way)
         if not links:
             raise CannotError(f"there are no links between {some} and {others}")

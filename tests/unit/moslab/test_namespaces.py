@@ -35,6 +35,7 @@ from moslab.network import create_network
 from moslab.node import create_node, run
 from moslab.progress import Progress
 from moslab.wait import eventually
+from tests.engines import processes_of
 from tests.unit.hpc.loopback import may_mount
 
 IMAGE = "t-empty:1"
@@ -77,18 +78,6 @@ def build(client: docker.DockerClient) -> None:
     context = io.BytesIO(archive({"Dockerfile": (RECIPE.encode(), 0o644), "a/c": (b"copied", 0o755)}))
     said = list(client.api.build(fileobj=context, custom_context=True, dockerfile="Dockerfile", tag=IMAGE, decode=True))
     assert said == [{"stream": "built"}]
-
-
-def processes_of(directory: str) -> list[str]:
-    """The processes that were started with that directory, the first processes of nodes among them."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            if directory.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
-        except OSError:
-            pass
-    return found
 
 
 @pytest.fixture
