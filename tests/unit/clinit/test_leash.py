@@ -69,8 +69,11 @@ def test_the_guardian_is_scheduled_first_and_its_commands_are_not(agent: Agent) 
 def may_hurry() -> bool:
     pid = os.fork()
     if pid == 0:
-        linux.hurry()
-        os._exit(os.getpriority(os.PRIO_PROCESS, 0) == -20)
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, -20)
+            os._exit(1)
+        except OSError:
+            os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
