@@ -66,6 +66,7 @@ class Config:
     arbitrator: bool = False         # this node votes, and never runs a group
     root: str = "/"                  # where varpath lies on this node
     rundir: str = "/run/mosha"       # locks of this boot; must be empty after a boot
+    log: str = settings.STDERR        # or syslog, or a path
     units: str = settings.AUTO       # how the processes of a group are held together: mosha.platform.units
     timing: Timing = field(default_factory=Timing)
     protocol: int = PROTOCOL         # not a setting: what this version of mosha writes
@@ -111,7 +112,7 @@ _COMMENT = re.compile(r"(?:^|\s)#")
 NAMES = (
     "platform", "shared", "mfsbase", "hpcbase", "mwhois", "mynode", "varpath", "stomith", *SAME, *UNUSED, "beat",
     "lease", "voters", "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "root",
-    "rundir", "units",
+    "rundir", "units", "log",
 )
 """Settings that have one value; those of OpenMosix::HA are behind the first two."""
 
@@ -320,6 +321,10 @@ def _value(name: str, value: str) -> Any:
         if not value.startswith("/"):
             raise ValueError(f"shared must be an absolute path, got {value!r}")
         return value.rstrip("/") or value
+    if name == "log":
+        if value not in (settings.STDERR, settings.SYSLOG) and not value.startswith("/"):
+            raise ValueError(f"log must be {settings.STDERR}, {settings.SYSLOG} or an absolute path, got {value!r}")
+        return value
     if name == "rundir":
         if not value.startswith("/"):
             raise ValueError(f"rundir must be an absolute path, got {value!r}")

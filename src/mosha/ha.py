@@ -112,7 +112,7 @@ def run(settings: Config) -> int:
 
     gc.freeze()                                      # nor is it copied into each worker only for having been looked at
     gc.enable()
-    journal = logs.begin()                           # its process shares all that was imported with the others
+    journal = logs.begin(settings.log)               # its process shares all that was imported with the others
 
     for name in settings.unused:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])

@@ -76,7 +76,7 @@ class Daemon:
         os.chmod(self.places.rundir, 0o700)
         self._orphans = Orphans(self.places.rundir, self._own_children, self._guardian, self._in_units)
         self._wake = Wakeup((*ENDING, signal.SIGHUP, signal.SIGCHLD))
-        self._journal = Journal(self.places.log)
+        self._journal = Journal(self.places.log, "clinit")
         try:
             return self._live()
         finally:

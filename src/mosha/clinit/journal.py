@@ -1,4 +1,4 @@
-"""Where the stand-alone daemon writes what happens: its log file, or standard error.
+"""Where a daemon writes what happens: standard error, a file, or syslog.
 
 Rules:
 
@@ -6,7 +6,9 @@ Rules:
    does not fit into the pipe waits, up to ``LINES_MAX`` lines; then lines are dropped, and counted.
 2. The writer opens the file for each batch, so it can be moved away. What cannot be written is lost; it waits for
    nobody longer than ``TAKE_LIMIT_S``, and at the end of the daemon it is killed if it has to.
-3. Guardians have the pipe too, for their last words: the writer ends when the last of them has.
+3. To syslog goes a line with the priority that its first word names (``WARNING``), else ``info``, facility ``daemon``.
+   A syslog that takes none for ``TAKE_LIMIT_S`` costs the writer, and what it had.
+4. Guardians have the pipe too, for their last words: the writer ends when the last of them has.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from __future__ import annotations
 import os
 import select
 import signal
+import syslog
 import time
 from collections import deque
 
 from mosha.clinit.process import reset_signals
 from mosha.platform import linux
+from mosha.tables.settings import STDERR, SYSLOG
 
 LINES_MAX = 1000
 LINE_BYTES_MAX = 2048            # below PIPE_BUF: lines of several processes do not mix
@@ -29,14 +33,17 @@ PAUSE_S = 0.005
 KILL_LIMIT_S = 1.0               # for a writer that was killed: the disk may hold it
 MODE = 0o640
 LOST = "{} lines lost: nothing could be written"
+PRIORITIES = {"WARNING": syslog.LOG_WARNING, "ERROR": syslog.LOG_ERR, "CRITICAL": syslog.LOG_CRIT}
 
 
 class Journal:
-    """``path``: empty for standard error; ``pid``: of the writer; ``stamps``: whether a line begins with the time."""
+    """``where``: ``STDERR``, ``SYSLOG`` (there the daemon is called ``name``) or a path; ``pid``: of the writer;
+    ``stamps``: whether a line begins with the time, which syslog gives itself."""
 
-    def __init__(self, path: str, stamps: bool = True) -> None:
+    def __init__(self, where: str, name: str, stamps: bool = True) -> None:
         """Raises OSError."""
-        self._path, self._stamps = path, stamps
+        self._where, self._name = where, name
+        self._stamps = stamps and where != SYSLOG
         self._lines: deque[bytes] = deque()
         self._lost = 0
         self._start()
@@ -120,37 +127,55 @@ class Journal:
 
     def _start(self) -> None:
         self._started_s = time.monotonic()
+        name = f"{self._name}[{os.getpid()}]"
         read_end, self._pipe = os.pipe()
         os.set_blocking(self._pipe, False)
         self.pid = os.fork()
         if self.pid == 0:
             try:
                 linux.close_all_but(0, 1, 2, read_end)
-                _write_all(read_end, self._path)
+                _take_all(read_end, self._where, name)
             finally:
                 os._exit(0)
         os.close(read_end)
 
 
-def _write_all(read_end: int, path: str) -> None:
+def _take_all(read_end: int, where: str, name: str) -> None:
     """The writer; it ends with the last of those that have the pipe, not by a signal meant for all of them."""
     reset_signals()
     for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(signo, signal.SIG_IGN)
+    if where == SYSLOG:
+        _log_all(read_end, name)
+    else:
+        _write_all(read_end, where)
+
+
+def _log_all(read_end: int, name: str) -> None:
+    syslog.openlog(name, 0, syslog.LOG_DAEMON)
+    with open(read_end, "rb") as pipe:
+        for line in pipe:
+            text = line.decode("utf-8", "replace").rstrip("\n")
+            signal.setitimer(signal.ITIMER_REAL, TAKE_LIMIT_S)       # SIGALRM is the end of this process: rule 3
+            syslog.syslog(PRIORITIES.get(text.partition(" ")[0], syslog.LOG_INFO), text)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _write_all(read_end: int, where: str) -> None:
     while True:
         batch = os.read(read_end, READ_BYTES)
         if not batch:
             return
         try:
-            _append(path, batch)
+            if where == STDERR:
+                _write(2, batch)
+            else:
+                _append(where, batch)
         except OSError:
             pass                         # rule 2
 
 
 def _append(path: str, batch: bytes) -> None:
-    if not path:
-        _write(2, batch)
-        return
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
     fd = os.open(path, flags, MODE)
     try:

@@ -18,8 +18,8 @@ HEARTBEAT_S = 10.0
 
 @dataclass(frozen=True)
 class Places:
-    """Absolute paths; ``log`` is empty for standard error. ``rundir`` is a directory beside the socket. ``units``: how
-    groups are held."""
+    """Absolute paths; ``log`` may be another place, see :mod:`mosha.tables.settings`. ``rundir`` is a directory beside
+    the socket. ``units``: how groups are held."""
 
     cltab: str
     socket: str
@@ -40,12 +40,12 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
         said = settings.read(cltab.settings_of(read(table)))
     except OSError:
         said = settings.Settings()
-    log = said.log or log
+    log = said.log or log or settings.STDERR
     return Places(
         os.path.abspath(table),
         os.path.abspath(said.socket or socket or DEFAULT_SOCKET),
         os.path.abspath(said.clstat or clstat or DEFAULT_CLSTAT),
-        os.path.abspath(log) if log else "",
+        log if log in (settings.STDERR, settings.SYSLOG) else os.path.abspath(log),
         said.heartbeat_s or HEARTBEAT_S,
         said.units or settings.AUTO,
     )

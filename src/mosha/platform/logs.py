@@ -1,4 +1,4 @@
-"""Where the agent's log goes: standard error, by a process of its own (:mod:`mosha.clinit.journal`).
+"""Where the agent's log goes, by a process of its own (:mod:`mosha.clinit.journal`).
 
 Rules:
 
@@ -12,18 +12,20 @@ import logging
 import os
 
 from mosha.clinit.journal import Journal
+from mosha.tables.settings import SYSLOG
 
-FORMAT = "%(asctime)s %(levelname)s %(message)s"
+FORMAT = "%(levelname)s %(message)s"
+STAMPED = f"%(asctime)s {FORMAT}"
 LAST_S = 1.0                     # for the lines that wait at the end
 
 
 class Logs(logging.Handler):
-    """A handler that never blocks; ``journal`` has the process that writes. Raises OSError."""
+    """A handler that never blocks; ``journal`` has the process that writes ``where``. Raises OSError."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: str) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter(FORMAT))
-        self.journal = Journal("", stamps=False)
+        self.setFormatter(logging.Formatter(FORMAT if where == SYSLOG else STAMPED))
+        self.journal = Journal(where, "mosha", stamps=False)
         self._owner = os.getpid()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -46,9 +48,9 @@ class Logs(logging.Handler):
         self.journal.close(LAST_S)
 
 
-def begin() -> Logs:
-    """From here on everything is logged there."""
-    logs = Logs()
+def begin(where: str) -> Logs:
+    """From here on everything is logged there. Raises OSError."""
+    logs = Logs(where)
     root = logging.getLogger()
     root.addHandler(logs)
     root.setLevel(logging.INFO)

@@ -1,7 +1,8 @@
 """The settings of a cltab, ``:::NAME:VALUE``: where clinit keeps its files, and how a group's processes are treated.
 
 ====================  ==============================================================================================
-socket, clstat, log   files of the stand-alone daemon; an agent has places of its own for them
+socket, clstat, log   files of the stand-alone daemon; an agent has places of its own for them. ``log`` may be
+                      ``stderr`` or ``syslog`` too
 heartbeat_s           clstat is written anew that often when nothing changes
 stop                  signals and the seconds after the beginning at which each is sent: ``INT 0 TERM 5 KILL 15``
 fast_exit_s           a ``respawn`` that runs no longer than this has exited fast
@@ -24,6 +25,7 @@ from typing import Any, Callable
 from mosha.tables.lines import shown
 
 SOCKET, CLSTAT, LOG, UNITS = "socket", "clstat", "log", "units"
+STDERR, SYSLOG = "stderr", "syslog"         # where a log goes when it is no path
 AUTO, CGROUP, SESSION = "auto", "cgroup", "session"
 HOLDS = (AUTO, CGROUP, SESSION)
 PATH_BYTES_MAX = 1023

@@ -108,6 +108,7 @@ def test_no_stomith_is_no_stomith() -> None:
         ("voters = 0", "x:1: voters must be node numbers"),
         ("arbitrator = 1", "x:1: arbitrator must be yes or no"),
         ("stomith_verify = maybe", "x:1: stomith_verify must be yes or no"),
+        ("log = mosha.log", "x:1: log must be stderr, syslog or an absolute path, got 'mosha.log'"),
         ("units = some", "x:1: 'some' is none of auto, cgroup, session"),
         ("stomith = a\nstomith_timeout = 400", "x:2: a shot could take 80"),
         ("stomith = a && b && c\nstomith_retries = 10\nstomith_timeout = 30", "x:3: a shot could take"),

@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def one(file: Path) -> Iterator[Journal]:
-    one = Journal(str(file))
+    one = Journal(str(file), "clinit")
     yield one
     one.close(5)
 
@@ -92,7 +92,7 @@ def test_a_new_writer_holds_nothing_of_its_parent(one: Journal, file: Path, monk
 
 
 def test_a_writer_that_hangs_is_killed_at_the_end(file: Path) -> None:
-    one = Journal(str(file))
+    one = Journal(str(file), "clinit")
     os.kill(one.pid, signal.SIGSTOP)
     one.close(0.05)
     with pytest.raises(ChildProcessError):

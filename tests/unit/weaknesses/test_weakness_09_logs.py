@@ -1,8 +1,10 @@
-"""9: the agent of 2003 died when syslog did. A log can be absent, slow, full or stopped without effect."""
+"""9: the agent of 2003 died when syslog did. A log can be absent, slow, full or stopped without effect: standard error
+(of a journal), a file, syslog."""
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ LINES = 20_000
 PROGRAM = f"""
 import logging, sys, time
 from mosha.platform import logs
-handler = logs.begin()
+handler = logs.begin(*sys.argv[1:] or ["stderr"])
 begun = time.monotonic()
 for number in range({LINES}):
     logging.info("line %d of many, %s", number, "x" * 100)
@@ -27,13 +29,48 @@ sys.stdin.readline()
 logging.info("the last")
 handler.end()
 """
+SYSLOGD = """
+import os, socket
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.bind("/dev/log")
+"""
+HEARD = """
+import logging, sys
+from mosha.platform import logs
+print(os.getpid())
+handler = logs.begin("syslog")
+server.settimeout(60)
+logging.info("group web\\nhas\\x1b two lines")
+logging.warning("node 3 is gone")
+for _ in range(3):
+    print(server.recv(4096).decode())
+os.remove("/dev/log")
+server.close()
+logging.info("there is nobody")
+server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+server.settimeout(0.2)
+server.bind("/dev/log")
+for _ in range(300):
+    logging.info("there is another")
+    try:
+        print(server.recv(4096).decode())
+        break
+    except TimeoutError:
+        pass
+handler.end()
+"""
 WAIT_S = 60.0
 
 
-def start(stderr: int) -> subprocess.Popen[str]:
+def start(stderr: int | None, program: str = PROGRAM, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
+        [*words, sys.executable, "-c", program, *(["syslog"] if words else [])],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
     )
+
+
+EMPTY_DEV = ["unshare", "--mount", "sh", "-ec", 'mount -t tmpfs none /dev; exec "$@"', "sh"]
+"""Before a command: it has a /dev of its own, and so a syslog, or none."""
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -105,3 +142,28 @@ def test_w09_the_last_line_is_there_and_what_was_lost_is_counted(tmp_path: Path)
     assert " INFO line 0 of many" in lines[0]
     assert lines[-1].endswith("INFO the last") or b"lines lost" in text
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("path", "kept"), [("log", True), ("absent/log", False), ("/dev/full", False)])
+def test_w09_a_log_file_that_cannot_be_written_is_no_trouble(path: str, kept: bool, tmp_path: Path) -> None:
+    program = PROGRAM.replace('or ["stderr"]', f"or [{str(tmp_path / path)!r}]")
+    end(start(None, program))
+    assert (tmp_path / path).is_file() is kept
+    assert not kept or (tmp_path / path).read_text(encoding="ascii").endswith("INFO the last\n")
+
+
+@pytest.mark.parametrize("syslogd", ["", SYSLOGD])
+def test_w09_a_syslog_that_is_absent_or_never_reads_is_no_trouble(syslogd: str) -> None:
+    end(start(None, syslogd + PROGRAM, *EMPTY_DEV))
+
+
+def test_w09_syslog_has_every_line_with_its_priority_and_may_be_started_again() -> None:
+    process = start(None, SYSLOGD + HEARD, *EMPTY_DEV)
+    pid, *lines = process.communicate(timeout=WAIT_S)[0].splitlines()
+    assert process.returncode == 0
+    said = [re.fullmatch(r"<(\d+)>\w{3} [ \d]\d [\d:]{8} mosha\[(\d+)\]: (.*)", line) for line in lines]
+    daemon = 3 << 3
+    assert [match and (int(match[1]), match[2], match[3]) for match in said] == [
+        (daemon | 6, pid, "INFO group web"), (daemon | 6, pid, "has? two lines"),
+        (daemon | 4, pid, "WARNING node 3 is gone"), (daemon | 6, pid, "INFO there is another"),
+    ]
