@@ -7,7 +7,7 @@ Rules:
 2. :meth:`Agent.round` never blocks. The state machines are stepped after news and at every beat, with one time for the
    whole round; a round without either costs a look at the clock.
 3. One life at a time: an agent begins only when nothing of an earlier life is left on its node (the world sees to it),
-   so nothing is published before.
+   but for leashes that obey it (R9), so nothing is published before.
 4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
    when nothing of it is left. What else cannot go on, as a map without this node, ends this life in order, and init
    begins the next.
@@ -85,6 +85,7 @@ class Agent:
         self._void_said = ""
         self._lapses, self._anew_at = 0, self._due   # in a row, each soon; when the next identity may begin
         self._calm_until = self._due                 # so long it contends for nothing
+        self.groups = Groups(self.timing, world, self._rank, self._next)
 
     def round(self) -> float:
         """Do all that is to be done now; the absolute time at which it wants to be called again at the latest.
@@ -94,9 +95,11 @@ class Agent:
         now = self._world.now()
         if self._place is not None:
             if self._leaving:
+                self.groups.kill_all(now)
                 raise Ended(0)
+            self.groups.guard(now)
             if self._place.found is None:
-                return self._place.step(now)
+                return min(self._place.step(now), self.groups.next_due(now))
             self._begin(now, *self._place.found)
             self._place = None
         late_at = self.ownership.late_at()
@@ -169,7 +172,7 @@ class Agent:
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
         self._life = 0
         self._new_identity(now)
-        self.groups = Groups(self.ownership, self.timing, {"MOSHA_NODE": str(me)}, self._world, self._rank, self._next)
+        self.groups.begin(self.ownership, me)
         self.requirements = Requirements(
             self.groups, self.owner, lambda node: self.others.said_by(self._world.now(), node)
         )

@@ -4,6 +4,10 @@ A group may be tested *ahead*, while its owner still runs it and is about to giv
 nodes that may: by a leash that has no token, runs nothing but tests, and is killed when the group does not come, or
 when its test takes longer than ``TEST_LIMIT_S``. It is told the token when the epoch was won, and not before. A group
 that has anything but tests at level test, or is ``exclusive-test``, is tested only when it was won.
+
+A leash that an earlier life left is *inherited* (R9): it obeys this one, and with it goes the ownership of that life,
+for as long as it lives. Nothing is told to it, nor is its deadline moved, before this life has a lease, and knows that
+the register still names the earlier one.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, Callable
 
+from mosha.clinit.custody import OWNER, Legacy
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
 from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
@@ -40,6 +45,7 @@ class _Local:
     since: float = 0.0                   # wall clock, for people
     deadline: float = 0.0
     ahead: bool = False                  # the leash was started to test ahead, and has no token
+    legacy: Legacy | None = None         # what an earlier life left, until nothing of it is left, or it was given up
     begun_at: float = 0.0                # when the leash was started
     passed_at: float | None = None       # when the test ahead ended well
     on_hold: bool = False                # the leash was told to leave it alone
@@ -64,20 +70,32 @@ class _Local:
 class Groups:
     """Carries decisions out. ``environment`` gives variables of a group's commands."""
 
+    ownership: DiskPaxos                             # of the present identity, when there is one
+
     def __init__(
-        self, ownership: DiskPaxos, timing: Timing, environment: dict[str, str], world: World,
-        rank: Callable[[str], int], next_node: Callable[[str], int | None],
+        self, timing: Timing, world: World, rank: Callable[[str], int], next_node: Callable[[str], int | None],
     ) -> None:
         """``rank(group)``: how many living nodes should go first; ``next_node(group)``: which does when this one
         gives it up."""
-        self.ownership = ownership                   # of the present identity
         self._timing, self._rank, self._next = timing, rank, next_node
-        self._environment, self._world = environment, world
+        self._environment: dict[str, str] = {}
+        self._world = world
         self.exclusive: Collection[str] = ()         # groups that only their owner may test
         self.restarts: Mapping[str, int] = {}        # how often a group that fails is started again where it is
         self.maintained: Collection[str] = ()        # groups that are to be left alone
         self.planned: Collection[str] = ()           # groups that go no further than plan: mosha.elders
-        self._local: dict[str, _Local] = {}
+        self._local = {legacy.group: _inherited(world, leash, legacy) for leash, legacy in world.legacies()}
+
+    def begin(self, ownership: DiskPaxos, node: int) -> None:
+        """This node knows who it is."""
+        self.ownership, self._environment = ownership, {"MOSHA_NODE": str(node)}
+        self._note_inherited()
+
+    def guard(self, now: float) -> None:
+        """Before that: inherited leashes end by their deadlines."""
+        for name, local in self._local.items():
+            if local.orphaned or (local.leash is not None and now >= local.deadline):
+                self._kill(now, name, local)
 
     def idle(self) -> bool:
         """Whether nothing runs here and nothing is claimed."""
@@ -106,7 +124,9 @@ class Groups:
     def is_done(self, name: str, level: str) -> bool:
         """Whether the group has come to that level here."""
         local = self._local.get(name)
-        return local is not None and not local.ahead and local.told == level and local.state in ("DONE", "PASSED")
+        if local is None or not self._is_ours(name, local):
+            return False
+        return local.told == level and local.state in ("DONE", "PASSED")
 
     def runs_at(self, name: str) -> str | None:
         """The level that it has here, beyond tests; None if nothing of it is to run."""
@@ -133,7 +153,7 @@ class Groups:
         """Level, state and since (ISO 8601) of every group that is active here."""
         found: dict[str, dict[str, Any]] = {}
         for name, local in self._local.items():
-            if local.leash is not None and local.level is not None and not local.ahead:
+            if local.leash is not None and local.level is not None and self._is_ours(name, local):
                 found[name] = {"level": local.level, "state": local.state, "since": _iso(local.since)}
                 found[name].update({key: value for key, value in (
                     ("on_hold", local.on_hold), ("why", local.why), ("reason", local.reason),
@@ -144,10 +164,13 @@ class Groups:
 
     def step(self, now: float, wanted: Mapping[str, str], cltab: Cltab) -> None:
         """One round: each group's view, decision and action; then the leases of what runs."""
+        self._note_inherited()
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, _Local())
             if local.failures and now >= max(local.unfit_until, local.failed_at + FORGET_S):
                 local.forget()
+            if local.leash is None and not local.orphaned and not self.ownership.held(name):
+                local.legacy = None                  # nothing is left of it
             action = decide(self._view(now, name, local, wanted, cltab))
             if action is Action.OWN:
                 self._own(name, local)
@@ -167,6 +190,7 @@ class Groups:
     def next_due(self, now: float) -> float:
         """When :meth:`step` has something to do without news: a leash that should have killed by then."""
         dues = [self._kill_by(local) for local in self._local.values() if local.leash is not None]
+        dues += [local.deadline for local in self._local.values() if local.legacy is not None and now < local.deadline]
         return min((max(due, now + RETRY_S) for due in dues), default=float("inf"))
 
     def receive(self, name: str) -> None:
@@ -198,6 +222,13 @@ class Groups:
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
+    def _is_ours(self, name: str, local: _Local) -> bool:
+        """Whether its leash has what this life owns."""
+        return not local.ahead and (local.legacy is None or self.owns(name))
+
+    def _note_inherited(self) -> None:
+        self.ownership.inherited = {name: one.legacy for name, one in self._local.items() if one.legacy is not None}
+
     def _view(self, now: float, name: str, local: _Local, wanted: Mapping[str, str], cltab: Cltab) -> View:
         lease_end = self.ownership.lease_end(name)
         level = wanted.get(name)
@@ -222,6 +253,8 @@ class Groups:
             fresh=local.killed_at is None and (local.passed_at is None or now < local.passed_at + AHEAD_S),
             overdue=local.passed_at is None and now >= local.begun_at + TEST_LIMIT_S,
             planned=name in self.planned,
+            inherited=local.legacy is not None,
+            passes=local.legacy is not None and now < local.deadline and self.ownership.passes(local.legacy),
         )
 
     def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:
@@ -237,6 +270,7 @@ class Groups:
             if self.ownership.held(name):
                 log.info("%s: given up", name)
             self.ownership.renounce(now, name, self._next(name))
+            local.legacy = None
         elif action is Action.KILL:
             self._kill(now, name, local)
         elif action is Action.RESTART:
@@ -264,9 +298,12 @@ class Groups:
             self._tell(local, wanted[name], cltab.group(name), cltab.policy)
 
     def _claim(self, now: float, name: str, local: _Local, cltab: Cltab) -> None:
-        """Where the group can be tested first it is contended for when that went well."""
+        """Where the group can be tested first it is contended for when that went well. Of what is inherited only that
+        the earlier life has it may have to be decided."""
+        if local.legacy is not None and not self.ownership.records.register(name).undecided:
+            return
         is_ready = local.passed_at is not None or not self._is_tested_first(name, cltab)
-        self.ownership.want(now, name, partial(self._rank, name), is_ready)
+        self.ownership.want(now, name, partial(self._rank, name), is_ready or local.legacy is not None)
         if self.ownership.claims(name):
             local.since = self._world.wall()
 
@@ -317,10 +354,14 @@ class Groups:
         local.leash.own({**self._environment, **self._token(name, local)})
 
     def _token(self, name: str, local: _Local) -> dict[str, str]:
-        epoch = self.ownership.epoch(name)
-        local.why = self.ownership.contests.grounds.get(name, "")
+        own = self.ownership
+        epoch = own.epoch(name)
+        local.why = own.contests.grounds.get(name, "")
         log.info("%s: owned, epoch %d", name, epoch)
-        return {"MOSHA_ERA": str(marker.number_of(self.ownership.era)), "MOSHA_EPOCH": str(epoch)}
+        return {
+            "MOSHA_ERA": str(marker.number_of(own.era)), "MOSHA_EPOCH": str(epoch),
+            OWNER: f"{own.era} {epoch} {own.identity}",
+        }
 
     def _stop(self, local: _Local) -> None:
         """Everything, in order; the leash ends when no process is left."""
@@ -338,7 +379,9 @@ class Groups:
     def _kill(self, now: float, name: str, local: _Local) -> None:
         if local.leash is not None:
             if local.killed_at is None:
-                if not local.ahead:
+                if local.legacy is not None:
+                    log.error("%s: of an earlier life, and not to be taken over: killing everything", name)
+                elif not local.ahead:
                     log.error("%s: no lease, killing everything", name)
                 else:
                     log.info("%s: tested ahead in vain", name)
@@ -361,8 +404,18 @@ class Groups:
             return
         deadline = lease_end - self._timing.kill_margin_s
         if now < local.deadline and deadline >= local.deadline + self._timing.extend_s:
+            if local.legacy is not None and local.deadline == local.legacy.deadline_s:
+                log.info("%s: taken over from an earlier life of this node", name)
+                local.why = "it had it before, and it ran on"
             local.deadline = deadline
             local.leash.extend(deadline)
+
+
+def _inherited(world: World, leash: Leash, legacy: Legacy) -> _Local:
+    return _Local(
+        leash, legacy.entries, legacy.level, legacy.level, legacy.state or "STARTING", world.wall(), legacy.deadline_s,
+        legacy=legacy, begun_at=world.now(), on_hold=legacy.on_hold, is_populated=True,
+    )
 
 
 def _failure(local: _Local) -> str:

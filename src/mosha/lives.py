@@ -1,7 +1,8 @@
 """One life of the agent on its node: only one at a time, and it begins when nothing of an earlier one is left.
 
 Two lock files in the run directory, which is empty after a boot. The agent alone holds ``agent.lock``. ``life.lock`` is
-held by the agent and inherited by its leashes: while anybody has it open, something of that life goes on.
+shared by the agent and its leashes, which inherit it: while anybody has it open, something of some life goes on. What
+is spared of an earlier life are leashes that this one takes over (R9), with all that is in their control groups.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 import signal
 import time
-from functools import partial
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from mosha.platform import cgroups, procscan
 from mosha.platform.locks import try_lock
@@ -19,6 +21,7 @@ from mosha.resources import remove_left
 
 RETRY_S = 0.01
 AGENT_LOCK, LIFE_LOCK = "agent.lock", "life.lock"
+NOBODY: Mapping[str, int] = MappingProxyType({})
 
 
 class AlreadyRuns(OSError):
@@ -43,29 +46,46 @@ class Life:
         for fd in (self.agent_fd, self.life_fd):
             os.close(fd)
 
-    def end_earlier(self, limit_s: float) -> bool:
+    def end_earlier(self, limit_s: float, spared: Mapping[str, int] = NOBODY) -> bool:
         """Kill what is left of an earlier life, its control groups too, and remove its addresses and mounts.
 
         A leash is killed when nothing below it lives: what had come from it could not be told from others after that.
-        Whether nothing was left within ``limit_s``; it blocks until then.
+        ``spared``: group -> pid of the leash that lives on, each in a control group.
+        Whether nothing else was left within ``limit_s``; it blocks until then.
         """
         deadline = time.monotonic() + limit_s
-        while not try_lock(self.life_fd):
-            for pid in _holders(self.life_fd, LIFE_LOCK):
-                _kill_from_below(pid)
+        while not self._is_alone(spared.values()):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
-        if not cgroups.end_earlier(self._rundir, max(RETRY_S, deadline - time.monotonic())):
+        if not try_lock(self.life_fd, shared=True):
             return False
-        marked = partial(procscan.marked, None, self._rundir)
-        if not procscan.kill_all(marked, max(RETRY_S, deadline - time.monotonic())):
+        if not cgroups.end_earlier(self._rundir, max(RETRY_S, deadline - time.monotonic()), spared.values()):
             return False
-        while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic())):
+        if not procscan.kill_all(lambda: self._marked(spared), max(RETRY_S, deadline - time.monotonic())):
+            return False
+        while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic()), spared=spared):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
         return True
+
+    def _is_alone(self, spared: Collection[int]) -> bool:
+        """Whether nobody but these has the lock of a life open; others are killed."""
+        if not spared and try_lock(self.life_fd):
+            return True
+        table = procscan.processes()
+        below = {one.pid for pid in spared for one in procscan.descendants(table, pid)}
+        others = [pid for pid in _holders(self.life_fd, LIFE_LOCK) if pid not in below and pid not in spared]
+        for pid in others:
+            _kill_from_below(pid)
+        return bool(spared) and not others
+
+    def _marked(self, spared: Mapping[str, int]) -> set[int]:
+        """What carries the mark of a group, and is in no control group of one that is spared."""
+        tree = cgroups.earlier(self._rundir) if spared else None
+        inside = {pid for group in spared for pid in tree.pids(group)} if tree is not None else set()
+        return {*procscan.marked(None, self._rundir)} - inside - {*spared.values()}
 
 
 def agent(rundir: str) -> Process | None:

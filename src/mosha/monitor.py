@@ -2,7 +2,8 @@
 
 The lifecycle is that of OpenMosix::HA: ``plan`` (contend for the group), ``test`` (is this node fit?), then the level
 that hactl names, ``stop`` at the end. Where the owner has said that it will give the group up, the next one tests
-ahead. The first row whose condition holds decides; the last row always holds.
+ahead. What an earlier life of this node left running is this one's while its leash lives. The first row whose condition
+holds decides; the last row always holds.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class View:
     fresh: bool = False              # and that was a short while ago
     overdue: bool = False            # and its test should have ended by now
     planned: bool = False            # those of 2003 are to see it at plan here, before anything is started
+    inherited: bool = False          # an earlier life of this node owned the group, and left its leash
+    passes: bool = False             # and that may be this life's, as far as is known
     may_restart: bool = False        # it has not failed here so often that it should go elsewhere
     restarting: bool = False         # it is stopped to be started here again
     maintained: bool = False         # hactl wants it to be left alone
@@ -77,6 +80,10 @@ Row = tuple[str, Callable[[View], bool], Action]
 
 TABLE: tuple[Row, ...] = (
     ("outlived its leash", lambda v: v.orphaned, Action.KILL),
+    ("of an earlier life, lost", lambda v: v.inherited and v.leash and not v.passes, Action.KILL),
+    ("of an earlier life, not known yet", lambda v: v.inherited and v.leash and not v.held, Action.CLAIM),
+    ("of an earlier life, no lease yet", lambda v: v.inherited and v.leash and not v.leased, Action.NOTHING),
+    ("of an earlier life, ended", lambda v: v.inherited and v.held and not v.leash, Action.RENOUNCE),
     ("tested ahead, and won", lambda v: v.ahead and v.held and v.leased and v.fresh and not v.planned, Action.OWN),
     ("tested ahead in vain", lambda v: v.ahead and v.in_vain, Action.KILL),
     ("failed ahead", lambda v: v.ahead and (v.failed or v.overdue), Action.GIVE_UP),

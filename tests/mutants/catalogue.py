@@ -620,6 +620,53 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if now >= self._kill_by(local):\n", "            if now >= self._kill_by(local) + 3600:\n",
         plan=plans.LEASH_STOPPED,
     ),
+    # ---- what an earlier life left --------------------------------------------------------------------------------
+    _one(
+        "dead-before-ended", "R9: of an earlier life nothing is said to be dead while a leash of it lives",
+        f"{OWNERSHIP}/disk_paxos.py",
+        "        if any(legacy.identity == identity for legacy in self.inherited.values()):", "        if False:",
+        plan=plans.ADOPTED,
+    ),
+    _one(
+        "legacy-ignored", "R9: what an earlier life left running is taken over, or ends", "mosha/groups.py",
+        "for leash, legacy in world.legacies()}", "for leash, legacy in ()}",
+        plan=plans.ADOPTED,
+    ),
+    _one(
+        "left-unarmed", "R9: a leash without an agent keeps its deadline", CUSTODY,
+        "        if self.legacy() is None:\n            self.kill(AGENT_GONE)\n",
+        "        if self.legacy() is None:\n            self.kill(AGENT_GONE)\n"
+        "        self.deadline_s += 3600.0\n",
+        plan=plans.ADOPTED_TOO_LATE,
+    ),
+    _one(
+        "stopping-left", "R9: what was told to stop ends with its agent", CUSTODY,
+        "self._is_ahead or self._finishing or self._told in (\"\", STOP) or bool(self.reason)",
+        "self._is_ahead or bool(self.reason)",
+        plan=plans.ADOPTED_STOPPING,
+    ),
+    Mutant(
+        "dead-taken-over", "R9: what a life left that is known to be dead is nobody's",
+        (
+            Change(
+                f"{OWNERSHIP}/disk_paxos.py", "return not is_over and legacy.identity not in self.records.dead",
+                "return not is_over",
+            ),
+            Change(
+                f"{OWNERSHIP}/disk_paxos.py",
+                "legacy.era == self.era and legacy.identity not in self.records.dead", "legacy.era == self.era",
+            ),
+        ),
+        plan=plans.ADOPTED_DEAD,
+    ),
+    _one(
+        "left-unread", "R9: nothing is extended before the register was read", "mosha/groups.py",
+        "lease_end = self.ownership.lease_of_all() if local.ahead else self.ownership.lease_end(name)",
+        "lease_end = self.ownership.lease_of_all() if local.ahead or local.legacy else self.ownership.lease_end(name)",
+        equivalent="a slot is its node's: who finds the earlier life expired finds that no later one had a lease "
+        "either, and by then the deadline has passed, after which nothing is obeyed. What is read next ends the group "
+        "if it is another's",
+    ),
     # ---- workers --------------------------------------------------------------------------------------------------
     _one(
         "shared-lanes", "lanes 1: whoever hangs holds up nobody else", "mosha/platform/lanes.py",

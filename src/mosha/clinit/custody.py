@@ -4,20 +4,24 @@ It has no clock, starts no process and kills none: it is told the time and what 
 are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simulator. Rules:
 
 1. Everything is killed when the deadline passes, when the agent is gone or wants it, and when anything goes wrong.
-   ``reason`` says why, and stays. After that nothing is obeyed and nothing is started.
+   ``reason`` says why, and stays. After that nothing is obeyed and nothing is started. The agent may be gone, and
+   nothing is killed before the deadline, where the next one may take the group over: rule 5.
 2. The deadline is absolute. Whatever is told comes with the time, which is held against it before anything else: so an
    order that comes after it is not even read, and nothing is started. It only ever moves forward.
 3. One that was begun ahead of its epoch starts nothing but tests (entries of mode test, at level test), until it is
    told the token.
 4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
    To halt is to finish with everything stopped by the usual signals, and without a level.
+5. The next life of the agent may take a group over that has a token, is in a control group, and was told neither to
+   stop nor to finish. It learns what it takes over (:meth:`Custody.legacy`), and tells a deadline of its own when it
+   knows that the group is its own; until then nothing has changed but who gives the orders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from mosha.clinit.group import Action, Group, Start
 from mosha.tables.cltab import TEST, Entry
@@ -31,6 +35,10 @@ FINISH: Order = {"finish": True}
 HALT: Order = {"halt": True}
 HOLD: Order = {"hold": True}
 
+STOP = "stop"
+OWNER = "MOSHA_OWNER"
+"""The variable that has the whole token, for the next life of the agent: era, epoch and identity, by spaces."""
+
 OVERDUE, AGENT_GONE, ORDERED, NO_TOKEN = "deadline", "agent gone", "agent's order", "told to start without a token"
 
 
@@ -40,7 +48,7 @@ def tell(
     """Go to ``level``; ``entries`` are all of the group. ``environment`` and ``policy`` replace those before."""
     return {
         "level": level,
-        "entries": [[e.group, e.tag, e.levels, e.mode, e.command, e.line, e.every_s] for e in entries],
+        "entries": _listed(entries),
         "environment": dict(environment) if environment else None,
         "policy": asdict(policy) if policy else None,
     }
@@ -56,18 +64,50 @@ def extend(deadline_s: float) -> Order:
     return {"deadline": deadline_s}
 
 
+def _listed(entries: Iterable[Entry]) -> list[list[Any]]:
+    return [[e.group, e.tag, e.levels, e.mode, e.command, e.line, e.every_s] for e in entries]
+
+
+class Legacy(NamedTuple):
+    """What the next life of an agent takes over with a leash: who had the group, in which epoch, until when (seconds,
+    of the clock of deadlines), and what was told and has come of it."""
+
+    group: str
+    era: str
+    epoch: int
+    identity: str
+    deadline_s: float
+    level: str
+    state: str
+    on_hold: bool
+    entries: tuple[Entry, ...]
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Legacy:
+        """From what a guardian says, as JSON knows it. Raises ValueError, KeyError, TypeError."""
+        return cls(**{**said, "entries": tuple(Entry(*fields) for fields in said["entries"])})
+
+    def said(self) -> dict[str, Any]:
+        """Values that JSON knows."""
+        return {**self._asdict(), "entries": _listed(self.entries)}
+
+
 class Custody:
     """See the rules of the module; times in seconds, of one clock."""
 
     def __init__(
         self, group: str, environment: Mapping[str, str], deadline_s: float, ahead: bool,
-        policy: Policy = DEFAULT_POLICY,
+        policy: Policy = DEFAULT_POLICY, in_unit: bool = False,
     ) -> None:
+        """``in_unit``: all that it starts is in a control group of its own."""
         self.reason = ""
         self.deadline_s = deadline_s
         self.environment = environment
         self._is_ahead = ahead
+        self._in_unit = in_unit
         self._finishing = False
+        self._told = ""
+        self._entries: tuple[Entry, ...] = ()
         self._group = Group(group, policy)
 
     @property
@@ -97,6 +137,27 @@ class Custody:
         """Rule 1; the first reason counts."""
         self.reason = self.reason or reason
 
+    def agent_gone(self, now_s: float) -> bool:
+        """Nobody gives orders any more; whether the next life of the agent may: rule 5."""
+        if not self._holds(now_s):
+            return False
+        if self.legacy() is None:
+            self.kill(AGENT_GONE)
+        return not self.reason
+
+    def legacy(self) -> Legacy | None:
+        """What may be taken over; None if everything ends with the agent."""
+        era, epoch, identity, *_ = [*self.environment.get(OWNER, "").split(), "", "", ""]
+        is_to_end = self._is_ahead or self._finishing or self._told in ("", STOP) or bool(self.reason)
+        if is_to_end or not self._in_unit or not identity:
+            return None
+        group = self._group
+        is_there = group.level == self._told
+        return Legacy(
+            group.name, era, int(epoch), identity, self.deadline_s, self._told, group.state if is_there else "",
+            group.on_hold, self._entries,
+        )
+
     def look(self, now_s: float) -> list[Action]:
         """Time went by."""
         return self._group.tick(now_s) if self._holds(now_s) else []
@@ -123,8 +184,8 @@ class Custody:
             if order["policy"]:
                 stop = tuple((after_s, signo) for after_s, signo in order["policy"]["stop"])
                 self._group.treat(now_s, Policy(**{**order["policy"], "stop": stop}))
-            entries = [Entry(*fields) for fields in order["entries"]]
-            return self._group.tell(now_s, order["level"], entries, has_strays())
+            self._told, self._entries = order["level"], tuple(Entry(*fields) for fields in order["entries"])
+            return self._group.tell(now_s, self._told, self._entries, has_strays())
         return []
 
     def may_start(self, now_s: float, start: Start) -> bool:

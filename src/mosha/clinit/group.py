@@ -180,6 +180,10 @@ class Group:
             if family.stopping:
                 family.signals_sent, family.due_s = 0, now_s + policy.stop[0][0]
 
+    @property
+    def on_hold(self) -> bool:
+        return self._on_hold
+
     def hold(self) -> None:
         """Rule 9."""
         if self.state == DONE:

@@ -2,8 +2,8 @@
 
 What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this process:
 
-1. It kills everything (SIGKILL, until nothing lives) and ends when custody has a reason, the control socket is closed
-   or the agent has died, and when anything goes wrong in itself. Killing waits for nobody.
+1. It kills everything (SIGKILL, until nothing lives) and ends when custody has a reason, and when anything goes wrong
+   in itself. Killing waits for nobody. Custody is told when the control socket is closed or the agent has died.
 2. Its clock is :func:`mosha.platform.linux.boottime`; custody is told the time before anything else in each turn, and
    a process that was started looks once more before it is executed. The group's commands can read the deadline:
    :mod:`mosha.resources.deadline`.
@@ -13,6 +13,8 @@ What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this proces
    at once, the group that must be dead by now as well. The commands have the priority of the agent.
 5. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
    ECHILD. Without, two looks at /proc must find nothing.
+6. In a control group it listens in the run directory (:mod:`mosha.clinit.door`). Who comes when the agent is gone, and
+   is the same user, is the next life: it is told what it takes over, and gives the orders from then on.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from mosha.clinit.custody import AGENT_GONE, Custody
+from mosha.clinit.custody import Custody
+from mosha.clinit.door import Door
 from mosha.clinit.family import TAG, Families
 from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
@@ -102,11 +105,16 @@ class Guardian:
     """See the rules of the module."""
 
     def __init__(self, bond: Bond, unit: Unit | None) -> None:
-        self.custody = Custody(bond.group, bond.environment, bond.deadline_s, bond.ahead, bond.policy)
         self._bond = bond
         self._rundir = bond.environment.get(RUN_VARIABLE, Config.rundir)
+        may_outlive = unit is not None and math.isfinite(bond.deadline_s)
+        self._door = Door.open(self._rundir, bond.group) if may_outlive else None
+        self.custody = Custody(
+            bond.group, bond.environment, bond.deadline_s, bond.ahead, bond.policy, in_unit=self._door is not None
+        )
+        self._agent: int | None = bond.agent             # its parent; None when that is not who gives the orders
         self._deadline_file = deadline.place(self._rundir, bond.group)
-        self._control = bond.control
+        self._control, self._has_agent = bond.control, True
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
         self._childless = True
@@ -137,8 +145,8 @@ class Guardian:
             events = self._selector.select(self._timeout_s())
             _drain(self._wake_fd)        # before any look at what it tells of, or a signal in between is lost
             self._do(self.custody.look(linux.boottime()))
-            if os.getppid() != self._bond.agent:
-                self.custody.kill(AGENT_GONE)
+            if self._agent is not None and os.getppid() != self._agent:
+                self._lose_agent()
             for key, mask in events:
                 if not self.custody.reason:
                     key.data(mask)
@@ -331,17 +339,19 @@ class Guardian:
     # ---- the agent --------------------------------------------------------------------------------------------
 
     def _on_control(self, mask: int) -> None:
+        if not self._has_agent:
+            return                           # it was seen to be gone in this very turn
         if mask & selectors.EVENT_WRITE:
             self._flush()
-        if not mask & selectors.EVENT_READ:
-            return
+        if mask & selectors.EVENT_READ and not self._hear():
+            self._lose_agent()
+
+    def _hear(self) -> bool:
+        """Obey what has come from the agent; whether anything had."""
         try:
             data = self._control.recv(READ_BYTES)
-        except ConnectionError:
+        except OSError:                      # it has gone, or said nothing more
             data = b""
-        if not data:
-            self.custody.kill(AGENT_GONE)
-            return
         *lines, rest = bytes(self._orders + data).split(b"\n")
         self._orders[:] = rest
         for line in lines:
@@ -349,6 +359,31 @@ class Guardian:
             self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
             if "deadline" in order:
                 self._show_deadline()
+        return bool(data)
+
+    def _lose_agent(self) -> None:
+        """Rule 6, after its last words."""
+        if self._has_agent:
+            while self._hear():
+                pass
+            self._agent, self._has_agent = None, False
+            self._selector.unregister(self._control)
+            self._control.close()
+            self._orders.clear()
+            self._reports.clear()
+            if self.custody.agent_gone(linux.boottime()) and self._door is not None:
+                self._selector.register(self._door, selectors.EVENT_READ, lambda _mask: self._let_in())
+
+    def _let_in(self) -> None:
+        assert self._door is not None
+        control, legacy = self._door.let_in(), self.custody.legacy()
+        if control is None or legacy is None:
+            return
+        self._selector.unregister(self._door)
+        self._control, self._has_agent = control, True
+        self._selector.register(control, selectors.EVENT_READ, self._on_control)
+        self._reports += json.dumps(legacy.said()).encode() + b"\n"
+        self._report("log", text="taken over by the next life of the agent")
 
     def _has_strays(self) -> bool:
         return not self._empty and STRAYS in self._living()
@@ -375,12 +410,16 @@ class Guardian:
         self._report("log", tag=tag, text=f"{tag}: {line}" if tag else line)
 
     def _report(self, kind: str, **fields: Any) -> None:
+        if not self._has_agent:
+            return
         self._reports += json.dumps({"kind": kind, "time": time.time(), **fields}).encode() + b"\n"
         self._flush()
         if len(self._reports) > REPORT_BACKLOG_BYTES_MAX:
             self.custody.kill(f"the agent left more than {REPORT_BACKLOG_BYTES_MAX} bytes of reports unread")
 
     def _flush(self) -> None:
+        if not self._has_agent:
+            return
         try:
             sent = self._control.send(self._reports)
         except BlockingIOError:

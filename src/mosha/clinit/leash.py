@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from mosha.clinit import custody
-from mosha.clinit.custody import Order
+from mosha.clinit import custody, door
+from mosha.clinit.custody import Legacy, Order
 from mosha.clinit.guardian import BROKEN, Bond, serve
+from mosha.platform import procscan
 from mosha.platform.cgroups import Tree
+from mosha.platform.procscan import Process
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 ORDERS_UNREAD_BYTES_MAX = 1024 * 1024
 READ_BYTES = 64 * 1024
+TAKE_OVER_LIMIT_S = 1.0          # for a leash to say what it is, whose agent has just died
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Leash:
         self._orders = bytearray()
         self._received = bytearray()
         self._asked_to_kill = False
+        self._stranger: Process | None = None        # that process, where it is no child of this one
 
     @classmethod
     def start(
@@ -112,6 +118,43 @@ class Leash:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         ours.setblocking(False)
         return cls(group, pid, ours, environment)
+
+    @classmethod
+    def take_over(cls, rundir: str, environment: Mapping[str, str]) -> list[tuple[Leash, Legacy]]:
+        """The leashes of an agent that has died, which may go on, and now obey this process: see
+        :mod:`mosha.clinit.door`. It waits for ``TAKE_OVER_LIMIT_S`` at most; those that say nothing are left alone."""
+        guests = door.knock(rundir)
+        until_s = time.monotonic() + TAKE_OVER_LIMIT_S
+        found = []
+        for group, (control, pid) in guests.items():
+            leash = cls(group, pid, control, environment)
+            leash._stranger = procscan.process(pid)
+            legacy = leash._greeting(until_s)
+            if legacy is not None and legacy.group == group and leash._stranger is not None:
+                found.append((leash, legacy))
+            else:
+                leash.close()
+        return found
+
+    def _greeting(self, until_s: float) -> Legacy | None:
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        while b"\n" not in self._received:
+            if not poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+                return None
+            try:
+                data = self._control.recv(READ_BYTES)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._received += data
+        line, _, rest = bytes(self._received).partition(b"\n")
+        self._received[:] = rest
+        try:
+            return Legacy.of(json.loads(line))
+        except (ValueError, KeyError, TypeError):
+            return None
 
     def fileno(self) -> int:
         """Readable when :meth:`receive` has something to do."""
@@ -162,7 +205,7 @@ class Leash:
 
     def kill_guardian(self) -> None:
         """SIGKILL, frozen or not. What it held is left to :meth:`mosha.platform.world.World.sweep`."""
-        if not self.gone:
+        if not self.gone and (self._stranger is None or procscan.lives(self._stranger)):
             os.kill(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
@@ -197,6 +240,9 @@ class Leash:
             self._orders.clear()
 
     def _reap(self) -> None:
+        if self._stranger is not None:
+            self.gone = not procscan.lives(self._stranger)
+            return
         try:
             pid, wait_status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:

@@ -15,9 +15,10 @@ all, with the reasons):
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Callable, NamedTuple
 
+from mosha.clinit.custody import Legacy
 from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
 from mosha.ownership import marker, slot
@@ -64,6 +65,7 @@ class DiskPaxos:
         self.era = ""
         self.records = Records()
         self.revision = 0                            # of this node's own record
+        self.inherited: Mapping[str, Legacy] = {}    # group -> what an earlier life of this node left of it
         self._voter = voter
         self._lease = Lease(self.quorum, timing.lease_s)
         self._next: Electorate | None = None         # decided, and not yet what this identity counts with
@@ -82,6 +84,7 @@ class DiskPaxos:
         self._looks: Counter[int] = Counter()        # node -> looks at its marker in a row that showed nothing new
         self._releasing: dict[str, Spread] = {}
         self._spreads: dict[Fact, Spread] = {}
+        self._withheld: set[str] = set()             # of this node; something of these may live on
         self._earlier: set[str] = set()              # of this node; they own nothing, but wrote something
         self._later: deque[tuple[float, Spread, Collection[int]]] = deque()      # when, what, to all but these voters
         self._counted = 0                            # what the own disk remembers is not below any counter (R19) ...
@@ -116,7 +119,17 @@ class DiskPaxos:
 
     def held(self, group: str) -> bool:
         register = self.records.registers.get(group)
-        return register is not None and register.is_held_by(self.identity) and not self._void
+        return register is not None and register.is_held_by(self._holder(group)) and not self._void
+
+    def _holder(self, group: str) -> str:
+        """The identity whose ownership is this one's: its own, or that of the earlier life of its node from which it
+        has the group, as long as that is not dead (R9)."""
+        legacy = self.inherited.get(group)
+        is_here = legacy is not None and legacy.era == self.era and legacy.identity not in self.records.dead
+        register = self.records.register(group)
+        if legacy is None or not is_here or register.owner_epoch != legacy.epoch:
+            return self.identity
+        return legacy.identity
 
     def held_groups(self) -> list[str]:
         """The groups that are held, pseudo-groups aside."""
@@ -124,7 +137,7 @@ class DiskPaxos:
 
     def epoch(self, group: str) -> int:
         register = self.records.registers.get(group)
-        return register.owner_epoch if register is not None and register.is_held_by(self.identity) else 0
+        return register.owner_epoch if register is not None and register.is_held_by(self._holder(group)) else 0
 
     def lease_end(self, group: str) -> float | None:
         return self._lease.end if self.held(group) and not self._void else None
@@ -132,6 +145,15 @@ class DiskPaxos:
     def lease_of_all(self) -> float | None:
         """When the lease ends, whatever is held; None without one."""
         return None if self._void else self._lease.end
+
+    def passes(self, legacy: Legacy) -> bool:
+        """Whether what an earlier life of this node left may be this identity's, or is: its ownership is not over, as
+        far as is known (R9). Before anything is known it may be."""
+        if identities.node_of(legacy.identity) != self.node or self.era not in ("", legacy.era) or self._void:
+            return False
+        register = self.records.register(legacy.group)
+        is_over = register.epoch > legacy.epoch or register.released_epoch >= legacy.epoch
+        return not is_over and legacy.identity not in self.records.dead
 
     def owner(self, now: float, group: str) -> int | None:
         register = self.records.registers.get(group)
@@ -259,6 +281,8 @@ class DiskPaxos:
             return
         if self.era and now >= self._next_beat and not self._is_held(now):
             self._beat(now)
+        if self._withheld:
+            self._end_withheld(now)
         self._spread_later(now)
         if now >= self._next_poll:
             self._next_poll = NEVER
@@ -477,9 +501,10 @@ class DiskPaxos:
             self.peers.heard(now, node, found)
         self._earlier.update(writer for _, writer in reply.entries if self._is_earlier(writer))
         for entry, writer in reply.entries:
-            owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(self.identity)
+            owner = self._holder(entry.group) if isinstance(entry, Commit) else ""
+            owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(owner)
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
-                if owned and entry.identity != self.identity:
+                if owned and entry.identity != owner:
                     self._void = self._void or f"{entry.group} has another owner"
                 self._committed(now, entry)
 
@@ -492,9 +517,26 @@ class DiskPaxos:
             self._markers_changed = True
 
     def _end_earlier_life(self, now: float, identity: str) -> None:
-        """Before this identity wrote anything, everything of the earlier ones of its node had ended (R4, R14)."""
-        if self._is_earlier(identity) and identity not in self.records.dead:
+        """Before this identity wrote anything, everything of the earlier ones of its node had ended (R4, R14), but for
+        what it has inherited of one of them: that is not dead before it has ended as well (R9)."""
+        if not self._is_earlier(identity) or identity in self.records.dead:
+            return
+        if any(legacy.identity == identity for legacy in self.inherited.values()):
+            self._withheld.add(identity)
+            self._release_the_rest(now, identity)
+        else:
             self._spread(now, Dead(identity))
+
+    def _release_the_rest(self, now: float, identity: str) -> None:
+        """What else that life had has ended: others need not wait for what goes on."""
+        for group, register in self.records.registers.items():
+            if register.is_owned_by(identity) and group not in self.inherited:
+                self._spread(now, Released(group, register.owner_epoch, self.identity, ""))
+
+    def _end_withheld(self, now: float) -> None:
+        withheld, self._withheld = self._withheld, set()
+        for identity in sorted(withheld):
+            self._end_earlier_life(now, identity)
 
     def _is_earlier(self, identity: str) -> bool:
         return identities.node_of(identity) == self.node and identity != self.identity

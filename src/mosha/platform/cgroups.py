@@ -6,7 +6,8 @@ Rules:
    it can change: of version 2, else, of version 1, one with a name, ``pids`` or ``freezer``. Nothing is limited in it.
 2. There each leash has a unit, ``GROUP.PID.BORN``, named after its guardian, which is in it before it starts anything.
    A process leaves it only by root's own means, and is then found as without.
-3. The directory is written down, in the run directory, before anything is in it. Who comes next ends all that is in it.
+3. The directory is written down, in the run directory, before anything is in it. Who comes next ends all that is in it,
+   or all but the units of guardians that it takes over: then the directory is its own from then on.
 4. Nothing here fails its caller. Where a call fails, or a hierarchy goes, there are no units: processes are found by
    descent, session and mark (:mod:`mosha.platform.orphans`).
 """
@@ -15,8 +16,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mosha.platform import mountinfo, procscan
 from mosha.platform.mountinfo import Window
@@ -34,6 +36,20 @@ READ_BYTES = 1 << 20
 NONCE_BYTES = 4
 RETRY_S = 0.01
 PROBE = "probe"
+
+
+class Place(NamedTuple):
+    """A unit as its directory's name has it."""
+
+    name: str
+    group: str
+    pid: int
+    born: int
+
+    def is_guarded(self) -> bool:
+        """Whether its guardian lives."""
+        guardian = procscan.process(self.pid)
+        return guardian is not None and guardian.born == self.born and guardian.state != procscan.ZOMBIE
 
 
 class Unit:
@@ -62,14 +78,19 @@ class Tree:
     def pids(self, group: str | None = None) -> set[int]:
         """The processes in the units of a group (None: of every one), but for their guardians."""
         found: set[int] = set()
-        for unit in self._units():
-            name, pid, born = _parts(unit)
-            if group in (None, name):
-                inside = _pids(f"{self.path}/{unit}")
-                guardian = procscan.process(pid) if pid in inside else None
-                spared = {pid} if guardian is not None and guardian.born == born else set()
-                found |= inside - spared
+        for place in self.places():
+            if group in (None, place.group):
+                found |= self.inside(place)
         return found
+
+    def places(self) -> list[Place]:
+        """All units that there are."""
+        return [_place(name) for name in self._units()]
+
+    def inside(self, place: Place) -> set[int]:
+        """The processes in a unit, but for its guardian."""
+        found = _pids(f"{self.path}/{place.name}")
+        return found - {place.pid} if place.pid in found and place.is_guarded() else found
 
     def prune(self) -> bool:
         """Remove the units in which nothing lives; whether none is left. The directory goes with :meth:`uproot`."""
@@ -88,6 +109,18 @@ class Tree:
                     return False
                 time.sleep(RETRY_S)
         return True
+
+    def end_others(self, spared: Collection[int], limit_s: float) -> bool:
+        """End all that is in units of other guardians than these, guardians too; whether that was done."""
+        def others() -> set[int]:
+            return {
+                pid for place in self.places() if place.pid not in spared
+                for pid in _pids(f"{self.path}/{place.name}")
+            }
+
+        done = procscan.kill_all(others, limit_s)
+        self.prune()
+        return done
 
     def _units(self) -> list[str]:
         return _below(self.path)
@@ -114,13 +147,34 @@ def plant(rundir: str) -> Tree | None:
     return None
 
 
-def end_earlier(rundir: str, limit_s: float) -> bool:
-    """End what is in the directory of an earlier life; whether nothing is left of it."""
+def earlier(rundir: str) -> Tree | None:
+    """The directory of the life before."""
     try:
         path = Path(rundir, RECORD).read_text(encoding="utf-8").strip()
     except (OSError, ValueError):
+        return None
+    return Tree(path) if os.path.basename(path).startswith(PREFIX) else None
+
+
+def end_earlier(rundir: str, limit_s: float, spared: Collection[int] = ()) -> bool:
+    """End what is in the directory of an earlier life, but for the units of these guardians; whether nothing else is
+    left of it."""
+    tree = earlier(rundir)
+    if tree is None:
         return True
-    return not os.path.basename(path).startswith(PREFIX) or Tree(path).uproot(limit_s)
+    return tree.end_others(spared, limit_s) if spared else tree.uproot(limit_s)
+
+
+def inherit(rundir: str) -> Tree | None:
+    """The directory of the life before as that of this one. Its record is another file from now on, which tells the
+    warden of the life before that it may end."""
+    tree = earlier(rundir)
+    try:
+        if tree is not None:
+            _put(rundir, tree.path)
+    except OSError:
+        return None
+    return tree
 
 
 def candidates(mounts: list[Window], own: str) -> list[str]:
@@ -203,11 +257,10 @@ def _put(rundir: str, path: str) -> None:
     os.replace(temporary, Path(rundir, RECORD))
 
 
-def _parts(unit: str) -> tuple[str, int, int]:
-    """Group, guardian, and when that was born."""
-    name, _, rest = unit.partition(".")
+def _place(unit: str) -> Place:
+    group, _, rest = unit.partition(".")
     pid, _, born = rest.partition(".")
-    return name, int(pid) if pid.isdigit() else 0, int(born) if born.isdigit() else 0
+    return Place(unit, group, int(pid) if pid.isdigit() else 0, int(born) if born.isdigit() else 0)
 
 
 def _pids(path: str) -> set[int]:

@@ -5,7 +5,8 @@ Rules:
 1. Nothing in the loop blocks: what may is given to workers (:mod:`mosha.platform.workers`). The exceptions are
    :meth:`Machine.sweep`, for at most twice ``orphans.SWEEP_LIMIT_S``, and ``var`` where it lies in a shared directory:
    while that hangs so does the agent, and its leashes end the groups at their deadlines.
-2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left.
+2. One life at a time (:mod:`mosha.lives`): the agent begins when nothing of an earlier one is left, but leashes that
+   it takes over (R9).
 3. A leash inherits nothing of this process but the lock of its life.
 4. Nor does it wait for whoever reads its log (:mod:`mosha.platform.logs`).
 5. What a leash leaves when it is killed is :mod:`mosha.platform.orphans`.
@@ -25,6 +26,7 @@ from typing import Any
 
 from mosha import elders
 from mosha.agent import Agent, Ended
+from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
@@ -37,6 +39,7 @@ from mosha.platform.wake import Wakeup, fds_of
 from mosha.platform.workers import Workers
 from mosha.platform.world import Answer, Store
 from mosha.resources.records import RUN_VARIABLE
+from mosha.tables.settings import SESSION
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Machine:
         self._rundir = config.rundir
         self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid, self._in_units)
         self._units: Units | None = None
+        self._legacies: list[tuple[Leash, Legacy]] = []
         self.life = Life(self._rundir)
         self.var, self.run = LocalStore(config.var), LocalStore(config.rundir)
         self._lock_path = config.lock_path
@@ -70,11 +74,17 @@ class Machine:
         self._workers = Workers(platforms.of(config).by_name(), self._selector, self.now)
         self._catch_signals()
 
-    def begin(self, units: str, limit_s: float) -> bool:
-        """End what is left of an earlier life, then hold groups as the setting says; whether nothing was left."""
-        if not self.life.end_earlier(limit_s):
+    def begin(self, units: str, second_s: float, limit_s: float) -> bool:
+        """Take leashes of an earlier life over, and end what else is left of it, then hold groups as the setting says;
+        whether nothing else was left."""
+        taken = Leash.take_over(self._rundir, self._variables()) if units != SESSION else []
+        if not self.life.end_earlier(limit_s, {legacy.group: leash.pid for leash, legacy in taken}):
             return False
-        self._units = Units(units, self._rundir, self._selector, log.info)
+        self._units = Units(units, self._rundir, self._selector, log.info, second_s, inherits=bool(taken))
+        self._legacies = taken
+        for leash, legacy in taken:
+            log.info("%s: its leash lives on, until %.3f", legacy.group, legacy.deadline_s)
+            self._hold(legacy.group, leash)
         return True
 
     # ---- the port ---------------------------------------------------------------------------------------------
@@ -114,16 +124,27 @@ class Machine:
 
     def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""
-        variables = {**os.environ, **environment, RUN_VARIABLE: self._rundir}
-        leash = Leash.start(group, variables, deadline, log.info, self._own_fds(), self._lock_path, ahead=ahead,
-                            tree=self._units.tree if self._units is not None else None)
-        self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
-        self._leashes[group] = leash
+        leash = Leash.start(
+            group, {**self._variables(), **environment}, deadline, log.info, self._own_fds(), self._lock_path,
+            ahead=ahead, tree=self._units.tree if self._units is not None else None,
+        )
+        self._hold(group, leash)
         return leash
+
+    def legacies(self) -> list[tuple[Leash, Legacy]]:
+        """The leashes of an earlier life that live on, and obey this one."""
+        return self._legacies
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash, and take its addresses and mounts away; whether nothing is left."""
         return self._orphans.sweep(group)
+
+    def _variables(self) -> dict[str, str]:
+        return {**os.environ, RUN_VARIABLE: self._rundir}
+
+    def _hold(self, group: str, leash: Leash) -> None:
+        self._selector.register(leash.fileno(), selectors.EVENT_READ, lambda: self._leash_readable(group, leash))
+        self._leashes[group] = leash
 
     def _leash_pid(self, group: str) -> int | None:
         return self._leashes[group].pid if group in self._leashes else None
@@ -197,7 +218,7 @@ def run(config: Config, logs: Logs | None = None) -> int:
     if elders.are_here(machine.var):
         raise AlreadyRuns(f"OpenMosix::HA of 2003 runs on this node, or was killed: end it with TERM; then, if "
                           f"{config.var}/clstat is still there, end what it had started, and remove that file")
-    if not machine.begin(config.units, END_EARLIER_S):
+    if not machine.begin(config.units, config.timing.second_s, END_EARLIER_S):
         log.error("what is left of an earlier life does not end within %g s", END_EARLIER_S)
         return 1
     return machine.live(Agent(config, machine))

@@ -16,20 +16,26 @@ from mosha.tables.settings import CGROUP, SESSION
 
 
 class Units:
-    """Of one life, which has begun: nothing of an earlier one is left. ``tree`` is None without control groups."""
+    """Of one life, which has begun: nothing of an earlier one is left, but what it takes over. ``tree`` is None without
+    control groups."""
 
-    def __init__(self, how: str, rundir: str, selector: selectors.BaseSelector, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, how: str, rundir: str, selector: selectors.BaseSelector, say: Callable[[str], None],
+        second_s: float = 0.0, inherits: bool = False,
+    ) -> None:
+        """``second_s``: so long after its deadline a leash must have ended its group; ``inherits``: it has control
+        groups of the life before."""
         self._selector, self._say = selector, say
         self._warden: Warden | None = None
         self._is_watched = False
-        self.tree: Tree | None = cgroups.plant(rundir) if how != SESSION else None
+        self.tree: Tree | None = self._root(how, rundir, inherits)
         if self.tree is None:
             if how == CGROUP:
                 say("there is no control group that this machine lets us change: groups are sessions")
             return
         say(f"groups are control groups below {self.tree.path}")
         try:
-            self._warden = Warden(self.tree, rundir)
+            self._warden = Warden(self.tree, rundir, second_s)
             self._watch(self._warden)
         except OSError as error:
             say(f"no warden can be started: {error.strerror}")
@@ -58,6 +64,12 @@ class Units:
             self._warden.close()
         elif self.tree is not None:
             self.tree.uproot(0.0)
+
+    @staticmethod
+    def _root(how: str, rundir: str, inherits: bool) -> Tree | None:
+        if inherits:
+            return cgroups.inherit(rundir)
+        return cgroups.plant(rundir) if how != SESSION else None
 
     def _watch(self, warden: Warden) -> None:
         self._selector.register(warden.fileno(), selectors.EVENT_READ, lambda *_mask: self._died(warden))

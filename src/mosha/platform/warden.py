@@ -1,11 +1,13 @@
 """A third guardian, of all groups of a node, where there are control groups: it ends them when the agent is killed.
 
-A leash ends its group when the agent is gone, and the agent ends what a killed leash left. Where both are killed at
-once, this process does it. Rules:
+A leash ends its group at its deadline when the agent is gone, and the agent ends what a killed leash left. Where both
+are killed at once, or the leash stands still, this process does it. Rules:
 
 1. It is forked by the agent, waits for the agent's end, and needs nothing but the directory of this life
-   (:mod:`mosha.platform.cgroups`). Then it kills all processes in the units of that life, but for guardians that live:
-   these have mounts and addresses to end. It ends when all units are gone, or somebody else has removed them.
+   (:mod:`mosha.platform.cgroups`), the deadlines that the leashes show there (:mod:`mosha.resources.deadline`) and the
+   time. Then it kills all processes in each unit whose guardian is dead, at once, and in the others a while after their
+   deadlines, but for guardians that live: these have mounts and addresses to end. It ends when all units are gone, when
+   somebody else has removed them, or when the next life has taken them over, and has a warden of its own.
 2. The agent starts it anew when it has died, but not often.
 3. All three killed at once leave the control groups to the next life of the agent.
 """
@@ -18,10 +20,12 @@ import signal
 import socket
 import time
 from pathlib import Path
+from typing import Callable
 
 from mosha.clinit.process import reset_signals
 from mosha.platform import linux, procscan
 from mosha.platform.cgroups import RECORD, Tree
+from mosha.resources import deadline
 
 RESTART_S = 1.0
 LOOK_S = 30.0                    # is the agent there still? it should hear of it by the socket, and by a signal
@@ -40,9 +44,9 @@ class Warden:
     _ours: socket.socket
     _started_s: float
 
-    def __init__(self, tree: Tree, rundir: str) -> None:
-        """Raises OSError."""
-        self._tree, self._record = tree, str(Path(rundir, RECORD))
+    def __init__(self, tree: Tree, rundir: str, second_s: float = 0.0) -> None:
+        """``second_s``: so long after its deadline a leash has ended its group. Raises OSError."""
+        self._tree, self._rundir, self._second_s = tree, rundir, second_s
         self._start()
 
     def fileno(self) -> int:
@@ -85,7 +89,7 @@ class Warden:
             self.pid = os.fork()
             if self.pid == 0:
                 try:
-                    _serve(theirs, agent, self._tree, self._record)
+                    _serve(theirs, agent, self._tree, self._rundir, self._second_s)
                 finally:
                     os._exit(0)
         except OSError:
@@ -96,7 +100,7 @@ class Warden:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _serve(theirs: socket.socket, agent: int, tree: Tree, record: str) -> None:
+def _serve(theirs: socket.socket, agent: int, tree: Tree, rundir: str, second_s: float) -> None:
     """The life of the process."""
     fd = theirs.fileno()
     linux.close_all_but(0, 1, 2, fd)
@@ -109,13 +113,13 @@ def _serve(theirs: socket.socket, agent: int, tree: Tree, record: str) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    held = os.open(record, os.O_RDONLY)              # says which process this is
+    held = os.open(Path(rundir, RECORD), os.O_RDONLY)        # says which process this is
     try:
         _wait(fd, agent)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     except Orphaned:
         pass
-    end_all(tree)
+    end_all(tree, rundir, second_s, lambda: _is_another(held, rundir))
     os.close(held)
 
 
@@ -134,18 +138,40 @@ def _tell(_signo: int, _frame: object) -> None:
     raise Orphaned
 
 
-def end_all(tree: Tree) -> None:
-    """Rule 1."""
+def end_all(tree: Tree, rundir: str, second_s: float = 0.0, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Rule 1. ``is_over``: whether the next life has what is there."""
     pause_s = PAUSE_MIN_S
-    while True:
-        pids = tree.pids()
-        for pid in pids:
-            procscan.kill(pid, signal.SIGKILL)
-        if not pids and tree.prune():
+    while not is_over():
+        now_s, due_s, killed = linux.boottime(), float("inf"), False
+        for place in tree.places():
+            ends_s = _deadline(rundir, place.group) + second_s if place.is_guarded() else now_s
+            if now_s < ends_s:
+                due_s = min(due_s, ends_s)
+                continue
+            for pid in tree.inside(place):
+                procscan.kill(pid, signal.SIGKILL)
+                killed = True
+        if not killed and due_s == float("inf") and tree.prune():
             try:
                 os.rmdir(tree.path)
             except OSError:
                 pass                                 # somebody else did it, or does
             return
-        time.sleep(pause_s)
-        pause_s = min(2 * pause_s, PAUSE_MAX_S)
+        time.sleep(max(0.0, min(pause_s, due_s - now_s)))
+        pause_s = PAUSE_MIN_S if killed else min(2 * pause_s, PAUSE_MAX_S)
+
+
+def _deadline(rundir: str, group: str) -> float:
+    """Of its leash; long ago for one that shows none: it ends with its agent."""
+    try:
+        return deadline.read(deadline.place(rundir, group))
+    except (OSError, ValueError):
+        return -float("inf")
+
+
+def _is_another(held: int, rundir: str) -> bool:
+    """Whether the record is another file than the one that this process holds."""
+    try:
+        return not os.path.samestat(os.fstat(held), os.stat(Path(rundir, RECORD)))
+    except OSError:
+        return False

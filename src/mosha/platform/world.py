@@ -13,9 +13,10 @@ laboratory. The agent is the same code on both. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol
 
+from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import LeashReport
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import Policy
@@ -119,6 +120,9 @@ class World(Protocol):
 
         ``ahead``: it executes nothing but what the level ``test`` has before :meth:`Leash.own`.
         """
+
+    def legacies(self) -> Sequence[tuple[Leash, Legacy]]:
+        """The leashes of an earlier life that live on, and obey this one (R9); asked once."""
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash, and take the addresses and mounts of the group (None: of every one) away.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface
@@ -40,9 +41,11 @@ def remove(record: Record[HeldAddress]) -> None:
     record.remove()
 
 
-def remove_left(group: str | None, rundir: str) -> bool:
-    """Take away what processes of ``group`` (``None``: of any) left when they were killed; whether nothing is left."""
-    ended = [_end(rundir, content) for content in records.contents(rundir, HeldAddress, group)]
+def remove_left(group: str | None, rundir: str, spared: Collection[str] = ()) -> bool:
+    """Take away what processes of ``group`` (``None``: of any but ``spared``) left when they were killed; whether
+    nothing is left."""
+    left = [one for one in records.contents(rundir, HeldAddress, group) if one.group not in spared]
+    ended = [_end(rundir, content) for content in left]
     return all(ended)
 
 

@@ -22,7 +22,7 @@ import signal
 import stat
 import struct
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Callable, ClassVar
 
@@ -61,13 +61,13 @@ class HeldMount(Content):
         return next((m for m in mounts if (m.number, m.directory) == (self.number, self.directory)), None)
 
 
-def remove_left(group: str | None, rundir: str, limit_s: float, cut: bool) -> bool:
-    """End the mounts that processes of ``group`` (``None``: of any) left; whether nothing is left of them.
+def remove_left(group: str | None, rundir: str, limit_s: float, cut: bool, spared: Collection[str] = ()) -> bool:
+    """End the mounts that processes of ``group`` (``None``: of any but ``spared``) left; whether nothing is left.
 
     It blocks for ``limit_s``, or little more with several mounts.
     """
     deadline_s = linux.boottime() + limit_s
-    left = records.contents(rundir, HeldMount, group)
+    left = [one for one in records.contents(rundir, HeldMount, group) if one.group not in spared]
     left.sort(key=lambda one: one.directory.count("/"), reverse=True)        # those that lie in others come first
     ended = [_end(rundir, content, deadline_s, cut) for content in left]
     return all(ended)

@@ -20,7 +20,7 @@ import time
 
 MARK = "MOSHA_GROUP"
 SHOT = b"\0MOSHA_SHOT="
-LIFE, UNITS = "/life.lock", "/units"
+LIFE, UNITS, ONLY = "/life.lock", "/units", "/agent.lock"
 FREEZES = "/san/.freezes"
 AGENT = re.compile(rb"/usr/s?bin/mosha\0$")
 READ_BYTES = 1 << 16
@@ -60,11 +60,12 @@ def members(group: str, parent: dict[int, int]) -> list[int]:
 def find(role: str, group: str) -> list[int]:
     """The process ids of a role."""
     parent = parents()
-    # workers and leashes are forks of the agent, with the same command line; leashes hold its life, wardens its units
+    # workers and leashes are forks of the agent, with the same command line; leashes hold its life, wardens its units,
+    # and what an earlier life left is a child of init as well
     all_forks = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
     wardens = {pid for pid in all_forks if has_open(pid, UNITS)}
     forks = all_forks - wardens
-    agents = {pid for pid in forks if parent[pid] == 1}
+    agents = {pid for pid in forks if parent[pid] == 1 and has_open(pid, ONLY)}
     if role == "agent":
         return sorted(agents)
     if role == "warden":

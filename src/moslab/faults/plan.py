@@ -26,9 +26,10 @@ freeze   the whole machine stands still                                        c
                                                                                 a paused virtual machine
 pause    SIGSTOP, then SIGCONT                                                  what: agent, leash, group; group: of
                                                                                 that one alone
-kill     SIGKILL                                                                what: agent, leash, group; wipe: and
-                                                                                somebody empties the directory of the
-                                                                                agent; group: of that one alone
+kill     SIGKILL                                                                what: agent, leash, group, "agent and
+                                                                                leashes"; wipe: and somebody empties
+                                                                                the directory of the agent; group: of
+                                                                                that one alone
 wipe     somebody empties the agent's directory, and the agent runs on
 leave    SIGTERM to the agent
 cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
@@ -92,6 +93,7 @@ FACTOR = shape.number(0, 1e4)
 DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal", "written")
 DAMAGES = ("bits", "short", "other", "later")
 LOSSES = ("empty", "gone")       # of a journal that counts: its writer's slot tells that there was more
+BOTH = "agent and leashes"
 LOOK, WRITE = STALLS = ("look", "write")
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
@@ -106,7 +108,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "vote": {"node": shape.whole(1, NODES_MAX)},
     "freeze": {"clock": shape.one_of("stops")},
     "pause": {"what": shape.one_of("agent", "leash", "group"), "group": shape.TEXT},
-    "kill": {"what": shape.one_of("agent", "leash", "group"), "group": shape.TEXT, "wipe": shape.YES_NO},
+    "kill": {"what": shape.one_of("agent", "leash", "group", BOTH), "group": shape.TEXT, "wipe": shape.YES_NO},
     "wipe": {},
     "leave": {},
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},

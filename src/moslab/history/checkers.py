@@ -23,16 +23,18 @@ Rules:
    Nothing is promised where the healed nodes do not agree on who votes.
 7. **leak**: the agent's directory does not grow beyond its bound.
 8. **crash**: no agent ends by an error of its own.
-9. **lives**: when a node begins its next life nothing that it ran before is there, not even a dying process; a test
-   ahead of a move belongs to no life.
+9. **lives**: when a node says that an earlier life of it is dead nothing that it ran before its present life is there,
+   not even a dying process, but of groups that it has by a later decision; a test ahead of a move belongs to no life.
 10. **journals**: what was once written into a journal is never overwritten by something else.
-11. **fenced**: a fenced group starts on another node only when the node before has given it up, was shot, or has begun
-    its next life; in another era also when most voters of the one before had forgotten, or were given up.
+11. **fenced**: a fenced group starts on another node only when the node before has given it up, was shot, or has said
+    that the life which had it is dead; in another era also when most voters of the one before had forgotten, or were
+    given up.
 12. **order**: a group starts on a node only if each group that it requires ran somewhere shortly before: what others
     are seen to do may be as old as ``SEEN_LEASES``.
 13. **rest**: a healed cluster comes to rest within the bound: for ``rest_s`` before the end no identity of a healed
     node becomes void, and no group starts on another healed node than before, unless its own commands fail or crash.
     What the tables ask for, as a failback, is done by then.
+14. **leashes**: no two guardians of one node hold processes of one group at once.
 """
 
 from __future__ import annotations
@@ -259,15 +261,15 @@ def check_crash(history: History) -> list[str]:
 def check_lives(history: History) -> list[str]:
     """Rule 9."""
     problems = []
-    for life in history.lives:
-        ends = [(i.group, i.end_s) for i in history.owned() if i.node == life.node and i.begin_s < life.time_s]
-        ends += [
-            (g.group, g.gone_s) for g in history.gone if g.node == life.node and g.end_s < life.time_s and g.epoch
-        ]
+    for said in history.buried:
+        begun = [life.time_s for life in history.lives if life.node == said.node and life.time_s <= said.time_s]
+        since_s = max(begun, default=said.time_s)
+        ends = [(i.group, i.end_s) for i in history.owned() if i.node == said.node and i.begin_s < since_s]
+        ends += [(g.group, g.gone_s) for g in history.gone if g.node == said.node and g.end_s < since_s and g.epoch]
         problems += [
-            f"lives: node {life.node} begins its next life at {life.time_s:.4f}, a process of {group} from before was "
-            f"there until {end_s:.4f}"
-            for group, end_s in ends if end_s > life.time_s + EPSILON_S
+            f"lives: node {said.node} says at {said.time_s:.4f} that its life before is dead, a process of {group} "
+            f"from then was there until {end_s:.4f}"
+            for group, end_s in ends if end_s > said.time_s + EPSILON_S and group not in said.kept
         ]
     return problems
 
@@ -319,7 +321,7 @@ def is_released(history: History, owner: Interval, until_s: float) -> bool:
 
 def _is_over(history: History, owner: Interval, until_s: float) -> bool:
     """Whether it is sure by then that it has ended."""
-    ends = [*history.shots, *history.reborn]
+    ends = [*history.shots, *(said[:2] for said in history.buried if owner.group not in said.kept)]
     return is_released(history, owner, until_s) or any(
         node == owner.node and owner.begin_s < time_s <= until_s for time_s, node in ends
     )
@@ -329,8 +331,10 @@ def check_order(history: History) -> list[str]:
     """Rule 12."""
     services, seen_s = history.services(), SEEN_LEASES * history.lease_s
     starts: dict[tuple[str, int, str], float] = {}
+    first: dict[int, str] = {}                       # guardian -> the token with which the group came to it
     for i in services:
-        start = i.group, i.node, i.epoch
+        leash = history.leashes.get(i.pid)
+        start = i.group, i.node, i.epoch if leash is None else first.setdefault(leash, i.epoch)
         starts[start] = min(i.begin_s, starts.get(start, i.begin_s))
     return [
         f"order: {group} starts on node {node} with {epoch} at {begin_s:.4f}, and {other}, which it requires, is not up"
@@ -361,9 +365,25 @@ def check_rest(history: History) -> list[str]:
     return problems
 
 
+def check_leashes(history: History) -> list[str]:
+    """Rule 14."""
+    by_leash: dict[tuple[str, int], dict[int, list[Interval]]] = {}
+    for i in history.intervals:
+        if i.pid in history.leashes:
+            by_leash.setdefault((i.group, i.node), {}).setdefault(history.leashes[i.pid], []).append(i)
+    problems = []
+    for (group, node), found in by_leash.items():
+        spans = sorted(span for one in found.values() for span in merged(one))
+        problems += [
+            f"leashes: two guardians hold {group} on node {node} at {begin_s:.4f}"
+            for (_, end_s), (begin_s, _) in zip(spans, spans[1:]) if begin_s < end_s - EPSILON_S
+        ]
+    return problems
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives, check_journals, check_fenced, check_order, check_rest,
+    check_lives, check_journals, check_fenced, check_order, check_rest, check_leashes,
 )
 
 

@@ -69,6 +69,14 @@ class Life(NamedTuple):
     node: int
 
 
+class Buried(NamedTuple):
+    """A node said that an earlier life of it is dead; ``kept``: the groups that this node has by later decisions."""
+
+    time_s: float
+    node: int
+    kept: frozenset[str]
+
+
 class Overwritten(NamedTuple):
     """What a journal on a voter held was replaced by something else."""
 
@@ -122,7 +130,8 @@ class History:
     lost: set[tuple[str, int]] = field(default_factory=set)                # edits that were on disks that were lost
     released: list[Released] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
-    reborn: list[tuple[float, int]] = field(default_factory=list)          # the node wrote its next life's number down
+    buried: list[Buried] = field(default_factory=list)
+    leashes: dict[int, int] = field(default_factory=dict)                  # pid -> the guardian that held it
     overwritten: list[Overwritten] = field(default_factory=list)
     fenced: frozenset[str] = frozenset()                                   # groups that expiry does not free
     waiting: dict[str, int] = field(default_factory=dict)                  # of these: group -> whose death is unknown

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from moslab.faults.plan import KINDS
+from moslab.faults.plan import BOTH, KINDS
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator import reached
 from moslab.simulator.draw import draw_plan
@@ -21,11 +21,12 @@ AHEAD = 4                        # runs that wait for each process
 EXPECTED: tuple[str, ...] = (
     *(f"fault {kind}" for kind in KINDS if kind not in ("pause", "kill")),
     *(f"fault {kind}/{what}" for kind in ("pause", "kill") for what in ("agent", "leash", "group")),
+    f"fault kill/{BOTH}",
     "cut one way", "cut both ways", "cut while another lasts", "cut that leaves a bridge",
     "fault aimed at an owner", "flap", "disk lost", "crash", "crash of a frozen node",
     "crash loses what was not synced",
     "STOMITH works", "STOMITH fails", "STOMITH lies", "STOMITH slow", "STOMITH cut",
-    "leash kills: deadline", "leash kills: agent gone", "leash kills: agent's order",
+    "leash kills: deadline", "leash kills: agent's order",
     "message meets a cut", "reply meets a cut", "request waits for the thaw", "request to a node without power",
     "late completion", "step fails", "step fails and took effect", "step hangs", "torn write", "probe lost",
     "node rebooted between two steps", "task ran over its limit", "late task ends", "worker is lost", "no fork",
@@ -34,7 +35,8 @@ EXPECTED: tuple[str, ...] = (
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
     "leash does not obey and is killed", "edit in place",
-    "second guardian is spared", "group was tested ahead", "clock stood still", "file of a node without power",
+    "second guardian is spared", "group was tested ahead", "leash outlives its agent", "group was adopted",
+    "clock stood still", "file of a node without power",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",
     *UNEVEN, *reached.NAMES, *NAMES,

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Callable
 
-from mosha.agent import STATE
 from mosha.ownership import marker
 from mosha.ownership.voter import FOUNDED, installation
 from mosha.tables import hactl
@@ -41,7 +40,7 @@ class Cluster:
         self.voters = plan.voters()
         self.speaker = 0
         self._said = said
-        self._pids = self._nonces = 0
+        self._pids = self._guardians = self._nonces = 0
         table = hactl.parse(plan.hactl)
         self.result = History(
             nodes=plan.nodes, electorates=[Elected(0.0, ERA, 0, tuple(self.voters))],
@@ -53,7 +52,6 @@ class Cluster:
         self.history = Observer(self.result, self.facts)
         self._electors = self.numbers if is_uneven(plan) else sorted({*self.voters, *_wished(plan)} & set(self.numbers))
         self.network = Network(self.kernel, self.stream("network"), plan.network, self.reach_changed)
-        self._lives: dict[int, tuple[object, bytes]] = {}    # node -> its agent, and the number that this wrote last
         self.nodes: dict[int, Node] = {}
         for number in self.numbers:
             arbitrates = {"arbitrator": "yes"} if number in plan.arbitrators else {}
@@ -85,6 +83,11 @@ class Cluster:
         """32 hexadecimal digits, never the same."""
         self._nonces += 1
         return hashlib.sha256(f"{self.plan.seed}/nonce/{self._nonces}".encode()).hexdigest()[:32]
+
+    def new_guardian(self) -> int:
+        """A number for one."""
+        self._guardians += 1
+        return self._guardians
 
     def new_pid(self) -> int:
         self._pids += 1
@@ -173,20 +176,10 @@ class Cluster:
         """One of those that are watched is another now."""
         if name == marker.NAME:
             self.facts.marked(node, self.nodes[node].disk.files.get(name, b""))
-        elif name == STATE:
-            self._reborn(node)
         elif name.endswith(".version"):
             self._numbered(node, name.partition(".")[0], self.nodes[node].disk.files[name])
         else:
             self._in_force(node, name)
-
-    def _reborn(self, number: int) -> None:
-        """A number that one agent writes once more, since its disk was lost, is that of the same life."""
-        node = self.nodes[number]
-        life = node.world, node.disk.files[STATE]
-        if self._lives.get(number) != life:
-            self.history.reborn(self.kernel.now, number)
-        self._lives[number] = life
 
     def _in_force(self, node: int, good: str) -> None:
         """Has a majority taken these edits in?"""

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
-from moslab.faults.plan import Fault, FaultPlan
+from moslab.faults.plan import BOTH, Fault, FaultPlan
 
 Faults = list[Fault]
 ALL = [1, 2, 3, 4, 5]
@@ -57,6 +57,11 @@ def cut(at_s: float, for_s: float, whom: Sequence[int | str], to: Sequence[int] 
 
 def crash(at_s: float, for_s: float, whom: Sequence[int | str], **more: Any) -> Fault:
     return {"at": at_s, "do": "crash", "whom": list(whom), "for": for_s, **more}
+
+
+def end_life(at_s: float, whom: int | str) -> Fault:
+    """The agent and its leashes are killed: the next life takes nothing over."""
+    return {"at": at_s, "do": "kill", "what": BOTH, "whom": [whom]}
 
 
 def kill_agent(at_s: float, whom: int | str) -> Fault:
@@ -125,7 +130,7 @@ STALLED = plan(every(
         [
             {"at": 0, "do": "stall", "amid": "look", "whom": ["owner:g1"], "for": stall_s}, cut(0.3, 2.5, ["owner:g1"]),
             *({"at": at, "do": "stall", "amid": "look", "whom": ALL, "for": 0.4} for at in (1.0, 1.7, 2.4, 3.1)),
-            {"at": 4.2, "do": "stall", "amid": "write", "whom": ALL, "for": stall_s}, kill_agent(4.3, "owner:g1"),
+            {"at": 4.2, "do": "stall", "amid": "write", "whom": ALL, "for": stall_s}, end_life(4.3, "owner:g1"),
         ] for stall_s in (0.3, 1.7, 2.1)
     ),
 ), MIDDLE, network=SHARP)
@@ -148,7 +153,7 @@ SLOW_WATCHER = plan(every(       # only while it reads what stands still from th
 DUELS = plan([
     weather(3.0, SAFETY_S, ALL, slow=3.0),
     *every(
-        2.0, kill_agent(0, "owner:g1"), cut(0.05, 0.3, [1], [2, 4], flap=0.03), cut(0.05, 0.3, [2], [3, 5], flap=0.04),
+        2.0, end_life(0, "owner:g1"), cut(0.05, 0.3, [1], [2, 4], flap=0.03), cut(0.05, 0.3, [2], [3, 5], flap=0.04),
     ),
 ], network={"latency_min_s": 0.0003, "latency_max_s": 0.003, "tail": 0.0})
 
@@ -171,12 +176,12 @@ STUCK = plan(every(
 
 # Fresh agents meet long journals of others: 1 to 4 own h1 to h3 in turn, and fail.
 FLIPS = plan(
-    every(3.0, kill_agent(0, 5)), groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"},
+    every(3.0, end_life(0, 5)), groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"},
 )
 # The same with journals that are long after seconds, and hardly ever read to their ends at once; all agents end now and
 # then.
 FLIPS_CUT_SHORT = plan(
-    every(6.0, kill_agent(0, 5), [kill_agent(0, 5), kill_agent(2.0, 4), kill_agent(2.2, 1), kill_agent(3.0, 3)]),
+    every(6.0, end_life(0, 5), [end_life(0, 5), end_life(2.0, 4), end_life(2.2, 1), end_life(3.0, 3)]),
     groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"}, sizes={**SHORT, "read": 512},
 )
 # 1 hears nothing of 2 and 3, but keeps its lease, while 3 gives g1 up and 4 gets it. 4 begins another life, of which
@@ -185,24 +190,24 @@ FLIPS_CUT_SHORT = plan(
 UNREAD = plan([
     _arbitrators(0.5, [2]), _arbitrators(0.5, [1, 4], 3.0), cut(6.0, 1.75, [1], [2]), cut(6.0, 20.0, [1], [3]),
     cut(6.0, 1.15, [4], [1]), _arbitrators(6.2, [3]), pause(6.9, 3.0, "agent", 2), _arbitrators(7.1, [4]),
-    kill_agent(7.12, 4),
+    end_life(7.12, 4),
 ], (0.1, 4.0), {"g1": "", "h": "1,2,3"}, nodes=4, network=SHARP, safety_s=13.0)
 ERRORS = plan(
-    [weather(3.0, SAFETY_S, [1], error=0.05), *every(3.0, kill_agent(0, 5))],
+    [weather(3.0, SAFETY_S, [1], error=0.05), *every(3.0, end_life(0, 5))],
     groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"}, voters="1",
 )
 
 # All that is known of g1 is on the only voter, whose agent finds journals of the dead at about the time when it ends,
 # and fails now and then to write.
 UNREPEATED = plan([
-    kill_agent(4.0, "owner:g1"), kill_agent(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 48.0),
-    weather(9.0, 46.0, [1], error=0.08), *(kill_agent(round(10.0 + 2.25 * turn, 2), 1) for turn in range(20)),
+    end_life(4.0, "owner:g1"), end_life(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 48.0),
+    weather(9.0, 46.0, [1], error=0.08), *(end_life(round(10.0 + 2.25 * turn, 2), 1) for turn in range(20)),
 ], (0.1, 0.8), voters="1", nodes=3, network=SHARP, arbitrators=[1])
 
 # The heir has g1, and all agents that may run it end before it has written that: only blocks on the voters say so.
 # Nobody may run it until journals of the dead were looked at.
 UNDECIDED = plan([
-    {"at": 6.0, "do": "leave", "whom": ["owner:g1"]}, kill_agent(6.73, 4), kill_agent(6.73, 5),
+    {"at": 6.0, "do": "leave", "whom": ["owner:g1"]}, end_life(6.73, 4), end_life(6.73, 5),
     _arbitrators(6.9, [4, 5], 26.0),
 ], (0.5, 2.0), AWAY, network=SHARP, safety_s=36.0, arbitrators=[1, 2, 3])
 
@@ -217,7 +222,7 @@ def _split(*before: Fault, at_s: float, for_s: float) -> tuple[Faults, Faults]:
 
 # 3 is away while an epoch is decided on 1 and 2; then 1 forgets, and comes back.
 COPIES = plan(every(14.0, *_split(
-    cut(0, 6.4, [3]), cut(0, 8.4, [4, 5], [3]), kill_agent(0.1, "owner:g1"), crash(2.5, 0.2, [1], wipe=True),
+    cut(0, 6.4, [3]), cut(0, 8.4, [4, 5], [3]), end_life(0.1, "owner:g1"), crash(2.5, 0.2, [1], wipe=True),
     weather(6.0, 2.4, [2], slow=60.0), cut(8.2, 0.4, [4, 5], [2]), at_s=8.4, for_s=4.0,
 )), MIDDLE, AWAY, network=SHARP)
 # The same while what is copied is longer than a page.
@@ -250,13 +255,13 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
 
 
 # Nobody says so, but the node has had a later life; then the same within one life, which has written a lot since.
-ROLLED_BACK = plan(every(14.0, *_rolled_back(2.0, kill_agent(0.1, 1))), MIDDLE, AWAY, network=SHARP)
+ROLLED_BACK = plan(every(14.0, *_rolled_back(2.0, end_life(0.1, 1))), MIDDLE, AWAY, network=SHARP)
 ROLLED_BACK_WITHIN = plan(every(27.0, *_rolled_back(15.0)), (0.1, 2.0), AWAY, network=SHARP)
 
 
 # As in ROLLED_BACK, and 2 loses its disk at the same time: 3, which knows better, is not heard for a while.
 NO_WITNESS = plan(every(22.0, *(
-    [*turn, crash(5.5, 0.15, [2], wipe=True), cut(5.5, 2.6, [1], [3])] for turn in _rolled_back(2.0, kill_agent(0.1, 1))
+    [*turn, crash(5.5, 0.15, [2], wipe=True), cut(5.5, 2.6, [1], [3])] for turn in _rolled_back(2.0, end_life(0.1, 1))
 )), MIDDLE, AWAY, network=SHARP)
 
 
@@ -268,7 +273,7 @@ def _made_anew(half: Sequence[int]) -> Faults:
     """3 gets its tables back without a marker, boots with a map of some nodes, and then begins with the whole one."""
     return [
         {"at": 0, "do": "backup", "whom": [3]}, _map(0.05, 3, half), crash(0.1, 0.2, [3], restore=True),
-        _map(5.0, 3, ALL), kill_agent(6.0, 3),
+        _map(5.0, 3, ALL), end_life(6.0, 3),
     ]
 
 
@@ -280,12 +285,12 @@ MADE_ANEW = plan(
 # 3 has lost its disk, and its configuration names only itself: it founds an era, in which it is the only voter, and
 # runs nothing. Only one of 4 and 5 hears of it, and begins a next life.
 BY_ITSELF = plan(every(14.0, *(
-    [crash(0, 0.3, [3], wipe=True), cut(0.5, 10.0, [1, 2, one], [3]), kill_agent(6.0, other)]
+    [crash(0, 0.3, [3], wipe=True), cut(0.5, 10.0, [1, 2, one], [3]), end_life(6.0, other)]
     for one, other in ((4, 5), (5, 4))
 )), (0.1, 2.0), AWAY, network=SHARP, arbitrators=[3], installed=[{"node": 3, "voters": [3]}])
 # As in ROLLED_BACK, and the node with the old disk is not on its own map: its agent does not begin for a while.
 ROLLED_BACK_UNPLACED = plan(every(20.0, *(
-    [*turn, _map(5.55, 1, [2, 3, 4, 5]), _map(12.0, 1, ALL)] for turn in _rolled_back(2.0, kill_agent(0.1, 1))
+    [*turn, _map(5.55, 1, [2, 3, 4, 5]), _map(12.0, 1, ALL)] for turn in _rolled_back(2.0, end_life(0.1, 1))
 )), MIDDLE, AWAY, network=SHARP)
 
 
@@ -318,23 +323,23 @@ LONG_JOURNALS = plan(
 )
 # One voter after the other loses its directory while it runs: whoever holds its files open sees no reboot.
 EMPTIED = plan(every(
-    12.0, wipe(0, 1), wipe(3.0, 2), kill_agent(6.0, 5), cut(6.0, 3.0, [4], [3]),
+    12.0, wipe(0, 1), wipe(3.0, 2), end_life(6.0, 5), cut(6.0, 3.0, [4], [3]),
     {"at": 9.0, "do": "leave", "whom": ["owner:g1"]},
 ), groups=AWAY, network=SHARP)
 # All that is known of g1 is what agents have repeated on their own voters, since its owners began next lives, and the
 # voters have cleaned up. Then 1 loses its directory while its agent runs, and gets copies of what the lives before of 2
 # and 3 wrote; and then 2. Who comes back, and does not hear of 3, has to find there what was decided.
 FORGOTTEN = plan([
-    *(kill_agent(at, "owner:g1") for at in (4.0, 5.5, 7.0)), _arbitrators(8.5, [4], 26.5), _arbitrators(8.5, [5], 30.0),
-    wipe(14.0, 1), kill_agent(17.0, 2), kill_agent(17.5, 3), wipe(24.0, 2), kill_agent(27.0, 3),
+    *(end_life(at, "owner:g1") for at in (4.0, 5.5, 7.0)), _arbitrators(8.5, [4], 26.5), _arbitrators(8.5, [5], 30.0),
+    wipe(14.0, 1), end_life(17.0, 2), end_life(17.5, 3), wipe(24.0, 2), end_life(27.0, 3),
     cut(34.0, 8.0, [4], [3]),
 ], network=SHARP, safety_s=42.0, arbitrators=[1, 2, 3])
 # Twice the voters change while 3 hears nothing of it; then the two that were added go again.
 VOTES = plan(every(
     52.0, cut(0, 18.0, [3]), *_elect(5, 6, [1, 2], [3]), *_elect(1, 9, [1, 2, 3, 4]), *_elect(9, 17, [1, 2, 3, 4, 5]),
-    kill_agent(12.0, "owner:g1"),
+    end_life(12.0, "owner:g1"),
     *_elect(25, 35, [1, 2, 3, 4]), crash(30.0, 1.0, ["owner:g1"]), *_elect(35, 45, [1, 2, 3]),
-    kill_agent(46.0, "owner:g1"),
+    end_life(46.0, "owner:g1"),
 ), groups={"g1": ""}, network=SHARP)
 # Voter 3 is left and comes back while the same identities live on. Then it gives all its groups up; 1 and 2, which do
 # not hear each other, each have 3 for a majority: what the one wrote on it must be there for the other.
@@ -386,7 +391,7 @@ SLOW_TO_FORGET = plan(every(
 ), (0.1, 0.8), AWAY, network=SHARP)
 # 4 knows of voter 2 what it was before the new era, and hears next of 3, whose agent stood still meanwhile.
 OLD_ERA = plan(every(
-    18.0, cut(0, 6.4, [4], [3, 5]), cut(0, 7.4, [4], [1]), kill_agent(0.1, 4), pause(0.9, 9.0, "agent", 3),
+    18.0, cut(0, 6.4, [4], [3, 5]), cut(0, 7.4, [4], [1]), end_life(0.1, 4), pause(0.9, 9.0, "agent", 3),
     cut(1.0, 6.4, [4], [2]), crash(1.1, 0.3, [1, 2], wipe=True),
 ), MIDDLE, AWAY, network=SHARP)
 
@@ -428,7 +433,7 @@ def _damages(voter: int, shape: str) -> Faults:
 # 1 owns h again and again, and its journal on the only voter goes on in next generations. All that is known of g1,
 # which nobody may run for long, is what it has repeated in the first of these.
 REPEATED_EARLY = plan([
-    kill_agent(4.0, "owner:g1"), kill_agent(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 32.0),
+    end_life(4.0, "owner:g1"), end_life(6.0, "owner:g1"), _arbitrators(8.0, [2, 3], 32.0),
     *(_order(13.0 + 2.0 * turn, [1], do=do, node=1) for turn, do in enumerate(["drain", "undrain"] * 6)),
 ], (0.1, 0.8), {"g1": "1", "h": "2,3"}, voters="1", nodes=3, network=SHARP, safety_s=44.0,
     sizes={"journal": 600, "read": 2048, "frame": 2048})
@@ -470,7 +475,7 @@ def _elected(at_s: float, voters: Sequence[int]) -> Fault:
 # 4 is no voter any more when the owner is off and the other takes over on 1 and 2, without 3. Then 1 gets the disk back
 # that it had before that change, and 4, which knows nothing later, is the first whom it hears; the owner meets 1 and 3.
 ROLLED_BACK_UNELECTED = plan([
-    {"at": 6.0, "do": "backup", "whom": [1]}, _elected(6.5, [1, 2, 3]), kill_agent(14.0, 1), cut(16.0, 5.6, [3], SIX),
+    {"at": 6.0, "do": "backup", "whom": [1]}, _elected(6.5, [1, 2, 3]), end_life(14.0, 1), cut(16.0, 5.6, [3], SIX),
     crash(16.1, 3.4, ["owner:g1"]), cut(19.4, 6.0, [5], [3]), cut(19.4, 6.0, [6], [2]),
     crash(19.6, 0.2, [1], restore="whole"), cut(19.6, 1.4, [1], [2, 3]), cut(21.0, 2.5, [1], [2]),
 ], MIDDLE, {"g1": "1,2,3,4"}, voters="1 2 3 4", nodes=6, network=SHARP, hactl="g1 start prefer=6\n", safety_s=30.0)
@@ -479,8 +484,8 @@ ROLLED_BACK_UNELECTED = plan([
 # The agent of voter 3 stands still from before it could take the invitation until the voters have changed; then it is
 # to be the only one. Whoever knows how many epochs there were ends, and those that may run the group are off meanwhile.
 INVITED_LATE = plan([
-    pause(1.5, 23.0, "agent", 3), kill_agent(9.0, 2), kill_agent(9.0, 5), _elected(13.0, [1, 3]),
-    crash(22.0, 30.0, [2, 5]), _elected(40.0, [3]), *(kill_agent(50.0, node) for node in (1, 3, 4)),
+    pause(1.5, 23.0, "agent", 3), end_life(9.0, 2), end_life(9.0, 5), _elected(13.0, [1, 3]),
+    crash(22.0, 30.0, [2, 5]), _elected(40.0, [3]), *(end_life(50.0, node) for node in (1, 3, 4)),
 ], (0.5, 2.5), {"g1": "1,3,4"}, founded=False, network=SHARP)
 LEAVES_AT_TWO_LEVELS = plan(
     every(4.0, {"at": 0, "do": "leave", "whom": ["owner:g1"]}),
@@ -504,7 +509,7 @@ PAIR_UNMET = _pair([crash(8.0, 14.0, [1]), crash(18.0, 30.0, [2])], power={"on_a
 def _emptied(survivor: int, beats: float) -> Faults:
     """The survivor's disk is emptied while the other is off, between its last look and the shot, if it takes one."""
     return [
-        crash(0, 6.0, [3 - survivor]), wipe(beats * MIDDLE[0], survivor), kill_agent(3.5, 3), kill_agent(3.5, 4),
+        crash(0, 6.0, [3 - survivor]), wipe(beats * MIDDLE[0], survivor), end_life(3.5, 3), end_life(3.5, 4),
     ]
 
 
@@ -574,6 +579,39 @@ LIKE_NUMBERS = plan(
     [{"at": 8.0, "do": "freeze", "whom": [1]}], SLOW, voters="1 2 9", nodes=9, network=SHARP, safety_s=20.0,
     heal=[2, 3, 4, 5, 6, 7, 8, 9], bound_s=10.0,
 )
+# The agent of the owner is killed, and the next life takes over what runs on: twice in a row, the second time while the
+# first is about to; gives it up then, or loses the leash; or finds nothing of one of two groups.
+ADOPTED = plan(every(
+    5.0, kill_agent(0, "owner:g1"), [kill_agent(0, "owner:g1"), kill_agent(0.45, "owner:g1")],
+    [kill_agent(0, "owner:g1"), {"at": 2.0, "do": "leave", "whom": ["owner:g1"]}],
+    [kill_agent(0, "owner:g1"), {"at": 2.0, "do": "kill", "what": "leash", "whom": ["owner:g1"]}],
+    [kill_agent(0, "owner:g1"), {"at": 0, "do": "kill", "what": "leash", "group": "g1", "whom": ["owner:g1"]}],
+), (0.5, 2.5), {"g1": "", "g2": "1"}, hactl="g1 start prefer=3\ng2 start prefer=3\n", network=SHARP)
+# It hears nothing of anybody before others have seen the lease expire.
+ADOPTED_TOO_LATE = plan(every(
+    8.0, kill_agent(0, "owner:g1"), cut(0.02, 5.0, ["owner:g1"]),
+), (0.5, 2.5), AWAY, network=SHARP)
+# It takes over, or is about to, and hears nothing of most voters from then on.
+ADOPTED_AND_CUT = plan(every(8.0, *(
+    [kill_agent(0, "owner:g1"), cut(after_s, 5.0, ["owner:g1"], [1, 2])] for after_s in (0.2, 0.3, 0.4, 0.5)
+)), (0.5, 2.5), AWAY, network=SHARP)
+# The owner fails all the time, and stops slowly to be started again where it is: it is killed meanwhile. Then the table
+# is another, with which all is well.
+ADOPTED_STOPPING = plan([
+    *every(4.0, kill_agent(0, "owner:g1")), edit(SAFETY_S - 1.0, 1, text="g1:run:start:respawn:live\n"),
+], (0.5, 2.5), cltab="g1:fails:start:respawn:live dies=0.02\ng1:stays:start:respawn:live int=1.5\n",
+    hactl="g1 start restarts=9\n", network=SHARP)
+
+
+def _spared_without_agent(owner: int, other: int) -> Faults:
+    """As in SPARED, and the agent is killed before: it is dead to all others when the next life hears of them."""
+    return [crash(0, 12.0, [other]), kill_agent(6.95, owner), cut(7.0, 1.5, [owner])]
+
+
+ADOPTED_DEAD = plan([
+    _arbitrators(0.5, [1, 2, 3]), {"at": 2.0, "do": "stomith", "how": "spares", "whom": ALL, "for": SAFETY_S},
+    *every(20.0, _spared_without_agent(4, 5), _spared_without_agent(5, 4)),
+], (0.5, 8.0), stomith="/sbin/off %n", network=SHARP, power={"shot_min_s": 0.05, "shot_max_s": 0.1})
 AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}

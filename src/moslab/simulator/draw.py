@@ -15,7 +15,7 @@ from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import DAMAGED, DAMAGES, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
+from moslab.faults.plan import BOTH, DAMAGED, DAMAGES, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
@@ -449,7 +449,7 @@ def _kill(scene: _Scene) -> Fault:
         whom = [scene.forgetful()]                   # and its agent lives, or not
         lives = scene.draw.chance(0.6)
         return {"do": "wipe", "whom": whom} if lives else {"do": "kill", "what": "agent", "whom": whom, "wipe": True}
-    return {"do": "kill", "what": scene.draw.pick(["agent", "agent", "leash", "group"]), "whom": [scene.victim()]}
+    return {"do": "kill", "what": scene.draw.pick(["agent", "agent", "leash", "group", BOTH]), "whom": [scene.victim()]}
 
 
 def _leave(scene: _Scene) -> Fault:

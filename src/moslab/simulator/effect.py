@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from moslab.faults.plan import Fault
+from moslab.faults.plan import BOTH, Fault
 from moslab.simulator.node import Node
 
 
@@ -31,7 +31,8 @@ def has_effect(node: Node, fault: Fault) -> bool:
 
 def processes(node: Node, what: str, group: str | None = None) -> list[Any]:
     """The processes of a node that are agent, leash or group; of one group, if it is named."""
-    if what == "agent":
-        return [node.world] if node.world is not None else []
+    agent = [node.world] if node.world is not None else []
+    if what in ("agent", BOTH):
+        return [*agent, *node.guardians] if what == BOTH else agent
     found = [*node.guardians] if what == "leash" else [*node.members.values()]
     return [process for process in found if group in (None, process.group)]

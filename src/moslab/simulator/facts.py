@@ -70,7 +70,7 @@ SEEN: tuple[str, ...] = (
 RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
     "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
-    "edit: written while another version came",
+    "edit: written while another version came", "leash kills: agent gone", "group was adopted again",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)
@@ -141,25 +141,36 @@ class Facts:
     def __init__(self, count: Callable[[str], None], elected: Callable[[int, int, Iterable[int]], None]) -> None:
         self._count, self._elected = count, elected
         self._registers: dict[tuple[str, str], _Register] = {}
+        self._owners: dict[str, dict[str, tuple[int, str]]] = {}     # era -> group -> by the highest commit
         self._dead: dict[str, bool] = {}             # identity -> whether its own node said so
         self._lives: dict[int, int] = {}             # node -> number of the latest life that was seen
         self._journals: set[str] = set()
         self._states: dict[int, str] = {}            # node -> state of its voter
 
-    def appends(self, name: str, data: bytes) -> int | None:
-        """Something is written into a file; the node whose next life this shows (rule 3), if it does."""
+    def appends(self, name: str, data: bytes) -> tuple[int | None, tuple[int, frozenset[str]] | None]:
+        """Something is written into a file: the node whose next life this shows (rule 3), if it does; and the node that
+        says that an earlier life of it is dead, with the groups that it has by decisions for others of its lives."""
         found = _JOURNAL.fullmatch(name)
         if found is None:
-            return None
+            return None, None
         era, writer, generation = found.groups()
-        new = self._opened(name, writer, int(generation))
+        new, buried = self._opened(name, writer, int(generation)), None
+        node, owners = identities.node_of(writer), self._owners.setdefault(era, {})
         for entry in journal.decode(data)[0]:
             if isinstance(entry, Dead):
-                self._dead.setdefault(entry.identity, identities.node_of(entry.identity) == identities.node_of(writer))
+                is_new = entry.identity not in self._dead
+                self._dead.setdefault(entry.identity, identities.node_of(entry.identity) == node)
+                if is_new and self._dead[entry.identity]:
+                    buried = node, frozenset(
+                        group for group, (_, owner) in owners.items()
+                        if identities.node_of(owner) == node and owner not in self._dead
+                    )
                 continue
             if entry.group.startswith(electorate.PREFIX):
                 self._chosen(era, entry)
                 continue
+            if isinstance(entry, Commit) and entry.epoch > owners.get(entry.group, (0, ""))[0]:
+                owners[entry.group] = entry.epoch, entry.identity
             register = self._registers.setdefault((era, entry.group), _Register())
             if isinstance(entry, Block):
                 self._block(register, entry, writer)
@@ -167,7 +178,7 @@ class Facts:
                 self._commit(register, entry)
             else:
                 register.released = max(register.released, entry.epoch)
-        return new
+        return new, buried
 
     def removes(self, name: str) -> None:
         """An agent removes a file of its own."""

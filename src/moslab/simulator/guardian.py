@@ -4,7 +4,10 @@ Rules:
 
 1. Custody is told the time with everything that comes, and when something is due, a moment late.
 2. What it wants killed is killed at once.
-3. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not.
+3. When it is killed itself, the main processes die with it (their parent-death signal); what they left behind does not,
+   unless there is no agent: then the warden ends that at once.
+4. All that it starts is in a control group. So it outlives its agent where custody says so, and the next life takes it
+   over; it stands still only while an agent is there to guard it, or the warden would end its group (A2).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.clinit import custody
-from mosha.clinit.custody import Custody, Order
+from mosha.clinit.custody import Custody, Legacy, Order
 from mosha.clinit.group import STRAYS, Action, Signal, Start
 from mosha.clinit.leash import LeashReport
 from mosha.tables.cltab import TEST, Entry
@@ -30,20 +33,24 @@ LATE_MAX_S = 0.002               # between the time at which it shall wake up an
 class Guardian(Process):
     """The process on the other end of a :class:`SimLeash`. ``told(report)`` passes a report on; None: it has ended."""
 
-    __slots__ = ("_custody", "_draw", "_next_look", "_ordered", "_orders", "_told", "group", "killing", "members")
+    __slots__ = (
+        "_custody", "_draw", "_lives", "_next_look", "_ordered", "_orders", "_told", "group", "killing", "members",
+        "number",
+    )
 
     def __init__(
         self, node: Node, group: str, environment: Mapping[str, str], deadline: float,
         told: Callable[[LeashReport | None], None], ahead: bool = False,
     ) -> None:
         super().__init__(node)
-        self.group = group
+        self.group, self.number = group, node.cluster.new_guardian()
         self.members: dict[int, Member] = {}
         self.killing = False
-        self._custody = Custody(group, environment, deadline, ahead)
+        self._custody = Custody(group, environment, deadline, ahead, in_unit=True)
         self._draw = node.process_draw
         self._told = told
         self._ordered = False
+        self._lives = 0                              # that have taken it over
         self._orders: deque[Order] = deque()
         self._next_look = float("inf")
         node.guardians.append(self)
@@ -69,8 +76,22 @@ class Guardian(Process):
 
     def agent_died(self, _: None) -> None:
         """SIGHUP, or the end of the control socket."""
-        self._custody.kill(custody.AGENT_GONE)
+        if self._custody.agent_gone(self.node.clock()):
+            self.node.count("leash outlives its agent")
         self._settle()
+
+    def bequeath(self, told: Callable[[LeashReport | None], None]) -> Legacy | None:
+        """The next life of the agent asks what it takes over; None if all ends with the life before."""
+        self._obey(None)
+        if self.frozen or not self.alive or not self._custody.agent_gone(self.node.clock()):
+            return None
+        self._told = told
+        return self._custody.legacy()
+
+    def adopted(self) -> None:
+        """The group is the next life's."""
+        self._lives += 1
+        self.node.count("group was adopted" if self._lives == 1 else "group was adopted again")
 
     def clock_changed(self, _: None) -> None:
         """The deadline may come at another time now."""
@@ -167,7 +188,7 @@ class Guardian(Process):
         if self.alive:
             self.node.trace(f"leash {self.group} is killed")
             for member in list(self.members.values()):
-                if member.main:
+                if member.main or self.node.world is None:
                     member.kill()
             self._end()
 
@@ -178,17 +199,32 @@ class Guardian(Process):
 class SimLeash:
     """The agent's end: see :class:`mosha.clinit.leash.Leash`."""
 
-    def __init__(
-        self, node: Node, group: str, environment: Mapping[str, str], deadline: float, ready: Callable[[str], None],
-        ahead: bool = False,
-    ) -> None:
+    def __init__(self, group: str, environment: Mapping[str, str], ready: Callable[[str], None]) -> None:
         self.group = group
         self.gone = False
         self._ready = ready
         self._reports: list[LeashReport] = []
-        self._ended = self._asked_to_kill = False
+        self._ended = self._asked_to_kill = self._is_inherited = False
         self._environment = environment
-        self._guardian = Guardian(node, group, environment, deadline, self._told, ahead)
+        self._guardian: Guardian
+
+    @classmethod
+    def start(
+        cls, node: Node, group: str, environment: Mapping[str, str], deadline: float, ready: Callable[[str], None],
+        ahead: bool = False,
+    ) -> SimLeash:
+        """With a guardian of its own."""
+        leash = cls(group, environment, ready)
+        leash._guardian = Guardian(node, group, environment, deadline, leash._told, ahead)
+        return leash
+
+    @classmethod
+    def take_over(cls, guardian: Guardian, ready: Callable[[str], None]) -> tuple[SimLeash, Legacy] | None:
+        """With that of an earlier life, if it may be taken over."""
+        leash = cls(guardian.group, {}, ready)
+        leash._guardian, leash._is_inherited = guardian, True
+        legacy = guardian.bequeath(leash._told)
+        return None if legacy is None else (leash, legacy)
 
     def tell(
         self, level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None,
@@ -204,6 +240,9 @@ class SimLeash:
 
     def extend(self, deadline: float) -> None:
         """Move the deadline forward."""
+        if self._is_inherited:
+            self._is_inherited = False
+            self._guardian.adopted()
         self._guardian.order(custody.extend(deadline))
 
     def kill(self) -> None:

@@ -15,7 +15,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
 from moslab.faults.links import between
-from moslab.faults.plan import LOSSES, STALLS, Fault
+from moslab.faults.plan import BOTH, LOSSES, STALLS, Fault
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
 from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
@@ -187,9 +187,11 @@ class Injector:
 
     def _do_kill(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:
-            if fault["what"] == "agent":
+            if fault["what"] in ("agent", BOTH):
                 if node.world is not None:
                     node.world.end(-9)
+                for guardian in list(node.guardians) if fault["what"] == BOTH else ():
+                    guardian.kill()
                 if fault.get("wipe"):
                     self._wipe(node, "disk lost at the end of its agent")
             else:
@@ -403,7 +405,7 @@ class Injector:
         if what == "agent":
             stands = any(guardian.frozen for guardian in node.guardians)
         else:
-            stands = node.world is None or node.world.frozen or node.world.stands
+            stands = node.world is None or not node.world.guards or node.world.frozen or node.world.stands
         if stands:
             self._cluster.count("second guardian is spared")
         return stands

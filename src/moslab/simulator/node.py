@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Callable
 
-from mosha.agent import STATE
 from mosha.config import Config
 from mosha.ownership import marker
 from moslab.simulator.disk import Disk
@@ -33,7 +32,7 @@ TEAR_MAX_S = 0.02
 BOOT_MIN_S, BOOT_MAX_S = 0.1, 0.5
 RESPAWN_MAX_S = 0.3
 TABLES = frozenset({"cltab", "hactl"})
-WATCHED = frozenset(f"{table}.{what}" for table in TABLES for what in ("good", "version")) | {marker.NAME, STATE}
+WATCHED = frozenset(f"{table}.{what}" for table in TABLES for what in ("good", "version")) | {marker.NAME}
 
 
 class Node:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from moslab.history.intervals import Interval
-from moslab.history.record import Gone, History, Life, Overwritten, Released
+from moslab.history.record import Buried, Gone, History, Life, Overwritten, Released
 from moslab.simulator.facts import JOURNAL, Facts, released
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ class Observer:
     def ran(self, member: Member, interval: Interval) -> None:
         """A process executed from then to then."""
         self.history.intervals.append(interval)
+        self.history.leashes[member.pid] = member.guardian.number
         if member.tests:
             self.history.tests.add(member.pid)
 
@@ -41,9 +42,11 @@ class Observer:
             self.history.overwritten.append(Overwritten(time_s, voter.number, name))
         for group, epoch, node in released(name, data):
             self.released(time_s, group, epoch, node)
-        begun = self.facts.appends(name, data)
+        begun, buried = self.facts.appends(name, data)
         if begun is not None:
             self.history.lives.append(Life(time_s, begun))
+        if buried is not None:
+            self.history.buried.append(Buried(time_s, *buried))
 
     def released(self, time_s: float, group: str, epoch: str, node: int) -> None:
         """It is written somewhere that the node gave the group up."""
@@ -51,10 +54,6 @@ class Observer:
         if said not in self._said:
             self._said.add(said)
             self.history.released.append(Released(time_s, group, epoch, node))
-
-    def reborn(self, time_s: float, node: int) -> None:
-        """The node has written the number of its next life down."""
-        self.history.reborn.append((time_s, node))
 
     def thawed(self, time_s: float, node: int, stood_still: bool) -> None:
         """A whole node goes on; ``stood_still``: its clocks did, and do not show for how long."""

@@ -2,7 +2,8 @@
 
 Rules:
 
-1. The life begins when nothing of an earlier one is left on the node: guardians are killed first, then processes.
+1. The life begins when nothing of an earlier one is left on the node, but the guardians that it takes over: the others
+   are killed first, then processes.
 2. What was delivered is handled a moment later, all of it at once, then the agent has its round.
 3. Whatever ends the life, its guardians see the agent gone, and init begins the next life.
 4. A durable write takes a while before it is seen, and a while after. A fault says how long the next one takes before,
@@ -19,6 +20,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.agent import Agent, Ended
+from mosha.clinit.custody import Legacy
 from mosha.platform.lanes import Lanes
 from mosha.platform.machine import END_EARLIER_S
 from mosha.platform.world import Answer, Store
@@ -103,8 +105,8 @@ class SimWorld(Process):
     """See the head of the module."""
 
     __slots__ = (
-        "_agent", "_inbox", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "_write_s", "lanes", "now",
-        "number", "run", "var",
+        "_agent", "_inbox", "_legacies", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "_write_s",
+        "lanes", "now", "number", "run", "var",
     )
     var: Store
     run: Store
@@ -124,6 +126,7 @@ class SimWorld(Process):
         self._wakes = False
         self._timer_at = float("inf")
         self._spins = 0
+        self._legacies: list[tuple[SimLeash, Legacy]] = []
 
     # ---- the port ---------------------------------------------------------------------------------------------
 
@@ -158,7 +161,11 @@ class SimWorld(Process):
         if self.node.process_draw.chance(self.node.cluster.plan.network["no_fork"]):
             self.node.count("no fork")
             raise error(errno.EAGAIN)
-        return SimLeash(self.node, group, environment, deadline, self._leash_ready, ahead)
+        return SimLeash.start(self.node, group, environment, deadline, self._leash_ready, ahead)
+
+    def legacies(self) -> list[tuple[SimLeash, Legacy]]:
+        """Rule 1."""
+        return self._legacies
 
     def sweep(self, group: str | None) -> bool:
         """Kill what outlived its leash, of any group, and what that of the group holds; whether nothing is left."""
@@ -203,11 +210,20 @@ class SimWorld(Process):
 
     def begin(self, _: None = None) -> None:
         """Rule 1."""
+        for guardian in list(self.node.guardians):
+            taken = SimLeash.take_over(guardian, self._leash_ready)
+            if taken is None:
+                guardian.kill()
+            else:
+                self._legacies.append(taken)
         self._end_earlier(self.node.kernel.now + END_EARLIER_S)
 
+    @property
+    def guards(self) -> bool:
+        """Whether there is an agent that ends what a guardian does not: before that it is the warden."""
+        return self._agent is not None
+
     def _end_earlier(self, deadline_s: float) -> None:
-        for guardian in list(self.node.guardians):
-            guardian.kill()
         if self.sweep(None):
             self._agent = Agent(self.node.config, self)
             self._turn()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Callable
 
 from mosha.agent import Agent, Ended
+from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import LeashReport
 from mosha.config import Config
 from mosha.platform import plans
@@ -162,7 +163,9 @@ class FakeLeash:
 class FakeWorld:
     """One agent and its tasks. A task of the table that raises OSError fails."""
 
-    def __init__(self, config: Config, tasks: dict[str, Callable[..., Any]], **files: bytes) -> None:
+    def __init__(
+        self, config: Config, tasks: dict[str, Callable[..., Any]], legacy: Legacy | None = None, **files: bytes
+    ) -> None:
         self.disk = MemoryStore(**files)
         self.var: Store = self.disk
         self.run: Store = MemoryStore()
@@ -174,6 +177,10 @@ class FakeWorld:
         self.left = False                            # a mount is left that cannot be ended
         self.hangs = False                           # what is started does not end
         self._now, self._events, self._sequence = 1000.0, list[Any](), 0
+        self.legacy = legacy                         # what an earlier life has left, with this leash
+        if legacy is not None:
+            self.left_leash = FakeLeash(self, legacy.group, {}, legacy.deadline_s, False)
+            self.leashes.append(self.left_leash)
         self.agent = Agent(config, self)
 
     def now(self) -> float:
@@ -212,6 +219,9 @@ class FakeWorld:
         assert deadline > self._now
         self.leashes.append(FakeLeash(self, group, environment, deadline, ahead))
         return self.leashes[-1]
+
+    def legacies(self) -> list[tuple[Leash, Legacy]]:
+        return [(self.left_leash, self.legacy)] if self.legacy is not None else []
 
     def sweep(self, group: str | None) -> bool:
         return not self.left

@@ -13,10 +13,12 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, cast
 
 from mosha.agent import Agent
+from mosha.clinit import custody
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
@@ -27,6 +29,7 @@ from mosha.tables import cltab
 from mosha.tables.settings import CGROUP, SESSION
 
 LIMIT_S = 30.0
+NO_ONE: Mapping[str, str] = {}
 HIDES = "setsid env -i"
 CLTAB = """\
 {group}:daemon:start:once:{hides} sh -c 'echo $$ >{file}.new; mv {file}.new {file}; exec sleep 600' >/dev/null 2>&1 &
@@ -59,13 +62,14 @@ def lives(pid: int) -> bool:
 class Lone:
     """The machine, and what an agent would do with the reports of its leashes."""
 
-    def __init__(self, directory: Path) -> None:
-        (directory / "hpc/nodes/1").mkdir(parents=True)
+    def __init__(self, directory: Path, is_first: bool = True) -> None:
+        if is_first:
+            (directory / "hpc/nodes/1").mkdir(parents=True)
         self._directory = directory
         self.machine = Machine(Config(rundir=str(directory / "run"), root=str(directory), hpcbase=f"{directory}/hpc"))
         self.machine._agent = cast(Agent, self)
         units = SESSION if hierarchy() is None else CGROUP
-        assert self.machine.begin(units, LIMIT_S)
+        assert self.machine.begin(units, 0.1, LIMIT_S)
         assert (self.machine._units is not None and self.machine._units.tree is not None) == (units == CGROUP)
         self.leashes: dict[str, Leash] = {}
         self.services: dict[str, int] = {}
@@ -82,10 +86,12 @@ class Lone:
 
         until(turned, what)
 
-    def start(self, group: str, hides: str = HIDES) -> list[int]:
+    def start(
+        self, group: str, hides: str = HIDES, owner: Mapping[str, str] = NO_ONE, deadline_s: float = 60.0
+    ) -> list[int]:
         """Its daemon and its service."""
         file = self._directory / group
-        leash = self.machine.start_leash(group, {}, self.machine.now() + 60.0)
+        leash = self.machine.start_leash(group, owner, self.machine.now() + deadline_s)
         assert isinstance(leash, Leash)
         self.leashes[group] = leash
         leash.tell("start", cltab.parse(CLTAB.format(group=group, hides=hides, file=file)).entries)
@@ -237,6 +243,78 @@ def _stop_and_die(directory: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+LEFT_S = 1.5
+OWNER = {custody.OWNER: "7-aa 3 1.1.bb"}
+
+
+def _leave(directory: Path, *orders: Callable[[Leash], None], stops: bool = False) -> Callable[[], None]:
+    """The agent is killed, with a leash that might go on for ``LEFT_S``."""
+    def live() -> None:
+        lone = Lone(directory)
+        lone.start("mine", owner=OWNER, deadline_s=LEFT_S)
+        for order in orders:
+            order(lone.leashes["mine"])
+        if stops:
+            os.kill(lone.leashes["mine"].pid, signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return live
+
+
+def taken_over(directory: Path) -> None:
+    """The next life has the same processes, which obey it, and the life after that as well."""
+    assert _in_a_child(_leave(directory)) == -signal.SIGKILL
+    pid = int((directory / "mine").read_text())
+    assert _in_a_child(lambda: _take_over(directory, 60.0)) == -signal.SIGKILL
+    assert lives(pid)
+    assert _in_a_child(lambda: _take_over(directory, 0.0)) == 0
+    assert not lives(pid)
+
+
+def _take_over(directory: Path, more_s: float) -> None:
+    machine = Lone(directory, is_first=False)
+    ((leash, legacy),) = machine.machine.legacies()
+    assert isinstance(leash, Leash)
+    assert (legacy.group, legacy.era, legacy.epoch, legacy.identity) == ("mine", "7-aa", 3, "1.1.bb")
+    assert legacy.level == "start"
+    machine.leashes["mine"] = leash
+    pid = int((directory / "mine").read_text())
+    assert lives(pid)
+    if more_s:
+        leash.extend(machine.machine.now() + more_s)
+        begun_s = time.monotonic()
+        machine.until(lambda: time.monotonic() > begun_s + 2 * LEFT_S, "the first deadline has passed")
+        assert lives(pid)
+        os.kill(os.getpid(), signal.SIGKILL)
+    leash.halt()
+    machine.until(lambda: leash.gone, "all was stopped in order")
+
+
+def left_alone(directory: Path) -> None:
+    """There is no next life: it goes on up to its deadline, and ends then."""
+    assert _in_a_child(_leave(directory)) == -signal.SIGKILL
+    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
+    until(lambda: not lives(pid), "it has ended")
+    assert LEFT_S / 2 < time.monotonic() - begun_s < 2 * LEFT_S
+    until(lambda: not os.path.exists(tree_of(directory)), "the control groups are removed")
+
+
+def left_frozen(directory: Path) -> None:
+    """The leash stands still: the warden ends what is below it at its deadline."""
+    assert _in_a_child(_leave(directory, stops=True)) == -signal.SIGKILL
+    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
+    until(lambda: not lives(pid), "the warden ends the daemon")
+    assert LEFT_S / 2 < time.monotonic() - begun_s < 2 * LEFT_S
+    assert Life(str(directory / "run")).end_earlier(LIMIT_S)
+
+
+def stopped_and_left(directory: Path) -> None:
+    """What was told to stop ends with its agent, at once."""
+    assert _in_a_child(_leave(directory, Leash.finish)) == -signal.SIGKILL
+    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
+    until(lambda: not lives(pid), "it has ended")
+    assert time.monotonic() - begun_s < LEFT_S / 2
+
+
 def _in_a_child(work: Callable[[], None]) -> int:
     """How it ended, as of a subprocess."""
     pid = os.fork()
@@ -253,7 +331,9 @@ def _in_a_child(work: Callable[[], None]) -> int:
 
 LONE = (killed, several, frozen, old_kernel, old_kernel_with_units, new_warden)
 SCENARIOS = {scenario.__name__: scenario for scenario in LONE}
-OUTSIDE = {scenario.__name__: scenario for scenario in (next_life, both_killed, all_killed)}
+OUTSIDE = {scenario.__name__: scenario for scenario in (
+    next_life, both_killed, all_killed, taken_over, left_alone, left_frozen, stopped_and_left,
+)}
 
 if __name__ == "__main__":
     name, where = sys.argv[1], Path(sys.argv[2])

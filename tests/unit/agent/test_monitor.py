@@ -31,6 +31,7 @@ def views() -> list[View]:
                 if level is not None and view.held and view.leased and leash:
                     found += [replace(view, may_restart=True)]
                     found += [replace(view, restarting=True)] if level == "stop" else []
+                found += [replace(view, inherited=True), replace(view, inherited=True, passes=True)]
                 found += [replace(view, maintained=True), replace(view, on_hold=True),
                           replace(view, maintained=True, on_hold=True)]
     return found
@@ -62,7 +63,15 @@ def test_ownership_is_never_given_up_while_processes_may_exist() -> None:
 def test_what_runs_without_a_lease_is_killed() -> None:
     for view in VIEWS:
         if view.leash and not view.ahead and not (view.held and view.leased):
-            assert decide(view) is Action.KILL, view
+            is_left = view.inherited and view.passes and not view.orphaned
+            assert decide(view) in ((Action.CLAIM, Action.NOTHING) if is_left else (Action.KILL,)), view
+
+
+def test_what_an_earlier_life_left_is_told_nothing_before_it_is_ours_and_nothing_is_started_beside_it() -> None:
+    for view in VIEWS:
+        if view.inherited and not (view.leash and view.passes and view.held and view.leased):
+            assert decide(view) not in (Action.RUN, Action.RUN_STOP, Action.RESTART, Action.HOLD), view
+            assert view.leash or not view.held or decide(view) in (Action.KILL, Action.RENOUNCE), view
 
 
 def test_a_leash_without_a_token_is_told_it_or_only_tests() -> None:
@@ -134,6 +143,13 @@ def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> Non
         (View(None, True, True, True, True, level="stop", state="DONE"), Action.NOTHING),
         (View(None, True, True, True, False), Action.RENOUNCE),
         (View("start", True, True, True, False, orphaned=True), Action.KILL),
+        (View("start", False, False, False, True, inherited=True, passes=True), Action.CLAIM),
+        (View("start", True, True, False, True, inherited=True, passes=True), Action.NOTHING),
+        (View("start", True, True, True, True, level="start", state="DONE", inherited=True, passes=True),
+         Action.NOTHING),
+        (View(None, True, True, True, True, level="start", state="DONE", inherited=True, passes=True), Action.RUN_STOP),
+        (View("start", True, True, True, True, level="start", state="DONE", inherited=True), Action.KILL),
+        (View("start", True, True, True, False, inherited=True), Action.RENOUNCE),
     ],
 )
 def test_the_lifecycle(view: View, action: Action) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 import pytest
 
+from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import LeashReport
 from mosha.config import Config
 from mosha.elders import LOOK_OUT_S
@@ -22,7 +23,7 @@ from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.stomith.devices import parse_level
-from mosha.tables import clstat
+from mosha.tables import clstat, cltab
 from mosha.timing import FAILED_PROBES, FORGET_S, TEST_LIMIT_S, Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
@@ -36,7 +37,7 @@ def world_of(
     config = config or Config()
     founded = installation("7-00000007", config.voters_of(frozenset(nodes)))
     on_disk = {"cltab": CLTAB, "hactl": b"web start\n", "founded": founded.encode(), **files}
-    return FakeWorld(config, answers, **on_disk)
+    return FakeWorld(config, answers, None, **on_disk)
 
 
 def running(world: FakeWorld) -> FakeLeash:
@@ -79,7 +80,10 @@ def test_a_node_alone_on_its_map_owns_its_group() -> None:
     world = world_of([1])
     leash = running(world)
     assert leash.told == ["test", "own", "start"]
-    assert leash.environment == {"MOSHA_NODE": "1", "MOSHA_ERA": "7", "MOSHA_EPOCH": "1"}
+    assert leash.environment == {
+        "MOSHA_NODE": "1", "MOSHA_ERA": "7", "MOSHA_EPOCH": "1",
+        "MOSHA_OWNER": f"7-00000007 1 {world.agent.ownership.identity}",
+    }
     world.pass_time(10)
     assert leash.deadlines[-1] > world.now()
     assert [(g.name, g.level, g.state) for g in clstat.parse(world.disk.files["clstat"].decode())] == [
@@ -101,6 +105,71 @@ def test_a_disk_without_memory_waits_before_it_votes() -> None:
     began = world.now()
     running(world)
     assert world.now() - began >= world.agent.timing.recovery_s
+
+
+EARLIER = f"1.1.{'e' * 32}"
+
+
+def left(*entries: Any, identity: str = EARLIER, epoch: int = 1) -> FakeWorld:
+    """A node whose earlier life had web, and left its leash."""
+    era = "7-00000007"
+    entries_told = tuple(cltab.parse(CLTAB.decode()).entries)
+    legacy = Legacy("web", era, epoch, identity, 1002.0, "start", "DONE", False, entries_told)
+    config = Config()
+    answers: dict[str, Callable[..., Any]] = {"whois": lambda: 1, "nodes": lambda: [1]}
+    founded = installation(era, config.voters_of(frozenset([1])))
+    written = b"".join(map(journal.encode, entries))
+    files = {"cltab": CLTAB, "hactl": b"web start\n", "founded": founded.encode(), "state": b"1\n"}
+    world = FakeWorld(config, answers, legacy, **files)
+    if entries:
+        world.disk.files[journal.name(era, EARLIER, 0)] = written
+    return world
+
+
+def test_what_an_earlier_life_left_is_taken_over_and_that_life_is_not_dead_before_it_has_ended() -> None:
+    world = left(Commit("web", 1, EARLIER))
+    (leash,) = world.leashes
+    world.until(lambda: len(leash.deadlines) > 1, 2)
+    world.pass_time(20)
+    assert (leash.told, world.leashes) == ([], [leash])
+    ownership = world.agent.ownership
+    assert (ownership.held("web"), ownership.epoch("web"), EARLIER in ownership.records.dead) == (True, 1, False)
+    assert world.agent.groups.status()["web"]["why"] == "it had it before, and it ran on"
+    world.disk.files["hactl"] = b"web stop\n"
+    world.until(lambda: leash.gone, 20)
+    world.pass_time(2)
+    assert ownership.records.registers["web"].released_epoch == 1
+    assert EARLIER in ownership.records.dead
+
+
+@pytest.mark.parametrize("over", [
+    [Commit("web", 1, EARLIER), Commit("web", 2, f"2.1.{'f' * 32}")],
+    [Commit("web", 1, EARLIER), journal.Dead(EARLIER)],
+    [Commit("web", 1, EARLIER), journal.Released("web", 1, EARLIER, "")],
+])
+def test_what_an_earlier_life_left_and_does_not_own_any_more_is_killed(over: list[Any]) -> None:
+    world = left(*over)
+    leash = world.leashes[0]
+    world.until(lambda: leash.gone, 2)
+    assert leash.told == ["kill"]
+    assert leash.deadlines == [1002.0]
+
+
+@pytest.mark.parametrize("strange", [{"identity": f"2.1.{'e' * 32}"}, {"epoch": 2}])
+def test_what_the_register_does_not_confirm_ends_by_its_deadline(strange: dict[str, Any]) -> None:
+    world = left(Commit("web", 1, EARLIER), **strange)
+    leash = world.leashes[0]
+    world.until(lambda: leash.gone, 3)
+    assert leash.deadlines == [1002.0]
+    running(world)
+    assert len(world.leashes) == 2
+
+
+def test_what_an_earlier_life_left_ends_by_its_deadline_while_nobody_knows_which_node_this_is() -> None:
+    world = left(Commit("web", 1, EARLIER))
+    world.tasks["nodes"] = list
+    world.until(lambda: world.leashes[0].gone, 3)
+    assert world.now() < 1002.5
 
 
 def test_a_map_alone_founds_nothing_until_an_operator_says_so() -> None:

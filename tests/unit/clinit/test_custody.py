@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from mosha.clinit import custody
-from mosha.clinit.custody import AGENT_GONE, NO_TOKEN, ORDERED, OVERDUE, Custody, Order
+from mosha.clinit.custody import AGENT_GONE, NO_TOKEN, ORDERED, OVERDUE, Custody, Legacy, Order
 from mosha.clinit.group import Action, Signal, Start, StateChanged
 from mosha.tables import cltab
 
@@ -101,6 +101,52 @@ def test_after_a_kill_nothing_is_obeyed_and_the_first_reason_stays() -> None:
     one.kill(AGENT_GONE)
     one.look(DEADLINE_S)
     assert (one.reason, one.deadline_s) == (ORDERED, DEADLINE_S)
+
+
+OWNED = {"MOSHA_EPOCH": "7", custody.OWNER: "17-aa 7 1.2.bb"}
+
+
+def owned(in_unit: bool = True) -> Custody:
+    one = Custody("kv", OWNED, DEADLINE_S, False, in_unit=in_unit)
+    run(one)
+    return one
+
+
+def test_what_has_a_token_outlives_its_agent_and_says_what_it_is() -> None:
+    one = owned()
+    assert one.agent_gone(AT_LAST_S)
+    assert (one.reason, one.deadline_s) == ("", DEADLINE_S)
+    legacy = one.legacy()
+    assert legacy is not None
+    assert legacy == Legacy("kv", "17-aa", 7, "1.2.bb", DEADLINE_S, "start", "DONE", False, tuple(ENTRIES))
+    assert Legacy.of(json.loads(json.dumps(legacy.said()))) == legacy
+    obey(one, AT_LAST_S, custody.extend(12.0))
+    assert one.look(11.0) == []
+    one.look(12.0)
+    assert one.reason == OVERDUE
+
+
+@pytest.mark.parametrize("order", [
+    custody.FINISH, custody.HALT, custody.KILL, custody.tell("stop", ENTRIES), custody.own({"MOSHA_EPOCH": "7"}),
+])
+def test_what_was_told_to_end_or_has_no_token_ends_with_its_agent(order: Order) -> None:
+    one = owned()
+    obey(one, 1.0, order)
+    assert not one.agent_gone(1.1)
+    assert one.reason in (AGENT_GONE, ORDERED)
+    assert one.legacy() is None
+
+
+def test_what_is_in_no_control_group_was_told_no_level_is_ahead_or_late_ends_with_its_agent() -> None:
+    never_told = Custody("kv", OWNED, DEADLINE_S, False, in_unit=True)
+    ahead = Custody("kv", OWNED, DEADLINE_S, True, in_unit=True)
+    obey(ahead, 0.0, custody.tell("test", ENTRIES))
+    for one in (owned(in_unit=False), never_told, ahead):
+        assert not one.agent_gone(1.0)
+        assert one.reason == AGENT_GONE
+    late = owned()
+    assert not late.agent_gone(DEADLINE_S)
+    assert late.reason == OVERDUE
 
 
 def test_what_is_ahead_starts_nothing_but_tests_before_it_is_told_the_token() -> None:

@@ -10,7 +10,19 @@ import pytest
 from mosha.timing import THAW_S
 from moslab.history.checkers import INVALID, KILL_S, SEEN_LEASES, UNKNOWN, VALID, judge, thaw_overlap_s, token
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import Edit, Elected, Gone, Held, History, Life, Numbered, Overwritten, Released, WentBack
+from moslab.history.record import (
+    Buried,
+    Edit,
+    Elected,
+    Gone,
+    Held,
+    History,
+    Life,
+    Numbered,
+    Overwritten,
+    Released,
+    WentBack,
+)
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)
 SECOND = Interval("kv", 2, 22, "7.2", 10.5, float("inf"))
@@ -127,14 +139,20 @@ BROKEN = {
     "journals": [lambda h: replace(h, overwritten=[Overwritten(3.0, 2, "1-aa.j.1.1.aa.0")])],
     "leak": [lambda h: replace(h, files={1: 10, 2: 21})],
     "lives": [
-        lambda h: replace(h, lives=[Life(9.99, 1)], released=[]),
-        lambda h: replace(h, lives=[Life(10.1, 1)], gone=[Gone("kv", 1, "7.1", 10.0, 10.15)]),
+        lambda h: replace(h, lives=[Life(9.8, 1)], buried=[Buried(9.99, 1, frozenset({"web"}))], released=[]),
+        lambda h: replace(h, lives=[Life(10.1, 1)], buried=[Buried(10.1, 1, frozenset())],
+                          gone=[Gone("kv", 1, "7.1", 10.0, 10.15)]),
+    ],
+    "leashes": [
+        lambda h: replace(h, intervals=[*h.intervals, FIRST._replace(pid=12, begin_s=9.0, end_s=9.5)],
+                          leashes={FIRST.pid: 1, SECOND.pid: 2, 12: 3}),
     ],
     "fenced": [
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[]),
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[Released(10.6, "kv", "7.1", 1)]),
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[], shots=[(0.9, 1), (10.4, 3), (10.6, 1)]),
-        lambda h: replace(h, fenced=frozenset({"kv"}), released=[], reborn=[(0.5, 1), (10.6, 1)]),
+        lambda h: replace(h, fenced=frozenset({"kv"}), released=[],
+                          buried=[Buried(0.5, 1, frozenset()), Buried(10.4, 1, frozenset({"kv"}))]),
     ],
     "rest": [
         lambda h: replace(h, voids=[(25.3, 1)]),
@@ -150,7 +168,7 @@ def test_a_broken_history_is_found(name: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("ground", [
-    {"released": [Released(10.2, "kv", "7.1", 1)]}, {"shots": [(10.4, 1)]}, {"reborn": [(10.4, 1)]},
+    {"released": [Released(10.2, "kv", "7.1", 1)]}, {"shots": [(10.4, 1)]}, {"buried": [Buried(10.4, 1, frozenset())]},
 ])
 def test_a_fenced_group_starts_elsewhere_when_the_owner_before_is_over(ground: dict[str, Any]) -> None:
     history = replace(whole(), fenced=frozenset({"kv"}), **{"released": [], **ground})

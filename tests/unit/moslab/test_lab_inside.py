@@ -8,18 +8,21 @@ from mosha.stomith import process
 from moslab.faults import inside
 
 AGENT = b"/usr/bin/python3\0/usr/bin/mosha\0"
-PARENT = {10: 1, 11: 10, 12: 10, 20: 10, 30: 20, 31: 30, 40: 10}
+PARENT = {10: 1, 11: 10, 12: 10, 20: 10, 30: 20, 31: 30, 40: 10, 50: 1, 51: 50}
 FILES = {
-    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 12, 20)},   # the agent, a worker, the warden, a leash
+    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 12, 20, 50)},
+    # the agent, a worker, the warden, a leash, and one of the life before
     **{f"/proc/{pid}/environ": b"A=b\0MOSHA_GROUP=kv\0" for pid in (30, 40)},
+    "/proc/51/environ": b"MOSHA_GROUP=web\0",
 }
+OPEN = {(10, "/agent.lock"), (12, "/units"), (20, "/life.lock"), (50, "/life.lock")}
 
 
 @pytest.fixture(autouse=True)
 def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "parents", lambda: PARENT)
     monkeypatch.setattr(inside, "read", lambda path: FILES.get(path, b""))
-    monkeypatch.setattr(inside, "has_open", lambda pid, name: (pid, name) in ((12, "/units"), (20, "/life.lock")))
+    monkeypatch.setattr(inside, "has_open", lambda pid, name: (pid, name) in OPEN)
 
 
 @pytest.mark.parametrize(("role", "group", "pids"), [
@@ -29,6 +32,7 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     ("guardians", "kv", [20, 10]),
     ("leash", "kv", [20]),           # not the agent, whose child is what another leash left
     ("group", "kv", [30, 31, 40]),
+    ("leash", "web", [50]),
     ("group", "none", []),
     ("leash", "none", []),
 ])

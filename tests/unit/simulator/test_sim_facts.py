@@ -19,6 +19,7 @@ class Seen:
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
         self.chosen: list[tuple[int, int, list[int]]] = []
+        self.buried: list[tuple[int, frozenset[str]]] = []
         self.facts = Facts(self._count, lambda *chosen: self.chosen.append((*chosen[:2], sorted(chosen[2]))))
 
     def _count(self, name: str) -> None:
@@ -26,7 +27,9 @@ class Seen:
 
     def write(self, writer: str, *entries: Entry, generation: int = 0) -> int | None:
         data = b"".join(map(journal.encode, entries))
-        return self.facts.appends(journal.name(ERA, writer, generation), data)
+        begun, buried = self.facts.appends(journal.name(ERA, writer, generation), data)
+        self.buried += [buried] if buried is not None else []
+        return begun
 
 
 def block(writer: str, epoch: int, number: int, value: str = "", seq: int = 1) -> Block:
@@ -41,8 +44,21 @@ def test_a_life_is_seen_once_and_never_goes_back() -> None:
     assert seen.write(NEXT, Dead(A)) == 1
     assert seen.write(A, Dead(B), generation=1) is None
     assert seen.write(B, Dead(B)) == 2
-    assert seen.facts.appends("7-ee.slots.0", b"") is None
+    assert seen.facts.appends("7-ee.slots.0", b"") == (None, None)
     assert seen.counts["journal: next generation"] == 1
+
+
+def test_what_a_node_keeps_when_it_says_that_a_life_before_is_dead() -> None:
+    seen = Seen()
+    seen.write(A, Commit("kv", 1, A), Commit("web", 1, A), Commit("db", 2, B))
+    seen.write(B, Dead(A))
+    assert seen.buried == [], "somebody else says so"
+    seen = Seen()
+    seen.write(A, Commit("kv", 1, A), Commit("web", 1, A), Commit("db", 2, B))
+    seen.write(NEXT, Commit("kv", 2, NEXT), Dead(A), Dead(A))
+    assert seen.buried == [(1, frozenset({"kv"}))]
+    seen.write(NEXT, Dead(A), generation=1)
+    assert len(seen.buried) == 1, "once"
 
 
 def test_for_whom_a_fenced_group_waits() -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from mosha.clinit import custody
 from mosha.tables import cltab
 from moslab.faults.plan import FaultPlan
 from moslab.history.intervals import Interval
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.guardian import SimLeash
 from moslab.simulator.node import Node
+from moslab.simulator.world import SimWorld
 
 CALLS_MAX = 100_000
 TOKEN = {"MOSHA_ERA": "7", "MOSHA_EPOCH": "3"}
@@ -31,7 +33,7 @@ class Machine:
         self.node.up = True
         self.deadline = self.node.clock() + deadline_s
         environment = {} if ahead else TOKEN
-        self.leash = SimLeash(self.node, "kv", environment, self.deadline, lambda group: None, ahead)
+        self.leash = SimLeash.start(self.node, "kv", environment, self.deadline, lambda group: None, ahead)
         self.reports: list[Any] = []
 
     def run(self, until_s: float) -> Machine:
@@ -160,9 +162,38 @@ def test_with_the_agent_everything_ends() -> None:
 
 def test_with_its_guardian_the_main_process_dies_and_a_stray_does_not() -> None:
     machine = Machine("run 1.5 leaves=1").start().run(2.0)
+    machine.node.world = cast(SimWorld, object())
     machine.node.guardians[0].kill()
     machine.run(2.1)
     assert [member.main for member in machine.node.members.values()] == [False]
+
+
+def test_without_an_agent_the_warden_ends_what_a_guardian_leaves() -> None:
+    machine = Machine("run 1.5 leaves=1").start().run(2.0)
+    machine.node.guardians[0].kill()
+    machine.run(2.1)
+    assert not machine.node.members
+
+
+def test_a_guardian_outlives_its_agent_up_to_its_deadline_and_obeys_the_next() -> None:
+    machine = Machine("live").start()
+    (guardian,) = machine.node.guardians
+    guardian.order(custody.own({**TOKEN, custody.OWNER: "7-aa 3 1.1.bb"}))
+    machine.run(1.1)
+    guardian.agent_died(None)
+    machine.run(2.0)
+    taken = SimLeash.take_over(guardian, lambda group: None)
+    assert taken is not None
+    leash, legacy = taken
+    assert (legacy.era, legacy.epoch, legacy.identity, legacy.level, legacy.state) == (
+        "7-aa", 3, "1.1.bb", "start", "DONE"
+    )
+    leash.extend(machine.deadline + 3.0)
+    machine.run(machine.node.true_time(machine.deadline) + 2.9)
+    assert len(machine.node.members) == 1
+    assert machine.counted("group was adopted") == 1
+    machine.run(machine.node.true_time(machine.deadline) + 3.1)
+    assert not machine.node.members
 
 
 def test_a_killed_process_in_state_d_executes_nothing_and_is_gone_late() -> None:
