@@ -118,7 +118,7 @@ def test_it_goes_with_the_group(arena: Arena, fault: Callable[[Arena, int], None
     judge(arena)
 
 
-@pytest.mark.parametrize("whom", ["agent", "leash addressed", "group addressed"])
+@pytest.mark.parametrize("whom", ["guardians addressed", "leash addressed", "group addressed"])
 def test_it_comes_again_after_a_kill(arena: Arena, whom: str) -> None:
     before = held(arena)
     arena.faults.signal(before.node, whom, SIGKILL)

@@ -136,9 +136,12 @@ def test_the_node_loses_its_disk_and_rejoins(arena: Arena) -> None:
 
 
 def test_the_agent_is_killed(arena: Arena) -> None:
+    """The next one takes over what runs, or comes too late for that, on a machine that is too busy (test_adoption has
+    longer leases): never a second process beside the first."""
     before = arena.life()
     arena.faults.signal(before.node, "agent", SIGKILL)
-    arena.wait_again(before)
+    if not arena.goes_on(before, LEASES_S):
+        arena.wait_again(before)
     arena.judge()
 
 
@@ -259,7 +262,7 @@ def test_a_service_that_ignores_the_signals_to_end(arena: Arena) -> None:
 @pytest.mark.parametrize("one_arena", [LEASE], indirect=True)
 @pytest.mark.parametrize("end_of", ["lease", "agent", "leash"])
 def test_a_mount_ends_where_the_group_does(arena: Arena, end_of: str) -> None:
-    """When it runs elsewhere the mount is gone; it is there once where it runs."""
+    """When it runs elsewhere the mount is gone; it is there once where it runs, also when that is where it was."""
     before = arena.life("mounted")
     assert len(mounted_at(arena, before.node)) == 1
     if end_of == "lease":
@@ -268,7 +271,8 @@ def test_a_mount_ends_where_the_group_does(arena: Arena, end_of: str) -> None:
         assert not mounted_at(arena, before.node)
     else:
         arena.faults.signal(before.node, "agent" if end_of == "agent" else "leash mounted", SIGKILL)
-        after = arena.wait_again(before)
+        goes_on = end_of == "agent" and arena.goes_on(before, LEASES_S)
+        after = before if goes_on else arena.wait_again(before)
         assert len(mounted_at(arena, after.node)) == 1
         if after.node != before.node:
             assert not mounted_at(arena, before.node)

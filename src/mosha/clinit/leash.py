@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
@@ -19,15 +18,16 @@ from typing import Callable
 from mosha.clinit import custody, door
 from mosha.clinit.custody import Legacy, Order
 from mosha.clinit.guardian import BROKEN, Bond, serve
-from mosha.platform import procscan
+from mosha.platform import linux, procscan
 from mosha.platform.cgroups import Tree
 from mosha.platform.procscan import Process
+from mosha.resources import deadline
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 ORDERS_UNREAD_BYTES_MAX = 1024 * 1024
 READ_BYTES = 64 * 1024
-TAKE_OVER_LIMIT_S = 1.0          # for a leash to say what it is, whose agent has just died
+GREETING_SHARE = 0.5             # of the time to its deadline, for a leash to say what it is; the rest is to extend it
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,15 @@ class Leash:
     @classmethod
     def take_over(cls, rundir: str, environment: Mapping[str, str]) -> list[tuple[Leash, Legacy]]:
         """The leashes of an agent that has died, which may go on, and now obey this process: see
-        :mod:`mosha.clinit.door`. It waits for ``TAKE_OVER_LIMIT_S`` at most; those that say nothing are left alone."""
+        :mod:`mosha.clinit.door`. It waits for each up to ``GREETING_SHARE`` of the time to the deadline that it shows;
+        those that say nothing are left alone."""
         guests = door.knock(rundir)
-        until_s = time.monotonic() + TAKE_OVER_LIMIT_S
+        now_s = linux.boottime()
         found = []
         for group, (control, pid) in guests.items():
             leash = cls(group, pid, control, environment)
             leash._stranger = procscan.process(pid)
-            legacy = leash._greeting(until_s)
+            legacy = leash._greeting(now_s + GREETING_SHARE * (deadline.shown(rundir, group) - now_s))
             if legacy is not None and legacy.group == group and leash._stranger is not None:
                 found.append((leash, legacy))
             else:
@@ -137,10 +138,11 @@ class Leash:
         return found
 
     def _greeting(self, until_s: float) -> Legacy | None:
+        """What the guardian says first; None if it ends, or says nothing by then (``linux.boottime``)."""
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
         while b"\n" not in self._received:
-            if not poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+            if not poll.poll(max(0.0, until_s - linux.boottime()) * 1000):
                 return None
             try:
                 data = self._control.recv(READ_BYTES)

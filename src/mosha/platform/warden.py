@@ -144,7 +144,7 @@ def end_all(tree: Tree, rundir: str, second_s: float = 0.0, is_over: Callable[[]
     while not is_over():
         now_s, due_s, killed = linux.boottime(), float("inf"), False
         for place in tree.places():
-            ends_s = _deadline(rundir, place.group) + second_s if place.is_guarded() else now_s
+            ends_s = deadline.shown(rundir, place.group) + second_s if place.is_guarded() else now_s
             if now_s < ends_s:
                 due_s = min(due_s, ends_s)
                 continue
@@ -159,14 +159,6 @@ def end_all(tree: Tree, rundir: str, second_s: float = 0.0, is_over: Callable[[]
             return
         time.sleep(max(0.0, min(pause_s, due_s - now_s)))
         pause_s = PAUSE_MIN_S if killed else min(2 * pause_s, PAUSE_MAX_S)
-
-
-def _deadline(rundir: str, group: str) -> float:
-    """Of its leash; long ago for one that shows none: it ends with its agent."""
-    try:
-        return deadline.read(deadline.place(rundir, group))
-    except (OSError, ValueError):
-        return -float("inf")
 
 
 def _is_another(held: int, rundir: str) -> bool:

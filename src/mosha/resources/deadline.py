@@ -32,3 +32,11 @@ def put(path: str, deadline_s: float) -> None:
 def read(path: str) -> float:
     """Raises OSError, ValueError."""
     return float(Path(path).read_text(encoding="ascii"))
+
+
+def shown(rundir: str, group: str) -> float:
+    """That of the group's leash; long ago for one that shows none: it ends with its agent."""
+    try:
+        return read(place(rundir, group))
+    except (OSError, ValueError):
+        return -float("inf")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -244,18 +245,24 @@ def _stop_and_die(directory: Path) -> None:
 
 
 LEFT_S = 1.5
+LATE_S, LONG_S = 1.5, 15.0       # a leash answers so late, which has so long
 OWNER = {custody.OWNER: "7-aa 3 1.1.bb"}
 
 
-def _leave(directory: Path, *orders: Callable[[Leash], None], stops: bool = False) -> Callable[[], None]:
-    """The agent is killed, with a leash that might go on for ``LEFT_S``."""
+def _leave(
+    directory: Path, *orders: Callable[[Leash], None], stops: bool = False, is_late: bool = False
+) -> Callable[[], None]:
+    """The agent is killed, with a leash that might go on for ``LEFT_S``; it stands still, if at all for ``LATE_S``."""
     def live() -> None:
         lone = Lone(directory)
-        lone.start("mine", owner=OWNER, deadline_s=LEFT_S)
+        lone.start("mine", owner=OWNER, deadline_s=LONG_S if is_late else LEFT_S)
         for order in orders:
             order(lone.leashes["mine"])
-        if stops:
-            os.kill(lone.leashes["mine"].pid, signal.SIGSTOP)
+        pid = lone.leashes["mine"].pid
+        if stops or is_late:
+            os.kill(pid, signal.SIGSTOP)
+        if is_late:
+            subprocess.Popen(["sh", "-c", f"sleep {LATE_S}; kill -CONT {pid}"])
         os.kill(os.getpid(), signal.SIGKILL)
     return live
 
@@ -268,6 +275,12 @@ def taken_over(directory: Path) -> None:
     assert lives(pid)
     assert _in_a_child(lambda: _take_over(directory, 0.0)) == 0
     assert not lives(pid)
+
+
+def taken_over_late(directory: Path) -> None:
+    """As long as there is time enough for a lease, a leash that says nothing is waited for."""
+    assert _in_a_child(_leave(directory, is_late=True)) == -signal.SIGKILL
+    assert _in_a_child(lambda: _take_over(directory, 0.0)) == 0
 
 
 def _take_over(directory: Path, more_s: float) -> None:
@@ -332,7 +345,7 @@ def _in_a_child(work: Callable[[], None]) -> int:
 LONE = (killed, several, frozen, old_kernel, old_kernel_with_units, new_warden)
 SCENARIOS = {scenario.__name__: scenario for scenario in LONE}
 OUTSIDE = {scenario.__name__: scenario for scenario in (
-    next_life, both_killed, all_killed, taken_over, left_alone, left_frozen, stopped_and_left,
+    next_life, both_killed, all_killed, taken_over, taken_over_late, left_alone, left_frozen, stopped_and_left,
 )}
 
 if __name__ == "__main__":

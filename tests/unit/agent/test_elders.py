@@ -11,13 +11,14 @@ import pytest
 from mosha import elders, why
 from mosha.config import Config
 from mosha.elders import LOOK_S, OURS, PLAN_S, Elders
+from mosha.ownership.journal import Commit
 from mosha.platform import plans
 from mosha.platform.machine import run
 from mosha.platform.store import LocalStore
 from mosha.platform.world import PROBES
 from mosha.status import table
 from tests.unit.agent.fake_world import FakeWorld, MemoryStore, carry_out
-from tests.unit.agent.test_rounds import page, running, world_of
+from tests.unit.agent.test_rounds import EARLIER, left, page, running, world_of
 
 WANTED = {"web": "start", "job": "start"}
 BEAT_S = 0.5
@@ -244,6 +245,18 @@ def test_one_that_comes_between_keeps_it() -> None:
     world.until(lambda: world.disk.files["clstat"] == b"", 10)
     world.pass_time(20.0)
     assert all("own" not in leash.told and "start" not in leash.told for leash in world.leashes)
+
+
+@pytest.mark.parametrize("there", [b"", stat(web="plan DONE"), stat(web="start DONE")])
+def test_what_an_earlier_life_left_goes_on_at_once_whatever_one_of_2003_has(there: bytes) -> None:
+    world = left(Commit("web", 1, EARLIER), config=Config(voters=frozenset({1})))
+    world.tasks |= {"nodes": lambda: [1, 2], "probe": lambda _: True, "elder": lambda _: [there, "", ""]}
+    (leash,) = world.leashes
+    world.until(lambda: len(leash.deadlines) > 1, 2)
+    world.pass_time(2 * PLAN_S)
+    assert world.agent.elders.present
+    assert (leash.told, world.leashes) == ([], [leash])
+    assert world.disk.files["clstat"] == stat(web="start DONE")
 
 
 def test_an_agent_does_not_begin_where_one_of_2003_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

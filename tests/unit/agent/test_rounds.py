@@ -110,12 +110,12 @@ def test_a_disk_without_memory_waits_before_it_votes() -> None:
 EARLIER = f"1.1.{'e' * 32}"
 
 
-def left(*entries: Any, identity: str = EARLIER, epoch: int = 1) -> FakeWorld:
+def left(*entries: Any, identity: str = EARLIER, epoch: int = 1, config: Config | None = None) -> FakeWorld:
     """A node whose earlier life had web, and left its leash."""
     era = "7-00000007"
     entries_told = tuple(cltab.parse(CLTAB.decode()).entries)
     legacy = Legacy("web", era, epoch, identity, 1002.0, "start", "DONE", False, entries_told)
-    config = Config()
+    config = config or Config()
     answers: dict[str, Callable[..., Any]] = {"whois": lambda: 1, "nodes": lambda: [1]}
     founded = installation(era, config.voters_of(frozenset([1])))
     written = b"".join(map(journal.encode, entries))

@@ -9,7 +9,7 @@ import pytest
 from mosha.ownership import journal, marker
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.ownership.journal import Block
-from moslab.faults.plan import FaultPlan
+from moslab.faults.plan import BOTH, FaultPlan
 from moslab.history.checkers import INVALID, VALID
 from moslab.history.intervals import Interval
 from moslab.history.record import Elected, History, Released
@@ -58,6 +58,7 @@ def test_a_cluster_whose_identities_always_end_soon_never_rests(monkeypatch: pyt
 @pytest.mark.parametrize(("fault", "is_met"), [
     ({"do": "crash"}, False), ({"do": "crash", "wipe": True}, True), ({"do": "freeze"}, False),
     ({"do": "pause", "what": "agent"}, False), ({"do": "kill", "what": "leash"}, False),
+    ({"do": "kill", "what": BOTH}, False),
     ({"do": "kill", "what": "group", "group": "kv"}, False), ({"do": "leave"}, False), ({"do": "stuck"}, False),
     ({"do": "wipe"}, True), ({"do": "cut", "to": [1]}, False), ({"do": "cut", "to": [1, 2]}, True),
     ({"do": "map", "nodes": [3, 1, 2]}, False), ({"do": "map", "nodes": [1]}, True),
@@ -87,6 +88,20 @@ def test_on_a_node_that_runs_its_group_all_have_an_effect_once() -> None:
         {"do": "freeze"}, {"do": "crash"}, {"do": "leave"},
     ))
     assert not has_effect(node, {"do": "kill", "what": "group", "group": "web"})
+
+
+def test_both_guardians_are_killed_when_either_is_there() -> None:
+    cluster, both = Cluster(calm()), {"do": "kill", "what": BOTH}
+    assert cluster.kernel.run(6.0, 1_000_000)
+    owner = cluster.owner("kv")
+    assert owner is not None
+    node = cluster.nodes[owner]
+    assert node.world is not None
+    node.world.end(-9)
+    assert has_effect(node, both), "its leash goes on"
+    Injector(cluster).begin({"at": 0.0, "whom": [owner], **both})
+    assert not node.guardians
+    assert not has_effect(node, both)
 
 
 FIRST = Interval("kv", 1, 11, "7.1", 1.0, 10.0)

@@ -129,7 +129,7 @@ def test_w29_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 
 
 def test_w05_an_agent_that_is_killed_and_restarted_has_one_instance(cluster: Cluster) -> None:
-    """Its leashes end its groups; the next life begins when nothing is left."""
+    """The next life takes over what its leashes hold, or begins when nothing of that is left."""
     cluster.start()
     owner = cluster.wait_running("web", asked=1)
     os.kill(cluster.agent_pid(owner), signal.SIGKILL)
