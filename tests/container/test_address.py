@@ -19,7 +19,7 @@ from docker.types import Mount
 from moslab import journals
 from moslab.faults.links import between
 from moslab.history.intervals import Interval, overlaps
-from moslab.layout import Options
+from moslab.layout import Options, lease_s
 from moslab.progress import Progress
 from moslab.wait import eventually
 from tests.container.arena import Arena, tables
@@ -28,6 +28,7 @@ from tests.container.conftest import Lab
 HOST = 250                       # of the address, in the nodes' own /24; nodes are at 101 and so on
 NODES = 3
 COMES_LIMIT_S = 30.0
+LEASES_S = 2 * lease_s(NODES)
 WATCH = Path(__file__).with_name("address_watch.py")
 
 pytestmark = pytest.mark.xdist_group("address")
@@ -125,3 +126,13 @@ def test_it_comes_again_after_a_kill(arena: Arena, whom: str) -> None:
     after = arena.wait_again(before)
     wait_for_address(arena, after.node)
     judge(arena)
+
+
+def test_it_stays_where_the_next_agent_takes_the_group_over(arena: Arena) -> None:
+    """Longer than the lifetime that the one before gave it; where the next comes too late the group begins anew."""
+    before = held(arena)
+    arena.faults.signal(before.node, "agent", SIGKILL)
+    after = before if arena.goes_on(before, LEASES_S) else arena.wait_again(before)
+    wait_for_address(arena, after.node)
+    doubled = overlaps(sorted(arena.judge().addresses, key=lambda interval: interval.begin_s))
+    assert not doubled, "\n".join(map(str, doubled))
