@@ -124,7 +124,7 @@ class Groups:
     def is_done(self, name: str, level: str) -> bool:
         """Whether the group has come to that level here."""
         local = self._local.get(name)
-        if local is None or not self._is_ours(name, local):
+        if local is None or local.ahead or not self.owns(name):
             return False
         return local.told == level and local.state in ("DONE", "PASSED")
 
@@ -150,10 +150,11 @@ class Groups:
                 local.forget()
 
     def status(self) -> dict[str, dict[str, Any]]:
-        """Level, state and since (ISO 8601) of every group that is active here."""
+        """Level, state and since (ISO 8601) of every group that is active here, whoever has it: also of what an earlier
+        life left, or one of 2003 would begin it elsewhere."""
         found: dict[str, dict[str, Any]] = {}
         for name, local in self._local.items():
-            if local.leash is not None and local.level is not None and self._is_ours(name, local):
+            if local.leash is not None and local.level is not None and not local.ahead:
                 found[name] = {"level": local.level, "state": local.state, "since": _iso(local.since)}
                 found[name].update({key: value for key, value in (
                     ("on_hold", local.on_hold), ("why", local.why), ("reason", local.reason),
@@ -221,10 +222,6 @@ class Groups:
                 log.warning("%s: the leash has ended", name)
 
     # ---- inside -----------------------------------------------------------------------------------------------
-
-    def _is_ours(self, name: str, local: _Local) -> bool:
-        """Whether its leash has what this life owns."""
-        return not local.ahead and (local.legacy is None or self.owns(name))
 
     def _note_inherited(self) -> None:
         self.ownership.inherited = {name: one.legacy for name, one in self._local.items() if one.legacy is not None}

@@ -259,6 +259,19 @@ def test_what_an_earlier_life_left_goes_on_at_once_whatever_one_of_2003_has(ther
     assert world.disk.files["clstat"] == stat(web="start DONE")
 
 
+def test_the_first_clstat_of_a_next_life_has_what_goes_on() -> None:
+    """One of 2003 begins what no clstat has: it shows before this life knows that the group is its own."""
+    world, seen = left(Commit("web", 1, EARLIER)), []
+
+    def is_ours() -> bool:
+        text = world.disk.files.get("clstat")
+        seen.extend([text] if text is not None and text not in seen else [])
+        return len(world.leashes[0].deadlines) > 1
+
+    world.until(is_ours, 2)
+    assert seen == [stat(web="start DONE")]
+
+
 def test_an_agent_does_not_begin_where_one_of_2003_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     var = tmp_path / "var/mosix-ha"
     var.mkdir(parents=True)
