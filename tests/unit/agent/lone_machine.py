@@ -8,6 +8,7 @@ nothing of the environment that it was given.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -19,13 +20,14 @@ from pathlib import Path
 from typing import Any, Callable, cast
 
 from mosha.agent import Agent
-from mosha.clinit import custody
+from mosha.clinit import custody, door
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import Life
 from mosha.platform import cgroups, linux, procscan
 from mosha.platform.machine import Machine
 from mosha.platform.mountinfo import Window
+from mosha.resources import deadline
 from mosha.tables import cltab
 from mosha.tables.settings import CGROUP, SESSION
 
@@ -244,32 +246,38 @@ def _stop_and_die(directory: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-LEFT_S = 1.5
-LATE_S, LONG_S = 1.5, 15.0       # a leash answers so late, which has so long
+SOON_S, LONG_S = 5.0, 15.0       # until a leash's deadline; by the first a group is up, however busy the machine is
+LATE_S = 1.5                     # a leash answers so late
 OWNER = {custody.OWNER: "7-aa 3 1.1.bb"}
 
 
-def _leave(
-    directory: Path, *orders: Callable[[Leash], None], stops: bool = False, is_late: bool = False
-) -> Callable[[], None]:
-    """The agent is killed, with a leash that might go on for ``LEFT_S``; it stands still, if at all for ``LATE_S``."""
+def _leave(directory: Path, deadline_s: float, *orders: Callable[[Leash], None]) -> Callable[[], None]:
+    """The agent is killed, with a leash that might go on for ``deadline_s`` from its birth."""
     def live() -> None:
         lone = Lone(directory)
-        lone.start("mine", owner=OWNER, deadline_s=LONG_S if is_late else LEFT_S)
+        lone.start("mine", owner=OWNER, deadline_s=deadline_s)
         for order in orders:
             order(lone.leashes["mine"])
-        pid = lone.leashes["mine"].pid
-        if stops or is_late:
-            os.kill(pid, signal.SIGSTOP)
-        if is_late:
-            subprocess.Popen(["sh", "-c", f"sleep {LATE_S}; kill -CONT {pid}"])
         os.kill(os.getpid(), signal.SIGKILL)
     return live
 
 
+def _stop(leash: Leash) -> None:
+    os.kill(leash.pid, signal.SIGSTOP)
+
+
+def _stop_for_a_while(leash: Leash) -> None:
+    _stop(leash)
+    subprocess.Popen(["sh", "-c", f"sleep {LATE_S}; kill -CONT {leash.pid}"])
+
+
+def _deadline_s(directory: Path) -> float:
+    return deadline.shown(str(directory / "run"), "mine")
+
+
 def taken_over(directory: Path) -> None:
     """The next life has the same processes, which obey it, and the life after that as well."""
-    assert _in_a_child(_leave(directory)) == -signal.SIGKILL
+    assert _in_a_child(_leave(directory, LONG_S)) == -signal.SIGKILL
     pid = int((directory / "mine").read_text())
     assert _in_a_child(lambda: _take_over(directory, 60.0)) == -signal.SIGKILL
     assert lives(pid)
@@ -279,7 +287,7 @@ def taken_over(directory: Path) -> None:
 
 def taken_over_late(directory: Path) -> None:
     """As long as there is time enough for a lease, a leash that says nothing is waited for."""
-    assert _in_a_child(_leave(directory, is_late=True)) == -signal.SIGKILL
+    assert _in_a_child(_leave(directory, LONG_S, _stop_for_a_while)) == -signal.SIGKILL
     assert _in_a_child(lambda: _take_over(directory, 0.0)) == 0
 
 
@@ -288,44 +296,58 @@ def _take_over(directory: Path, more_s: float) -> None:
     ((leash, legacy),) = machine.machine.legacies()
     assert isinstance(leash, Leash)
     assert (legacy.group, legacy.era, legacy.epoch, legacy.identity) == ("mine", "7-aa", 3, "1.1.bb")
-    assert legacy.level == "start"
+    assert (legacy.level, legacy.deadline_s) == ("start", _deadline_s(directory))
     machine.leashes["mine"] = leash
-    pid = int((directory / "mine").read_text())
-    assert lives(pid)
+    assert lives(int((directory / "mine").read_text()))
     if more_s:
-        leash.extend(machine.machine.now() + more_s)
-        begun_s = time.monotonic()
-        machine.until(lambda: time.monotonic() > begun_s + 2 * LEFT_S, "the first deadline has passed")
-        assert lives(pid)
+        leash.extend(legacy.deadline_s + more_s)
+        machine.until(lambda: _deadline_s(directory) == legacy.deadline_s + more_s, "it has obeyed")
         os.kill(os.getpid(), signal.SIGKILL)
     leash.halt()
     machine.until(lambda: leash.gone, "all was stopped in order")
 
 
+def asked_by_two(directory: Path) -> None:
+    """While its agent lives a leash lets nobody in, and obeys that one alone."""
+    lone = Lone(directory)
+    lone.start("mine", owner=OWNER)
+    ((guest, pid),) = door.knock(str(directory / "run")).values()
+    leash, until_s = lone.leashes["mine"], _deadline_s(directory) + 60.0
+    assert pid == leash.pid
+    guest.sendall(json.dumps(custody.KILL).encode() + b"\n")
+    leash.extend(until_s)
+    lone.until(lambda: _deadline_s(directory) == until_s, "it has obeyed")
+    try:
+        raise AssertionError(f"it said {guest.recv(1)!r}")
+    except BlockingIOError:
+        assert not leash.gone
+
+
 def left_alone(directory: Path) -> None:
     """There is no next life: it goes on up to its deadline, and ends then."""
-    assert _in_a_child(_leave(directory)) == -signal.SIGKILL
-    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
-    until(lambda: not lives(pid), "it has ended")
-    assert LEFT_S / 2 < time.monotonic() - begun_s < 2 * LEFT_S
+    assert _in_a_child(_leave(directory, SOON_S)) == -signal.SIGKILL
+    _end_at_deadline(directory)
     until(lambda: not os.path.exists(tree_of(directory)), "the control groups are removed")
 
 
 def left_frozen(directory: Path) -> None:
     """The leash stands still: the warden ends what is below it at its deadline."""
-    assert _in_a_child(_leave(directory, stops=True)) == -signal.SIGKILL
-    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
-    until(lambda: not lives(pid), "the warden ends the daemon")
-    assert LEFT_S / 2 < time.monotonic() - begun_s < 2 * LEFT_S
+    assert _in_a_child(_leave(directory, SOON_S, _stop)) == -signal.SIGKILL
+    _end_at_deadline(directory)
     assert Life(str(directory / "run")).end_earlier(LIMIT_S)
+
+
+def _end_at_deadline(directory: Path) -> None:
+    pid = int((directory / "mine").read_text())
+    until(lambda: not lives(pid), "it has ended")
+    assert linux.boottime() >= _deadline_s(directory)
 
 
 def stopped_and_left(directory: Path) -> None:
     """What was told to stop ends with its agent, at once."""
-    assert _in_a_child(_leave(directory, Leash.finish)) == -signal.SIGKILL
-    pid, begun_s = int((directory / "mine").read_text()), time.monotonic()
+    assert _in_a_child(_leave(directory, 2 * LIMIT_S, Leash.finish)) == -signal.SIGKILL
+    pid = int((directory / "mine").read_text())
     until(lambda: not lives(pid), "it has ended")
-    assert time.monotonic() - begun_s < LEFT_S / 2
 
 
 def _in_a_child(work: Callable[[], None]) -> int:
@@ -342,7 +364,7 @@ def _in_a_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-LONE = (killed, several, frozen, old_kernel, old_kernel_with_units, new_warden)
+LONE = (killed, several, frozen, old_kernel, old_kernel_with_units, new_warden, asked_by_two)
 SCENARIOS = {scenario.__name__: scenario for scenario in LONE}
 OUTSIDE = {scenario.__name__: scenario for scenario in (
     next_life, both_killed, all_killed, taken_over, taken_over_late, left_alone, left_frozen, stopped_and_left,
