@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache, partial
 from typing import Any, Callable
 
-from mosha.clinit.custody import OWNER, Legacy
+from mosha.clinit.custody import OWNER
+from mosha.local import LocalGroup
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
 from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
-from mosha.platform.world import Leash, World
+from mosha.platform.world import World
 from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
 from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
@@ -31,40 +31,6 @@ from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.01                   # between two attempts to kill what a leash has not
-
-
-@dataclass
-class _Local:
-    """What this node has of one group."""
-
-    leash: Leash | None = None
-    entries: tuple[Entry, ...] = ()
-    told: str | None = None              # the level that the leash was told last
-    level: str | None = None             # that it reports: the old one while it stops that
-    state: str | None = None
-    since: float = 0.0                   # wall clock, for people
-    deadline: float = 0.0
-    ahead: bool = False                  # the leash was started to test ahead, and has no token
-    legacy: Legacy | None = None         # what an earlier life left, until nothing of it is left, or it was given up
-    begun_at: float = 0.0                # when the leash was started
-    passed_at: float | None = None       # when the test ahead ended well
-    on_hold: bool = False                # the leash was told to leave it alone
-    finishing: bool = False              # it was told to stop everything, and to end then
-    is_populated: bool = False           # a process was started, and the end of all is not known
-    failures: int = 0                    # on this node, none of them followed by a long time without
-    failed_at: float = 0.0
-    restarting: bool = False             # it is stopped to be started here again
-    failure: str = ""                    # the last one
-    until_wall: int = 0                  # of `unfit_until`, for people
-    reason: str = ""                     # why the level that it has has failed
-    why: str = ""                        # on what ground this node has it
-    unfit_until: float = 0.0
-    orphaned: bool = False               # the leash is gone, its processes perhaps not
-    killed_at: float | None = None       # when the leash was told to kill everything
-
-    def forget(self) -> None:
-        """Its failures."""
-        self.failures, self.unfit_until, self.failure = 0, 0.0, ""
 
 
 class Groups:
@@ -84,7 +50,7 @@ class Groups:
         self.restarts: Mapping[str, int] = {}        # how often a group that fails is started again where it is
         self.maintained: Collection[str] = ()        # groups that are to be left alone
         self.planned: Collection[str] = ()           # groups that go no further than plan: mosha.elders
-        self._local = {legacy.group: _inherited(world, leash, legacy) for leash, legacy in world.legacies()}
+        self._local = {legacy.group: LocalGroup.inherited(world, leash, legacy) for leash, legacy in world.legacies()}
 
     def begin(self, ownership: DiskPaxos, node: int) -> None:
         """This node knows who it is."""
@@ -167,7 +133,7 @@ class Groups:
         """One round: each group's view, decision and action; then the leases of what runs."""
         self._note_inherited()
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
-            local = self._local.setdefault(name, _Local())
+            local = self._local.setdefault(name, LocalGroup())
             if local.failures and now >= max(local.unfit_until, local.failed_at + FORGET_S):
                 local.forget()
             if local.leash is None and not local.orphaned and not self.ownership.held(name):
@@ -226,7 +192,7 @@ class Groups:
     def _note_inherited(self) -> None:
         self.ownership.inherited = {name: one.legacy for name, one in self._local.items() if one.legacy is not None}
 
-    def _view(self, now: float, name: str, local: _Local, wanted: Mapping[str, str], cltab: Cltab) -> View:
+    def _view(self, now: float, name: str, local: LocalGroup, wanted: Mapping[str, str], cltab: Cltab) -> View:
         lease_end = self.ownership.lease_end(name)
         level = wanted.get(name)
         return View(
@@ -261,7 +227,7 @@ class Groups:
         return contests.is_open(now, name) and self._is_tested_first(name, cltab)
 
     def _act(
-        self, now: float, name: str, local: _Local, action: Action, wanted: Mapping[str, str], cltab: Cltab
+        self, now: float, name: str, local: LocalGroup, action: Action, wanted: Mapping[str, str], cltab: Cltab
     ) -> None:
         if action is Action.RENOUNCE:
             if self.ownership.held(name):
@@ -271,12 +237,12 @@ class Groups:
         elif action is Action.KILL:
             self._kill(now, name, local)
         elif action is Action.RESTART:
-            self._note_failure(now, local, _failure(local))
+            self._note_failure(now, local, local.failed_how)
             log.warning("%s: %s, tried here again", name, local.failure)
             self._tell(local, STOP, local.entries)
             local.restarting = True
         elif action is Action.GIVE_UP:
-            self._is_unfit(now, name, local, _failure(local))
+            self._is_unfit(now, name, local, local.failed_how)
             if not local.ahead:
                 self._stop(local)
         elif action is Action.HOLD and local.leash is not None:
@@ -294,7 +260,7 @@ class Groups:
         elif action is Action.RUN:
             self._tell(local, wanted[name], cltab.group(name), cltab.policy)
 
-    def _claim(self, now: float, name: str, local: _Local, cltab: Cltab) -> None:
+    def _claim(self, now: float, name: str, local: LocalGroup, cltab: Cltab) -> None:
         """Where the group can be tested first it is contended for when that went well. Of what is inherited only that
         the earlier life has it may have to be decided."""
         if local.legacy is not None and not self.ownership.records.register(name).undecided:
@@ -313,29 +279,30 @@ class Groups:
         return _only_tests(cltab.group(name)) and name not in self.exclusive
 
     @staticmethod
-    def _note_failure(now: float, local: _Local, why: str) -> None:
+    def _note_failure(now: float, local: LocalGroup, why: str) -> None:
         local.failures, local.failure, local.failed_at = local.failures + 1, why, now
 
-    def _is_unfit(self, now: float, name: str, local: _Local, why: str) -> None:
+    def _is_unfit(self, now: float, name: str, local: LocalGroup, why: str) -> None:
         self._note_failure(now, local, why)
         pause_s = self._timing.unfit_s(local.failures)
         local.unfit_until, local.until_wall = now + pause_s, round(self._world.wall() + pause_s)
         log.warning("%s: %s, not tried again for %g s", name, why, pause_s)
 
-    def _start(self, now: float, name: str, local: _Local) -> None:
+    def _start(self, now: float, name: str, local: LocalGroup) -> None:
         lease_end = self.ownership.lease_end(name)
         assert lease_end is not None, f"{name}: started without a claim"
         assert now < lease_end, f"{name}: started after the lease"
         self._fork(now, name, local, {**self._environment, **self._token(name, local)}, lease_end)
 
-    def _start_ahead(self, now: float, name: str, local: _Local) -> None:
+    def _start_ahead(self, now: float, name: str, local: LocalGroup) -> None:
         lease_end = self.ownership.lease_of_all()
         if lease_end is not None and now < lease_end - self._timing.kill_margin_s:
             log.info("%s: tested ahead", name)
             self._fork(now, name, local, self._environment, lease_end, ahead=True)
 
     def _fork(
-        self, now: float, name: str, local: _Local, environment: dict[str, str], lease_end: float, ahead: bool = False
+        self, now: float, name: str, local: LocalGroup, environment: dict[str, str], lease_end: float,
+        ahead: bool = False,
     ) -> None:
         local.deadline = lease_end - self._timing.kill_margin_s
         local.ahead, local.begun_at, local.passed_at = ahead, now, None
@@ -345,12 +312,12 @@ class Groups:
         except OSError as error:
             self._is_unfit(now, name, local, f"it cannot be started here ({error.strerror})")
 
-    def _own(self, name: str, local: _Local) -> None:
+    def _own(self, name: str, local: LocalGroup) -> None:
         assert local.leash is not None
         local.ahead = False
         local.leash.own({**self._environment, **self._token(name, local)})
 
-    def _token(self, name: str, local: _Local) -> dict[str, str]:
+    def _token(self, name: str, local: LocalGroup) -> dict[str, str]:
         own = self.ownership
         epoch = own.epoch(name)
         local.why = own.contests.grounds.get(name, "")
@@ -360,20 +327,20 @@ class Groups:
             OWNER: f"{own.era} {epoch} {own.identity}",
         }
 
-    def _stop(self, local: _Local) -> None:
+    def _stop(self, local: LocalGroup) -> None:
         """Everything, in order; the leash ends when no process is left."""
         self._tell(local, STOP, local.entries)
         if local.leash is not None:
             local.finishing = True
             local.leash.finish()
 
-    def _tell(self, local: _Local, level: str, entries: tuple[Entry, ...], policy: Policy | None = None) -> None:
+    def _tell(self, local: LocalGroup, level: str, entries: tuple[Entry, ...], policy: Policy | None = None) -> None:
         if local.leash is not None:
             local.told, local.entries, local.on_hold, local.restarting = level, entries, False, False
             local.level, local.state = level, "STARTING"
             local.leash.tell(level, entries, policy=policy)
 
-    def _kill(self, now: float, name: str, local: _Local) -> None:
+    def _kill(self, now: float, name: str, local: LocalGroup) -> None:
         if local.leash is not None:
             if local.killed_at is None:
                 if local.legacy is not None:
@@ -390,12 +357,12 @@ class Groups:
         elif self._world.sweep(name):
             local.orphaned = False
 
-    def _kill_by(self, local: _Local) -> float:
+    def _kill_by(self, local: LocalGroup) -> float:
         """When the leash must have killed everything that it was told to kill, or has no lease for."""
         asked = local.deadline if local.killed_at is None else min(local.deadline, local.killed_at)
         return asked + self._timing.second_s
 
-    def _extend(self, now: float, name: str, local: _Local) -> None:
+    def _extend(self, now: float, name: str, local: LocalGroup) -> None:
         lease_end = self.ownership.lease_of_all() if local.ahead else self.ownership.lease_end(name)
         if local.leash is None or lease_end is None:
             return
@@ -406,20 +373,6 @@ class Groups:
                 local.why = "it had it before, and it ran on"
             local.deadline = deadline
             local.leash.extend(deadline)
-
-
-def _inherited(world: World, leash: Leash, legacy: Legacy) -> _Local:
-    return _Local(
-        leash, legacy.entries, legacy.level, legacy.level, legacy.state or "STARTING", world.wall(), legacy.deadline_s,
-        legacy=legacy, begun_at=world.now(), on_hold=legacy.on_hold, is_populated=True,
-    )
-
-
-def _failure(local: _Local) -> str:
-    """What has failed, in words."""
-    if local.state not in SETTLED:
-        return f"{local.told} did not end here within {TEST_LIMIT_S:g} s"
-    return f"{local.told} failed here{f': {local.reason}' if local.reason else ''}"
 
 
 def _only_tests(entries: tuple[Entry, ...]) -> bool:
