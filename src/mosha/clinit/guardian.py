@@ -7,8 +7,7 @@ What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this proces
 2. Its clock is :func:`mosha.platform.linux.boottime`; custody is told the time before anything else in each turn, and
    a process that was started looks once more before it is executed. The group's commands can read the deadline:
    :mod:`mosha.resources.deadline`.
-3. It never blocks: neither on the agent, whose reports wait in a bounded buffer, nor on what a process writes. Log
-   lines are dropped, and counted, while the agent does not keep up.
+3. It never blocks: neither on the agent (:mod:`mosha.clinit.wire`), nor on what a process writes.
 4. It is scheduled before all that is ordinary, where it may be: when a machine thaws everything on it wants to execute
    at once, the group that must be dead by now as well. The commands have the priority of the agent.
 5. That no process lives is exact with a child subreaper, as then every descendant is a child and ``waitpid`` says
@@ -20,25 +19,24 @@ What it does and when, :mod:`mosha.clinit.custody` decides. Rules of this proces
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
 import select
 import selectors
 import signal
 import socket
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 
-from mosha.clinit.custody import Custody
+from mosha.clinit.custody import Custody, Order
 from mosha.clinit.door import Door
 from mosha.clinit.family import TAG, Families
 from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
+from mosha.clinit.wire import BACKLOG_BYTES_MAX, Wire
 from mosha.config import Config
 from mosha.platform import linux, procscan
 from mosha.platform.cgroups import Tree, Unit
@@ -59,8 +57,6 @@ DYING_S = 0.04                   # what lives at this pause while killing may wa
 IN_ORDER_LIMIT_S = 60.0          # for unmounting in order, where no deadline comes earlier
 MOUNTS_LIMIT_S = 1.0             # for ending mounts as a power cut would; the agent tries again
 KILL_POLL_S = 0.01               # first pause between two looks while killing; it doubles, up to TURN_S
-LOG_BACKLOG_BYTES_MAX = 64 * 1024
-REPORT_BACKLOG_BYTES_MAX = 1024 * 1024
 READ_BYTES = 64 * 1024
 
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
@@ -114,15 +110,11 @@ class Guardian:
         )
         self._agent: int | None = bond.agent             # its parent; None when that is not who gives the orders
         self._deadline_file = deadline.place(self._rundir, bond.group)
-        self._control, self._has_agent = bond.control, True
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
         self._childless = True
         self._empty = True
         self._used = False
-        self._orders = bytearray()
-        self._reports = bytearray()
-        self._lost_lines = 0
         self._looked_s = 0.0
         os.setsid()
         os.chdir("/")
@@ -131,13 +123,12 @@ class Guardian:
         self._families = Families(bond.group, self._rundir, self._subreaper, unit)
         self._wake_fd = _wake_at_signals()
         linux.set_pdeathsig(signal.SIGHUP)
-        self._control.setblocking(False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._control, selectors.EVENT_READ, self._on_control)
+        self._wire = Wire(self._selector, bond.control, self._obey, self._lose_agent)
         self._selector.register(self._wake_fd, selectors.EVENT_READ, lambda _mask: None)
         self._show_deadline()
         if bond.tree is not None and unit is None:
-            self._log("", "it has no control group: its processes are a session")
+            self._wire.log("", "it has no control group: its processes are a session")
 
     def run(self) -> int:
         """Serve until the end; the exit status."""
@@ -152,6 +143,8 @@ class Guardian:
                     key.data(mask)
             if not self.custody.reason:
                 self._reap()
+            if self._wire.is_choked:
+                self.custody.kill(f"the agent left more than {BACKLOG_BYTES_MAX} bytes of reports unread")
             if self.custody.reason:
                 self._do(self.custody.halt())
                 return KILLED
@@ -174,8 +167,8 @@ class Guardian:
             pause_s = min(2 * pause_s, TURN_S)
             self._collect()
         if self._used and not self._remove_left():
-            self._log("", "an address or a mount is left that cannot be ended yet")
-            self._report("left")
+            self._wire.log("", "an address or a mount is left that cannot be ended yet")
+            self._wire.report("left")
         else:
             self._note_empty()
 
@@ -257,7 +250,7 @@ class Guardian:
     def _note_empty(self) -> None:
         if not self._empty:
             self._empty = True
-            self._report("empty")
+            self._wire.report("empty")
 
     def _show_deadline(self) -> None:
         if not math.isfinite(self.custody.deadline_s):
@@ -265,7 +258,7 @@ class Guardian:
         try:
             deadline.put(self._deadline_file, self.custody.deadline_s)
         except OSError as error:
-            self._log("", f"the deadline is not shown to commands: {error}")
+            self._wire.log("", f"the deadline is not shown to commands: {error}")
 
     # ---- actions ----------------------------------------------------------------------------------------------
 
@@ -304,14 +297,14 @@ class Guardian:
             finally:
                 os.close(output_w)
         except OSError as error:
-            self._log(entry.tag, f"cannot be started: {error}")
+            self._wire.log(entry.tag, f"cannot be started: {error}")
             return self.custody.ended(linux.boottime(), entry.tag, 0, EXIT_CANNOT_EXECUTE)
         self._mains[pid] = entry.tag
         self._empty = self._childless = False
         self._used = True
         self._families.started(pid, entry.tag)
         self._watch_output(output_r, entry.tag)
-        self._report("started", tag=entry.tag, pid=pid)
+        self._wire.report("started", tag=entry.tag, pid=pid)
         return []
 
     def _watch_output(self, fd: int, tag: str) -> None:
@@ -326,11 +319,11 @@ class Guardian:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return
-        if data and len(self._reports) > LOG_BACKLOG_BYTES_MAX:
-            self._lost_lines += reader.skip(data)    # cheap: a flood must not occupy a processor by rule 4
+        if data and self._wire.is_behind:
+            self._wire.lose(reader.skip(data))           # cheap: a flood must not occupy a processor by rule 4
         else:
             for line in reader.feed(data):
-                self._log(tag, line)
+                self._wire.log(tag, line)
         if not data:
             self._selector.unregister(fd)
             os.close(fd)
@@ -338,97 +331,42 @@ class Guardian:
 
     # ---- the agent --------------------------------------------------------------------------------------------
 
-    def _on_control(self, mask: int) -> None:
-        if not self._has_agent:
-            return                           # it was seen to be gone in this very turn
-        if mask & selectors.EVENT_WRITE:
-            self._flush()
-        if mask & selectors.EVENT_READ and not self._hear():
-            self._lose_agent()
-
-    def _hear(self) -> bool:
-        """Obey what has come from the agent; whether anything had."""
-        try:
-            data = self._control.recv(READ_BYTES)
-        except OSError:                      # it has gone, or said nothing more
-            data = b""
-        *lines, rest = bytes(self._orders + data).split(b"\n")
-        self._orders[:] = rest
-        for line in lines:
-            order = json.loads(line)
-            self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
-            if "deadline" in order:
-                self._show_deadline()
-        return bool(data)
+    def _obey(self, order: Order) -> None:
+        self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
+        if "deadline" in order:
+            self._show_deadline()
 
     def _lose_agent(self) -> None:
-        """Rule 6, after its last words."""
-        if self._has_agent:
-            while self._hear():
-                pass
-            self._agent, self._has_agent = None, False
-            self._selector.unregister(self._control)
-            self._control.close()
-            self._orders.clear()
-            self._reports.clear()
+        """Rule 6."""
+        if self._wire.is_connected:
+            self._wire.disconnect()
+            self._agent = None
             if self.custody.agent_gone(linux.boottime()) and self._door is not None:
                 self._selector.register(self._door, selectors.EVENT_READ, lambda _mask: self._let_in())
 
     def _let_in(self) -> None:
         assert self._door is not None
         control, legacy = self._door.let_in(), self.custody.legacy()
-        if control is None or legacy is None:
-            return
-        self._selector.unregister(self._door)
-        self._control, self._has_agent = control, True
-        self._selector.register(control, selectors.EVENT_READ, self._on_control)
-        self._reports += json.dumps(legacy.said()).encode() + b"\n"
-        self._report("log", text="taken over by the next life of the agent")
+        if control is not None and legacy is not None:
+            self._selector.unregister(self._door)
+            self._wire.connect(control)
+            self._wire.greet(legacy.said())
+            self._wire.report("log", text="taken over by the next life of the agent")
 
     def _has_strays(self) -> bool:
         return not self._empty and STRAYS in self._living()
 
     def _say_state(self, change: StateChanged) -> None:
-        self._report("state", level=change.level, state=change.state, text=change.reason)
+        self._wire.report("state", level=change.level, state=change.state, text=change.reason)
         if change.reason:
-            self._log("", f"{change.level} {change.state}: {change.reason}")
+            self._wire.log("", f"{change.level} {change.state}: {change.reason}")
 
     def _say_exit(self, tag: str, status: int) -> None:
         for fd in [fd for fd, (writer, _) in self._outputs.items() if writer == tag]:
             self._read_output(fd)        # its last words come before its end
-        self._report("exited", tag=tag, status=status)
+        self._wire.report("exited", tag=tag, status=status)
         if status:
-            self._log(tag, ending(status))
-
-    def _log(self, tag: str, line: str) -> None:
-        if len(self._reports) > LOG_BACKLOG_BYTES_MAX:
-            self._lost_lines += 1
-            return
-        if self._lost_lines:
-            self._report("log", text=f"{self._lost_lines} lines lost: the agent did not keep up")
-            self._lost_lines = 0
-        self._report("log", tag=tag, text=f"{tag}: {line}" if tag else line)
-
-    def _report(self, kind: str, **fields: Any) -> None:
-        if not self._has_agent:
-            return
-        self._reports += json.dumps({"kind": kind, "time": time.time(), **fields}).encode() + b"\n"
-        self._flush()
-        if len(self._reports) > REPORT_BACKLOG_BYTES_MAX:
-            self.custody.kill(f"the agent left more than {REPORT_BACKLOG_BYTES_MAX} bytes of reports unread")
-
-    def _flush(self) -> None:
-        if not self._has_agent:
-            return
-        try:
-            sent = self._control.send(self._reports)
-        except BlockingIOError:
-            sent = 0
-        except OSError:                  # the agent has gone: reading says so
-            sent = len(self._reports)
-        del self._reports[:sent]
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._reports else 0)
-        self._selector.modify(self._control, events, self._on_control)
+            self._wire.log(tag, ending(status))
 
 
 def _wake_at_signals() -> int:
