@@ -640,6 +640,13 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.ADOPTED_TOO_LATE,
     ),
     _one(
+        "extended-unbacked", "R9: what was left is extended by a lease of this life", "mosha/groups.py",
+        "        if local.leash is None or lease_end is None:\n            return\n",
+        "        if local.legacy is not None:\n            lease_end = now + self._timing.lease_s\n"
+        "        if local.leash is None or lease_end is None:\n            return\n",
+        plan=plans.ADOPTED_TOO_LATE,
+    ),
+    _one(
         "stopping-left", "R9: what was told to stop ends with its agent", CUSTODY,
         "self._is_ahead or self._finishing or self._told in (\"\", STOP) or bool(self.reason)",
         "self._is_ahead or bool(self.reason)",
