@@ -24,6 +24,7 @@ from functools import partial
 from typing import Any, Callable
 
 from mosha import events, status
+from mosha.clocks import Clocks
 from mosha.config import Config
 from mosha.elders import Elders
 from mosha.fencing import Fencing, Shot
@@ -45,7 +46,7 @@ from mosha.replicas import Replicas
 from mosha.requirements import Requirements
 from mosha.tables import hactl
 from mosha.tables.hactl import Hactl
-from mosha.timing import CLOCKS_APART_S, CLOCKS_SPAN_S, MAP_BEATS, RHO, STOP_LIMIT_S
+from mosha.timing import MAP_BEATS, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +167,7 @@ class Agent:
         self._fenced: frozenset[str] = frozenset()
         self._said: Record = {}
         self._next_beat, self._beats = now, 0
-        self._skew: tuple[float, float] | None = None        # of the two clocks, and when it was seen: a while ago
+        self._clocks = Clocks()
         self._page, self._show_at = "", now
         self.events = events.Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made
@@ -291,14 +292,9 @@ class Agent:
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
-        skew, looked_at = self._world.skew(), self._world.now()
-        if skew is not None:                         # it was looked at between `now` and then, which may be far apart
-            before, since = self._skew or (skew, now)
-            is_apart = abs(skew - before) > RHO * (now - since) + CLOCKS_APART_S
-            if is_apart:
-                self.ownership.distrust(f"{CLOCKS} went apart by {skew - before:.3f} s")
-            if is_apart or self._skew is None or now >= since + CLOCKS_SPAN_S:
-                self._skew = skew, looked_at
+        apart_s = self._clocks.apart_s(now, self._world.skew(), self._world.now())
+        if apart_s:
+            self.ownership.distrust(f"{CLOCKS} went apart by {apart_s:.3f} s")
 
     def _submit(self, call: Call) -> None:
         def answered(result: Any, error: OSError | None) -> None:

@@ -62,7 +62,7 @@ class Life:
             return False
         if not cgroups.end_earlier(self._rundir, max(RETRY_S, deadline - time.monotonic()), spared.values()):
             return False
-        if not procscan.kill_all(lambda: self._marked(spared), max(RETRY_S, deadline - time.monotonic())):
+        if not procscan.kill_all(lambda: self._marked(spared.values()), max(RETRY_S, deadline - time.monotonic())):
             return False
         while not remove_left(None, self._rundir, max(RETRY_S, deadline - time.monotonic()), spared=spared):
             if time.monotonic() >= deadline:
@@ -74,18 +74,26 @@ class Life:
         """Whether nobody but these has the lock of a life open; others are killed."""
         if not spared and try_lock(self.life_fd):
             return True
-        table = procscan.processes()
-        below = {one.pid for pid in spared for one in procscan.descendants(table, pid)}
-        others = [pid for pid in _holders(self.life_fd, LIFE_LOCK) if pid not in below and pid not in spared]
+        others = {*_holders(self.life_fd, LIFE_LOCK)}
+        others -= self._kept(spared)
         for pid in others:
             _kill_from_below(pid)
         return bool(spared) and not others
 
-    def _marked(self, spared: Mapping[str, int]) -> set[int]:
+    def _marked(self, spared: Collection[int]) -> set[int]:
         """What carries the mark of a group, and is in no control group of one that is spared."""
-        tree = cgroups.earlier(self._rundir) if spared else None
-        inside = {pid for group in spared for pid in tree.pids(group)} if tree is not None else set()
-        return {*procscan.marked(None, self._rundir)} - inside - {*spared.values()}
+        found = {*procscan.marked(None, self._rundir)}
+        return found - self._kept(spared)
+
+    def _kept(self, spared: Collection[int]) -> set[int]:
+        """These leashes, and what they hold. It forks all the time, so who looks for others asks this after the look;
+        and a process that is just being forked may be seen below its parent before it is in the control group."""
+        if not spared:
+            return set()
+        table = procscan.processes()
+        below = {one.pid for pid in spared for one in procscan.descendants(table, pid)}
+        tree = cgroups.earlier(self._rundir)
+        return {*spared, *below, *(tree.held_by(spared) if tree is not None else ())}
 
 
 def agent(rundir: str) -> Process | None:

@@ -149,7 +149,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "clocks-unwatched", "R1: an identity whose machine's clocks go apart is void", "mosha/agent.py",
-        "            if is_apart:\n", "            if False:\n",
+        "        if apart_s:\n", "        if False:\n",
         plan=plans.SLEWED,
     ),
     # ---- register -------------------------------------------------------------------------------------------------
@@ -449,7 +449,10 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "living-removed", "R3: what a living identity writes now is not removed", f"{OWNERSHIP}/housekeeping.py",
         "or parts.generation < latest[parts.writer]", "or parts.generation <= latest[parts.writer]",
-        plan=plans.FLIPS,
+        equivalent="since R27 nothing is removed that a slot tells of, nor ever what is open: an append that comes "
+        "later fails, and its writer goes on in the next generation, with all that may be lost; where the slot was on "
+        "its way, it tells of a journal that is gone, and that voter forgets and recovers without need, which breaks "
+        "no promise",
     ),
     _one(
         "removed-undecided", "R3: a block of an epoch that is not decided stays", f"{OWNERSHIP}/housekeeping.py",
@@ -634,10 +637,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "left-unarmed", "R9: a leash without an agent keeps its deadline", CUSTODY,
-        "        if self.legacy() is None:\n            self.kill(AGENT_GONE)\n",
-        "        if self.legacy() is None:\n            self.kill(AGENT_GONE)\n"
-        "        self.deadline_s += 3600.0\n",
+        "        if self.legacy() is None:\n", "        self.deadline_s += 3600.0\n        if self.legacy() is None:\n",
         plan=plans.ADOPTED_TOO_LATE,
+    ),
+    _one(
+        "left-unwatched", "R1: a leash without an agent compares the clocks", CUSTODY,
+        "        if self._clocks.apart_s(before_s, skew_s, after_s):\n            self.kill(CLOCKS)\n", "",
+        plan=plans.ADOPTED_SLEWED,
     ),
     _one(
         "extended-unbacked", "R9: what was left is extended by a lease of this life", "mosha/groups.py",

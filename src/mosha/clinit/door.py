@@ -24,8 +24,10 @@ CREDENTIALS = struct.Struct("3i")    # pid, user, group: unix(7)
 class Door:
     """A leash's end."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, place: Path) -> None:
+        """``place`` is where it was just opened. Raises OSError."""
         self._listener = listener
+        self._place, self._made = place, place.lstat()
 
     @classmethod
     def open(cls, rundir: str, group: str) -> Door | None:
@@ -40,15 +42,22 @@ class Door:
             finally:
                 os.close(fd)
             listener.listen(WAITING_MAX)
+            listener.setblocking(False)
+            return cls(listener, directory / group)
         except OSError:
             listener.close()
             return None
-        listener.setblocking(False)
-        return cls(listener)
 
     def fileno(self) -> int:
         """Readable when somebody waits."""
         return self._listener.fileno()
+
+    def is_there(self) -> bool:
+        """Whether who looks for it in its directory finds this one."""
+        try:
+            return os.path.samestat(self._made, self._place.lstat())
+        except OSError:
+            return False
 
     def let_in(self) -> socket.socket | None:
         """Rule 2; None for anybody else, or if he has gone."""

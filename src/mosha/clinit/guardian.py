@@ -135,6 +135,7 @@ class Guardian:
         while True:
             events = self._selector.select(self._timeout_s())
             _drain(self._wake_fd)        # before any look at what it tells of, or a signal in between is lost
+            self._watch()
             self._do(self.custody.look(linux.boottime()))
             if self._agent is not None and os.getppid() != self._agent:
                 self._lose_agent()
@@ -335,6 +336,12 @@ class Guardian:
         self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
         if "deadline" in order:
             self._show_deadline()
+
+    def _watch(self) -> None:
+        """What custody is to be told while there is no agent."""
+        if self.custody.is_left and self._door is not None:
+            before_s, skew_s = linux.boottime(), linux.skew()
+            self.custody.watch(before_s, skew_s, linux.boottime(), self._door.is_there())
 
     def _lose_agent(self) -> None:
         """Rule 6."""

@@ -208,7 +208,7 @@ class Leash:
     def kill_guardian(self) -> None:
         """SIGKILL, frozen or not. What it held is left to :meth:`mosha.platform.world.World.sweep`."""
         if not self.gone and (self._stranger is None or procscan.lives(self._stranger)):
-            os.kill(self.pid, signal.SIGKILL)
+            procscan.kill(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
         """Have the guardian end as soon as no process lives."""

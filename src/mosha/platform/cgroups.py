@@ -24,6 +24,7 @@ from mosha.platform import mountinfo, procscan
 from mosha.platform.mountinfo import Window
 
 RECORD = "units"
+NEW_RECORD = ".units.new"          # of a life that has no warden yet
 OWN = "/proc/self/cgroup"
 PREFIX = "mosha."
 PROCS, KILL = "cgroup.procs", "cgroup.kill"
@@ -83,6 +84,10 @@ class Tree:
                 found |= self.inside(place)
         return found
 
+    def held_by(self, guardians: Collection[int]) -> set[int]:
+        """The processes in the units of these guardians, but for themselves."""
+        return {pid for place in self.places() if place.pid in guardians for pid in self.inside(place)}
+
     def places(self) -> list[Place]:
         """All units that there are."""
         return [_place(name) for name in self._units()]
@@ -137,7 +142,8 @@ def plant(rundir: str) -> Tree | None:
     for place in places:
         path = f"{place}/{PREFIX}{os.urandom(NONCE_BYTES).hex()}"
         try:
-            _put(rundir, path)
+            _note(rundir, path)
+            settle(rundir)
             os.mkdir(path, 0o755)
         except OSError:
             continue
@@ -165,16 +171,22 @@ def end_earlier(rundir: str, limit_s: float, spared: Collection[int] = ()) -> bo
     return tree.end_others(spared, limit_s) if spared else tree.uproot(limit_s)
 
 
-def inherit(rundir: str) -> Tree | None:
-    """The directory of the life before as that of this one. Its record is another file from now on, which tells the
-    warden of the life before that it may end."""
+def claim(rundir: str) -> Tree | None:
+    """The directory of the life before, to be that of this one: a new record of it lies beside the old one. None if
+    there is none, or that cannot be written."""
     tree = earlier(rundir)
     try:
         if tree is not None:
-            _put(rundir, tree.path)
+            _note(rundir, tree.path)
     except OSError:
         return None
     return tree
+
+
+def settle(rundir: str) -> None:
+    """The record is the new one from now on, which tells the warden of the life before that it may end. Raises
+    OSError."""
+    os.replace(Path(rundir, NEW_RECORD), Path(rundir, RECORD))
 
 
 def candidates(mounts: list[Window], own: str) -> list[str]:
@@ -250,11 +262,11 @@ def _enter(unit: str) -> bool:
     return _write(f"{unit}/{PROCS}", b"0")
 
 
-def _put(rundir: str, path: str) -> None:
-    """Rule 3."""
-    temporary = Path(rundir, f".{RECORD}.new")
-    temporary.write_text(f"{path}\n", encoding="utf-8")
-    os.replace(temporary, Path(rundir, RECORD))
+def _note(rundir: str, path: str) -> None:
+    """Rule 3, but for its name: a file of its own, as a warden may hold the one before."""
+    new = Path(rundir, NEW_RECORD)
+    new.unlink(missing_ok=True)
+    new.write_text(f"{path}\n", encoding="utf-8")
 
 
 def _place(unit: str) -> Place:

@@ -23,6 +23,8 @@ FDS_MAX = 1024                   # what Linux allows a process by itself (RLIMIT
 PR_SET_PDEATHSIG = 1             # prctl(2)
 PR_SET_CHILD_SUBREAPER = 36
 NICE_MIN = -20
+LOOKS_AT_CLOCKS = 3
+ONE_INSTANT_S = 0.0002
 MNT_FORCE, MNT_DETACH, UMOUNT_NOFOLLOW = 1, 2, 8     # umount(2)
 
 
@@ -47,6 +49,15 @@ def boottime() -> float:
 def steady() -> float:
     """Seconds of CLOCK_MONOTONIC_RAW (Linux 2.6.28), else of the clock of :func:`boottime`."""
     return time.clock_gettime(_RAW)
+
+
+def skew() -> float | None:
+    """How far the steady clock is ahead of the other; None if no look at both was quick enough."""
+    for _ in range(LOOKS_AT_CLOCKS):
+        before, ahead, after = boottime(), steady(), boottime()
+        if after - before <= ONE_INSTANT_S:
+            return ahead - after
+    return None
 
 
 def close_all_but(*kept: int) -> None:

@@ -30,7 +30,7 @@ from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
-from mosha.platform import linux, openmosix, plans, platforms
+from mosha.platform import cgroups, linux, openmosix, plans, platforms
 from mosha.platform.logs import Logs
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
@@ -45,8 +45,6 @@ log = logging.getLogger(__name__)
 
 END_EARLIER_S = 10.0
 NONCE_BYTES = 16
-LOOKS_AT_CLOCKS = 3
-ONE_INSTANT_S = 0.0002
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
@@ -75,12 +73,17 @@ class Machine:
         self._catch_signals()
 
     def begin(self, units: str, second_s: float, limit_s: float) -> bool:
-        """Take leashes of an earlier life over, and end what else is left of it, then hold groups as the setting says;
-        whether nothing else was left."""
+        """Take leashes of an earlier life over, if it can have their control groups as well, and end what else is left
+        of it, then hold groups as the setting says; whether nothing else was left."""
         taken = Leash.take_over(self._rundir, self._variables()) if units != SESSION else []
+        claimed = cgroups.claim(self._rundir) if taken else None
+        if claimed is None:
+            for leash, _ in taken:
+                leash.close()
+            taken = []
         if not self.life.end_earlier(limit_s, {legacy.group: leash.pid for leash, legacy in taken}):
             return False
-        self._units = Units(units, self._rundir, self._selector, log.info, second_s, inherits=bool(taken))
+        self._units = Units(units, self._rundir, self._selector, log.info, second_s, claimed)
         self._legacies = taken
         for leash, legacy in taken:
             log.info("%s: its leash lives on, until %.3f", legacy.group, legacy.deadline_s)
@@ -95,11 +98,7 @@ class Machine:
 
     def skew(self) -> float | None:
         """How far the steady clock is ahead of the other; None if no look at both was quick enough."""
-        for _ in range(LOOKS_AT_CLOCKS):
-            before, steady, after = linux.boottime(), linux.steady(), linux.boottime()
-            if after - before <= ONE_INSTANT_S:
-                return steady - after
-        return None
+        return linux.skew()
 
     def wall(self) -> float:
         """Seconds since 1970."""
@@ -159,15 +158,18 @@ class Machine:
 
     # ---- the loop ---------------------------------------------------------------------------------------------
 
-    def live(self, agent: Agent) -> int:
-        """Drive the agent to the end of its life; the exit code."""
-        self._agent = agent
+    def live(self, config: Config) -> int:
+        """Drive an agent to the end of its life; the exit code. Whatever of its own ends that, an error as well, ends
+        the groups: only one that is killed leaves them to the next."""
         try:
+            self._agent = Agent(config, self)
             while True:
-                self._turn(agent.round())
+                self._turn(self._agent.round())
         except Ended as end:
             return end.code
         finally:
+            for leash in self._leashes.values():
+                leash.kill()
             self._workers.close()
             if self._units is not None:
                 self._units.close()
@@ -221,4 +223,4 @@ def run(config: Config, logs: Logs | None = None) -> int:
     if not machine.begin(config.units, config.timing.second_s, END_EARLIER_S):
         log.error("what is left of an earlier life does not end within %g s", END_EARLIER_S)
         return 1
-    return machine.live(Agent(config, machine))
+    return machine.live(config)

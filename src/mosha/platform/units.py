@@ -10,7 +10,7 @@ import selectors
 from typing import Callable
 
 from mosha.platform import cgroups
-from mosha.platform.cgroups import Tree
+from mosha.platform.cgroups import NEW_RECORD, RECORD, Tree
 from mosha.platform.warden import Warden
 from mosha.tables.settings import CGROUP, SESSION
 
@@ -21,22 +21,26 @@ class Units:
 
     def __init__(
         self, how: str, rundir: str, selector: selectors.BaseSelector, say: Callable[[str], None],
-        second_s: float = 0.0, inherits: bool = False,
+        second_s: float = 0.0, claimed: Tree | None = None,
     ) -> None:
-        """``second_s``: so long after its deadline a leash must have ended its group; ``inherits``: it has control
-        groups of the life before."""
+        """``second_s``: so long after its deadline a leash must have ended its group; ``claimed``: the directory of
+        the life before (:func:`mosha.platform.cgroups.claim`), whose warden ends when this life has one."""
         self._selector, self._say = selector, say
         self._warden: Warden | None = None
         self._is_watched = False
-        self.tree: Tree | None = self._root(how, rundir, inherits)
+        self.tree = claimed
+        if self.tree is None and how != SESSION:
+            self.tree = cgroups.plant(rundir)
         if self.tree is None:
             if how == CGROUP:
                 say("there is no control group that this machine lets us change: groups are sessions")
             return
         say(f"groups are control groups below {self.tree.path}")
         try:
-            self._warden = Warden(self.tree, rundir, second_s)
+            self._warden = Warden(self.tree, rundir, second_s, RECORD if claimed is None else NEW_RECORD)
             self._watch(self._warden)
+            if claimed is not None:
+                cgroups.settle(rundir)
         except OSError as error:
             say(f"no warden can be started: {error.strerror}")
 
@@ -64,12 +68,6 @@ class Units:
             self._warden.close()
         elif self.tree is not None:
             self.tree.uproot(0.0)
-
-    @staticmethod
-    def _root(how: str, rundir: str, inherits: bool) -> Tree | None:
-        if inherits:
-            return cgroups.inherit(rundir)
-        return cgroups.plant(rundir) if how != SESSION else None
 
     def _watch(self, warden: Warden) -> None:
         self._selector.register(warden.fileno(), selectors.EVENT_READ, lambda *_mask: self._died(warden))

@@ -44,10 +44,11 @@ class Warden:
     _ours: socket.socket
     _started_s: float
 
-    def __init__(self, tree: Tree, rundir: str, second_s: float = 0.0) -> None:
-        """``second_s``: so long after its deadline a leash has ended its group. Raises OSError."""
+    def __init__(self, tree: Tree, rundir: str, second_s: float = 0.0, record: str = RECORD) -> None:
+        """``second_s``: so long after its deadline a leash has ended its group; ``record``: the file that is, or will
+        soon be, that of the tree. Raises OSError."""
         self._tree, self._rundir, self._second_s = tree, rundir, second_s
-        self._start()
+        self._start(record)
 
     def fileno(self) -> int:
         """Readable when it has died: :meth:`renew`."""
@@ -79,17 +80,24 @@ class Warden:
             os.waitpid(self.pid, os.WNOHANG)
             self.pid = 0
 
-    def _start(self) -> None:
+    def _start(self, record: str = RECORD) -> None:
         self.pid = 0
         self._started_s = time.monotonic()
         agent = os.getpid()
+        held = os.open(Path(self._rundir, record), os.O_RDONLY | os.O_CLOEXEC)      # says which life's warden it is
+        try:
+            self._fork(agent, held)
+        finally:
+            os.close(held)
+
+    def _fork(self, agent: int, held: int) -> None:
         self._ours, theirs = socket.socketpair()
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self.pid = os.fork()
             if self.pid == 0:
                 try:
-                    _serve(theirs, agent, self._tree, self._rundir, self._second_s)
+                    _serve(theirs, agent, self._tree, self._rundir, self._second_s, held)
                 finally:
                     os._exit(0)
         except OSError:
@@ -100,10 +108,10 @@ class Warden:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
-def _serve(theirs: socket.socket, agent: int, tree: Tree, rundir: str, second_s: float) -> None:
+def _serve(theirs: socket.socket, agent: int, tree: Tree, rundir: str, second_s: float, held: int) -> None:
     """The life of the process."""
     fd = theirs.fileno()
-    linux.close_all_but(0, 1, 2, fd)
+    linux.close_all_but(0, 1, 2, fd, held)
     reset_signals()
     for signo in DEAF_TO:
         signal.signal(signo, signal.SIG_IGN)
@@ -113,14 +121,12 @@ def _serve(theirs: socket.socket, agent: int, tree: Tree, rundir: str, second_s:
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    held = os.open(Path(rundir, RECORD), os.O_RDONLY)        # says which process this is
     try:
         _wait(fd, agent)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     except Orphaned:
         pass
     end_all(tree, rundir, second_s, lambda: _is_another(held, rundir))
-    os.close(held)
 
 
 def _wait(fd: int, agent: int) -> None:

@@ -591,6 +591,21 @@ ADOPTED = plan(every(
 ADOPTED_TOO_LATE = plan(every(
     8.0, kill_agent(0, "owner:g1"), cut(0.02, 5.0, ["owner:g1"]),
 ), (0.5, 2.5), AWAY, network=SHARP)
+
+
+def _slewed_without_agent(owner: int) -> Faults:
+    """No agent of the owner lives for long enough to have a lease, or to compare the clocks, and it hears of nobody."""
+    return [
+        *(kill_agent(0.3 * turn, owner) for turn in range(30)), cut(0, 10.0, [owner]),
+        {"at": 0.005, "do": "slew", "whom": [owner], "by": -0.1, "for": 11.0},
+    ]
+
+
+# As SLEWED, while its agent is killed again and again.
+ADOPTED_SLEWED = plan(
+    every(20.0, _slewed_without_agent(4), _slewed_without_agent(5)), (0.5, 8.0), AWAY, hactl="g1 start prefer=4\n",
+    network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0},
+)
 # It takes over, or is about to, and hears nothing of most voters from then on.
 ADOPTED_AND_CUT = plan(every(8.0, *(
     [kill_agent(0, "owner:g1"), cut(after_s, 5.0, ["owner:g1"], [1, 2])] for after_s in (0.2, 0.3, 0.4, 0.5)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Callable
 
+from mosha.clinit.custody import CLOCKS
 from mosha.ownership import electorate, journal, marker
 from mosha.ownership import identity as identities
 from mosha.ownership.journal import Block, Commit, Dead, Released
@@ -71,6 +72,7 @@ RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
     "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
     "edit: written while another version came", "leash kills: agent gone", "group was adopted again",
+    f"leash kills: {CLOCKS}",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)

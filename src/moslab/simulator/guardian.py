@@ -75,7 +75,8 @@ class Guardian(Process):
         return any(member.tag == STRAYS for member in self.members.values())
 
     def agent_died(self, _: None) -> None:
-        """SIGHUP, or the end of the control socket."""
+        """SIGHUP, or the end of the control socket; what the agent said before is obeyed."""
+        self._obey(None)
         if self._custody.agent_gone(self.node.clock()):
             self.node.count("leash outlives its agent")
         self._settle()
@@ -102,7 +103,9 @@ class Guardian(Process):
         if due != self._next_look:
             return                                   # an earlier look was asked for meanwhile, and set this anew
         self._next_look = float("inf")
-        self._do(self._custody.look(self.node.clock()))
+        now_s = self.node.clock()
+        self._custody.watch(now_s, self.node.skew_s(), now_s, is_found=True)
+        self._do(self._custody.look(now_s))
         self._settle()
 
     # ---- what follows -----------------------------------------------------------------------------------------

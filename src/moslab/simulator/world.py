@@ -5,7 +5,8 @@ Rules:
 1. The life begins when nothing of an earlier one is left on the node, but the guardians that it takes over: the others
    are killed first, then processes.
 2. What was delivered is handled a moment later, all of it at once, then the agent has its round.
-3. Whatever ends the life, its guardians see the agent gone, and init begins the next life.
+3. Whatever ends the life, its guardians see the agent gone, and init begins the next life. What is not a signal has
+   them kill everything before that.
 4. A durable write takes a while before it is seen, and a while after. A fault says how long the next one takes before,
    or for how long the agent stands still after its next look at the clock: what it decides by that look it does later.
    While a leash of its node is stopped none of it takes any time (A2).
@@ -20,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.agent import Agent, Ended
+from mosha.clinit import custody
 from mosha.clinit.custody import Legacy
 from mosha.platform.lanes import Lanes
 from mosha.platform.machine import END_EARLIER_S
@@ -290,7 +292,7 @@ class SimWorld(Process):
         try:
             due = agent.round()
         except Ended as end:
-            self.end(end.code)
+            self._end_of_itself(end.code)
             return
         except Exception as problem:     # noqa: BLE001
             self._crashed(problem)
@@ -314,7 +316,13 @@ class SimWorld(Process):
         where = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
         self.node.trace(f"{text} ({where})")
         self.node.history.crashed(self.node.kernel.now, self.node.number, f"{text} ({where})")
-        self.end(1)
+        self._end_of_itself(1)
+
+    def _end_of_itself(self, code: int) -> None:
+        """Rule 3."""
+        for guardian in self.node.guardians:
+            guardian.order(custody.KILL)
+        self.end(code)
 
     def leave(self, reason: str) -> None:
         """SIGTERM."""

@@ -37,7 +37,8 @@ def offered(hierarchy: str) -> None:
 @pytest.mark.parametrize("hierarchy", OFFERED)
 @pytest.mark.parametrize("scenario", [
     "killed", "several", "frozen", "old_kernel_with_units", "new_warden", "both_killed", "all_killed", "taken_over",
-    "taken_over_late", "asked_by_two", "left_alone", "left_frozen", "stopped_and_left",
+    "taken_over_late", "taken_over_while_it_forks", "taken_over_while_it_starts", "taken_over_without_room",
+    "warden_after_warden", "asked_by_two", "left_alone", "left_frozen", "hidden", "failed", "stopped_and_left",
 ])
 def test_what_a_leash_held_ends_in_a_control_group(hierarchy: str, scenario: str, tmp_path: Path) -> None:
     offered(hierarchy)

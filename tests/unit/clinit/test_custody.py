@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from mosha.clinit import custody
-from mosha.clinit.custody import AGENT_GONE, NO_TOKEN, ORDERED, OVERDUE, Custody, Legacy, Order
+from mosha.clinit.custody import AGENT_GONE, CLOCKS, HIDDEN, NO_TOKEN, ORDERED, OVERDUE, WATCH_S, Custody, Legacy, Order
 from mosha.clinit.group import Action, Signal, Start, StateChanged
 from mosha.tables import cltab
 
@@ -124,6 +124,44 @@ def test_what_has_a_token_outlives_its_agent_and_says_what_it_is() -> None:
     assert one.look(11.0) == []
     one.look(12.0)
     assert one.reason == OVERDUE
+
+
+def test_clocks_that_go_apart_while_there_is_no_agent_end_what_was_left() -> None:
+    one = owned()
+    one.watch(0.0, 0.0, 0.0, is_found=True)
+    one.watch(0.5, 0.1, 0.5, is_found=True)
+    assert not one.is_left, "that is the agent's"
+    assert one.agent_gone(1.0)
+    assert (one.is_left, one.next_due) == (True, 1.0)
+    one.watch(1.0, 5.0, 1.0, is_found=True)
+    assert one.next_due == 1.0 + WATCH_S
+    one.watch(1.1, None, 1.1, is_found=True)
+    one.watch(1.2, 5.002, 1.2, is_found=True)
+    assert one.reason == "", "so much they may err, and a look is not one instant"
+    one.agent_gone(1.25)
+    one.watch(1.3, 5.01, 1.3, is_found=True)
+    assert one.reason == CLOCKS, "a life that came and gave no order is no new beginning"
+
+
+def test_what_is_left_and_cannot_be_found_ends() -> None:
+    one = owned()
+    one.agent_gone(1.0)
+    one.watch(1.0, 0.0, 1.0, is_found=True)
+    one.watch(1.1, 0.0, 1.1, is_found=False)
+    assert one.reason == HIDDEN
+
+
+def test_who_gives_orders_compares_the_clocks_from_then_on() -> None:
+    one = owned()
+    one.agent_gone(1.0)
+    one.watch(1.0, 0.0, 1.0, is_found=True)
+    obey(one, 1.05, custody.extend(12.0))
+    assert (one.is_left, one.next_due) == (False, 12.0)
+    one.watch(1.1, 0.5, 1.1, is_found=False)
+    assert one.reason == ""
+    one.agent_gone(2.0)
+    one.watch(2.0, 0.5, 2.0, is_found=True)
+    assert one.reason == "", "it begins anew"
 
 
 @pytest.mark.parametrize("order", [

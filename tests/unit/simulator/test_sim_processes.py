@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from mosha.clinit import custody
+from mosha.clinit.custody import WATCH_S
 from mosha.tables import cltab
 from moslab.faults.plan import FaultPlan
 from moslab.history.intervals import Interval
@@ -194,6 +195,32 @@ def test_a_guardian_outlives_its_agent_up_to_its_deadline_and_obeys_the_next() -
     assert machine.counted("group was adopted") == 1
     machine.run(machine.node.true_time(machine.deadline) + 3.1)
     assert not machine.node.members
+
+
+def left() -> Machine:
+    """Its agent is gone, and did not end what runs."""
+    machine = Machine("live", deadline_s=20.0).start()
+    (guardian,) = machine.node.guardians
+    guardian.order(custody.own({**TOKEN, custody.OWNER: "7-aa 3 1.1.bb"}))
+    guardian.agent_died(None)
+    return machine.run(2.0)
+
+
+def test_a_guardian_without_an_agent_sees_that_the_clock_is_slewed() -> None:
+    machine = left()
+    assert len(machine.node.members) == 1
+    machine.node.slew(0.9)
+    assert not machine.run(2.0 + 3 * WATCH_S).node.members
+    assert machine.counted(f"leash kills: {custody.CLOCKS}") == 1
+
+
+def test_an_agent_that_ends_of_its_own_ends_its_groups() -> None:
+    machine = Machine("live", deadline_s=20.0).start()
+    machine.node.guardians[0].order(custody.own({**TOKEN, custody.OWNER: "7-aa 3 1.1.bb"}))
+    machine.node.world = SimWorld(machine.node, 1)
+    machine.node.world._end_of_itself(1)
+    assert not machine.run(1.01).node.members
+    assert machine.counted("leash kills: agent's order") == 1
 
 
 def test_a_killed_process_in_state_d_executes_nothing_and_is_gone_late() -> None:
