@@ -56,7 +56,7 @@ class Unit:
         self.shown: GroupStat | None = None
         self._host = host
         self._leash: Leash | None = None
-        self._started_s = 0.0
+        self._started_s = self._lived_s = 0.0            # of the guardian; the last one
         self._pending = False
         self._halting = False
         self._due_s = float("inf")       # when a guardian that should have ended is dealt with
@@ -159,6 +159,7 @@ class Unit:
         self._host.selector.unregister(leash)
         leash.close()
         self._leash, self._due_s = None, float("inf")
+        self._lived_s = self._host.now() - self._started_s
         if self.state == FINISHING and leash.status in (FINISHED, KILLED):
             self._enter("ended")
             self._rest()
@@ -170,7 +171,7 @@ class Unit:
         """Rule 2."""
         if self._halting or self._pending:
             self._rest()
-        elif self._host.now() >= self._started_s + STEADY_S:
+        elif self._lived_s >= STEADY_S:
             self._pending = True
             self._advance()
         else:

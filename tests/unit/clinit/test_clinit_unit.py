@@ -161,7 +161,7 @@ def test_a_guardian_that_dies_is_replaced_if_it_had_lived(stage: Stage, lived_s:
     stage.die(-signal.SIGKILL)
     assert (stage.unit.state, stage.unit.rests) == (LOST, False)
     stage.host.clean = True
-    stage.pass_by(0)
+    stage.pass_by(STEADY_S)                          # so long it takes to end what it left
     assert (stage.shown, len(stage.host.leashes)) == (shown, 2 if lived_s >= STEADY_S else 1)
     stage.tell("start")
     assert stage.unit.state == HELD
