@@ -18,6 +18,8 @@ Rules:
 5. Answers come from the loop, failures too: never from within :meth:`Workers.submit`.
 6. A task and its answer have FRAME_BYTES_MAX bytes at most: a longer task fails with EMSGSIZE. What is long is asked
    for in parts, as the plans of :mod:`mosha.platform.plans` do.
+7. The first few are forked in one go. What the agent writes to between two forks is a copy for each of them; of one
+   moment's memory they share one.
 """
 
 from __future__ import annotations
@@ -32,16 +34,18 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Callable
 
 from mosha.platform import linux
-from mosha.platform.lanes import Lanes
+from mosha.platform.lanes import FEW, Lanes
 from mosha.platform.plans import LATER
 from mosha.platform.world import Answer
 
 Task = Callable[..., Any]
 
 QUEUE_MAX = 256
+AT_ONCE = FEW + 1                # the lanes that there are from the first, and that of probes
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 _LENGTH = struct.Struct("<I")
 
@@ -54,21 +58,13 @@ class _Job:
 
 
 class _Worker:
-    """The agent's end of one worker."""
+    """The agent's end of one worker; its key comes from the lanes."""
 
-    def __init__(self, key: int, tasks: Mapping[str, Task]) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            self.pid = os.fork()
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-        if self.pid == 0:
-            _serve(theirs, tasks)                # never returns
-        theirs.close()
+    key: int
+
+    def __init__(self, pid: int, ours: socket.socket) -> None:
         ours.setblocking(False)
-        self.key, self.socket = key, ours
+        self.pid, self.socket = pid, ours
         self.queue: deque[_Job] = deque()
         self.deadline: float | None = None    # of the job at the head of the queue, once it was sent
         self.is_overdue = False               # that job has failed, and is not ended yet
@@ -83,8 +79,9 @@ class Workers:
         self, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
     ) -> None:
         self._tasks, self._selector, self._clock = tasks, selector, clock
-        self._lanes = Lanes(self._fork)
-        self._dying: dict[int, int] = {}             # pid -> key
+        self._lanes = Lanes(self._another)
+        self._spare: list[_Worker] = []              # those that have no key yet (rule 7)
+        self._dying: dict[int, int | None] = {}      # pid -> key, if it had one
         self._failed: list[tuple[Answer, OSError]] = []
 
     def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
@@ -110,7 +107,7 @@ class Workers:
 
     def pids(self) -> list[int]:
         """All of them; those too that were killed, and are not gone yet."""
-        return [*(worker.pid for worker in self._lanes), *self._dying]
+        return [*(worker.pid for worker in (*self._lanes, *self._spare)), *self._dying]
 
     def next_due(self) -> float | None:
         """When :meth:`tick` is to be called: the earliest deadline of a task, or at once for what has failed."""
@@ -138,15 +135,17 @@ class Workers:
 
     def close(self) -> None:
         """Kill all workers; their tasks are not answered any more."""
-        for worker in list(self._lanes):
+        for worker in [*self._lanes, *self._spare]:
             self._bury(worker)
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _fork(self, key: int) -> _Worker:
-        worker = _Worker(key, self._tasks)
-        self._selector.register(worker.socket, selectors.EVENT_READ, lambda: self._ready(worker))
-        return worker
+    def _another(self, _key: int) -> _Worker:
+        if not self._spare:
+            self._spare = _forked(1 if self.pids() else AT_ONCE, self._tasks)
+            for worker in self._spare:
+                self._selector.register(worker.socket, selectors.EVENT_READ, partial(self._ready, worker))
+        return self._spare.pop()
 
     def _send(self, worker: _Worker) -> None:
         job = worker.queue[0]
@@ -166,7 +165,7 @@ class Workers:
         was_partial, worker.unsent = len(worker.unsent) < len(worker.queue[0].frame), worker.unsent[sent:]
         if was_partial or worker.unsent:
             events = selectors.EVENT_READ | (selectors.EVENT_WRITE if worker.unsent else 0)
-            self._selector.modify(worker.socket, events, lambda: self._ready(worker))
+            self._selector.modify(worker.socket, events, partial(self._ready, worker))
 
     def _ready(self, worker: _Worker) -> None:
         if worker.unsent:
@@ -211,18 +210,24 @@ class Workers:
     def _bury(self, worker: _Worker) -> None:
         self._selector.unregister(worker.socket)
         worker.socket.close()
-        self._lanes.lose(worker)
-        self._dying[worker.pid] = worker.key
+        key = None
+        if worker in self._spare:
+            self._spare.remove(worker)
+        else:
+            self._lanes.lose(worker)
+            key = worker.key
+        self._dying[worker.pid] = key
         try:
             os.kill(worker.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
         if _is_gone(worker.pid):
-            self._forget(worker.pid, worker.key)
+            self._forget(worker.pid, key)
 
-    def _forget(self, pid: int, key: int) -> None:
+    def _forget(self, pid: int, key: int | None) -> None:
         del self._dying[pid]
-        self._lanes.stuck.remove(key)
+        if key is not None:
+            self._lanes.stuck.remove(key)
 
 
 def _is_gone(pid: int) -> bool:
@@ -241,6 +246,27 @@ def _take_frame(received: bytearray) -> bytes | None:
     frame = bytes(received[_LENGTH.size : _LENGTH.size + length])
     del received[: _LENGTH.size + length]
     return frame
+
+
+def _forked(count: int, tasks: Mapping[str, Task]) -> list[_Worker]:
+    """So many of them, or as many as there can be. Raises OSError if there can be none."""
+    pairs, pids = [], []
+    try:
+        for _ in range(count):
+            pairs.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM))
+        for _, theirs in pairs:                  # nothing but this between two forks
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                _serve(theirs, tasks)            # never returns
+    except OSError:
+        if not pids:
+            raise
+    finally:
+        for _, theirs in pairs:
+            theirs.close()
+        for ours, _ in pairs[len(pids) :]:
+            ours.close()
+    return [_Worker(pid, ours) for pid, (ours, _) in zip(pids, pairs)]
 
 
 def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:

@@ -96,8 +96,7 @@ class Lone:
         self.machine.submit(0, "nodes", [], LIMIT_S, lambda result, error: answers.append((result, error)))
         self.until(lambda: answers, "a worker answers")
         assert answers == [([1], None)]
-        (pid,) = self.machine._workers.pids()
-        return pid
+        return self.machine._workers.pids()[0]
 
     def kill_leash(self, group: str) -> None:
         os.kill(self.leashes[group].pid, signal.SIGKILL)

@@ -37,7 +37,7 @@ def killed(directory: Path) -> None:
     assert [lives(pid) for pid in (*mine, *others)] == [False, False, True, True]
     assert lone.worker() == worker
     wardens = lone.machine._units.own() if lone.machine._units is not None else set()
-    kept = {worker, lone.leashes["others"].pid, *wardens}
+    kept = {*lone.machine._workers.pids(), lone.leashes["others"].pid, *wardens}
     lone.until(lambda: lone.children().keys() == kept, "the dead are collected, and nobody else")
 
 

@@ -108,7 +108,69 @@ def test_an_idle_worker_goes_over_to_another_key(crew: Crew) -> None:
         crew.wait(key + 1)
     crew.ask(lanes.FEW, "pid")
     assert crew.wait(lanes.FEW + 1)[-1] == crew.answers[0]
-    assert len(crew.workers.pids()) == lanes.FEW
+
+
+def test_the_first_few_are_forked_in_one_go_and_used_before_another_is(crew: Crew) -> None:
+    crew.ask(0, "pid")
+    crew.wait(1)
+    forked = crew.workers.pids()
+    assert len(forked) == workers.AT_ONCE
+    for key in range(1, lanes.FEW):
+        crew.ask(key, "sleep", 60, limit_s=60.0)
+    crew.ask(-1, "sleep", 60, limit_s=60.0)
+    assert set(crew.workers.pids()) == set(forked)
+    crew.ask(-2, "pid")
+    assert len(crew.workers.pids()) == workers.AT_ONCE + 1
+
+
+def test_one_that_dies_before_it_was_asked_is_collected_and_none_of_them(crew: Crew) -> None:
+    crew.ask(0, "pid")
+    ((asked, _),) = crew.wait(1)
+    victim = next(pid for pid in crew.workers.pids() if pid != asked)
+    os.kill(victim, signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while victim in crew.workers.pids() and time.monotonic() < deadline:
+        for key, _ in crew.selector.select(0.02):
+            key.data()
+        crew.workers.tick()
+    assert victim not in crew.workers.pids()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(victim, os.WNOHANG)
+
+
+def test_the_sockets_of_all_are_watched_so_no_leash_inherits_one(crew: Crew) -> None:
+    crew.ask(0, "pid")
+    crew.wait(1)
+    assert len(crew.selector.get_map()) == len(crew.workers.pids())
+
+
+def test_those_that_were_never_asked_end_with_the_others() -> None:
+    crew = Crew()
+    crew.ask(0, "pid")
+    crew.wait(1)
+    forked = crew.workers.pids()
+    crew.workers.close()
+    deadline = time.monotonic() + 5
+    while forked and time.monotonic() < deadline:
+        forked = [pid for pid in forked if not workers._is_gone(pid)]
+    assert not forked
+
+
+@pytest.mark.parametrize("there", [1, 3])
+def test_where_there_are_few_processes_there_are_fewer_at_once(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    fork, left = os.fork, iter(range(there))
+
+    def some() -> int:
+        if next(left, None) is None:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", some)
+    crew.ask(0, "echo", 1)
+    assert crew.wait(1) == [(1, None)]
+    assert len(crew.workers.pids()) == there
 
 
 def test_idle_workers_beyond_those_that_are_kept_end(crew: Crew) -> None:
