@@ -13,6 +13,7 @@ VARIABLE = "MOSHA_DEADLINE"
 """Tells a group's commands which file it is. Its content: seconds on the clock of ``linux.boottime``."""
 
 DIRECTORY = "deadlines"
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 def place(rundir: str, group: str) -> str:
@@ -22,11 +23,18 @@ def place(rundir: str, group: str) -> str:
 
 def put(path: str, deadline_s: float) -> None:
     """Raises OSError."""
-    file = Path(path)
-    file.parent.mkdir(mode=0o700, exist_ok=True)
-    new = file.with_name(f".{file.name}.new")
-    new.write_text(f"{deadline_s!r}\n", encoding="ascii")
-    new.replace(file)
+    directory, name = os.path.split(path)
+    new = f"{directory}/.{name}.new"
+    try:
+        fd = os.open(new, _FLAGS, 0o644)
+    except FileNotFoundError:
+        os.mkdir(directory, 0o700)
+        fd = os.open(new, _FLAGS, 0o644)
+    try:
+        os.write(fd, b"%r\n" % deadline_s)
+    finally:
+        os.close(fd)
+    os.replace(new, path)
 
 
 def read(path: str) -> float:
