@@ -27,12 +27,13 @@ import pytest
 from moslab.seeds import new_seed, seed_of, seeds_of
 
 if TYPE_CHECKING:
+    from moslab.hosts.inventory import Inventory
     from moslab.scenario.cluster import Cluster
     from moslab.scenario.pool import Pool
     from moslab.scenario.world import Spec
     from moslab.simulator.run import Result
 
-DOCKER, NAMESPACES, SIM = WORLDS = ("docker", "namespaces", "sim")
+DOCKER, NAMESPACES, HOSTS, SIM = WORLDS = ("docker", "namespaces", "hosts", "sim")
 SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
@@ -45,6 +46,7 @@ MARKER = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("moslab", "clusters that break (moslab)")
     group.addoption("--world", metavar="W[,W]", help=f"{', '.join(WORLDS)} (default: the best that there is)")
+    group.addoption("--inventory", metavar="FILE", help="the machines of the world of hosts (docs/laboratory.md)")
     group.addoption("--seed", type=seed_of, metavar="N", help="of everything random (default: a new one)")
     group.addoption("--seeds", type=seeds_of, metavar="A..B", help="run each test with each of these seeds")
     group.addoption("--replay", metavar="FILE", action="append", default=[],
@@ -64,6 +66,10 @@ class Session:
         unknown = [name for name in self.worlds if name not in WORLDS]
         if unknown:
             raise pytest.UsageError(f"--world: {unknown[0]!r} is none of {', '.join(WORLDS)}")
+        given_file = config.getoption("--inventory")
+        if (HOSTS in self.worlds) != bool(given_file):
+            raise pytest.UsageError("--inventory FILE and --world=hosts: one needs the other")
+        self.inventory = Path(config.invocation_params.dir, given_file) if given_file else None
         given_seeds: range | None = config.getoption("--seeds")
         if given_seeds is not None and config.getoption("--seed") is not None:
             raise pytest.UsageError("--seed and --seeds exclude each other")
@@ -91,12 +97,28 @@ class Session:
         """The seeds."""
         return self.seeds if self.seeds is not None else [self.seed or 0]
 
+    def machines(self) -> Inventory | None:
+        """Those of the inventory, where there is one; a UsageError says what is wrong with it."""
+        if self.inventory is None:
+            return None
+        from moslab.hosts.inventory import InventoryError, read
+
+        try:
+            return read(self.inventory)
+        except InventoryError as error:
+            raise pytest.UsageError(str(error)) from None
+
+    def nodes_of(self, world: str) -> int | None:
+        """Of clusters whose test does not say how many; None: as many as they have."""
+        machines = self.machines() if world == HOSTS else None
+        return len(machines.machines) if machines is not None else self.nodes
+
     @property
     def pool(self) -> Pool:
         if self._pool is None:
             from moslab.scenario.pool import Pool
 
-            self._pool = Pool()
+            self._pool = Pool(self.machines())
             self._config.add_cleanup(self._pool.close)
         return self._pool
 
@@ -201,15 +223,17 @@ class Lent:
             given = wanted.get(name)
             if isinstance(given, Path) or (given and "\n" not in given):
                 wanted[name] = (beside / given).read_text(encoding="utf-8")
-        if "nodes" not in wanted and self.session.nodes:
-            wanted["nodes"] = self.session.nodes
+        nodes = self.session.nodes_of(self.world)
+        if "nodes" not in wanted and nodes:
+            wanted["nodes"] = nodes
         return Spec(**wanted)
 
     def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
         nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
-        again = shlex.join(["pytest", self._id, f"--world={self.world}", f"--seed={self.seed}", *nodes])
+        inventory = [f"--inventory={self.session.inventory}"] if self.world == HOSTS else []
+        again = shlex.join(["pytest", self._id, f"--world={self.world}", *inventory, f"--seed={self.seed}", *nodes])
         said = []
         for folder, cluster in zip(self._folders(), self._clusters):
             said += self._left(folder, cluster, again, failure)

@@ -22,7 +22,7 @@ MARK = "MOSHA_GROUP"
 SHOT = b"\0MOSHA_SHOT="
 LIFE, UNITS, ONLY = "/life.lock", "/units", "/agent.lock"
 FREEZES = "/san/.freezes"
-AGENT = re.compile(rb"/usr/s?bin/mosha\0$")
+AGENT = re.compile(rb"/s?bin/mosha\0$")
 READ_BYTES = 1 << 16
 
 
@@ -65,7 +65,7 @@ def find(role: str, group: str) -> list[int]:
     all_forks = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))}
     wardens = {pid for pid in all_forks if has_open(pid, UNITS)}
     forks = all_forks - wardens
-    agents = {pid for pid in forks if parent[pid] == 1 and has_open(pid, ONLY)}
+    agents = {pid for pid in forks if parent[pid] not in all_forks and has_open(pid, ONLY)}
     if role == "agent":
         return sorted(agents)
     if role == "warden":
@@ -105,19 +105,25 @@ def send(pids: list[int], signo: int) -> None:
             pass
 
 
-def main() -> int:
-    role, _, group = sys.argv[2].partition(" ")
+def act(node: str, whom: str, signals: list[int]) -> list[int]:
+    """Send these to a role, as ``leash web``; its process ids."""
+    role, _, group = whom.partition(" ")
     pids = [] if role == "node" else find(role, group)
-    whom = [sys.argv[1], *filter(None, [group])]
+    noted = [node, *filter(None, [group])]
     is_noted = role == "node" or (role == "group" and bool(pids))
-    for signo in map(int, sys.argv[3:]):
+    for signo in signals:
         if signo == signal.SIGSTOP and is_noted:
-            note("freeze", *whom)
+            note("freeze", *noted)
         send(pids, signo)
         if signo == signal.SIGCONT and is_noted:
-            note("thaw", *whom)
+            note("thaw", *noted)
+    return pids
+
+
+def main() -> int:
+    pids = act(sys.argv[1], sys.argv[2], [*map(int, sys.argv[3:])])
     print(*pids)
-    return 0 if pids or role == "node" else 1
+    return 0 if pids or sys.argv[2] == "node" else 1
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ Rules:
    wants the same, after an audit: it is settled, all groups run, no fault lasts, and nothing was wrong. Else it is
    removed.
 2. Clusters that nobody has are bounded in nodes: who begins a new one removes the oldest of these.
-3. Names have the worker's and a random part, so sessions and workers do not meet. Each of them has an engine of
+3. The machines of an inventory are one cluster: who wants another one of them has the idle one removed first, and a
+   test never has two.
+4. Names have the worker's and a random part, so sessions and workers do not meet. Each of them has an engine of
    namespaces of its own, from the first cluster in it on.
 """
 
@@ -16,28 +18,35 @@ import os
 import uuid
 from typing import TYPE_CHECKING
 
-from moslab.errors import LabError
+from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.scenario.sim import SimWorld
-from moslab.scenario.world import DOCKER, SIM, Spec, World
+from moslab.scenario.world import DOCKER, HOSTS, SIM, Spec, World
 
 if TYPE_CHECKING:
     import docker
 
+    from moslab.hosts.inventory import Inventory
     from moslab.namespaces.own import OwnEngine
 
 IDLE_NODES_MAX = 10
 
 
 class Pool:
-    """See the rules."""
+    """See the rules. ``inventory``: of the world of hosts, where there is one."""
 
-    def __init__(self) -> None:
+    def __init__(self, inventory: Inventory | None = None) -> None:
+        self._inventory = inventory
         self._idle: list[World] = []
+        self._lent: list[World] = []
         self._clients: dict[str, docker.DockerClient] = {}
         self._own: OwnEngine | None = None
 
     def lend(self, name: str, spec: Spec, seed: int) -> World:
         """A cluster that is settled; CannotError, LabError if none can be had."""
+        self._lent.append(self._found(name, spec, seed))
+        return self._lent[-1]
+
+    def _found(self, name: str, spec: Spec, seed: int) -> World:
         if name == SIM:
             world: World = SimWorld(spec, seed)
             world.settle()
@@ -50,12 +59,15 @@ class Pool:
                 idle.close()
             else:
                 return idle
+        if name == HOSTS:
+            return self._begin_hosts(spec)
         while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_NODES_MAX:
             self._idle.pop(0).close()
         return self._begin(name, spec)
 
     def give_back(self, world: World, sound: bool) -> None:
         """``sound``: its audit found nothing (rule 1)."""
+        self._lent.remove(world)
         if sound and world.name != SIM:
             self._idle.append(world)
         else:
@@ -69,6 +81,26 @@ class Pool:
             client.close()
         if self._own is not None:
             self._own.close()
+
+    def _begin_hosts(self, spec: Spec) -> World:
+        """Rule 3."""
+        from moslab.scenario.hosts import HostsWorld, can_be
+
+        if self._inventory is None:
+            raise CannotError("the world of hosts needs an inventory: --inventory FILE")
+        can_be(self._inventory, spec)
+        if any(world.name == HOSTS for world in self._lent):
+            raise UnsupportedError("make two clusters of one inventory")
+        for idle in [idle for idle in self._idle if idle.name == HOSTS]:
+            self._idle.remove(idle)
+            idle.close()
+        world = HostsWorld(self._inventory, spec)
+        try:
+            world.settle()
+        except BaseException:
+            world.close()
+            raise
+        return world
 
     def _begin(self, name: str, spec: Spec) -> World:
         from moslab.progress import Progress

@@ -20,6 +20,7 @@ from moslab.errors import CannotError
 from moslab.faults.plan import is_modelled
 
 TICK = "/usr/lib/mosha/demo/tick"
+WITNESS = TICK + " /san/{}"
 LEVEL = "start"
 CLTAB = "cltab"
 LIVES, ENDS, TESTS = "live", "run 0.02", "run 0.005"
@@ -59,11 +60,11 @@ def wanted(levels: str) -> tuple[str, ...]:
     return tuple(group for group, level in hactl.levels(hactl.parse(levels)).items() if level != hactl.STOP)
 
 
-def witnessed(text: str) -> str:
-    """Rule 1."""
+def witnessed(text: str, witness: str = WITNESS) -> str:
+    """Rule 1; with that command, in which ``{}`` is the group."""
     first = []
     for group, entries in _entries(text).items():
-        journal = f"{TICK} /san/{group}"
+        journal = witness.format(group)
         levels = _levels(entries)
         if levels and not any(journal in entry.command for entry in entries):
             first.append(f"{group}:moslab-{group}:{levels}:{RESPAWN}:{journal}\n")

@@ -22,7 +22,7 @@ from moslab.history.record import History, Line
 from moslab.wait import Clock
 
 NODES = 5
-DOCKER, NAMESPACES, SIM = "docker", "namespaces", "sim"
+DOCKER, NAMESPACES, HOSTS, SIM = "docker", "namespaces", "hosts", "sim"
 WEB = "web:web-fit:test:test:test -d /\nweb:web-run:start:respawn:sleep infinity\n"
 
 
