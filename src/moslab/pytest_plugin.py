@@ -70,6 +70,7 @@ class Session:
         if (HOSTS in self.worlds) != bool(given_file):
             raise pytest.UsageError("--inventory FILE and --world=hosts: one needs the other")
         self.inventory = Path(config.invocation_params.dir, given_file) if given_file else None
+        self.machines = _machines(self.inventory) if self.inventory is not None else None
         given_seeds: range | None = config.getoption("--seeds")
         if given_seeds is not None and config.getoption("--seed") is not None:
             raise pytest.UsageError("--seed and --seeds exclude each other")
@@ -97,30 +98,28 @@ class Session:
         """The seeds."""
         return self.seeds if self.seeds is not None else [self.seed or 0]
 
-    def machines(self) -> Inventory | None:
-        """Those of the inventory, where there is one; a UsageError says what is wrong with it."""
-        if self.inventory is None:
-            return None
-        from moslab.hosts.inventory import InventoryError, read
-
-        try:
-            return read(self.inventory)
-        except InventoryError as error:
-            raise pytest.UsageError(str(error)) from None
-
     def nodes_of(self, world: str) -> int | None:
         """Of clusters whose test does not say how many; None: as many as they have."""
-        machines = self.machines() if world == HOSTS else None
-        return len(machines.machines) if machines is not None else self.nodes
+        return len(self.machines.numbers) if world == HOSTS and self.machines is not None else self.nodes
 
     @property
     def pool(self) -> Pool:
         if self._pool is None:
             from moslab.scenario.pool import Pool
 
-            self._pool = Pool(self.machines())
+            self._pool = Pool(self.machines)
             self._config.add_cleanup(self._pool.close)
         return self._pool
+
+
+def _machines(inventory: Path) -> Inventory:
+    """Of that file; a UsageError says what is wrong with it."""
+    from moslab.hosts.inventory import InventoryError, read
+
+    try:
+        return read(inventory)
+    except InventoryError as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 def _best() -> tuple[list[str], str]:

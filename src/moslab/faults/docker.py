@@ -4,11 +4,10 @@ Rules:
 
 1. Times are of the engine's monotonic clock, as those of the journals, from a zero that whoever judges may set
    (``zero_s``); what begin and end mean is in :mod:`moslab.faults.record`.
-2. A signal to a role that no process has is a LabError, and no fault.
-3. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
+2. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
    installer, and nothing else; links that are cut stay cut, as they are no part of the disk. A node that joins is a new
    machine with a new number, and with the configuration of another node.
-4. Freezes of nodes and groups are written down beside the journals, by the node itself, before they begin and after
+3. Freezes of nodes and groups are written down beside the journals, by the node itself, before they begin and after
    they end: who judges the journals, in whatever process, knows them.
 """
 
@@ -25,16 +24,15 @@ from docker.models.containers import Container
 
 from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
 from emulator.powerswitch.outlets import WORKS
-from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.cluster import Cluster
-from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.errors import CannotError, LabError
+from moslab.faults.agents import Agents
 from moslab.faults.fabric import Fabric, address_of, read_file
 from moslab.faults.links import FILE, Link, kind_of, shown
-from moslab.faults.record import DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
+from moslab.faults.record import FILES, OF_POWER, OFF, OUTLET, PAUSE, Record, check_outlet
 from moslab.faults.toxics import Toxic
 from moslab.layout import archive
 from moslab.node import create_node, run
-from moslab.wait import eventually
 
 MAP = "/etc/openmosix.map"
 INSTALLED = {
@@ -47,10 +45,9 @@ TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
-AGENT_LIMIT_S = 30.0
 
 
-class Faults:
+class Faults(Agents):
     """The faults of one cluster. Threads may share it."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -85,7 +82,7 @@ class Faults:
     def pause(self, node: int) -> None:
         with self.record.lasts(PAUSE, node):
             if self.cluster.node(node).status == "running":
-                self._inside(node, NODE, signal.SIGSTOP)     # rule 4
+                self._inside(node, NODE, signal.SIGSTOP)     # rule 3
             self.cluster.pause(node)
 
     def resume(self, node: int) -> None:
@@ -98,12 +95,12 @@ class Faults:
                 raise
 
     def lose_disk(self, node: int) -> None:
-        """Give a node that is off a new disk (rule 3); it stays off."""
+        """Give a node that is off a new disk (rule 2); it stays off."""
         with self.record.instant("lose disk", node):
             self._renew(node)
 
     def join(self) -> int:
-        """A new node comes onto the map of all nodes, which must run, and boots (rule 3); its number."""
+        """A new node comes onto the map of all nodes, which must run, and boots (rule 2); its number."""
         if self.fabric.is_routed:
             raise CannotError("no node joins where MFS goes through Toxiproxy: its proxies are those of the start")
         nodes = self.cluster.nodes()
@@ -120,25 +117,6 @@ class Faults:
         return new
 
     # -- processes ---------------------------------------------------------------------------------
-
-    def signal(self, node: int, role: str, signo: int) -> list[int]:
-        """Send a signal to a role of a node (:mod:`moslab.faults.inside`); their pids. LabError if none."""
-        name = signal.Signals(signo).name
-        if signo == signal.SIGSTOP:
-            with self.record.lasts(STOP, node, role):
-                return self._inside(node, role, signo)
-        if signo == signal.SIGCONT:
-            pids = self._inside(node, role, signo)
-            self.record.ends(STOP, node, role)
-            return pids
-        with self.record.instant(name, node, role):
-            return self._inside(node, role, signo)
-
-    def restart_agent(self, node: int) -> None:
-        """End the agent in order; return when init has begun the next one."""
-        before = self.signal(node, "agent", signal.SIGTERM)
-        eventually(lambda: self.pids(node, "agent"), lambda pids: bool(pids) and not set(pids) & set(before),
-                   within_s=AGENT_LIMIT_S, what=f"a new agent on node {node}", every_s=0.05)
 
     def pids(self, node: int, role: str) -> list[int]:
         """The processes of a role; none if there are none."""
@@ -184,7 +162,7 @@ class Faults:
         faults = [{"do": "error", "errno": "EIO", "chance": error}, {"do": "hang", "chance": hang}]
         self.files(node, [fault for fault in faults if fault["chance"]])
 
-    # -- power, clocks, operators ------------------------------------------------------------------
+    # -- power, operators --------------------------------------------------------------------------
 
     def outlet(self, node: int, how: str) -> None:
         """An outlet of the power switch (docs/faults.md); LabError for a word that it does not know."""
@@ -198,35 +176,11 @@ class Faults:
         if how != WORKS:
             self.record.begins(OUTLET, node, "", begin_s, how)
 
-    def slew(self, node: int, by: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
-
-    def jump(self, node: int, by_s: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
-
     def edit(self, node: int, table: str, text: str) -> None:
         with self.record.instant("edit", node, table):
             done = run(self.cluster.node(node), ["sh", "-ec", EDIT, "edit", f"{TABLES}/{table}", text])
             if done.exit_code:
                 raise LabError(f"{table} of node {node}: {done.stderr.strip()}")
-
-    def order(self, node: int, do: str, group: str, target: int) -> None:
-        words = [MOVE, group, str(target)] if do == MOVE else [DRAIN, str(target), *(["--off"] if do != DRAIN else [])]
-        begin_s = self.now_s()
-        if do == DRAIN:
-            self.record.begins(DRAINED, target, "", begin_s)     # also if the command fails: it may be under way
-        done = run(self.cluster.node(node), ["mosha", *words])
-        if done.exit_code:
-            raise LabError(f"mosha {' '.join(words)} on node {node}: {done.stderr.strip()}")
-        if do == MOVE:
-            self.record.happened(MOVE, node, f"{group} to {target}", begin_s)
-        elif do == UNDRAIN:
-            self.record.ends(DRAINED, target)
-
-    def undrain(self) -> None:
-        """End what was drained here; to be called when all agents run, as :meth:`end` cannot wait for them."""
-        for _, node, _ in self.record.lasting(DRAINED):
-            self.order(node, UNDRAIN, "", node)
 
     # -- all ---------------------------------------------------------------------------------------
 
@@ -237,11 +191,7 @@ class Faults:
                 self.resume(node)
         for name in self.fabric.heal():
             self.record.ends(kind_of(name), 0, name)
-        for _, node, role in self.record.lasting(STOP):
-            try:
-                self.signal(node, role, signal.SIGCONT)
-            except LabError:                                 # it has ended, or its node is off
-                self.record.ends(STOP, node, role)
+        self.end_stops()
         for _, node, _ in self.record.lasting(FILES):
             try:
                 self.files(node, [])
@@ -260,6 +210,10 @@ class Faults:
         if done.exit_code:
             raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
         return [int(pid) for pid in done.stdout.split()]
+
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
+        done = run(self.cluster.node(node), ["mosha", *words])
+        return done.exit_code, done.stderr
 
     @staticmethod
     def _command(node: int, role: str) -> list[str]:

@@ -149,7 +149,7 @@ class History:
     journal_bytes: dict[int, int] = field(default_factory=dict)            # node -> in the journals on its voter
     journal_bytes_max: int = 0
     promised: bool = True                                                  # whether anything must run at all
-    unfinished: str = ""                                                   # why the run was cut short
+    unfinished: str = ""                                                   # why not all of it was seen
 
     def idle(self) -> set[str]:
         """The groups that need not run: fenced ones of which it is not known that their owner is dead, and all that are

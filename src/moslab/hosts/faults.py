@@ -10,23 +10,21 @@ Rules:
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.faults.agents import Agents
 from moslab.faults.links import CHAIN, HEAD, POWER, Cuts, Link, receivers, rules, shown
-from moslab.faults.record import CUT, DRAINED, OF_POWER, OFF, STOP, Record
+from moslab.faults.record import CUT, OF_POWER, OFF, Record
 from moslab.faults.toxics import Toxic
 from moslab.hosts.fleet import Fleet
 from moslab.hosts.install import TABLES
 from moslab.hosts.keeper import TABLE
-from moslab.wait import REAL, eventually
+from moslab.hosts.link import LostError
+from moslab.wait import REAL
 
-AGENT_LIMIT_S = 30.0
 
-
-class Faults:
+class Faults(Agents):
     """See the rules. Times are of this machine's monotonic clock, from when this began."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -60,25 +58,8 @@ class Faults:
     def lose_disk(self, node: int) -> None:
         raise UnsupportedError("take disks out of machines")
 
-    # -- processes ---------------------------------------------------------------------------------
-
-    def signal(self, node: int, role: str, signo: int) -> list[int]:
-        name = signal.Signals(signo).name
-        if signo == signal.SIGSTOP:
-            with self.record.lasts(STOP, node, role):
-                return self._inside(node, role, signo)
-        if signo == signal.SIGCONT:
-            pids = self._inside(node, role, signo)
-            self.record.ends(STOP, node, role)
-            return pids
-        with self.record.instant(name, node, role):
-            return self._inside(node, role, signo)
-
-    def restart_agent(self, node: int) -> None:
-        before = self.signal(node, "agent", signal.SIGTERM)
-        eventually(lambda: self.fleet.ask(node, "signal", role="agent", signals=[])["pids"],
-                   lambda pids: bool(pids) and not set(pids) & set(before),
-                   within_s=AGENT_LIMIT_S, what=f"a new agent on node {node}", every_s=0.05)
+    def pids(self, node: int, role: str) -> list[int]:
+        return self._signalled(node, role, [])
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -113,7 +94,7 @@ class Faults:
         self._filter(receivers(self._cuts.pop(name)))
         self.record.ends(CUT, 0, name)
 
-    # -- files, power, clocks, operators -----------------------------------------------------------
+    # -- files, power, operators -------------------------------------------------------------------
 
     def disturb(self, node: int, error: float, hang: float) -> None:
         raise UnsupportedError("disturb files of machines")
@@ -121,54 +102,34 @@ class Faults:
     def outlet(self, node: int, how: str) -> None:
         raise UnsupportedError("break outlets")
 
-    def slew(self, node: int, by: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
-
-    def jump(self, node: int, by_s: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
-
     def edit(self, node: int, table: str, text: str) -> None:
         with self.record.instant("edit", node, table):
             self.fleet.ask(node, "write", path=f"{TABLES}/{table}", text=text)
-
-    def order(self, node: int, do: str, group: str, target: int) -> None:
-        words = [MOVE, group, str(target)] if do == MOVE else [DRAIN, str(target), *(["--off"] if do != DRAIN else [])]
-        begin_s = self.record.now_s()
-        if do == DRAIN:
-            self.record.begins(DRAINED, target, "", begin_s)     # also if the command fails: it may be under way
-        code, _, said = self.fleet.command(node, ["mosha", *words])
-        if code:
-            raise LabError(f"mosha {' '.join(words)} on node {node}: {said.strip()}")
-        if do == MOVE:
-            self.record.happened(MOVE, node, f"{group} to {target}", begin_s)
-        elif do == UNDRAIN:
-            self.record.ends(DRAINED, target)
-
-    def undrain(self) -> None:
-        """End what was drained; to be called when all agents run, as :meth:`end` cannot wait for them."""
-        for _, node, _ in self.record.lasting(DRAINED):
-            self.order(node, UNDRAIN, "", node)
 
     # -- all ---------------------------------------------------------------------------------------
 
     def end(self) -> None:
         for name in list(self._cuts):
             self.heal(name)
-        for _, node, role in self.record.lasting(STOP):
-            try:
-                self.signal(node, role, signal.SIGCONT)
-            except LabError:                                 # it has ended, or its node is off
-                self.record.ends(STOP, node, role)
+        self.end_stops()
         for node in self.fleet.off():
             self.start(node)
 
     # -- inside ------------------------------------------------------------------------------------
 
     def _inside(self, node: int, role: str, signo: int) -> list[int]:
-        pids: list[int] = self.fleet.ask(node, "signal", role=role, signals=[signo])["pids"]
+        pids = self._signalled(node, role, [signo])
         if not pids:
             raise LabError(f"node {node} has no {role}")
         return pids
+
+    def _signalled(self, node: int, role: str, signals: list[int]) -> list[int]:
+        pids: list[int] = self.fleet.ask(node, "signal", role=role, signals=signals)["pids"]
+        return pids
+
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
+        code, _, said = self.fleet.command(node, ["mosha", *words])
+        return code, said
 
     def _filter(self, nodes: Iterable[int]) -> None:
         """Have these nodes drop what is cut now, and nothing else (rule 1)."""
@@ -181,7 +142,10 @@ class Faults:
                 if not cuts:
                     text = f"add table {TABLE}\ndelete table {TABLE}\n"
                 sources = sorted({addresses[a] for ends in cuts.values() for a, _ in ends})
-                self.fleet.ask(node, "cut", rules=_ours(text), **{"from": sources})
+                try:
+                    self.fleet.ask(node, "cut", rules=_ours(text), sources=sources)
+                except LostError:                            # it was shot meanwhile, and its rules are gone with it
+                    pass
 
 
 def _ours(text: str) -> str:

@@ -148,6 +148,8 @@ class Fleet:
         return problems
 
     def _connect(self, number: int) -> None:
+        if number in self._links:
+            self._links[number].drop()
         self._links[number] = Link(self.machines[number], self.run, self.clocks[number])
 
     def _check(self) -> None:
@@ -177,6 +179,10 @@ class Fleet:
 
     @staticmethod
     def _each(numbers: Iterable[int], do: Callable[[int], object]) -> None:
+        """At once; all of their errors as one of the kind of the first."""
         with ThreadPoolExecutor(AT_ONCE_MAX) as pool:
-            for future in [pool.submit(do, number) for number in numbers]:
-                future.result()
+            errors = [future.exception() for future in [pool.submit(do, number) for number in numbers]]
+        found = [error for error in errors if error is not None]
+        said = [str(error) for error in found if isinstance(error, LabError)]
+        if found:
+            raise type(found[0])("\n".join(said)) if len(said) == len(found) else found[0]

@@ -40,6 +40,7 @@ LOCK_LIMIT_S = 45.0
 COMPILE_LIMIT_S = 120.0
 ENDS_IN_S, KILLED_IN_S = 20.0, 10.0
 LOOK_EVERY_S = 0.05
+RESPAWN_S = 0.5                  # from one beginning of the agent to the next, at least
 LINE_BYTES_MAX = 64 << 20
 LOG_BYTES_MAX = 4 << 20
 OUTPUT_BYTES_MAX = 16 << 20
@@ -72,6 +73,12 @@ def marked(run: str) -> list[int]:
     wanted = f"MOSLAB_RUN={run}".encode()
     return [int(name) for name in os.listdir("/proc")
             if name.isdigit() and wanted in read(f"/proc/{name}/environ").split(b"\0")]
+
+
+def agents() -> set[int]:
+    """The processes of agents, whoever's, and of their commands."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()
+            and any(word.endswith(b"bin/mosha") for word in read(f"/proc/{name}/cmdline").split(b"\0")[:4])}
 
 
 def send(pids: list[int], signo: int) -> None:
@@ -163,7 +170,7 @@ class Keeper:
         self.environment = {"PATH": f"{self.home}/bin:{PATH}", "MOSHA_CONFIG": f"{self.home}/mosha.conf",
                             "MOSLAB_RUN": run}
         self.agent: subprocess.Popen[bytes] | None = None
-        self.is_wanted = False
+        self.is_wanted, self.began_s = False, 0.0
         self.commands: list[Command] = []
         self.heard_s = time.monotonic()
         self.said: dict[int, bytes] = {}                     # by the end of a pipe: the line that is not whole yet
@@ -215,7 +222,8 @@ class Keeper:
 
     def look_after(self) -> None:
         """Rule 3, and commands that have ended."""
-        if self.is_wanted and (self.agent is None or self.agent.poll() is not None):
+        is_gone = self.agent is None or self.agent.poll() is not None
+        if self.is_wanted and is_gone and time.monotonic() > self.began_s + RESPAWN_S:
             self.begin_agent()
         for command in list(self.commands):
             try:
@@ -229,6 +237,7 @@ class Keeper:
     # -- the agent ---------------------------------------------------------------------------------
 
     def begin_agent(self) -> None:
+        self.began_s = time.monotonic()
         read_end, write_end = os.pipe()
         self.said[read_end] = b""
         os.makedirs(f"{RUNS}/{self.run}", exist_ok=True)
@@ -270,7 +279,7 @@ class Keeper:
         if do == "signal":
             return {"pids": self.signal(request["role"], request["signals"])}
         if do == "cut":
-            return self.cut(request["rules"], request["from"])
+            return self.cut(request["rules"], request["sources"])
         if do == "write":
             self.write(request["path"], request["text"], 0o644)
             return {}
@@ -285,9 +294,6 @@ class Keeper:
     def missing(self, mfsbase: str, hpcbase: str, nodes: list[int], cut: bool) -> list[str]:
         """What this machine would need, in words."""
         found = [
-            (os.geteuid() == 0, "root: the keeper runs as another user"),
-            (sys.version_info >= (3, 9), f"Python 3.9: this is {sys.version.split()[0]}"),
-            (os.access("/usr/bin/python3", os.X_OK), "/usr/bin/python3"),
             (not cut or shutil.which("nft", path=PATH) is not None, "nft, or `cut = false` in the inventory"),
             (os.path.isdir(f"{hpcbase}/nodes"), f"{hpcbase}: openMosix, or its emulation, at work"),
             (os.path.isdir(f"{mfsbase}/{self.node}"), f"{mfsbase}/{self.node}: MFS mounted, and a node {self.node}"),
@@ -297,11 +303,8 @@ class Keeper:
             mapped = sorted(int(name) for name in os.listdir(f"{hpcbase}/nodes") if name.isdigit())
             if mapped != nodes:
                 missing.append(f"a map of just the inventory's nodes: it has {mapped}")
-        for name in os.listdir("/proc"):
-            words = read(f"/proc/{name}/cmdline").split(b"\0") if name.isdigit() else []
-            if any(word.endswith(b"bin/mosha") for word in words[:4]) and int(name) not in marked(self.run):
-                missing.append(f"a machine without another agent: process {name} is one")
-        return missing
+        others = agents() - set(marked(self.run))
+        return missing + [f"to have no other agent: process {pid} is one" for pid in sorted(others)[:1]]
 
     def install(self, archive: str, files: dict[str, tuple[str, int]]) -> None:
         shutil.rmtree(self.home, ignore_errors=True)

@@ -33,14 +33,20 @@ ANSWER_LIMIT_S = 30.0
 FIRST_LIMIT_S = 90.0             # a keeper waits for the one before
 END_LIMIT_S = 60.0
 CLOCK_ROUNDS = 8
+CLOSED_IN_S = 2.0
 WORDS_BYTES_MAX = 4096
-LAUNCH = (
-    "import os,sys;n=int(sys.argv[1]);b=b''\n"
-    "while len(b)<n:\n"
-    " p=os.read(0,n-len(b));b+=p\n"
-    " if not p:sys.exit(4)\n"
-    "exec(compile(b,'keeper','exec'),{'__name__':'__main__'})"
-)
+PYTHON = "/usr/bin/python3"
+LAUNCH = """\
+import os, sys
+if sys.version_info < (3, 9): sys.exit("Python 3.9 is needed, and this is " + sys.version.split()[0])
+if os.geteuid(): sys.exit("only root can do that")
+text, size = b"", int(sys.argv[1])
+while len(text) < size:
+    piece = os.read(0, size - len(text))
+    if not piece: sys.exit(4)
+    text += piece
+exec(compile(text, "keeper", "exec"), {"__name__": "__main__"})
+"""
 
 
 class LostError(LabError):
@@ -57,7 +63,7 @@ class Link:
         self._words = ""
         self._lock = threading.Lock()
         self._number, self._heard = 0, b""
-        command = ["/usr/bin/env", "python3", "-IS", "-c", LAUNCH, str(len(keeper)), run, str(machine.number)]
+        command = [PYTHON, "-IS", "-c", LAUNCH, str(len(keeper)), run, str(machine.number)]
         self._process = subprocess.Popen(
             [*ssh(machine), shlex.join(command)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._said,
             start_new_session=True, bufsize=0,
@@ -154,6 +160,8 @@ class Link:
             data = os.read(fd, 1 << 20) if ready else b""
             if not data:
                 why = "the connection has ended" if ready else f"no answer within {limit_s:g} s"
+                if ready:
+                    self._wait()                             # it has something to say
                 self.drop()
                 raise self._lost(why)
             self._heard += data
@@ -164,6 +172,12 @@ class Link:
         words = self._words if self._said.closed else self._read_words()
         return LostError(f"machine {self.machine.number} ({self.machine.ssh or self.machine.address}): {why}"
                          f"{': ' if words else ''}{words}")
+
+    def _wait(self) -> None:
+        try:
+            self._process.wait(CLOSED_IN_S)
+        except subprocess.TimeoutExpired:
+            pass
 
     def _read_words(self) -> str:
         """What ssh, or the keeper, has said of its end."""

@@ -63,7 +63,7 @@ def test_the_laboratory_is_never_cut_off(kept: Keeper, monkeypatch: pytest.Monke
 
 
 def test_what_is_missing_has_a_name(kept: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper.shutil, "which", lambda *_args, **_more: None)
+    monkeypatch.setattr("shutil.which", lambda *_args, **_more: None)
     said = kept.missing(str(tmp_path / "mfs"), str(tmp_path / "hpc"), [1, 2], cut=True)
     assert any("nft" in one for one in said)
     assert any(one.startswith(f"{tmp_path}/hpc: openMosix") for one in said)
@@ -79,7 +79,7 @@ def test_what_is_missing_has_a_name(kept: Keeper, tmp_path: Path, monkeypatch: p
 def test_silence_is_the_end(kept: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so is the end of the input."""
     monkeypatch.setattr(keeper, "SILENCE_S", 0.3)
-    monkeypatch.setattr(keeper.signal, "alarm", lambda _s: None)
+    monkeypatch.setattr("signal.alarm", lambda _s: None)
     kept.input, ours = os.pipe()
     os.write(ours, b'{"do": "alive"}\n')
     began_s = time.monotonic()

@@ -63,11 +63,12 @@ def test_one_pid_on_two_nodes_is_two_processes() -> None:
 
 def test_times_are_ours() -> None:
     (one,) = history(seen(life(1, 10.0, 50.0), 1000.0)).intervals
-    assert (one.begin_s, one.end_s) == (pytest.approx(10.0, abs=0.02), pytest.approx(50.0, abs=0.02))
-    assert one.begin_s >= 10.0
-    assert one.end_s <= 50.0
+    assert 10.0 <= one.begin_s <= 10.02
+    assert 49.98 <= one.end_s <= 50.0
 
 
 def test_a_log_is_by_our_clock_and_of_boots_that_are_known() -> None:
     text = "20.5 one started web\n30.0 other nobody knows that boot\n"
-    assert observed.said(text, 3, {"one": clock(1000.0)}, 1000.0) == [(pytest.approx(20.5, abs=0.02), 3, "started web")]
+    ((at_s, node, words),) = observed.said(text, 3, {"one": clock(1000.0)}, 1000.0)
+    assert at_s == pytest.approx(20.5, abs=0.02)
+    assert (node, words) == (3, "started web")

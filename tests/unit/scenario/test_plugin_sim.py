@@ -260,11 +260,23 @@ def test_a_test_does_the_same_alone_and_among_others(pytest_: Pytest) -> None:
 
 
 @pytest.mark.parametrize(("option", "said"), [
-    ("--world=moon", "--world: 'moon' is none of docker, namespaces, sim"), ("--seed=x", "*x is not a whole number*"),
+    ("--world=moon", "--world: 'moon' is none of docker, namespaces, hosts, sim"),
+    ("--seed=x", "*x is not a whole number*"),
     ("--seeds=7..3", "*is not A..B*"), ("--seeds=0..100000", "--seeds: more than 100000"),
 ])
 def test_a_wrong_option(pytest_: Pytest, option: str, said: str) -> None:
     done = pytest_(EXAMPLE, option)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*{said}*"])
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (("--world=hosts",), "--inventory FILE and --world=hosts: one needs the other"),
+    (("--inventory=lab.toml",), "--inventory FILE and --world=hosts: one needs the other"),
+    (("--world=hosts", "--inventory=lab.toml"), "lab.toml: No such file"),
+])
+def test_machines_and_their_world_go_together(pytest_: Pytest, options: tuple[str, ...], said: str) -> None:
+    done = pytest_(EXAMPLE, *options)
     assert done.ret == pytest.ExitCode.USAGE_ERROR
     done.stderr.fnmatch_lines([f"*{said}*"])
 

@@ -1,0 +1,85 @@
+"""Faults of real processes, and operators at real agents: the same in containers and on machines.
+
+Rule: a signal to a role that no process has is a LabError, and no fault.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+
+from mosha.orders import DRAIN, MOVE, UNDRAIN
+from moslab.errors import LabError, UnsupportedError
+from moslab.faults.record import DRAINED, STOP, Record
+from moslab.wait import eventually
+
+AGENT_LIMIT_S = 30.0
+
+
+class Agents:
+    """What :class:`moslab.faults.record.Breaker` has of them, by what a world does on a node."""
+
+    record: Record
+
+    def pids(self, node: int, role: str) -> list[int]:
+        """The processes of a role (:mod:`moslab.faults.inside`); none if there are none."""
+        raise NotImplementedError
+
+    def _inside(self, node: int, role: str, signo: int) -> list[int]:
+        """Send them that; LabError if there are none."""
+        raise NotImplementedError
+
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
+        """Exit code and complaint of that command of the agent's."""
+        raise NotImplementedError
+
+    def signal(self, node: int, role: str, signo: int) -> list[int]:
+        """Send a signal to a role of a node; their pids. LabError if none."""
+        name = signal.Signals(signo).name
+        if signo == signal.SIGSTOP:
+            with self.record.lasts(STOP, node, role):
+                return self._inside(node, role, signo)
+        if signo == signal.SIGCONT:
+            pids = self._inside(node, role, signo)
+            self.record.ends(STOP, node, role)
+            return pids
+        with self.record.instant(name, node, role):
+            return self._inside(node, role, signo)
+
+    def end_stops(self) -> None:
+        """Whatever stands still goes on."""
+        for _, node, role in self.record.lasting(STOP):
+            try:
+                self.signal(node, role, signal.SIGCONT)
+            except LabError:                                 # it has ended, or its node is off
+                self.record.ends(STOP, node, role)
+
+    def restart_agent(self, node: int) -> None:
+        """End the agent in order; return when the next one has begun."""
+        before = self.signal(node, "agent", signal.SIGTERM)
+        eventually(lambda: self.pids(node, "agent"), lambda pids: bool(pids) and not set(pids) & set(before),
+                   within_s=AGENT_LIMIT_S, what=f"a new agent on node {node}", every_s=0.05)
+
+    def slew(self, node: int, by: float) -> None:
+        raise UnsupportedError("set the clocks of nodes")
+
+    def jump(self, node: int, by_s: float) -> None:
+        raise UnsupportedError("set the clocks of nodes")
+
+    def order(self, node: int, do: str, group: str, target: int) -> None:
+        words = [MOVE, group, str(target)] if do == MOVE else [DRAIN, str(target), *(["--off"] if do != DRAIN else [])]
+        begin_s = self.record.now_s()
+        if do == DRAIN:
+            self.record.begins(DRAINED, target, "", begin_s)     # also if the command fails: it may be under way
+        code, said = self._mosha(node, words)
+        if code:
+            raise LabError(f"mosha {' '.join(words)} on node {node}: {said.strip()}")
+        if do == MOVE:
+            self.record.happened(MOVE, node, f"{group} to {target}", begin_s)
+        elif do == UNDRAIN:
+            self.record.ends(DRAINED, target)
+
+    def undrain(self) -> None:
+        """End what was drained here; to be called when all agents run."""
+        for _, node, _ in self.record.lasting(DRAINED):
+            self.order(node, UNDRAIN, "", node)
