@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 import sys
@@ -88,7 +89,7 @@ class Inventory:
 
 def read(path: Path) -> Inventory:
     """InventoryError, with the file's name, says what is wrong."""
-    return load(path, FILE_BYTES_MAX, lambda text: parse(text, path.parent), InventoryError)
+    return load(path, FILE_BYTES_MAX, lambda text: parse(text, path.parent.resolve()), InventoryError)
 
 
 def parse(text: str, beside: Path) -> Inventory:
@@ -98,7 +99,8 @@ def parse(text: str, beside: Path) -> Inventory:
     except tomllib.TOMLDecodeError as error:
         raise InventoryError(str(error)) from None
     every, mosha, listed = data.pop("every", {}), data.pop("mosha", {}), data.pop("machine", [])
-    if data or not all(isinstance(table, dict) for table in (every, mosha)) or not isinstance(listed, list):
+    tables = [every, mosha, *(listed if isinstance(listed, list) else [None])]
+    if data or not all(isinstance(table, dict) for table in tables):
         raise InventoryError(f"[every], [mosha] and [[machine]] are all that there is, not {', '.join(data) or 'this'}")
     machines = sorted((_machine({**every, **one}, beside) for one in listed), key=lambda one: one.number)
     if not MACHINES_MIN <= len(machines) <= MACHINES_MAX:
@@ -119,10 +121,20 @@ def _machine(given: Mapping[str, Any], beside: Path) -> Machine:
         if type(value) is not known.get(name):
             wanted = f"{known[name].__name__}, not {value!r}" if name in known else "no machine has that"
             raise InventoryError(f"[[machine]] {name}: {wanted}")
+    for name in ("number", "port"):
+        if given.get(name, 1) < 1:
+            raise InventoryError(f"[[machine]] {name}: from 1 on, not {given[name]}")
     for name in ("number", "address"):
         if not given.get(name):
             raise InventoryError(f"[[machine]] needs a {name}")
-    paths = {name: str((beside / given[name]).resolve()) for name in ("key", "known_hosts") if given.get(name)}
+    try:
+        ipaddress.IPv4Address(given["address"])              # by which the packet filter knows it
+    except ValueError:
+        raise InventoryError(f"[[machine]] address: an IPv4 address, not {given['address']!r}") from None
+    for name in ("ssh", "user"):
+        if given.get(name, "").startswith("-"):              # it would be an option of ssh
+            raise InventoryError(f"[[machine]] {name}: {given[name]!r}")
+    paths = {name: str(beside / given[name]) for name in ("key", "known_hosts") if given.get(name)}
     machine = Machine(**{**given, **paths})
     for command in (machine.off, machine.on):
         try:
@@ -135,6 +147,6 @@ def _machine(given: Mapping[str, Any], beside: Path) -> Machine:
 
 
 def _line(name: str, value: object) -> str:
-    if not isinstance(value, (str, int)) or isinstance(value, bool) or "\n" in f"{name}{value}":
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or not f"{name}{value}".isprintable():
         raise InventoryError(f"[mosha] {name}: a text of one line, or a number")
     return str(value)

@@ -38,7 +38,7 @@ ssh = "192.168.0.1"
 user = "root"
 cut = false
 """
-TWO = '[[machine]]\nnumber = 1\naddress = "a"\n[[machine]]\nnumber = 2\naddress = "b"\n'
+TWO = '[[machine]]\nnumber = 1\naddress = "1.0.0.1"\n[[machine]]\nnumber = 2\naddress = "2.0.0.1"\n'
 
 
 @pytest.fixture
@@ -69,9 +69,13 @@ def test_configuration_of_the_agents(inventory: Inventory) -> None:
     ("nonsense", "Expected"),
     ("[machines]\n", "not machines"),
     ("machine = 3\n", r"\[\[machine\]\] are all"),
-    ('[[machine]]\nnumber = 1\naddress = "a"\n', "2 to 64 machines, not 1"),
-    (TWO.replace("2", "1"), "two machines have one number"),
-    (TWO.replace('"b"', '"a"'), "two machines have one address"),
+    ('[[machine]]\nnumber = 1\naddress = "1.0.0.1"\n', "2 to 64 machines, not 1"),
+    (TWO.replace("number = 2", "number = 1"), "two machines have one number"),
+    (TWO.replace("2.0.0.1", "1.0.0.1"), "two machines have one address"),
+    (TWO.replace("2.0.0.1", "node2"), "an IPv4 address, not 'node2'"),
+    (TWO.replace("number = 2", "number = -2"), "from 1 on, not -2"),
+    (TWO + 'ssh = "-oProxyCommand=x"\n', "ssh: '-oProxyCommand=x'"),
+    ("machine = [1, 2]\n", "are all that there is"),
     (TWO.replace("number = 2", 'number = "2"'), "number: int, not '2'"),
     (TWO.replace("number = 2", "size = 2"), "size: no machine has that"),
     (TWO.replace("number = 2\n", ""), "needs a number"),
