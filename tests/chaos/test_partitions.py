@@ -81,6 +81,7 @@ def test_halves_have_no_majority(clusters, nodes: int) -> None:  # type: ignore[
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=5)
 def test_minority_is_cut_off_and_the_majority_runs(cluster: Cluster) -> None:
     web = cluster.group("web")
     others = [node for node in cluster.nodes if node != web.owner][:1]
@@ -90,6 +91,7 @@ def test_minority_is_cut_off_and_the_majority_runs(cluster: Cluster) -> None:
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=5)
 def test_three_parts_have_no_majority(cluster: Cluster) -> None:
     """Of five: 2, 2 and 1. Nobody runs anything, or shoots anybody."""
     web = cluster.group("web")

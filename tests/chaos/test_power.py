@@ -34,6 +34,7 @@ def test_another_node_dies_and_nothing_moves(cluster: Cluster) -> None:
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=5)
 def test_owner_after_owner_dies(cluster: Cluster) -> None:
     """Two of five: the majority is left, and runs it."""
     web = cluster.group("web")

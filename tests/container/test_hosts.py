@@ -216,7 +216,7 @@ def test_a_keeper_that_is_killed_leaves_nothing(machines: Machines) -> None:
     world = HostsWorld(read(machines.inventory), Spec(nodes=3, stomith=False))
     try:
         world.settle()
-        machines.run(2, "pkill", "-9", "--newest", "--full", "compile.b,.keeper")
+        machines.run(2, "pkill", "-9", "--newest", "--full", "exec.compile")
         eventually(lambda: [left for left in machines.left() if left.startswith("2: ")], lambda left: not left,
                    within_s=LEFT_LIMIT_S, what="machine 2 is as it was")
         with pytest.raises(LabError, match="node 2"):
