@@ -267,7 +267,7 @@ class Lent:
         """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid."""
         problems = []
         for cluster in self._clusters:
-            if self.failed and self.session.keep:
+            if self.failed and self.session.keep and self.world != HOSTS:
                 continue
             sound = False
             try:

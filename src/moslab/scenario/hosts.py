@@ -119,7 +119,7 @@ class HostsWorld:
         return {}
 
     def keep(self) -> str:
-        return "machines of an inventory are not kept: they are healed and cleaned when the laboratory ends"
+        return "machines of an inventory are not kept: they are healed and cleaned"
 
     def close(self) -> None:
         self.fleet.close()
