@@ -149,7 +149,7 @@ def machines(client: docker.DockerClient, tmp_path_factory: pytest.TempPathFacto
     finally:
         cluster.down()
         guard.abandon()
-        client.images.remove(image.id, force=True)
+        client.images.remove(str(image.id), force=True)
 
 
 def _inventoried(cluster: Cluster, folder: Path) -> Machines:
