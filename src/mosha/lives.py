@@ -21,7 +21,7 @@ from mosha.resources import remove_left
 
 RETRY_S = 0.01
 AGENT_LOCK, LIFE_LOCK = "agent.lock", "life.lock"
-NOBODY: Mapping[str, int] = MappingProxyType({})
+NOBODY: Mapping[str, Process] = MappingProxyType({})
 
 
 class AlreadyRuns(OSError):
@@ -46,11 +46,11 @@ class Life:
         for fd in (self.agent_fd, self.life_fd):
             os.close(fd)
 
-    def end_earlier(self, limit_s: float, spared: Mapping[str, int] = NOBODY) -> bool:
+    def end_earlier(self, limit_s: float, spared: Mapping[str, Process] = NOBODY) -> bool:
         """Kill what is left of an earlier life, its control groups too, and remove its addresses and mounts.
 
         A leash is killed when nothing below it lives: what had come from it could not be told from others after that.
-        ``spared``: group -> pid of the leash that lives on, each in a control group.
+        ``spared``: group -> the leash that lives on, each in a control group.
         Whether nothing else was left within ``limit_s``; it blocks until then.
         """
         deadline = time.monotonic() + limit_s
@@ -70,7 +70,7 @@ class Life:
             time.sleep(RETRY_S)
         return True
 
-    def _is_alone(self, spared: Collection[int]) -> bool:
+    def _is_alone(self, spared: Collection[Process]) -> bool:
         """Whether nobody but these has the lock of a life open; others are killed."""
         if not spared and try_lock(self.life_fd):
             return True
@@ -80,20 +80,21 @@ class Life:
             _kill_from_below(pid)
         return bool(spared) and not others
 
-    def _marked(self, spared: Collection[int]) -> set[int]:
+    def _marked(self, spared: Collection[Process]) -> set[int]:
         """What carries the mark of a group, and is in no control group of one that is spared."""
         found = {*procscan.marked(None, self._rundir)}
         return found - self._kept(spared)
 
-    def _kept(self, spared: Collection[int]) -> set[int]:
+    def _kept(self, spared: Collection[Process]) -> set[int]:
         """These leashes, and what they hold. It forks all the time, so who looks for others asks this after the look;
         and a process that is just being forked may be seen below its parent before it is in the control group."""
         if not spared:
             return set()
         table = procscan.processes()
-        below = {one.pid for pid in spared for one in procscan.descendants(table, pid)}
+        pids = {one.pid for one in spared if procscan.lives(one)}
+        below = {one.pid for pid in pids for one in procscan.descendants(table, pid)}
         tree = cgroups.earlier(self._rundir)
-        return {*spared, *below, *(tree.held_by(spared) if tree is not None else ())}
+        return {*pids, *below, *(tree.held_by(spared) if tree is not None else ())}
 
 
 def agent(rundir: str) -> Process | None:

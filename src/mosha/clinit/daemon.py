@@ -100,7 +100,7 @@ class Daemon:
         environment = {"PATH": PATH, **os.environ, RUN_VARIABLE: self.places.rundir}
         last_words = self._journal.last_words
         return Leash.start(group, environment, float("inf"), last_words, self._own_fds(), policy=policy,
-                            tree=self._held.tree if self._held is not None else None)
+                            tree=self._held.ready() if self._held is not None else None)
 
     def sweep(self, group: str) -> bool:
         """End what a guardian left; whether nothing is left."""

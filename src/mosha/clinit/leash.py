@@ -74,7 +74,7 @@ class Leash:
         self._orders = bytearray()
         self._received = bytearray()
         self._asked_to_kill = False
-        self._stranger: Process | None = None        # that process, where it is no child of this one
+        self.stranger: Process | None = None         # that process, where it is no child of this one
 
     @classmethod
     def start(
@@ -123,17 +123,18 @@ class Leash:
     def take_over(cls, rundir: str, environment: Mapping[str, str]) -> list[tuple[Leash, Legacy]]:
         """The leashes of an agent that has died, which may go on, and now obey this process: see
         :mod:`mosha.clinit.door`. It waits for each up to ``GREETING_SHARE`` of the time to the deadline that it shows;
-        those that say nothing are left alone."""
+        those that say nothing kill everything, as soon as they hear of it."""
         guests = door.knock(rundir)
         now_s = linux.boottime()
         found = []
         for group, (control, pid) in guests.items():
             leash = cls(group, pid, control, environment)
-            leash._stranger = procscan.process(pid)
+            leash.stranger = procscan.process(pid)
             legacy = leash._greeting(now_s + GREETING_SHARE * (deadline.shown(rundir, group) - now_s))
-            if legacy is not None and legacy.group == group and leash._stranger is not None:
+            if legacy is not None and legacy.group == group and leash.stranger is not None:
                 found.append((leash, legacy))
             else:
+                leash.kill()
                 leash.close()
         return found
 
@@ -207,7 +208,7 @@ class Leash:
 
     def kill_guardian(self) -> None:
         """SIGKILL, frozen or not. What it held is left to :meth:`mosha.platform.world.World.sweep`."""
-        if not self.gone and (self._stranger is None or procscan.lives(self._stranger)):
+        if not self.gone and (self.stranger is None or procscan.lives(self.stranger)):
             procscan.kill(self.pid, signal.SIGKILL)
 
     def finish(self) -> None:
@@ -223,7 +224,8 @@ class Leash:
         self._send(custody.HALT)
 
     def close(self) -> None:
-        """Let go: a guardian that has not gone kills everything, and the caller waits for its pid."""
+        """Let go, and wait for its pid. A guardian that has not gone waits for the next life, or kills everything
+        (:mod:`mosha.clinit.door`); after :meth:`kill` it does that."""
         self._control.close()
 
     def _send(self, order: Order) -> None:
@@ -242,8 +244,8 @@ class Leash:
             self._orders.clear()
 
     def _reap(self) -> None:
-        if self._stranger is not None:
-            self.gone = not procscan.lives(self._stranger)
+        if self.stranger is not None:
+            self.gone = not procscan.lives(self.stranger)
             return
         try:
             pid, wait_status = os.waitpid(self.pid, os.WNOHANG)

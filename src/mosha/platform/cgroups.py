@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from mosha.platform import mountinfo, procscan
 from mosha.platform.mountinfo import Window
+from mosha.platform.procscan import Process
 
 RECORD = "units"
 NEW_RECORD = ".units.new"          # of a life that has no warden yet
@@ -46,6 +47,10 @@ class Place(NamedTuple):
     group: str
     pid: int
     born: int
+
+    def is_of(self, guardians: Collection[Process]) -> bool:
+        """Whether one of these is its guardian, and not only has its pid."""
+        return any((one.pid, one.born) == (self.pid, self.born) for one in guardians)
 
     def is_guarded(self) -> bool:
         """Whether its guardian lives."""
@@ -84,9 +89,17 @@ class Tree:
                 found |= self.inside(place)
         return found
 
-    def held_by(self, guardians: Collection[int]) -> set[int]:
+    def held_by(self, guardians: Collection[Process]) -> set[int]:
         """The processes in the units of these guardians, but for themselves."""
-        return {pid for place in self.places() if place.pid in guardians for pid in self.inside(place)}
+        return {pid for place in self.places() if place.is_of(guardians) for pid in self.inside(place)}
+
+    def guards(self, one: Process) -> bool:
+        """Whether this guardian has its unit here."""
+        return any(place.is_of([one]) for place in self.places())
+
+    def is_there(self) -> bool:
+        """Whether nobody has removed it."""
+        return os.path.isdir(self.path)
 
     def places(self) -> list[Place]:
         """All units that there are."""
@@ -106,7 +119,7 @@ class Tree:
     def uproot(self, limit_s: float) -> bool:
         """End all that is in it, guardians too, and remove it; whether that was done within the limit."""
         deadline_s = time.monotonic() + limit_s
-        while os.path.isdir(self.path):
+        while self.is_there():
             _write(f"{self.path}/{KILL}", b"1")                  # Linux 5.14, version 2: all at once
             procscan.kill_all(lambda: _pids(self.path) - {os.getpid()}, max(RETRY_S, deadline_s - time.monotonic()))
             if not _remove(self.path):
@@ -115,11 +128,11 @@ class Tree:
                 time.sleep(RETRY_S)
         return True
 
-    def end_others(self, spared: Collection[int], limit_s: float) -> bool:
+    def end_others(self, spared: Collection[Process], limit_s: float) -> bool:
         """End all that is in units of other guardians than these, guardians too; whether that was done."""
         def others() -> set[int]:
             return {
-                pid for place in self.places() if place.pid not in spared
+                pid for place in self.places() if not place.is_of(spared)
                 for pid in _pids(f"{self.path}/{place.name}")
             }
 
@@ -162,7 +175,7 @@ def earlier(rundir: str) -> Tree | None:
     return Tree(path) if os.path.basename(path).startswith(PREFIX) else None
 
 
-def end_earlier(rundir: str, limit_s: float, spared: Collection[int] = ()) -> bool:
+def end_earlier(rundir: str, limit_s: float, spared: Collection[Process] = ()) -> bool:
     """End what is in the directory of an earlier life, but for the units of these guardians; whether nothing else is
     left of it."""
     tree = earlier(rundir)

@@ -75,15 +75,19 @@ class Machine:
     def begin(self, units: str, second_s: float, limit_s: float) -> bool:
         """Take leashes of an earlier life over, if it can have their control groups as well, and end what else is left
         of it, then hold groups as the setting says; whether nothing else was left."""
-        taken = Leash.take_over(self._rundir, self._variables()) if units != SESSION else []
-        claimed = cgroups.claim(self._rundir) if taken else None
-        if claimed is None:
-            for leash, _ in taken:
+        found = Leash.take_over(self._rundir, self._variables())
+        claimed = cgroups.claim(self._rundir) if found and units != SESSION else None
+        taken, spared = [], {}
+        for leash, legacy in found:
+            if claimed is not None and leash.stranger is not None and claimed.guards(leash.stranger):
+                taken.append((leash, legacy))
+                spared[legacy.group] = leash.stranger
+            else:
+                leash.kill()
                 leash.close()
-            taken = []
-        if not self.life.end_earlier(limit_s, {legacy.group: leash.pid for leash, legacy in taken}):
+        if not self.life.end_earlier(limit_s, spared):
             return False
-        self._units = Units(units, self._rundir, self._selector, log.info, second_s, claimed)
+        self._units = Units(units, self._rundir, self._selector, log.info, second_s, claimed if taken else None)
         self._legacies = taken
         for leash, legacy in taken:
             log.info("%s: its leash lives on, until %.3f", legacy.group, legacy.deadline_s)
@@ -125,7 +129,7 @@ class Machine:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""
         leash = Leash.start(
             group, {**self._variables(), **environment}, deadline, log.info, self._own_fds(), self._lock_path,
-            ahead=ahead, tree=self._units.tree if self._units is not None else None,
+            ahead=ahead, tree=self._units.ready() if self._units is not None else None,
         )
         self._hold(group, leash)
         return leash

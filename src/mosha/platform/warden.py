@@ -58,11 +58,12 @@ class Warden:
         """Whether it may be started anew."""
         return time.monotonic() >= self._started_s + RESTART_S
 
-    def renew(self) -> bool:
-        """Start it anew; whether that could be done. The descriptor is another one then."""
+    def renew(self, record: str = RECORD) -> bool:
+        """Start it anew, with the file that is, or will soon be, the record; whether that could be done. The descriptor
+        is another one then."""
         self.forget()
         try:
-            self._start()
+            self._start(record)
         except OSError:
             self._started_s = time.monotonic()
             return False
@@ -80,7 +81,7 @@ class Warden:
             os.waitpid(self.pid, os.WNOHANG)
             self.pid = 0
 
-    def _start(self, record: str = RECORD) -> None:
+    def _start(self, record: str) -> None:
         self.pid = 0
         self._started_s = time.monotonic()
         agent = os.getpid()

@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Callable
+from typing import Callable, NoReturn
 
 from mosha import lives as lives_of_agents
 from mosha.clinit import custody, door
@@ -19,6 +20,7 @@ from mosha.lives import Life
 from mosha.platform import cgroups, linux, procscan
 from mosha.platform import machine as machine_of_agents
 from mosha.platform.machine import Machine
+from mosha.platform.warden import Warden
 from mosha.platform.world import World
 from mosha.resources import deadline
 from mosha.tables import cltab
@@ -153,9 +155,18 @@ def _take_over_and_go_on(directory: Path, entries: str, prepare: Callable[[], No
 
 
 def taken_over_without_room(directory: Path) -> None:
-    """What cannot have the control groups of the life before takes nothing over, and ends all."""
-    assert in_a_child(_leave(directory, 2 * LIMIT_S)) == -signal.SIGKILL
-    pid = int((directory / "mine").read_text())
+    """What cannot have the control groups of the life before takes nothing over, and ends all: leashes that it meets
+    do not start anew what it kills."""
+    starts = directory / "starts"
+
+    def leave() -> None:
+        lone = Lone(directory)
+        leash = lone.leashes["mine"] = lone.machine.start_leash("mine", OWNER, lone.machine.now() + 2 * LIMIT_S)
+        leash.tell("start", cltab.parse(f"mine:service:start:respawn:echo $$ >>{starts}; exec sleep 600\n").entries)
+        lone.until(lambda: "mine" in lone.services and starts.exists(), "it runs")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_a_child(leave) == -signal.SIGKILL
 
     def full(rundir: str, path: str) -> None:
         raise OSError(errno.ENOSPC, "no room")
@@ -164,7 +175,60 @@ def taken_over_without_room(directory: Path) -> None:
     machine = Machine(Config(rundir=str(directory / "run"), root=str(directory), hpcbase=f"{directory}/hpc"))
     assert machine.begin(AUTO, 0.1, LIMIT_S)
     assert not machine.legacies()
-    assert not lives(pid)
+    assert not any(lives(int(pid)) for pid in starts.read_text().split())
+    assert len(starts.read_text().split()) <= 2, "at most once, if it sees the death before the order"
+
+
+def not_taken_over_from_elsewhere(directory: Path) -> None:
+    """A leash that is not in the control groups of the record is not taken over: nobody would see what it holds."""
+    assert in_a_child(_leave(directory, 2 * LIMIT_S)) == -signal.SIGKILL
+    pid, tree = int((directory / "mine").read_text()), Path(tree_of(directory))
+    (tree.parent / f"{tree.name}.other").mkdir()
+    (directory / "run/units").write_text(f"{tree}.other\n")
+    machine = Lone(directory, is_first=False).machine
+    assert not machine.legacies()
+    until(lambda: not lives(pid) and not tree.exists(), "it has ended")
+
+
+def taken_over_and_dead(directory: Path) -> None:
+    """What was taken over ends while there is only the warden of the life before, which removes the control groups:
+    the next leash has some."""
+    assert in_a_child(_leave(directory, LONG_S)) == -signal.SIGKILL
+    tree, end_earlier = Path(tree_of(directory)), Life.end_earlier
+
+    def ends(self: Life, limit_s: float, spared: Mapping[str, procscan.Process]) -> bool:
+        for leash in spared.values():
+            os.kill(leash.pid, signal.SIGKILL)
+        until(lambda: not tree.exists(), "the warden has removed them")
+        return end_earlier(self, limit_s, spared)
+
+    Life.end_earlier = ends  # type: ignore[assignment,method-assign]
+    lone = Lone(directory, is_first=False)
+    ((lone.leashes["mine"], _),) = lone.machine.legacies()
+    units = lone.machine._units
+    assert units is not None
+    lone.start("next")
+    assert units.tree is not None
+    assert units.tree.path != str(tree)
+    assert [place.pid for place in units.tree.places()] == [lone.leashes["next"].pid]
+    until(lambda: {*_wardens()} == units.own(), "they have a warden of this life, and no other")
+
+
+def taken_over_without_a_warden(directory: Path) -> None:
+    """One that cannot be had is tried for again, and that of the life before stays meanwhile."""
+    assert in_a_child(_leave(directory, LONG_S)) == -signal.SIGKILL
+    before, begin = _wardens(), Warden.__init__
+
+    def refused(*_arguments: object) -> NoReturn:
+        raise OSError(errno.EAGAIN, "no process")
+
+    Warden.__init__ = refused  # type: ignore[assignment,method-assign]
+    lone = Lone(directory, is_first=False)
+    units = lone.machine._units
+    assert units is not None
+    assert (_wardens(), units.own()) == (before, set())
+    Warden.__init__ = begin  # type: ignore[method-assign]
+    lone.until(lambda: units.own() and {*_wardens()} == units.own(), "there is one, and that of before has ended")
 
 
 def warden_after_warden(directory: Path) -> None:
@@ -282,5 +346,6 @@ def stopped_and_left(directory: Path) -> None:
 
 SCENARIOS = (
     taken_over, taken_over_late, taken_over_while_it_forks, taken_over_while_it_starts, taken_over_without_room,
+    not_taken_over_from_elsewhere, taken_over_and_dead, taken_over_without_a_warden,
     warden_after_warden, left_alone, left_frozen, hidden, failed, stopped_and_left,
 )

@@ -38,6 +38,7 @@ def offered(hierarchy: str) -> None:
 @pytest.mark.parametrize("scenario", [
     "killed", "several", "frozen", "old_kernel_with_units", "new_warden", "both_killed", "all_killed", "taken_over",
     "taken_over_late", "taken_over_while_it_forks", "taken_over_while_it_starts", "taken_over_without_room",
+    "not_taken_over_from_elsewhere", "taken_over_and_dead", "taken_over_without_a_warden",
     "warden_after_warden", "asked_by_two", "left_alone", "left_frozen", "hidden", "failed", "stopped_and_left",
 ])
 def test_what_a_leash_held_ends_in_a_control_group(hierarchy: str, scenario: str, tmp_path: Path) -> None:
@@ -140,6 +141,22 @@ def test_a_guardian_that_lives_is_spared_and_one_that_took_its_number_is_not(tmp
     assert tree.pids("db") == {4194303, 4194304}
     assert tree.pids("none") == set()
     assert tree.pids() == {me.pid, *range(4194301, 4194305)}
+
+
+def test_what_is_spared_is_told_by_more_than_its_number(tmp_path: Path) -> None:
+    """A unit of a dead guardian whose pid a spared one has now is ended like all others."""
+    me = procscan.process(os.getpid())
+    assert me is not None
+    tree = Tree(str(tmp_path))
+    with subprocess.Popen(["sleep", "600"]) as kept, subprocess.Popen(["sleep", "600"]) as left:
+        unit(tmp_path, f"mine.{me.pid}.{me.born}", me.pid, kept.pid)
+        file = unit(tmp_path, f"other.{me.pid}.{me.born - 1}", left.pid) / "cgroup.procs"
+        assert tree.held_by([me]) == {kept.pid}
+        assert tree.end_others([me], 5.0)
+        wait_until(lambda: not lives(left.pid))
+        assert file.exists()
+        assert lives(kept.pid)
+        kept.kill()
 
 
 def test_version_2_is_told_to_kill_by_its_own_means(tmp_path: Path) -> None:
