@@ -3,7 +3,8 @@
 Rules:
 
 1. A cluster is its label: every object of it carries ``org.mosha.cluster=<name>``, and no file remembers it.
-2. From the subnet's base: the power switch at +2, node i at +100+i, virtual addresses from +200 on.
+2. From the subnet's base: the power switch at +2, clients from +10 on, node i at +100+i, virtual addresses from
+   +200 on.
 3. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router is at +3, and node j is for node i at +256i+100+j.
 """
 
@@ -37,7 +38,7 @@ STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
 ARBITRATOR = "arbitrator = yes\n"
 AGENT = "mh:"
 """How the agent's line of a node's inittab begins."""
-POWER_OFFSET, ROUTER_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 3, 100, 200
+POWER_OFFSET, ROUTER_OFFSET, CLIENT_OFFSET, NODE_OFFSET, VIRTUAL_OFFSET = 2, 3, 10, 100, 200
 ADDRESSES_MIN = 256
 ADDRESSES_EACH = 256
 """By so many a node's address is further on for node i + 1 than for node i (rule 3)."""

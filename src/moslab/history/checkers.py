@@ -35,6 +35,8 @@ Rules:
     node becomes void, and no group starts on another healed node than before, unless its own commands fail or crash.
     What the tables ask for, as a failback, is done by then.
 14. **leashes**: no two guardians of one node hold processes of one group at once.
+15. **linear**: what clients wrote to a register that a group serves, and read there, fits one order: what was
+    acknowledged survives whatever happens to its owner (:mod:`moslab.history.linear`).
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from typing import Callable
 
 from mosha.timing import THAW_S
 from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
+from moslab.history.linear import check_linear
 from moslab.history.record import Elected, Held, History, Numbered
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
@@ -390,13 +393,14 @@ CHECKERS: tuple[Callable[[History], list[str]], ...] = (
 def judge(history: History) -> tuple[str, list[str]]:
     """The verdict, and at most ``PROBLEMS_MAX`` problems of each checker.
 
-    Unknown: nothing is wrong, but the run was cut short, or nothing ever ran that should have.
+    Unknown: nothing is wrong, but the run was cut short, nothing ever ran that should have, or clients saw too little.
     """
     problems = [problem for check in CHECKERS for problem in check(history)[:PROBLEMS_MAX]]
-    if problems:
-        return INVALID, problems
-    if history.unfinished:
-        return UNKNOWN, [history.unfinished]
+    broken, undecided = check_linear(history)
+    if problems or broken:
+        return INVALID, problems + broken[:PROBLEMS_MAX]
+    if history.unfinished or undecided:
+        return UNKNOWN, [*filter(None, [history.unfinished]), *undecided[:PROBLEMS_MAX]]
     if not history.intervals and history.promised:
         return UNKNOWN, ["no process of any group ever ran"]
     return VALID, []

@@ -95,6 +95,24 @@ class Gone(NamedTuple):
     gone_s: float
 
 
+READ, WRITE = "read", "write"
+OK, FAIL, INFO = "ok", "fail", "info"
+
+
+class Operation(NamedTuple):
+    """A client reads or writes a register. It ended well (ok), did surely not happen (fail), or nobody knows (info): it
+    has no end then. ``node`` was asked."""
+
+    client: int
+    node: int
+    key: str
+    kind: str
+    value: int | None
+    outcome: str
+    begin_s: float
+    end_s: float
+
+
 class Line(NamedTuple):
     """A node said something, or (0) the world did."""
 
@@ -138,6 +156,8 @@ class History:
     requires: dict[str, tuple[str, ...]] = field(default_factory=dict)     # group -> those that come before
     addresses: list[Interval] = field(default_factory=list)                # as if each were a group
     voids: list[tuple[float, int]] = field(default_factory=list)           # the node's identity became void
+    operations: list[Operation] = field(default_factory=list)
+    registers: list[str] = field(default_factory=list)                     # keys that clients have written and read
     restless: frozenset[str] = frozenset()                                 # groups whose own commands fail or crash
     healed: list[int] = field(default_factory=list)                        # nodes
     healed_s: float | None = None

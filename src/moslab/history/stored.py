@@ -23,7 +23,7 @@ from moslab.faults.record import Fault
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.history.record import History, Line
 
-FORMAT = 3
+FORMAT = 4
 FILE_BYTES_MAX = 64 << 20
 NODES_MAX = 1000
 NUMBER_MAX, WHOLE_MAX = 1e12, 2**63

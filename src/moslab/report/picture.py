@@ -21,7 +21,7 @@ from typing import NamedTuple
 from moslab.faults.links import POWER
 from moslab.faults.record import CUT, OF_LINKS, Fault
 from moslab.history.intervals import Interval, merged, overlaps
-from moslab.history.record import History, Line
+from moslab.history.record import INFO, History, Line
 from moslab.history.stored import Run
 
 TAIL_S = 0.5
@@ -161,8 +161,8 @@ def _bounds(run: Run) -> Span:
     history = run.history
     times = [run.begin_s, *(line.time_s for line in run.log), *([history.end_s] if history.end_s < math.inf else [])]
     times += [
-        time_s for spans in (history.intervals, history.addresses, run.faults) for _, _, *_, begin_s, end_s in spans
-        for time_s in (begin_s, end_s) if math.isfinite(time_s)
+        time_s for spans in (history.intervals, history.addresses, history.operations, run.faults)
+        for _, _, *_, begin_s, end_s in spans for time_s in (begin_s, end_s) if math.isfinite(time_s)
     ]
     return Span(min(times), max(*times, min(times) + 1e-3))
 
@@ -205,6 +205,9 @@ def _marks(history: History) -> Iterator[Mark]:
         yield Mark(life.time_s, life.node, "life", "begins its next life")
     for said in history.released:
         yield Mark(said.time_s, said.node, "released", f"gave {said.group} up, which it had with {said.epoch}")
+    for one in history.operations:
+        if one.outcome == INFO:
+            yield Mark(one.begin_s, one.node, "client", f"client {one.client} has no answer: {one.kind} of {one.key}")
     for edit in history.edits:
         yield Mark(edit.time_s, edit.node, "edit", f"edit {edit.number} of {edit.table}")
 

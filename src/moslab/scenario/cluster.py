@@ -33,6 +33,7 @@ from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.intervals import Interval
 from moslab.history.record import History
 from moslab.history.stored import Run
+from moslab.scenario.clients import COUNT, COUNT_MAX, KEYS, KEYS_MAX, PORT, Clients
 from moslab.scenario.world import Output, World
 from moslab.wait import eventually
 
@@ -158,6 +159,7 @@ class Cluster:
         self.world = world
         self.random = random.Random(f"{seed}/targets")
         self._groups: dict[str, Group] = {}
+        self._clients: list[Clients] = []
         self._first = len(world.faults.record.all)
         self._began_s = world.faults.record.now_s()
         self._verdict: Verdict | None = None
@@ -236,6 +238,17 @@ class Cluster:
     def run(self, node: int, command: str | Sequence[str]) -> Output:
         """Run a command on a node; not in the simulator."""
         return self.world.run(node, shlex.split(command) if isinstance(command, str) else command)
+
+    # -- clients -----------------------------------------------------------------------------------
+
+    def clients(self, group: Group | str, count: int = COUNT, keys: int = KEYS, port: int = PORT) -> Clients:
+        """So many clients write and read so many registers that the group serves: by GET and SET as Redis has them, on
+        that port of the node that runs it. They end with the block, or the judgement; not in the simulator."""
+        if not 1 <= count <= COUNT_MAX or not 1 <= keys <= KEYS_MAX:
+            raise CannotError(f"1 to {COUNT_MAX} clients of 1 to {KEYS_MAX} keys, not {count} of {keys}")
+        name = (group if isinstance(group, Group) else self.group(group)).name
+        self._clients.append(Clients(self.world, name, self.world.serve(name, count, keys, port), self._broken))
+        return self._clients[-1]
 
     # -- links -------------------------------------------------------------------------------------
 
@@ -388,6 +401,8 @@ class Cluster:
             self.heal()
         except AssertionError as error:
             liveness = [f"liveness: {str(error).splitlines()[0]}"]
+        for clients in self._clients:
+            clients.end()
         seen = self.seen()
         self._verdict = Verdict(INVALID, liveness + seen.problems, seen.history) if liveness else seen
         self._judged = len(self.faults)

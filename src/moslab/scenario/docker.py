@@ -21,7 +21,7 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
-from moslab import journals
+from moslab import clients, journals
 from moslab.cluster import Cluster
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.docker import Faults
@@ -57,6 +57,7 @@ class DockerWorld:
         self._faults = Faults(cluster)
         self._faults.zero_s = self._faults.now_s()
         self._since = datetime.now(timezone.utc)
+        self._workloads: list[clients.Workload] = []
 
     @classmethod
     def begin(
@@ -134,6 +135,9 @@ class DockerWorld:
             if container.status == "running":
                 listed = run(container, ["ls", "-A", "/var/mosix-ha"])
                 history.files[node] = len(listed.stdout.splitlines())
+        for workload in self._workloads:
+            history.registers += workload.registers
+            history.operations += workload.operations()
         return history
 
     def edit(self, node: int, table: str, text: str) -> None:
@@ -141,6 +145,12 @@ class DockerWorld:
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         return Output(*run(self.cluster.node(node), command))
+
+    def serve(self, group: str, count: int, keys: int, port: int) -> clients.Workload:
+        place = len(self._workloads)
+        workload = clients.Workload(self.cluster, group, count, keys, port, place, self._faults.zero_s)
+        self._workloads.append(workload)
+        return workload
 
     def log(self) -> list[Line]:
         found = []

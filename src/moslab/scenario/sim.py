@@ -26,7 +26,7 @@ from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.layout import beat_s, lease_s
 from moslab.scenario.tables import as_in, hactl_of, is_sound, modelled, wanted
-from moslab.scenario.world import SIM, Output, Spec
+from moslab.scenario.world import SIM, Output, Spec, Workload
 from moslab.simulator.effect import processes
 from moslab.simulator.node import Node
 from moslab.simulator.run import run
@@ -308,6 +308,9 @@ class SimWorld:
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         raise UnsupportedError("run commands on nodes")
+
+    def serve(self, group: str, count: int, keys: int, port: int) -> Workload:
+        raise UnsupportedError("serve clients")
 
     def log(self) -> list[Line]:
         return [Line(*said) for said in self._simulated.log]

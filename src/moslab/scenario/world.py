@@ -18,7 +18,7 @@ from typing import NamedTuple, Protocol
 
 from moslab.faults.record import Breaker
 from moslab.history.intervals import Interval
-from moslab.history.record import History, Line
+from moslab.history.record import History, Line, Operation
 from moslab.wait import Clock
 
 NODES = 5
@@ -45,6 +45,18 @@ class Output(NamedTuple):
     exit_code: int
     stdout: str
     stderr: str
+
+
+class Workload(Protocol):
+    """Clients at work."""
+
+    registers: tuple[str, ...]
+
+    def operations(self) -> list[Operation]:
+        """What they did by now, by the clock of the history; LabError if that is not known."""
+
+    def end(self) -> None:
+        """It is over, after each register was read once more if that can be. It may have ended before."""
 
 
 class World(Clock, Protocol):
@@ -79,6 +91,9 @@ class World(Clock, Protocol):
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         """Run a command on a node."""
+
+    def serve(self, group: str, count: int, keys: int, port: int) -> Workload:
+        """So many clients write and read so many registers that a group serves."""
 
     def log(self) -> list[Line]:
         """What all nodes have said, on the clock of the history."""

@@ -6,7 +6,21 @@ from math import inf
 
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, Fault
 from moslab.history.intervals import Interval
-from moslab.history.record import Elected, Gone, Held, History, Life, Line, Numbered, Released
+from moslab.history.record import (
+    INFO,
+    OK,
+    READ,
+    WRITE,
+    Elected,
+    Gone,
+    Held,
+    History,
+    Life,
+    Line,
+    Numbered,
+    Operation,
+    Released,
+)
 from moslab.history.stored import Run
 
 BAD = "</script><script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">\x1b[31m {{data}}"
@@ -28,6 +42,9 @@ def made(text: str = "web: given up") -> Run:
         held=[Held(3.0, "cltab", 1)], numbered=[Numbered(2.0, "cltab", 1, (1,))], final={"cltab": [(1,), (), (1,)]},
         aside={("hactl", 2)}, fenced=frozenset({"db"}), requires={"web": ("db",)}, wanted=["web", "db", "never"],
         waiting={"db": 3}, addresses=[Interval("10.0.0.9", 1, 20, "1700.1", 1.5, 8.0)],
+        registers=["web.1"], operations=[
+            Operation(1, 2, "web.1", WRITE, 5, OK, 2.0, 2.5), Operation(2, 1, "web.1", READ, None, INFO, 8.25, inf),
+        ],
     )
     return Run(
         title=f"test_it[{text}]", world="sim", seed=2**60, again="pytest 'test_it[sim]' --seed=7",

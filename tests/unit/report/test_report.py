@@ -164,7 +164,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["report", str(file), "--html", str(tmp_path / "no" / "a.html")]) == 1
     file.write_text("{}")
     assert main(["report", str(file)]) == 2
-    assert capsys.readouterr().err.splitlines()[-1] == f'moslab: {file}: a history is an object with "format": 3'
+    assert capsys.readouterr().err.splitlines()[-1] == f'moslab: {file}: a history is an object with "format": 4'
 
 
 def test_the_simulator_keeps_a_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

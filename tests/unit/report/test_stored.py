@@ -44,8 +44,8 @@ def changed(path: str, value: Any) -> str:
 
 
 @pytest.mark.parametrize(("path", "value", "said"), [
-    ("format", 1, '"format": 3'),
-    ("format", ..., '"format": 3'),
+    ("format", 1, '"format": 4'),
+    ("format", ..., '"format": 4'),
     ("verdict", "good", "verdict: valid, invalid or unknown, not 'good'"),
     ("title", 7, "title: a text, not 7"),
     ("seed", "7", "seed: a whole number, not '7'"),
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_named(path: str, value: Any, said: str) -> None:
     assert len(str(error.value)) < 200
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"format": NaN}', '{"format": 3}', "9" * 5000])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"format": NaN}', '{"format": 4}', "9" * 5000])
 def test_what_is_no_history(text: str) -> None:
     with pytest.raises(HistoryError):
         from_json(text)
