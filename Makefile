@@ -63,8 +63,8 @@ test-long: .venv/.dev ## the long ones: services under many faults, genuine time
 	$(PYTEST) -m long -n $(JOBS) --dist loadgroup $(T)/container
 	$(PYTEST) -m long -n $(WORKERS) --ignore=$(T)/container $(T)
 
-chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,namespaces,docker: in all worlds; SEED=n)
-	$(BIN)/python -m pytest --world=$(WORLD) $(if $(SEED),--seed=$(SEED)) tests/chaos
+chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,namespaces,docker: in all worlds; SEED=n; BUDGET=10m: random ones for so long)
+	$(BIN)/python -m pytest --world=$(WORLD) $(if $(SEED),--seed=$(SEED)) $(if $(BUDGET),--chaos-budget=$(BUDGET)) tests/chaos
 
 unit: .venv/.dev ## the fast tests only: no container engine
 	$(PYTEST) -n $(WORKERS) tests/unit

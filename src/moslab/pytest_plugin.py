@@ -9,7 +9,8 @@ Rules:
 3. A test that a world cannot do is skipped by the name of what it cannot, and counted.
 4. A test that failed leaves ``artifacts/<test>/`` and prints the line that does it again. Whatever happens, its
    clusters are removed, unless ``--keep failed`` keeps them.
-5. With ``--replay`` fault plans are simulated, each as a test of its own, and no other test is run.
+5. With ``--replay`` fault plans are simulated, each as a test of its own, and no other test is run; with
+   ``--chaos-budget`` random scenarios on the clusters that tests ask for (:mod:`moslab.pytest_chaos`).
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
 import pytest
 
+from moslab.duration import seconds
 from moslab.seeds import new_seed, seed_of, seeds_of
 
 if TYPE_CHECKING:
@@ -51,6 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seeds", type=seeds_of, metavar="A..B", help="run each test with each of these seeds")
     group.addoption("--replay", metavar="FILE", action="append", default=[],
                     help="simulate this fault plan, which a failed test has left, and run no other test")
+    group.addoption("--chaos-budget", type=seconds, metavar="TIME",
+                    help="random scenarios, seed after seed, for so long (60s, 10m), instead of the tests")
     group.addoption("--nodes", type=int, metavar="N", help="of clusters whose test does not say how many (default: 5)")
     group.addoption("--keep", choices=["failed"], help="failed: leave the clusters of failed tests running")
     group.addoption("--artifacts", metavar="DIR", default="artifacts", help="of what failed tests leave (artifacts)")
@@ -74,6 +78,9 @@ class Session:
         given_seeds: range | None = config.getoption("--seeds")
         if given_seeds is not None and config.getoption("--seed") is not None:
             raise pytest.UsageError("--seed and --seeds exclude each other")
+        self.budget_s: float | None = config.getoption("--chaos-budget")
+        if given_seeds is not None and self.budget_s is not None:
+            raise pytest.UsageError("--seeds and --chaos-budget exclude each other")
         if given_seeds is not None and len(given_seeds) > SEEDS_MAX:
             raise pytest.UsageError(f"--seeds: more than {SEEDS_MAX}")
         if given_seeds is None and config.getoption("--seed") is None:
@@ -190,6 +197,25 @@ class Draw(NamedTuple):
 # ---- clusters of a test -------------------------------------------------------------------------------------------
 
 
+def _spec(item: pytest.Item | pytest.Session, session: Session, world: str, wanted: dict[str, Any]) -> Spec:
+    """The cluster that a test asks for."""
+    from moslab.scenario.world import Spec
+
+    for name in ("cltab", "hactl"):
+        given = wanted.get(name)
+        if isinstance(given, Path) or (given and "\n" not in given):
+            wanted[name] = (item.path.parent / given).read_text(encoding="utf-8")
+    nodes = session.nodes_of(world)
+    if "nodes" not in wanted and nodes:
+        wanted["nodes"] = nodes
+    return Spec(**wanted)
+
+
+def _marked(item: pytest.Item) -> dict[str, Any]:
+    marker = item.get_closest_marker("cluster")
+    return dict(marker.kwargs) if marker else {}
+
+
 class Lent:
     """The clusters of one test."""
 
@@ -209,23 +235,10 @@ class Lent:
 
         digest = hashlib.sha256(f"{self.seed}/{self._key}/{len(self._clusters)}".encode()).digest()
         seed = int.from_bytes(digest[:7], "big")
-        cluster = Cluster(self.session.pool.lend(self.world, self._spec(wanted), seed), seed)
+        cluster = Cluster(self.session.pool.lend(self.world, _spec(self._item, self.session, self.world, wanted), seed), seed)
         self._clusters.append(cluster)
         cluster.heal()                                       # which also sees where the groups run
         return cluster
-
-    def _spec(self, wanted: dict[str, Any]) -> Spec:
-        from moslab.scenario.world import Spec
-
-        beside = self._item.path.parent
-        for name in ("cltab", "hactl"):
-            given = wanted.get(name)
-            if isinstance(given, Path) or (given and "\n" not in given):
-                wanted[name] = (beside / given).read_text(encoding="utf-8")
-        nodes = self.session.nodes_of(self.world)
-        if "nodes" not in wanted and nodes:
-            wanted["nodes"] = nodes
-        return Spec(**wanted)
 
     def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
@@ -306,8 +319,7 @@ def clusters(request: pytest.FixtureRequest, moslab_world: Draw) -> Iterator[Cal
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, clusters: Callable[..., Cluster]) -> Cluster:
     """A cluster of five nodes, or as the marker of that name says."""
-    marker = request.node.get_closest_marker("cluster")
-    return clusters(**(marker.kwargs if marker else {}))
+    return clusters(**_marked(request.node))
 
 
 # ---- what comes of a test -----------------------------------------------------------------------------------------
@@ -351,13 +363,29 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-# ---- plans ----------------------------------------------------------------------------------------------------------
+# ---- plans, chaos --------------------------------------------------------------------------------------------------
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Rule 5."""
     replays = parent.config.stash[SESSION].replays
     return PlanFile.from_parent(parent, path=file_path) if file_path in replays else None
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Rule 5."""
+    ours = config.stash[SESSION]
+    if ours.budget_s is None:
+        return
+    from moslab.pytest_chaos import Budget, Chaos
+
+    asking = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
+    items[:] = []
+    for world in ours.chosen():
+        specs = [_spec(item, ours, world, _marked(item)) for item in asking] or [_spec(session, ours, world, {})]
+        chaos = Chaos.from_parent(session, name=f"chaos[{world}]")
+        chaos.budget = Budget(world, ours.seed or 0, ours.budget_s, list(dict.fromkeys(specs)), ours.pool, ours.root)
+        items.append(chaos)
 
 
 class PlanFile(pytest.File):

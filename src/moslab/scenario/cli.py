@@ -7,13 +7,13 @@ each case.
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable
 
 from moslab.cluster import Cluster as Containers
+from moslab.duration import seconds
 from moslab.errors import CannotError, LabError
 from moslab.faults.record import lines
 from moslab.history.checkers import VALID
@@ -23,7 +23,6 @@ from moslab.scenario.docker import DockerWorld
 from moslab.scenario.drill import drill
 from moslab.seeds import new_seed, seed_of
 
-UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 Find = Callable[[argparse.Namespace], Containers]
 
 
@@ -38,14 +37,6 @@ def add_drill(parser: argparse.ArgumentParser, find: Find) -> None:
     """``find`` gives the cluster that is meant."""
     parser.add_argument("--group", metavar="GROUP", help="default: the first that runs")
     parser.set_defaults(run=lambda arguments: _drill(arguments, find))
-
-
-def seconds(text: str) -> float:
-    """A time as people write it; for argparse."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text, re.ASCII)
-    if found is None or not float(found[1]):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time: 90, 90s, 2m, 1h")
-    return float(found[1]) * UNITS_S[found[2]]
 
 
 def _chaos(arguments: argparse.Namespace, find: Find) -> int:

@@ -7,11 +7,12 @@ import argparse
 import pytest
 
 from moslab import Cluster
+from moslab.duration import seconds
 from moslab.errors import CannotError, LabError
 from moslab.history.checkers import INVALID, VALID
 from moslab.scenario import chaos as module
 from moslab.scenario.chaos import BREAKS, chaos
-from moslab.scenario.cli import _healed, seconds
+from moslab.scenario.cli import _healed
 from moslab.scenario.drill import STEPS, drill
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec

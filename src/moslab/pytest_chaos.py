@@ -1,0 +1,115 @@
+"""``--chaos-budget``: random scenarios, seed after seed, until the time is spent (docs/laboratory.md).
+
+Rules:
+
+1. First come the failing seeds of that world that were stored, whatever the time; then new ones, from ``--seed`` on,
+   one at least. A scenario that has begun is ended.
+2. Its cluster is one that a test asks for, drawn by the seed: the tests themselves are not run.
+3. Each is said with its verdict. One that is not valid leaves its artifacts and is stored; one that is valid again is
+   struck out. At the end any that was not valid fails the item.
+"""
+
+from __future__ import annotations
+
+import random
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from moslab.errors import CannotError, UnsupportedError
+from moslab.history.checkers import VALID
+from moslab.scenario import artifacts, failing
+from moslab.scenario.chaos import chaos
+from moslab.scenario.cluster import Cluster, Verdict
+from moslab.scenario.failing import Case
+from moslab.scenario.pool import Pool
+from moslab.scenario.world import Spec
+
+FOR_S = 30.0
+STORE = "failing-seeds.jsonl"
+
+
+class Budget(NamedTuple):
+    """What an item is to do; ``root``: of artifacts and the store."""
+
+    world: str
+    seed: int
+    for_s: float
+    specs: Sequence[Spec]
+    pool: Pool
+    root: Path
+
+    def cases(self) -> Iterator[Case]:
+        """Rule 1."""
+        began_s = time.monotonic()
+        yield from [case for case in failing.load(self.root / STORE) if case.world == self.world]
+        for seed in count(self.seed):
+            if seed != self.seed and time.monotonic() - began_s > self.for_s:
+                return
+            spec = random.Random(f"{seed}/cluster").choice(self.specs)
+            yield Case(self.world, seed, FOR_S, spec)
+
+
+class Chaos(pytest.Item):
+    """See the rules; one for each world."""
+
+    budget: Budget
+
+    def runtest(self) -> None:
+        wrong = []
+        stored = failing.load(self.budget.root / STORE)
+        for case in self.budget.cases():
+            try:
+                verdict, left = self._run(case)
+            except UnsupportedError as error:
+                self._say(f"{case}: cannot {error}")
+                continue
+            self._say(f"{case}: {verdict.word}{', and was not before' if case in stored and verdict else ''}")
+            if not verdict:
+                failing.add(self.budget.root / STORE, case)
+                wrong += [f"{case}: {verdict.word}", *verdict.problems, *left]
+            elif case in stored:
+                failing.strike(self.budget.root / STORE, case)
+        if wrong:
+            again = shlex.join(["pytest", f"--world={self.budget.world}", "--chaos-budget=1s"])
+            pytest.fail("\n".join([*wrong, f"stored: {self.budget.root / STORE}", f"again: {again}"]), pytrace=False)
+
+    def _run(self, case: Case) -> tuple[Verdict, list[str]]:
+        """The verdict, and what was left to look at."""
+        world = self.budget.pool.lend(case.world, case.spec, case.seed)
+        sound = False
+        try:
+            cluster = Cluster(world, case.seed)
+            try:
+                verdict = chaos(cluster, case.for_s)
+            except CannotError:                              # nothing could be broken in that time
+                verdict = cluster.judge()
+            sound = verdict.word == VALID
+            return verdict, [] if sound else self._left(case, cluster)
+        finally:
+            self.budget.pool.give_back(world, sound)
+
+    def _left(self, case: Case, cluster: Cluster) -> list[str]:
+        folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
+        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, "", ""))
+        artifacts.add(folder, cluster.world.papers())
+        return [f"report: {report}"]
+
+    def _say(self, text: str) -> None:
+        """At once, and not only when it fails; workers of xdist have no terminal."""
+        plugins: Any = self.config.pluginmanager
+        capture, reporter = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
+        if capture is None or reporter is None:
+            print(text, flush=True)
+            return
+        with capture.global_and_fixture_disabled():
+            reporter.ensure_newline()
+            reporter.write_line(text)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, self.name

@@ -1,0 +1,115 @@
+"""Seeds until the time is spent, in the simulated world, and the store of those that fail."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moslab import pytest_chaos
+from moslab.errors import CannotError
+from moslab.history.checkers import INVALID, VALID
+from moslab.scenario import artifacts, failing, pool
+from moslab.scenario.cluster import Cluster, Verdict
+from moslab.scenario.failing import CASES_MAX, Case
+from moslab.scenario.world import Spec
+
+pytest_plugins = ["pytester"]
+
+LOADED = [artifacts, pool]       # once, not in each pytest that a test begins
+ASKING = """
+import pytest
+
+@pytest.mark.cluster(nodes=3)
+def test_one(cluster): assert False, "this is not run"
+
+@pytest.mark.cluster(nodes=4, stomith=False)
+def test_other(cluster): assert False, "nor is this"
+"""
+CASE = Case("sim", 7, 30.0, Spec(3))
+
+
+class Runs:
+    """A pytest of its own, whose chaos does nothing but say what it shall say."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.setattr(pytest_chaos, "chaos", self._chaos)
+        self._pytester, self.bad = pytester, True
+        self.ran: list[int] = []
+        self.store = pytester.path / "artifacts/failing-seeds.jsonl"
+        pytester.makepyfile(test_it=ASKING)
+
+    def __call__(self, *arguments: str) -> pytest.RunResult:
+        self.ran.clear()
+        return self._pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", "--world=sim", *arguments)
+
+    def _chaos(self, cluster: Cluster, for_s: float) -> Verdict:
+        self.ran.append(len(cluster.nodes))
+        return Verdict(*((INVALID, ["overlap: twice"]) if self.bad else (VALID, [])), None)
+
+
+@pytest.fixture
+def runs(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(pytester, monkeypatch)
+
+
+def test_a_seed_that_fails_is_stored_comes_first_the_next_time_and_is_struck_out(runs: Runs) -> None:
+    result = runs("--chaos-budget=0.001s", "--seed=7")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["seed 7: sim, * nodes, *: invalid", "*overlap: twice*", "*stored: *.jsonl*"])
+    (stored,) = failing.load(runs.store)
+    assert (stored.seed, [stored.spec.nodes]) == (7, runs.ran)
+    assert (runs.store.parent / "chaos-sim-7/report.html").exists()
+    runs.bad = False
+    result = runs("--chaos-budget=0.001s", "--seed=100")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["seed 7: *: valid, and was not before", "seed 100: *: valid"])
+    assert failing.load(runs.store) == []
+
+
+def test_seeds_go_on_until_the_time_is_spent_on_the_clusters_that_tests_ask_for(runs: Runs) -> None:
+    runs.bad = False
+    runs("--chaos-budget=4s", "--seed=1").assert_outcomes(passed=1)
+    assert {*runs.ran} <= {3, 4}
+    assert len(runs.ran) > 1
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["--chaos-budget=1s", "--seeds=1..2"], "--seeds and --chaos-budget exclude each other"),
+    (["--chaos-budget=soon"], "'soon' is no time"),
+])  # fmt: skip
+def test_what_cannot_be_is_refused(runs: Runs, arguments: list[str], said: str) -> None:
+    assert said in "\n".join(runs(*arguments).errlines)
+
+
+def test_a_case_is_the_same_when_it_is_read_and_once_there(tmp_path: Path) -> None:
+    store = tmp_path / "new" / "store"
+    other = Case("docker", 8, 30.0, Spec(4, stomith=False, cltab="a:b:start:wait:true\n"))
+    for case in (CASE, other, CASE):
+        failing.add(store, case)
+    assert failing.load(store) == [other, CASE]
+    failing.strike(store, other)
+    assert failing.load(store) == [CASE]
+
+
+def test_the_store_is_bounded(tmp_path: Path) -> None:
+    for seed in range(CASES_MAX + 5):
+        failing.add(tmp_path / "store", Case("sim", seed, 30.0, Spec(3)))
+    assert [case.seed for case in failing.load(tmp_path / "store")] == [*range(5, CASES_MAX + 5)]
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda case: case.update(seed="7"), "seed: int, not '7'"), (lambda case: case.pop("world"), "world"),
+    (lambda case: case["spec"].update(nodes=True), "nodes: int, not True"), (lambda case: case.update(more=1), "more"),
+    (lambda case: case.update(spec=3), "no failing seed"),
+])  # fmt: skip
+def test_what_is_no_case_is_refused_by_its_line(tmp_path: Path, change, said: str) -> None:  # type: ignore[no-untyped-def]
+    store = tmp_path / "store"
+    failing.add(store, CASE)
+    case = json.loads(store.read_text())
+    change(case)
+    store.write_text(store.read_text() + json.dumps(case) + "\n")
+    with pytest.raises(CannotError, match=rf"store:2: .*{said}"):
+        failing.load(store)
