@@ -235,7 +235,8 @@ class Lent:
 
         digest = hashlib.sha256(f"{self.seed}/{self._key}/{len(self._clusters)}".encode()).digest()
         seed = int.from_bytes(digest[:7], "big")
-        cluster = Cluster(self.session.pool.lend(self.world, _spec(self._item, self.session, self.world, wanted), seed), seed)
+        spec = _spec(self._item, self.session, self.world, wanted)
+        cluster = Cluster(self.session.pool.lend(self.world, spec, seed), seed)
         self._clusters.append(cluster)
         cluster.heal()                                       # which also sees where the groups run
         return cluster

@@ -25,7 +25,7 @@ from moslab.hosts.faults import Faults
 from moslab.hosts.fleet import Fleet
 from moslab.hosts.inventory import Inventory
 from moslab.scenario.tables import as_in, hactl_of, wanted, witnessed
-from moslab.scenario.world import HOSTS, Output, Spec
+from moslab.scenario.world import HOSTS, Output, Spec, Workload
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import REAL, eventually
 
@@ -109,6 +109,9 @@ class HostsWorld:
 
     def run(self, node: int, command: Sequence[str]) -> Output:
         return Output(*self.fleet.command(node, command))
+
+    def serve(self, group: str, count: int, keys: int, port: int) -> Workload:
+        raise UnsupportedError("serve clients")
 
     def log(self) -> list[Line]:
         lines = [line for node, answer in self.fleet.ask_all("read").items()
