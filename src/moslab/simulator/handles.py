@@ -75,7 +75,8 @@ class Handles:
 
     def pwrite(self, handle: Handle, content: bytes, offset: int) -> int:
         node = handle.node
-        handle.cached = over(handle.cached, offset, content)
+        if self._cache_s:
+            handle.cached = over(handle.cached, offset, content)
         if not handle.is_current():
             node.count("write into a replaced file")
             node.disk.write_replaced(handle.name, handle.generation, offset, content)

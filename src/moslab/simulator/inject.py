@@ -34,8 +34,8 @@ BAD_TABLE = "this is: no table: at all\n"
 
 
 class Injector:
-    """``schedule`` puts all faults on the heap; ``heal`` ends those that the healed nodes suffer from. What was broken
-    is in ``record``."""
+    """``schedule`` has the kernel make all faults; ``heal`` ends those that the healed nodes suffer from. What was
+    broken is in ``record``."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster, self._kernel = cluster, cluster.kernel
