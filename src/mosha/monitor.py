@@ -8,9 +8,8 @@ holds decides; the last row always holds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Callable
+from typing import Callable, NamedTuple
 
 PLAN, TEST, STOP = "plan", "test", "stop"
 SETTLED = frozenset({"DONE", "PASSED", "FAILED"})
@@ -33,8 +32,7 @@ class Action(Enum):
     KILL = "kill everything at once"
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """One group as this node sees it."""
 
     wanted: str | None            # the level that hactl names; None: absent or "stop"

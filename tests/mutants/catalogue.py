@@ -57,7 +57,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "lease-from-completion", "R5: a write is worth L from its issue", f"{OWNERSHIP}/disk_paxos.py",
-        "self._count(now, link, request.began)", "self._count(now, link, now)",
+        "self._count(now, link, request.began, is_counted)", "self._count(now, link, now, is_counted)",
         plan=plans.CUT_SLOW_OWNER,
     ),
     _one(
@@ -360,7 +360,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- files ----------------------------------------------------------------------------------------------------
     _one(
         "held-unchecked", "R2: a held file that has no name any more is not read", "mosha/platform/files.py",
-        'if is_fresh or kind == "tail" or self._system.is_linked(self._held[node, name]):', "if True:",
+        'if kind == "tail" or self._system.is_linked(handle):', "if True:",
         plan=plans.EMPTIED,
     ),
     _one(

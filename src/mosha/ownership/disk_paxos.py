@@ -445,13 +445,14 @@ class DiskPaxos:
                 self._put_again(link, link.lost(request))
                 return link.marker is not before or bool(request.appended)
             end = self._lease.end
+            is_counted = self._is_counted(link)
             if request.wrote_slot:
-                self._count(now, link, request.began)
+                self._count(now, link, request.began, is_counted)
             self._learn(now, reply)
             for pending in request.appended:
                 if isinstance(pending, Spread):
                     self._arrived(link.voter, pending)
-            if self._is_counted(link):
+            if is_counted:
                 for due in reply.done:
                     self._arrived(link.voter, due)
             else:
@@ -694,9 +695,9 @@ class DiskPaxos:
             del self._spreads[fact]
         self._markers_changed = True
 
-    def _count(self, now: float, link: Link, began: float) -> None:
-        """A write of the slot was counted by this link's voter."""
-        if self._is_counted(link):
+    def _count(self, now: float, link: Link, began: float, is_counted: bool) -> None:
+        """A write of the slot was counted by this link's voter; ``is_counted``: for this electorate."""
+        if is_counted:
             self._lease.counted(now, link.voter, began)
             if len(self.electorate.voters) == 2 and link.voter != self.node:
                 self._voter.meet()

@@ -49,7 +49,7 @@ class Electorate(NamedTuple):
 
     def is_same(self, other: Electorate) -> bool:
         """Whether it is the same set at the same place, joint or not."""
-        return self.key == other.key and self.voters == other.voters
+        return self.number == other.number and self.era == other.era and self.voters == other.voters
 
     def counts(self, other: Electorate) -> bool:
         """Whether a voter that has this one counts operations under ``other`` (rule 2)."""

@@ -26,6 +26,7 @@ import json
 import re
 import zlib
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
 from mosha.ownership import electorate as electorates
@@ -192,15 +193,22 @@ class Parts(NamedTuple):
     copy: int | None
 
 
+@lru_cache(maxsize=4096)
+def _parsed(file_name: str) -> tuple[str, Parts] | None:
+    """The era, and what else the name of a journal says; None for any other file."""
+    found = _FORM.fullmatch(file_name)
+    if found is None or not identities.well_formed(found[2]):
+        return None
+    return found[1], Parts(found[2], int(found[3]), int(found[4]) if found[4] else None)
+
+
 def parts_of(file_name: str, era: str) -> Parts | None:
     """What the name of a journal of that era says; None for any other file."""
-    found = _FORM.fullmatch(file_name)
-    if found is None or found[1] != era or not identities.well_formed(found[2]):
-        return None
-    return Parts(found[2], int(found[3]), int(found[4]) if found[4] else None)
+    found = _parsed(file_name)
+    return found[1] if found is not None and found[0] == era else None
 
 
 def writer_of(file_name: str, era: str) -> str | None:
     """The identity that wrote the journal of that name in that era; None for any other file."""
-    found = _FORM.fullmatch(file_name)
-    return found[2] if found and found[1] == era and identities.well_formed(found[2]) else None
+    parts = parts_of(file_name, era)
+    return parts.writer if parts is not None else None

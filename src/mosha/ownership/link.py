@@ -109,7 +109,8 @@ class Link:
         self.counted_at: float | None = None         # when the latest counted exchange was issued
         self.is_busy = False
         self.is_eager = False                        # the same, and at once
-        self._identity, self._configuration, self._limit_s = identity, configuration, limit_s
+        self._identity, self._node = identity, identities.node_of(identity)
+        self._configuration, self._limit_s = configuration, limit_s
         self._is_useful, self._dead, self._needed = is_useful, dead, needed
         self._waiting: deque[Pending] = deque()
         self.generation = generation                 # of the journal that is written here
@@ -164,7 +165,7 @@ class Link:
 
     def request(self, now: float, revision: int, chunks: Iterable[int]) -> Request:
         """The next exchange; ``revision`` is of this node's own record."""
-        appended, data = ((), b"") if self._is_doubtful else self._take()
+        appended, data = self._take() if self._waiting and not self._is_doubtful else ((), b"")
         writes = self.wants_beat or bool(appended)
         if appended and (self._is_over or self._is_long()):
             self._next_generation()
@@ -173,10 +174,9 @@ class Link:
             append = [journal.name(self.era, self._identity, self.generation), self._offset, data]
         if writes:
             self.counter += 1
-            node = identities.node_of(self._identity)
             size, life = self._offset + len(data), slot.life_of(self.life)
             content = slot.encode(Slot(self._identity, self.counter, size, self.generation, revision, life))
-            slots = [slot.file_name(self.era, slot.file_of(node)), slot.offset_of(node), content]
+            slots = [slot.file_name(self.era, slot.file_of(self._node)), slot.offset_of(self._node), content]
         reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
         wants_tails = self.is_near or self.is_eager or self.wants_tails
         tails = list(self._tails)[:TAILS_MAX] if wants_tails else []
@@ -250,7 +250,7 @@ class Link:
             one for (name, data), found in zip(journals, decoded) for one in self._entries(name, data is None, *found)
         ]
         found = Reply([], [], entries, is_whole, self._read_since(request, is_whole))
-        if is_whole:
+        if is_whole and (journals or request.reads_all):
             read = {name for name, data in journals if data is not None}
             if request.reads_all:
                 read.update(self._known)
@@ -307,6 +307,8 @@ class Link:
     def _is_bad(self, request: Request, reply: list[Any], decoded: list[tuple[list[Entry], int]]) -> bool:
         """Rule 8, of an exchange that counts otherwise; ``decoded``: of each journal."""
         _, names, chunks, journals, is_whole = reply
+        if not journals and not request.reads_all:
+            return False                             # it has met none
         sizes = dict(self._known)
         for (name, data), (_, used) in zip(journals, decoded):
             size = 0 if data is None else journal.whole(data, used)
@@ -344,12 +346,11 @@ class Link:
         for place in range(places):
             at = place * slot.BYTES
             content = data[at : at + slot.BYTES]
-            old = b"" if before is None else before[at : at + slot.BYTES]
-            if before is not None and content == old:
+            if before is not None and content == before[at : at + slot.BYTES]:
                 continue
             node = index * slot.PER_FILE + place
             self._since[node] = now
-            if node not in self._torn and slot.only_beats(old, content):
+            if before is not None and node not in self._torn and slot.only_beats(before, data, at):
                 into.beating.append(node)
                 continue
             found = slot.decode(content)

@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from mosha.ownership import electorate as electorates
@@ -59,6 +60,7 @@ def encode(marker: Marker) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(body), body)
 
 
+@lru_cache(maxsize=32)
 def decode(data: bytes) -> Marker | None:
     """The marker; None if there is none that is whole."""
     line = data.partition(b"\n")[0]

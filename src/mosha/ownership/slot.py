@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import NamedTuple
 
 from mosha.ownership import identity as identities
@@ -40,6 +41,7 @@ class Slot(NamedTuple):
     life: int = 0
 
 
+@lru_cache(maxsize=256)
 def life_of(life: str) -> int:
     """What a slot says of a voter's life: 0 if that is empty."""
     return zlib.crc32(life.encode())
@@ -47,12 +49,18 @@ def life_of(life: str) -> int:
 
 def encode(slot: Slot) -> bytes:
     """The 64 bytes."""
-    node, number, nonce = slot.identity.split(".")
+    node, number, nonce = _parts(slot.identity)
     head = _FIELDS.pack(
-        _MAGIC, int(node), int(number), bytes.fromhex(nonce), slot.counter, slot.journal_bytes, slot.generation,
-        slot.revision, slot.life,
+        _MAGIC, node, number, nonce, slot.counter, slot.journal_bytes, slot.generation, slot.revision, slot.life,
     )
     return head + _CRC.pack(zlib.crc32(head)) + _PAD
+
+
+@lru_cache(maxsize=256)
+def _parts(identity: str) -> tuple[int, int, bytes]:
+    """Node, number and nonce, as a slot has them."""
+    node, number, nonce = identity.split(".")
+    return int(node), int(number), bytes.fromhex(nonce)
 
 
 def decode(data: bytes) -> Slot | None:
@@ -64,9 +72,15 @@ def decode(data: bytes) -> Slot | None:
         return None
     _, node, number, nonce, counter, journal_bytes, generation, revision, life = _FIELDS.unpack(head)
     try:
-        return Slot(identities.make(node, number, nonce.hex()), counter, journal_bytes, generation, revision, life)
+        return Slot(_identity(node, number, nonce), counter, journal_bytes, generation, revision, life)
     except ValueError:
         return None
+
+
+@lru_cache(maxsize=4096)
+def _identity(node: int, number: int, nonce: bytes) -> str:
+    """The identity of these parts; raises ValueError if it names nobody."""
+    return identities.make(node, number, nonce.hex())
 
 
 def all_of(data: bytes) -> list[Slot]:
@@ -89,6 +103,9 @@ def file_name(era: str, index: int) -> str:
     return f"{era}.slots.{index}"
 
 
-def only_beats(before: bytes, after: bytes) -> bool:
-    """Whether two contents differ in the counter only. A torn one may look so: a sign of life."""
-    return before[:24] == after[:24] and before[32:46] == after[32:46] and before[:2] == _MAGIC
+def only_beats(before: bytes, after: bytes, at: int = 0) -> bool:
+    """Whether the slots that begin there differ in the counter only. A torn one may look so: a sign of life."""
+    rest, end = at + 32, at + 46                     # what follows the counter, up to the checksum
+    return before[at : at + 24] == after[at : at + 24] and before[rest:end] == after[rest:end] and (
+        before.startswith(_MAGIC, at)
+    )

@@ -113,7 +113,7 @@ class Files:
         """The result of one step; raises OSError, which the plan is to be told."""
         kind = step[0]
         if kind in ("pread", "tail", "whole"):
-            return self._read(node, *step)
+            return self._read(node, step)
         if kind == "list":
             return sorted(self._system.list(node))
         handle = self._open(node, step[1], kind != "append" or step[2] == 0)
@@ -131,28 +131,31 @@ class Files:
         for key in [key for key in self._held if key[0] == node]:
             self._drop(*key)
 
-    def _read(self, node: int, kind: str, name: str, offset: int, length: int) -> bytes:
-        is_fresh = (node, name) not in self._held
-        try:
-            content = self._pread(node, kind, name, offset, length)
-            if is_fresh or kind == "tail" or self._system.is_linked(self._held[node, name]):
-                return content
-        except OSError as error:
-            if is_fresh or error.errno != errno.ESTALE:
-                raise
-        self.drop_all(node)
-        if self._has_written:
-            raise OSError(errno.ESTALE, f"{name} was replaced")
-        return self._pread(node, kind, name, offset, length)
+    def _read(self, node: int, step: Step) -> bytes:
+        kind, name = step[:2]
+        handle = self._held.get((node, name))
+        if handle is not None:
+            self._held.move_to_end((node, name))
+            try:
+                content = self._pread(node, handle, step)
+                if kind == "tail" or self._system.is_linked(handle):
+                    return content
+            except OSError as error:
+                if error.errno != errno.ESTALE:
+                    raise
+            self.drop_all(node)
+            if self._has_written:
+                raise OSError(errno.ESTALE, f"{name} was replaced")
+        return self._pread(node, self._open(node, name, False), step)
 
-    def _pread(self, node: int, kind: str, name: str, offset: int, length: int) -> bytes:
-        handle, known = self._open(node, name, False), self._whole.get((node, name))
-        if known is not None:
-            return known
-        content: bytes = self._system.pread(handle, length, offset)
-        if kind == "whole":
-            self._whole[node, name] = content
-        return content
+    def _pread(self, node: int, handle: Any, step: Step) -> bytes:
+        kind, name, offset, length = step
+        if kind != "whole":
+            return self._system.pread(handle, length, offset)
+        known = self._whole.get((node, name))
+        if known is None:
+            known = self._whole[node, name] = self._system.pread(handle, length, offset)
+        return known
 
     def _open(self, node: int, name: str, create: bool) -> Any:
         key = node, name

@@ -49,10 +49,12 @@ def exchange(
         yield ("sync", append[0])
     if slots is not None:
         yield ("pwrite", *slots)
-    if known is None:
-        journals, is_whole = yield from _read_on(dict(tails), is_listed=False)
-    else:
+    journals: list[list[Any]] = []
+    is_whole = True
+    if known is not None:
         journals, is_whole = yield from _all(era, dict(known))
+    elif tails:
+        journals, is_whole = yield from _read_on(dict(tails), is_listed=False)
     chunks = []
     for name in names:
         chunks.append((yield from _read(name, 0, slot.FILE_BYTES)))
@@ -62,7 +64,7 @@ def exchange(
 
 def mark() -> Plan:
     """Only the marker."""
-    return (yield from _read(marker.NAME, 0, marker.BYTES_MAX, "whole"))
+    return _read(marker.NAME, 0, marker.BYTES_MAX, "whole")
 
 
 def peek(era: str, node: int) -> Plan:
@@ -139,12 +141,12 @@ def _whole(name: str) -> Plan:
 
 def said() -> Plan:
     """The block of the node's record: :mod:`mosha.platform.record`."""
-    return (yield from _read(record.NAME, 0, record.BYTES_MAX))
+    return _read(record.NAME, 0, record.BYTES_MAX)
 
 
 def fetch(name: str) -> Plan:
     """A file, whole."""
-    return (yield from _whole(name))
+    return _whole(name)
 
 
 def elder(ours: list[str]) -> Plan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import pytest
 
@@ -23,17 +22,17 @@ def views() -> list[View]:
             view = View(wanted, claimed, held, leased, leash, orphaned, unfit, level, state, changed)
             aheads = [(False, False)] if not leash else [(False, False), (True, False), (True, True)]
             for awaited, (ahead, fresh) in itertools.product(flags, aheads):
-                found.append(replace(view, awaited=awaited, ahead=ahead, fresh=fresh))
-                found += [replace(found[-1], overdue=True)] if ahead and state == "STARTING" else []
+                found.append(view._replace(awaited=awaited, ahead=ahead, fresh=fresh))
+                found += [found[-1]._replace(overdue=True)] if ahead and state == "STARTING" else []
             if not changed:
-                found += [replace(view, planned=True)] if view.held and view.leased else []
-                found += [replace(view, planned=True, ahead=True, fresh=True)] if leash and view.held else []
+                found += [view._replace(planned=True)] if view.held and view.leased else []
+                found += [view._replace(planned=True, ahead=True, fresh=True)] if leash and view.held else []
                 if level is not None and view.held and view.leased and leash:
-                    found += [replace(view, may_restart=True)]
-                    found += [replace(view, restarting=True)] if level == "stop" else []
-                found += [replace(view, inherited=True), replace(view, inherited=True, passes=True)]
-                found += [replace(view, maintained=True), replace(view, on_hold=True),
-                          replace(view, maintained=True, on_hold=True)]
+                    found += [view._replace(may_restart=True)]
+                    found += [view._replace(restarting=True)] if level == "stop" else []
+                found += [view._replace(inherited=True), view._replace(inherited=True, passes=True)]
+                found += [view._replace(maintained=True), view._replace(on_hold=True),
+                          view._replace(maintained=True, on_hold=True)]
     return found
 
 
