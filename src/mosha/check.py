@@ -89,7 +89,7 @@ def platform(settings: Config, found: Found) -> None:
         platforms.of(settings).whois()
         found.warnings.extend(filter(None, [shared_directory.ground(settings.shared).warning]))
     except OSError as error:
-        found.problems.append(f"{settings.shared}: {error.strerror}")
+        found.problems.append(error.strerror or str(error))
     if settings.stomith:
         found.warnings.append(STALLS.format(settings.timing.suspect_s))
 

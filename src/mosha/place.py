@@ -50,7 +50,7 @@ class Place:
 
     def _ask(self, task: str) -> None:
         def answered(result: Any, error: OSError | None) -> None:
-            self._answers[task] = str(error) if error else result
+            self._answers[task] = (error.strerror or str(error)) if error else result
             if len(self._answers) == len(TASKS):
                 self._weigh(*(self._answers[name] for name in TASKS))
 

@@ -98,9 +98,8 @@ def installed(text: str) -> tuple[str, frozenset[int]]:
         raise ValueError(f"{era!r} is no era ({marker.ERA_FORM})")
     try:
         return era, electorates.named(words)
-    except ValueError:
-        most = electorates.VOTERS_MAX
-        raise ValueError(f"after the era there must be its 1 to {most} voters: {' '.join(words)!r}") from None
+    except ValueError as error:
+        raise ValueError(f"after the era: {error}") from None
 
 
 def rejoin(store: Store, boot: str) -> Marker | None:

@@ -53,7 +53,7 @@ class SharedDirectory(Tasks):
         refused = ground(self._config.shared).refused
         here = socket.gethostname()
         if not refused and hosts.get(mine, here) != here:
-            refused = f"node {mine} is the host {hosts[mine]}, and this is {here}"
+            refused = f"{self._config.shared}/{MAP}: node {mine} is the host {hosts[mine]}, and this is {here}"
         if refused:
             raise OSError(errno.EINVAL, refused)
         return mine
@@ -67,24 +67,29 @@ class SharedDirectory(Tasks):
 
 
 def read_map(directory: str) -> dict[int, str]:
-    """The host name of each node. Raises OSError, EINVAL for a line that is wrong."""
-    with open(f"{directory}/{MAP}", "rb") as stream:
-        return parse_map(stream.read(MAP_BYTES_MAX + 1))
+    """The host name of each node. Raises OSError, EINVAL for a line that is wrong; what it says names the file."""
+    path = f"{directory}/{MAP}"
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(MAP_BYTES_MAX + 1)
+    except OSError as error:
+        raise OSError(error.errno, f"{path}: {error.strerror}") from None
+    return parse_map(content, path)
 
 
-def parse_map(content: bytes) -> dict[int, str]:
-    """The same for what is in the file."""
+def parse_map(content: bytes, path: str = MAP) -> dict[int, str]:
+    """The same for what is in that file."""
     if len(content) > MAP_BYTES_MAX:
-        raise OSError(errno.EFBIG, f"{MAP} is over {MAP_BYTES_MAX} bytes")
+        raise OSError(errno.EFBIG, f"{path} is over {MAP_BYTES_MAX} bytes")
     found: dict[int, str] = {}
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
         if len(words) != 2 or not is_node(words[0]):
-            raise OSError(errno.EINVAL, f"{MAP}:{number}: expected `NUMBER HOSTNAME`")
+            raise OSError(errno.EINVAL, f"{path}:{number}: expected `NUMBER HOSTNAME`")
         if int(words[0]) in found or words[1] in found.values():
-            raise OSError(errno.EINVAL, f"{MAP}:{number}: node {words[0]} or host {words[1]} is there twice")
+            raise OSError(errno.EINVAL, f"{path}:{number}: node {words[0]} or host {words[1]} is there twice")
         found[int(words[0])] = words[1]
     return found
 

@@ -207,7 +207,7 @@ def test_an_agent_waits_for_openmosix_and_asks_ever_more_rarely() -> None:
     assert 10 <= len(asked) <= 16
     assert 0.9 < asked[-1] - asked[-2] < 1.1
     assert set(world.disk.files) == {"cltab", "hactl", "founded", "hastat.json"}, "nothing but the page"
-    assert page(world)["waits"].startswith("openMosix is not configured yet")
+    assert page(world)["waits"] == "openMosix is not configured yet (number there is no mosctl, map [1])"
     world.tasks["whois"] = lambda: 2
     world.pass_time(3)
     assert not world.leashes

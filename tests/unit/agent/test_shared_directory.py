@@ -110,6 +110,10 @@ def test_an_agent_on_a_refused_file_system_does_not_begin(tmp_path: Path, monkey
     told = check.Found([], [])
     check.platform(shared(tmp_path), told)
     assert (len(told.problems), len(told.warnings)) == (0, 1), "tests are on one machine"
+    (tmp_path / "nodes").unlink()
+    check.platform(shared(tmp_path), told)
+    assert told.problems.pop() == f"{tmp_path}/nodes: No such file or directory"
+    (tmp_path / "nodes").write_text(f"1 {HERE}\n")
     where = b"20 1 8:1 / / rw - cifs //server/share rw\n"
     monkeypatch.setattr("mosha.platform.mountinfo.windows", lambda: parse_windows(where))
     with pytest.raises(OSError, match="on cifs") as raised:
