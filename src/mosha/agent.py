@@ -530,7 +530,7 @@ class Agent:
         own = self.ownership
         shown = (
             own.identity, own.revision, self.others.count, own.quorate(now), self.voter.marker, self.voter.answer,
-            self.fencing.suspects(), self.living(), self.elders.news,
+            own.next_change_at(), self.fencing.suspects(), self.living(), self.elders.news,
         )
         if shown != self._shown or self._beats % max(REWRITE_BEATS, self._turn_beats) < SHOW_BEATS:
             self._shown = shown
@@ -556,7 +556,7 @@ class Agent:
         chosen = self.voter.electorate
         return {
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
-            "settled": self.voter.is_settled(), "answer": self.voter.answer,
+            "settled": self.voter.is_settled(), "next_at": self.ownership.next_change_at(), "answer": self.voter.answer,
         }
 
     def _write(self, name: str, text: str) -> None:

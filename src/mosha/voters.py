@@ -18,6 +18,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import replace
+from math import ceil
 from typing import Any
 
 from mosha import status
@@ -28,6 +29,7 @@ from mosha.ordering import Refused, give, page
 from mosha.ownership import marker
 from mosha.ownership.marker import NONE
 from mosha.ownership.voter import FOUNDED, NO_VOTE, installation, installed
+from mosha.platform import linux
 from mosha.platform.store import LocalStore
 from mosha.timing import ELECT_LIMIT_S
 
@@ -89,6 +91,8 @@ def new_era() -> str:
 
 def _show(settings: Config, options: argparse.Namespace) -> None:
     shown = page(settings)
+    next_at = shown["electorate"].pop("next_at", 0.0)
+    wait_s = shown["electorate"]["wait_s"] = None if next_at is None else max(0, ceil(next_at - linux.boottime()))
     if options.json:
         print(json.dumps({name: shown[name] for name in ("node", "era", "quorum", "voters", "electorate")}))
         return
@@ -104,6 +108,8 @@ def _show(settings: Config, options: argparse.Namespace) -> None:
         print("not settled yet: what was known before is being copied" + (
             ", and until they have met neither of two goes on alone" if len(chosen) == 2 else ""
         ))
+    if wait_s != 0:
+        print(f"no other change of the voters {'until that is settled' if wait_s is None else f'for another {wait_s} s'}")
 
 
 def _list(voters: list[int]) -> str:

@@ -353,8 +353,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "next-unsettled", "electorates 3: the next but one waits until a majority is settled",
         f"{OWNERSHIP}/disk_paxos.py",
-        "        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):\n",
-        "        if False:\n",
+        "        if next_at is None or now < next_at:\n", "        if self._next is not None:\n",
         plan=plans.UNSETTLED,
     ),
     # ---- files ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping
+from math import ceil
 from typing import Any, Callable, NamedTuple
 
 from mosha.clinit.custody import Legacy
@@ -216,16 +217,24 @@ class DiskPaxos:
 
     def elect(self, now: float, voters: frozenset[int]) -> str:
         """Contend for these to be the next voters; why that cannot be, or empty while it goes on."""
-        problem = self.electorate.problem_with(voters)
-        if problem or self._next is not None:
-            return problem or "the voters are changing already"
         if not self.quorate(now):
             return "this node has no quorum"
-        since = self._settled_since
-        if since is None or (self.electorate.number and now < since + self.timing.recovery_s):
-            return f"the last change is not settled: try again in {self.timing.recovery_s:.0f} s"
-        self.contests.want(now, self.electorate.group, lambda: 0, electorates.value_of(voters))
-        return ""
+        next_at = self.next_change_at()
+        if next_at is None or now < next_at:
+            chosen = list((self._next or self.electorate).voters)
+            when = "when `mosha voters` shows that" if next_at is None else f"in {ceil(next_at - now)} s"
+            return f"the voters {chosen} are not settled yet: try again {when}"
+        problem = self.electorate.problem_with(voters)
+        if not problem:
+            self.contests.want(now, self.electorate.group, lambda: 0, electorates.value_of(voters))
+        return problem
+
+    def next_change_at(self) -> float | None:
+        """From when on the voters may change again (R20); None while they change, or no majority of them was seen to
+        be settled."""
+        if self._next is not None or self._settled_since is None:
+            return None
+        return self._settled_since + (self.timing.recovery_s if self.electorate.number else 0.0)
 
     def renounce(self, now: float, group: str, next_node: int | None = None) -> None:
         """Give the group up; every process of it is gone. It takes until Q voters know (R14). ``next_node``: which

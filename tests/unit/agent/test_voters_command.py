@@ -17,6 +17,7 @@ from mosha.ownership import marker
 from mosha.ownership.electorate import first
 from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.voter import FOUNDED
+from mosha.platform import linux
 from mosha.timing import ELECT_LIMIT_S
 from mosha.voters import new_era
 
@@ -28,6 +29,7 @@ class Agent:
         self.var, self.problem, self.chosen, self.trouble = var, problem, chosen, trouble
         self.orders: list[dict[str, Any]] = []
         self.now = 100.0
+        self.next_at: float | None = None            # on the clock of this boot
 
     def page(self, *_: object) -> dict[str, Any]:
         if self.trouble == "dies" and self.now > 100.0:
@@ -37,7 +39,7 @@ class Agent:
             "node": 1, "era": "7-00000007", "quorum": True, "beat": 0.5,
             "voters": [{"id": one, "state": "full", "era": "7-00000007"} for one in self.chosen],
             "electorate": {"number": 0, "voters": list(self.chosen), "before": [9], "answer": answer,
-                           "settled": False},
+                           "settled": False, "next_at": self.next_at},
         }
 
     def take(self, seconds: float) -> None:
@@ -116,6 +118,24 @@ def test_a_change_on_its_way_is_shown(
     assert "until then 9 count too" in shown
     assert run(Agent(tmp_path), configuration, monkeypatch, "--json") == 0
     assert json.loads(capsys.readouterr().out)["electorate"]["voters"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("left_s", "wait_s", "said"), [
+    (None, None, "no other change of the voters until that is settled\n"),
+    (3.5, 4, "no other change of the voters for another 4 s\n"), (-1.0, 0, ""),
+])
+def test_how_long_no_other_change_can_begin_is_shown(
+    left_s: float | None, wait_s: int | None, said: str, tmp_path: Path, configuration: str,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(linux, "boottime", lambda: 1000.0)
+    agent = Agent(tmp_path)
+    agent.next_at = None if left_s is None else 1000.0 + left_s
+    assert run(agent, configuration, monkeypatch) == 0
+    assert capsys.readouterr().out.partition("count too\n")[2] == said
+    assert run(agent, configuration, monkeypatch, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)["electorate"]
+    assert (shown["wait_s"], "next_at" in shown) == (wait_s, False)
 
 
 @pytest.fixture

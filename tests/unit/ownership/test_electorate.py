@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from math import ceil
 from typing import Any
 
 import pytest
@@ -177,9 +178,16 @@ def test_the_next_change_waits_until_the_last_is_settled() -> None:
     cluster.until(lambda: cluster.nodes[1].ownership.voters == {1, 2, 3, 4}, 30)
     cluster.nodes[1].wish = frozenset((1, 2, 3, 4, 5))
     cluster.until(lambda: bool(cluster.nodes[1].refusal), 5)
-    assert "not settled" in cluster.nodes[1].refusal
+    assert cluster.nodes[1].refusal.startswith("the voters [1, 2, 3, 4] are not settled yet: try again ")
     cluster.until(lambda: settled(cluster, 1, 2, 3, 4), 30)
+    ownership = cluster.nodes[1].ownership
+    cluster.until(lambda: ownership.next_change_at() is not None, 5)
+    now, next_at = cluster.nodes[1].now, ownership.next_change_at()
+    assert next_at is not None
+    assert ownership.elect(now, frozenset((2, 3))).endswith(f"not settled yet: try again in {ceil(next_at - now)} s")
+    assert now < next_at <= now + W
     cluster.pass_time(2 * W)
+    assert ownership.elect(cluster.nodes[1].now, frozenset((2, 3))) == "one voter at a time: they are [1, 2, 3, 4]"
     elect(cluster, 1, 1, 2, 3, 4, 5)
 
 
