@@ -76,7 +76,14 @@ def _list(settings: Config, _: argparse.Namespace) -> int:
     stomith = _stomith(settings)
     if stomith is None:
         return 2
-    return 0 if _print(stomith.listing(_nodes(settings))) else 1
+    nodes = _nodes(settings)
+    done = _print(stomith.listing(nodes))
+    single = sorted({device.name for level in settings.stomith for device in level if not device.shared})
+    if single and not nodes:
+        print(f"mosha: {', '.join(single)} can be asked for one node at a time only, and there is no map of nodes: "
+              "mosha stomith status NODE", file=sys.stderr)
+        return 1
+    return 0 if done else 1
 
 
 def _test(settings: Config, options: argparse.Namespace) -> int:

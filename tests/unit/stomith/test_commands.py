@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,14 @@ def test_list_and_test(node: Node, strip: Strip) -> None:
     code, out, err = node.mosha("stomith", "test", "2")
     assert (code, err) == (1, "not every device can be relied on\n")
     assert not any(call.startswith(("off", "on")) for call in strip.calls)
+
+
+def test_a_device_of_one_node_lists_nothing_without_a_map(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = fence:{strip.root}/fence_strip ip=10.0.0.%n")
+    shutil.rmtree(node.root / "hpc")
+    code, out, err = node.mosha("stomith", "list")
+    assert (code, out) == (1, "")
+    assert err.startswith("mosha: fence_strip can be asked for one node at a time only, and there is no map of nodes: ")
 
 
 def test_history(node: Node, strip: Strip) -> None:
