@@ -9,6 +9,7 @@ Rules:
    pause that would leave neither spares the second, and a paused leash goes on when its agent ends.
 4. At ``safety_s`` the nodes of ``heal`` are healed, and nothing else: no fault ends by itself after that. Then every
    group must run within ``bound_s``, if the healed nodes agree on who votes (:mod:`moslab.simulator.installed`).
+   Nothing breaks any more: of what begins later only an operator's ``order`` is taken.
 5. ``installed`` says what an installer left on a node that is not so on all: ``{"node": 4, ...}`` with ``voters``,
    which its configuration names (none for an empty list), ``map``, the nodes that openMosix there is configured with,
    and ``founded``, whether it got that file. A node asks nobody who is not on its map.
@@ -377,6 +378,8 @@ def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
     problem = problem or _wrong_wipe(fault)
     if problem:
         return problem
+    if fault["at"] > plan.safety_s and kind != "order":
+        return f"at: {fault['at']:g} s is after the heal, at safety_s = {plan.safety_s:g} s: only an order comes then"
     node = shape.whole(1, plan.nodes)
     if not node.holds(fault.get("node", 1)):
         return f"node is {node.said}, not {fault['node']}"
