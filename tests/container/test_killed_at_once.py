@@ -1,13 +1,14 @@
-"""Agent and leash killed at once, with a daemon that has done all to hide: its control group ends it.
+"""Where there are control groups: agent and leash killed at once, with a daemon that has done all to hide.
 
-It is dead before anybody else can have the group, as the ticker's journal shows.
+Its control group ends it: it is dead before anybody else can have the group, as the ticker's journal shows. The warden
+that does that, and the one that writes the log, can each be killed or stand still, and nothing moves.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from signal import SIGKILL
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import docker
 import pytest
@@ -29,6 +30,7 @@ GHOST = ("ghost:g-hide:start:once:setsid env -i MOSHA_NODE=$MOSHA_NODE MOSHA_ERA
 """A daemon alone in its session, init's or its guardian's child, which ignores TERM and INT."""
 LEFT_S = lease_s(3) - 2 * beat_s(3) - 0.25
 """So much of a lease there is at any moment, less what is kept back for killing: the daemon has to be dead by then."""
+LEASES_S = 2 * lease_s(3)
 LIMIT_S = 30.0
 HOW = {
     "cgroup2": "true",
@@ -47,6 +49,18 @@ def one_arena(client: docker.DockerClient) -> Iterator[Arena]:
         lab.end()
 
 
+def hold(arena: Arena, hierarchy: str) -> None:
+    """Have all agents hold their groups so."""
+    for node, container in arena.cluster.nodes().items():
+        changed = run(container, ["sh", "-c", HOW[hierarchy]])
+        assert changed.exit_code == 0, changed.stderr
+        arena.faults.restart_agent(node)
+    arena.settle()
+    for node in arena.nodes:
+        assert eventually(lambda node=node: held_in(arena, node), within_s=LIMIT_S,  # type: ignore[misc]
+                          what="control groups").startswith("/run/cgroup/mosha.")
+
+
 def held_in(arena: Arena, node: int) -> str:
     """Where the agent of a node has its groups; empty where that is nowhere."""
     path = run(arena.cluster.node(node), ["cat", "/run/mosha/units"]).stdout.strip()
@@ -56,14 +70,7 @@ def held_in(arena: Arena, node: int) -> str:
 
 @pytest.mark.parametrize("hierarchy", ["cgroup2", pytest.param("pids", marks=pytest.mark.long)])
 def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> None:
-    for node, container in arena.cluster.nodes().items():
-        changed = run(container, ["sh", "-c", HOW[hierarchy]])
-        assert changed.exit_code == 0, changed.stderr
-        arena.faults.restart_agent(node)
-    arena.settle()
-    for node in arena.nodes:
-        assert eventually(lambda node=node: held_in(arena, node), within_s=LIMIT_S,  # type: ignore[misc]
-                          what="control groups").startswith("/run/cgroup/mosha.")
+    hold(arena, hierarchy)
     before = arena.life("ghost")
     assert before.pid not in arena.faults.pids(before.node, "group ghost"), "nothing tells whose it is"
     earlier = held_in(arena, before.node)
@@ -81,3 +88,20 @@ def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> Non
     assert killed_s - reader.ALIVE_S < ended_s < killed_s + LEFT_S, row
     assert history.end_s > ended_s
     assert run(arena.cluster.node(before.node), ["test", "-d", earlier]).exit_code == 1, "nothing is left of that life"
+
+
+@pytest.mark.parametrize("role", ["warden", "log"])
+@pytest.mark.parametrize("signo", [SIGKILL, SIGSTOP])
+def test_the_warden_and_who_writes_the_log_are_nobodys_life(arena: Arena, role: str, signo: int) -> None:
+    if not held_in(arena, arena.nodes[0]):
+        hold(arena, "cgroup2")
+    before = arena.life("ghost")
+    (old,) = arena.faults.signal(before.node, role, signo)
+    assert arena.goes_on(before, LEASES_S), "the agent and the leash are there"
+    if signo == SIGSTOP:
+        assert arena.faults.signal(before.node, role, SIGCONT) == [old]
+    elif role == "warden":
+        eventually(lambda: arena.faults.pids(before.node, role), lambda new: bool(new) and new != [old],
+                   within_s=LIMIT_S, what="a new warden")
+    arena.judge()
+    assert arena.goes_on(before, 0.0), "a healthy group is not moved"

@@ -3,7 +3,8 @@
 It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``workers``,
 which do for the agent what may block; ``shot``, what a call of a STOMITH device runs; ``leash GROUP``, the parent of
 the group's first processes (not the agent, to which comes what a killed leash held); ``guardians GROUP``, both;
-``warden``, which ends control groups; ``group GROUP``, all processes that carry the group's mark, and what descends
+``log``, which writes what the agent says (one of its workers here, but without a socket); ``warden``, which ends
+control groups; ``group GROUP``, all processes that carry the group's mark, and what descends
 from these. Exit code 1 if there is none.
 
 Before a group is stopped, and after it goes on, a line ``freeze|thaw MONOTONIC_NS NODE [GROUP]`` is added to the file
@@ -70,8 +71,9 @@ def find(role: str, group: str) -> list[int]:
         return sorted(agents)
     if role == "warden":
         return sorted(wardens)
-    if role == "workers":
-        return sorted(pid for pid in forks if parent[pid] in agents and not has_open(pid, LIFE))
+    if role in ("workers", "log"):
+        wanted = {pid for pid in forks if parent[pid] in agents and not has_open(pid, LIFE)}
+        return sorted(pid for pid in wanted if role == "workers" or not has_socket(pid))
     if role == "shot":
         return sorted(pid for pid in parent if SHOT in b"\0" + read(f"/proc/{pid}/environ"))
     found = members(group, parent)
@@ -81,12 +83,22 @@ def find(role: str, group: str) -> list[int]:
     return leashes + sorted(agents) if role == "guardians" else leashes
 
 
+def opened(pid: int) -> list[str]:
+    """What a process has open; nothing if it has ended."""
+    try:
+        return [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return []
+
+
 def has_open(pid: int, name: str) -> bool:
     """Whether a process has a file open whose path ends so."""
-    try:
-        return any(os.readlink(f"/proc/{pid}/fd/{fd}").endswith(name) for fd in os.listdir(f"/proc/{pid}/fd"))
-    except OSError:
-        return False
+    return any(one.endswith(name) for one in opened(pid))
+
+
+def has_socket(pid: int) -> bool:
+    """Whether a process has a socket."""
+    return any(one.startswith("socket:") for one in opened(pid))
 
 
 def note(word: str, *whom: str) -> None:

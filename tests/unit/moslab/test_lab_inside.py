@@ -8,10 +8,10 @@ from mosha.stomith import process
 from moslab.faults import inside
 
 AGENT = b"/usr/bin/python3\0/usr/bin/mosha\0"
-PARENT = {10: 1, 11: 10, 12: 10, 20: 10, 30: 20, 31: 30, 40: 10, 50: 1, 51: 50}
+PARENT = {10: 1, 11: 10, 12: 10, 13: 10, 20: 10, 30: 20, 31: 30, 40: 10, 50: 1, 51: 50}
 FILES = {
-    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 12, 20, 50)},
-    # the agent, a worker, the warden, a leash, and one of the life before
+    **{f"/proc/{pid}/cmdline": AGENT for pid in (10, 11, 12, 13, 20, 50)},
+    # the agent, a worker, the warden, who writes the log, a leash, and one of the life before
     **{f"/proc/{pid}/environ": b"A=b\0MOSHA_GROUP=kv\0" for pid in (30, 40)},
     "/proc/51/environ": b"MOSHA_GROUP=web\0",
 }
@@ -23,11 +23,13 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inside, "parents", lambda: PARENT)
     monkeypatch.setattr(inside, "read", lambda path: FILES.get(path, b""))
     monkeypatch.setattr(inside, "has_open", lambda pid, name: (pid, name) in OPEN)
+    monkeypatch.setattr(inside, "has_socket", lambda pid: pid == 11)
 
 
 @pytest.mark.parametrize(("role", "group", "pids"), [
     ("agent", "", [10]),
-    ("workers", "", [11]),
+    ("workers", "", [11, 13]),
+    ("log", "", [13]),
     ("warden", "", [12]),
     ("guardians", "kv", [20, 10]),
     ("leash", "kv", [20]),           # not the agent, whose child is what another leash left
