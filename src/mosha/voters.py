@@ -109,7 +109,8 @@ def _show(settings: Config, options: argparse.Namespace) -> None:
             ", and until they have met neither of two goes on alone" if len(chosen) == 2 else ""
         ))
     if wait_s != 0:
-        print(f"no other change of the voters {'until that is settled' if wait_s is None else f'for another {wait_s} s'}")
+        until = "until that is settled" if wait_s is None else f"for another {wait_s} s"
+        print(f"no other change of the voters {until}")
 
 
 def _list(voters: list[int]) -> str:

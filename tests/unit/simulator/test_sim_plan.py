@@ -97,7 +97,7 @@ BAD = [
     (fault("wipe", wipe=True), "fault 0 .*: unknown: wipe"),
     (fault("crash", restore=1), "restore is one of True, False, whole, not 1"),
     (fault("crash", flap=1), "unknown: flap"),
-    (fault("crash", at=30.5), r"fault 0 .*: at: 30.5 s is after the heal, at safety_s = 30 s: only an order comes then"),
+    (fault("crash", at=30.5), "fault 0 .*: at: 30.5 s is after the heal, at safety_s = 30 s: only an order"),
     (fault("crash", at=float("nan")), "at is a number from 0 to .*, not nan"),
     (fault("crash", at=float("inf")), "at is a number from 0 to .*, not inf"),
     (fault("crash", at="1"), "at is a number from 0 to .*, not '1'"),
