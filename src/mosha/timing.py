@@ -257,6 +257,11 @@ class Timing:
         """A node that has died is suspect after this: others see its last slot up to a beat later."""
         return self.beat_s + max(self.suspect_s, self.late_s + FAILED_PROBES * PROBE_S) + self.eager_s
 
+    def stopped_s(self, answer_s: float) -> float:
+        """A machine whose clocks stood still with it runs its groups for so long at most where all voters answer within
+        ``answer_s``: one exchange shows that there is news, the next reads it."""
+        return 2 * (self.beat_s + answer_s) + THAW_S
+
     def bounds(self, shot_limit_s: float | None, pair_delay_s: float | None = None) -> list[Bound]:
         """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH; ``pair_delay_s``: how long
         one of only two voters waits before it shoots, None if they are not two.
@@ -297,6 +302,6 @@ class Timing:
             Bound("overlap", "0", 0.0, "two nodes run one group: no kill, hang or cut of any process, link or node"),
             Bound("overlap, thawed node", "G", THAW_S,
                   "a whole node frozen beyond its lease that thaws, without STOMITH"),
-            Bound("overlap, stopped clock", "2 H + 2 E + G", 2 * (self.beat_s + self.eager_s) + THAW_S,
+            Bound("overlap, stopped clock", "2 H + 2 E + G", self.stopped_s(self.eager_s),
                   "the same, if its clocks stood still as well (a paused virtual machine); voters answer it"),
         ]

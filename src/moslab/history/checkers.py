@@ -4,8 +4,9 @@ Rules:
 
 1. **overlap**: no two nodes run processes of one group at once, tests ahead of the token aside. After the thaw of a
    whole frozen node its processes may execute for the instant that its guardians need; that is measured, and more than
-   ``THAW_S`` is wrong. Where its clocks had stood still nothing on that node tells that its lease is over: it has ended
-   at the latest one lease after the last voter that knows better has counted something once (2 and 3 bear that too).
+   ``THAW_S`` is wrong. Where its clocks had stood still nothing on that node tells that its lease is over, but voters
+   do within ``stop_s``, if it has contact with all of them meanwhile and nothing is broken there; else it has ended at
+   the latest one lease after the last voter that knows better has counted something once (2 and 3 bear that too).
    No two nodes have one address of a group at once: that is the same.
 2. **quorum**: no process runs on a node that, for longer than a lease, has not been in contact with a majority of
    voters, counted for each voter by itself; nor does one on a node of which no contact is known. Where the voters
@@ -80,9 +81,27 @@ def _by_thaw(history: History, begin_s: float, end_s: float, *intervals: Interva
 
 
 def _by_stop(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
-    voters = max((len(chosen.voters) for chosen in history.electorates), default=0)
-    lasts_s = (voters + 1) * history.lease_s / (1 - history.drift) + THAW_S
-    return _is_within(history.stops, lasts_s, begin_s, end_s, *intervals)
+    most = max((len(chosen.voters) for chosen in history.electorates), default=0)
+    longest_s = (most + 1) * history.lease_s / (1 - history.drift) + THAW_S
+    calm = [stop for stop in history.stops if _is_calm(history, *stop)]
+    return _is_within(calm, history.stop_s / (1 - history.drift), begin_s, end_s, *intervals) or _is_within(
+        [stop for stop in history.stops if stop not in calm], longest_s, begin_s, end_s, *intervals
+    )
+
+
+def _is_calm(history: History, time_s: float, node: int) -> bool:
+    """Whether voters could tell the node at once: from its thaw on all that may count answer, and nothing was broken
+    shortly before or meanwhile on it or on one of them."""
+    voters = {voter for chosen in history.electorates for voter in chosen.voters}
+    until_s = time_s + history.stop_s / (1 - history.drift)
+    is_heard = all(
+        any(begin <= time_s and until_s <= end for begin, end in history.contacts.get((node, voter), ()))
+        for voter in voters
+    )
+    since_s = time_s - HEARD_LEASES * history.lease_s
+    return is_heard and not any(
+        one in {node, *voters} and begin <= until_s and since_s <= end for begin, end, one in history.hampered
+    )
 
 
 def _is_within(

@@ -134,6 +134,8 @@ class History:
     tests: set[int] = field(default_factory=set)                           # pids of what only tests fitness
     thaws: list[tuple[float, int]] = field(default_factory=list)
     stops: list[tuple[float, int]] = field(default_factory=list)           # of nodes whose clocks had stood still
+    stop_s: float = 0.0                                                    # of these: how long, where voters answer
+    hampered: list[tuple[float, float, int]] = field(default_factory=list)  # begin, end, node: what was broken
     forgot: list[tuple[float, int]] = field(default_factory=list)          # what this voter knew may count no more
     shots: list[tuple[float, int]] = field(default_factory=list)
     gone: list[Gone] = field(default_factory=list)

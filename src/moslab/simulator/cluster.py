@@ -45,6 +45,7 @@ class Cluster:
         self.result = History(
             nodes=plan.nodes, electorates=[Elected(0.0, ERA, 0, tuple(self.voters))],
             lease_s=plan.settings().timing.lease_s, drift=plan.clocks["drift"], bound_s=plan.bound_s,
+            stop_s=plan.settings().timing.stopped_s(_answer_s(plan)),
             fenced=hactl.with_flag(table, "fenced"),
             requires={group: wanted.requires for group, wanted in table.items() if wanted.requires},
         )
@@ -211,6 +212,14 @@ class Cluster:
         return all(table in disk for disk in disks for table in TABLES) and all(
             len({self.edits_in(node, table) for node in nodes}) == 1 for table in TABLES
         )
+
+
+def _answer_s(plan: FaultPlan) -> float:
+    """Within which voters answer if nothing is broken: E where the network of the plan has no long tail and a worker is
+    always to be had, else at least within D, or it does not count."""
+    timing, network = plan.settings().timing, plan.network
+    is_sharp = network["latency_max_s"] <= timing.eager_s / 10 and not network["tail"] and not network["no_fork"]
+    return timing.eager_s if is_sharp else timing.op_limit_s
 
 
 def _wished(plan: FaultPlan) -> Iterator[int]:

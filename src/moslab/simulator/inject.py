@@ -118,6 +118,9 @@ class Injector:
             detail = ""
         place, name = len(self.record), str(RECORDED.get(kind, kind))
         self.record.append(Recorded(name, numbers, detail, now, now if undo is None else UNENDED))
+        if kind not in ("cut", "freeze"):
+            ends_s = now + fault.get("for", UNENDED if undo is not None or kind == "stuck" else 0.0)
+            self._cluster.result.hampered += [(now, ends_s, number) for number in numbers]
         if undo is None:
             return None
         self._lasting[place] = touched

@@ -218,9 +218,25 @@ def test_the_moment_of_a_thaw_is_measured_and_forgiven() -> None:
     assert thaw_overlap_s(history) == pytest.approx(THAW_S / 2)
 
 
+@pytest.mark.parametrize("broken", [
+    {"contacts": {**ALWAYS, (1, 3): [(0.0, 11.0)]}}, {"contacts": {**ALWAYS, (1, 2): [(11.0, float("inf"))]}},
+    {"hampered": [(7.0, 8.0, 2)]}, {"hampered": [(11.0, 11.0, 1)]},
+])
+def test_where_clocks_stood_still_voters_that_answer_tell_at_once(broken: dict[str, Any]) -> None:
+    """The lease looks good for longer only if one of them is cut off, or something is broken on it or on the node."""
+    went_on = FIRST._replace(begin_s=10.5, end_s=13.0)
+    history = replace(whole(), intervals=[FIRST, SECOND, went_on], contacts=ALWAYS, released=[], lives=[], stop_s=1.1,
+                      stops=[(10.5, 1)])
+    assert problems(history) == {"overlap"}
+    assert problems(replace(history, stop_s=2.5)) == set()
+    assert problems(replace(history, **broken)) == set()
+    assert problems(replace(history, hampered=[(4.0, 5.0, 2), (12.0, 13.0, 2), (10.6, 11.0, 9)])) == {"overlap"}
+
+
 def test_where_clocks_stood_still_a_lease_that_looks_good_is_borne_for_a_while() -> None:
     again = FIRST._replace(pid=12, begin_s=11.0, end_s=12.0)         # started anew, with the old token
-    history = replace(whole(), intervals=[FIRST, SECOND, again], contacts=ALWAYS, released=[])
+    history = replace(whole(), intervals=[FIRST, SECOND, again], contacts=ALWAYS, released=[],
+                      hampered=[(10.0, 11.0, 3)])
     assert problems(history) == {"overlap", "epochs"}
     assert problems(replace(history, thaws=[(10.5, 1)])) == {"overlap", "epochs"}
     assert problems(replace(history, stops=[(10.5, 1)])) == set()
