@@ -411,9 +411,14 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.READDED,
     ),
     _one(
-        "hole-after-wipe", "link 4: a voter that was wiped has forgotten this journal", f"{OWNERSHIP}/link.py",
-        "forgot = counts and self._forgot()", "forgot = False",
+        "hole-after-wipe", "link 4: a voter that was wiped gets the next generation", f"{OWNERSHIP}/link.py",
+        "            if forgot:\n                self._next_generation()\n            if request.appended or forgot:\n",
+        "            if request.appended:\n",
         plan=plans.HOLES,
+        equivalent="what is appended next leaves a hole, so that journal is bad. A block never counts there, as its "
+        "writer reads all journals with it, its own too (link 8). A fact may, and the voter forgets again "
+        "(voter 8): then it copies from Q others, of which one has the fact, as Q - 1 of the V - 1 others do, and "
+        "Q - 1 + Q is more than V - 1. It costs that voter one more W",
     ),
     _one(
         "invited-for-ever", "R16: an invitation is good until the voters change", f"{OWNERSHIP}/voter.py",

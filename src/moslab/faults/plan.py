@@ -146,7 +146,8 @@ SIZES: dict[str, int] = {"journal": 65536, "read": 262144, "frame": 4 * 1024 * 1
 has; of journals in what a worker can answer."""
 FILES: dict[str, Any] = {"shared": False, "cache_s": 0.0}
 """``shared``: the agents' directories are on a file server, and not on their nodes (platform = shared-directory).
-``cache_s``: a file that is held open is believed to be as it was read up to so long ago, as by a client of NFS."""
+``cache_s``: a file that is held open is believed to be as it was read up to so long ago, as by a client of NFS. It is
+never drawn: an agent begins on no such mount (:func:`mosha.platform.shared_directory.ground`)."""
 POWER: dict[str, float] = {"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 5.0, "slow": 1.5}    # of the limit
 WORLD: dict[str, tuple[dict[str, Any], dict[str, Shape]]] = {
     "clocks": (CLOCKS, {
