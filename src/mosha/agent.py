@@ -142,8 +142,7 @@ class Agent:
 
     def leash_ready(self, group: str) -> None:
         """The group's leash has something to report, or is gone."""
-        self.groups.receive(group)
-        self._news = True
+        self._news = self.groups.receive(group) or self._news
 
     # ---- life -------------------------------------------------------------------------------------------------
 

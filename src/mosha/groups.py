@@ -23,7 +23,7 @@ from mosha.local import LocalGroup
 from mosha.monitor import PLAN, SETTLED, STOP, TEST, Action, View, decide
 from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DiskPaxos
-from mosha.platform.world import World
+from mosha.platform.world import Leash, World
 from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
 from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
@@ -31,6 +31,7 @@ from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
 log = logging.getLogger(__name__)
 
 RETRY_S = 0.01                   # between two attempts to kill what a leash has not
+NO_LEASE = "no lease"
 
 
 class Groups:
@@ -160,13 +161,30 @@ class Groups:
         dues += [local.deadline for local in self._local.values() if local.legacy is not None and now < local.deadline]
         return min((max(due, now + RETRY_S) for due in dues), default=float("inf"))
 
-    def receive(self, name: str) -> None:
-        """Take in what the group's leash reports."""
+    def receive(self, name: str) -> bool:
+        """Take in what the group's leash reports; whether that is news."""
         local = self._local[name]
         if local.leash is None:
-            return
-        for report in local.leash.receive():
-            if report.kind == "state":
+            return False
+        is_news = self._hear(name, local, local.leash)
+        if local.leash.gone:
+            local.leash.close()
+            local.leash, local.told, local.level, local.state = None, None, None, None
+            local.ahead, local.passed_at, local.on_hold, local.restarting = False, None, False, False
+            local.orphaned = local.is_populated or not local.finishing
+            if local.orphaned:
+                log.warning("%s: the leash has ended", name)
+        return is_news or local.leash is None
+
+    # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _hear(self, name: str, local: LocalGroup, leash: Leash) -> bool:
+        """What it has said; whether that is news."""
+        reports = leash.receive()
+        for report in reports:
+            if report.kind == "extended":
+                local.armed = report.deadline
+            elif report.kind == "state":
                 if report.state in SETTLED and report.level != local.told:
                     continue                         # it was on its way when another level was told
                 if (local.level, local.state) != (report.level, report.state):
@@ -179,29 +197,21 @@ class Groups:
                 log.info("%s: %s", name, report.text)
             elif report.kind in ("started", "empty", "left"):
                 local.is_populated = report.kind != "empty"
-        if local.leash.gone:
-            local.leash.close()
-            local.leash, local.told, local.level, local.state = None, None, None, None
-            local.ahead, local.passed_at, local.on_hold, local.restarting = False, None, False, False
-            local.orphaned = local.is_populated or not local.finishing
-            if local.orphaned:
-                log.warning("%s: the leash has ended", name)
-
-    # ---- inside -----------------------------------------------------------------------------------------------
+        return any(report.kind != "extended" for report in reports)
 
     def _note_inherited(self) -> None:
         self.ownership.inherited = {name: one.legacy for name, one in self._local.items() if one.legacy is not None}
 
     def _view(self, now: float, name: str, local: LocalGroup, wanted: Mapping[str, str], cltab: Cltab) -> View:
-        lease_end = self.ownership.lease_end(name)
         level = wanted.get(name)
         return View(
             wanted=None if level == STOP else level,
             claimed=self.ownership.claims(name),
             held=self.ownership.held(name),
-            leased=lease_end is not None and now < lease_end - self._timing.kill_margin_s,
+            leased=self._is_leased(now, name),
             leash=local.leash is not None,
             orphaned=local.orphaned,
+            deaf=self._is_deaf(now, name, local),
             unfit=now < local.unfit_until,
             level=local.told,
             state=local.state,
@@ -220,6 +230,10 @@ class Groups:
             passes=local.legacy is not None and now < local.deadline and self.ownership.passes(local.legacy),
         )
 
+    def _is_leased(self, now: float, name: str) -> bool:
+        lease_end = self.ownership.lease_end(name)
+        return lease_end is not None and now < lease_end - self._timing.kill_margin_s
+
     def _is_awaited(self, now: float, name: str, cltab: Cltab) -> bool:
         contests = self.ownership.contests
         if contests.awaits(now, name) or contests.is_shot(now, name):
@@ -235,7 +249,7 @@ class Groups:
             self.ownership.renounce(now, name, self._next(name))
             local.legacy = None
         elif action is Action.KILL:
-            self._kill(now, name, local)
+            self._kill(now, name, local, "its leash stands still" if self._is_leased(now, name) else NO_LEASE)
         elif action is Action.RESTART:
             self._note_failure(now, local, local.failed_how)
             log.warning("%s: %s, tried here again", name, local.failure)
@@ -304,7 +318,7 @@ class Groups:
         self, now: float, name: str, local: LocalGroup, environment: dict[str, str], lease_end: float,
         ahead: bool = False,
     ) -> None:
-        local.deadline = lease_end - self._timing.kill_margin_s
+        local.deadline = local.armed = lease_end - self._timing.kill_margin_s
         local.ahead, local.begun_at, local.passed_at = ahead, now, None
         local.finishing, local.is_populated, local.killed_at = False, False, None
         try:
@@ -340,13 +354,13 @@ class Groups:
             local.level, local.state = level, "STARTING"
             local.leash.tell(level, entries, policy=policy)
 
-    def _kill(self, now: float, name: str, local: LocalGroup) -> None:
+    def _kill(self, now: float, name: str, local: LocalGroup, why: str = NO_LEASE) -> None:
         if local.leash is not None:
             if local.killed_at is None:
-                if local.legacy is not None:
+                if local.legacy is not None and why == NO_LEASE:
                     log.error("%s: of an earlier life, and not to be taken over: killing everything", name)
                 elif not local.ahead:
-                    log.error("%s: no lease, killing everything", name)
+                    log.error("%s: %s, killing everything", name, why)
                 else:
                     log.info("%s: tested ahead in vain", name)
                 local.killed_at = now
@@ -358,9 +372,17 @@ class Groups:
             local.orphaned = False
 
     def _kill_by(self, local: LocalGroup) -> float:
-        """When the leash must have killed everything that it was told to kill, or has no lease for."""
-        asked = local.deadline if local.killed_at is None else min(local.deadline, local.killed_at)
+        """When the leash must have killed everything that it was told to kill, or has no lease for. An extension that
+        it did not confirm is none."""
+        asked = local.armed if local.killed_at is None else min(local.armed, local.killed_at)
         return asked + self._timing.second_s
+
+    def _is_deaf(self, now: float, name: str, local: LocalGroup) -> bool:
+        """Whether nobody will extend the leash any more. What it said in time counts, also if this process stood still
+        since."""
+        if local.leash is not None and now >= self._kill_by(local):
+            self._hear(name, local, local.leash)
+        return local.leash is not None and now >= self._kill_by(local)
 
     def _extend(self, now: float, name: str, local: LocalGroup) -> None:
         lease_end = self.ownership.lease_of_all() if local.ahead else self.ownership.lease_end(name)

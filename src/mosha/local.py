@@ -21,7 +21,8 @@ class LocalGroup:
     level: str | None = None             # that it reports: the old one while it stops that
     state: str | None = None
     since: float = 0.0                   # wall clock, for people
-    deadline: float = 0.0
+    deadline: float = 0.0                # that the leash was told last
+    armed: float = 0.0                   # that it is known to have
     ahead: bool = False                  # the leash was started to test ahead, and has no token
     legacy: Legacy | None = None         # what an earlier life left, until nothing of it is left, or it was given up
     begun_at: float = 0.0                # when the leash was started
@@ -49,8 +50,8 @@ class LocalGroup:
         """What an earlier life left."""
         return cls(
             leash, legacy.entries, told=legacy.level, level=legacy.level, state=legacy.state or "STARTING",
-            since=world.wall(), deadline=legacy.deadline_s, legacy=legacy, begun_at=world.now(),
-            on_hold=legacy.on_hold, is_populated=True,
+            since=world.wall(), deadline=legacy.deadline_s, armed=legacy.deadline_s, legacy=legacy,
+            begun_at=world.now(), on_hold=legacy.on_hold, is_populated=True,
         )
 
     @property

@@ -57,6 +57,7 @@ class View(NamedTuple):
     restarting: bool = False         # it is stopped to be started here again
     maintained: bool = False         # hactl wants it to be left alone
     on_hold: bool = False            # the leash was told so
+    deaf: bool = False               # the leash has not said in time that it was extended
 
     @property
     def in_vain(self) -> bool:
@@ -78,6 +79,7 @@ Row = tuple[str, Callable[[View], bool], Action]
 
 TABLE: tuple[Row, ...] = (
     ("outlived its leash", lambda v: v.orphaned, Action.KILL),
+    ("its leash stands still", lambda v: v.leash and v.deaf, Action.KILL),
     ("of an earlier life, lost", lambda v: v.inherited and v.leash and not v.passes, Action.KILL),
     ("of an earlier life, not known yet", lambda v: v.inherited and v.leash and not v.held, Action.CLAIM),
     ("of an earlier life, no lease yet", lambda v: v.inherited and v.leash and not v.leased, Action.NOTHING),

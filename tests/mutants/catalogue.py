@@ -627,6 +627,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "            if now >= self._kill_by(local):\n", "            if now >= self._kill_by(local) + 3600:\n",
         plan=plans.LEASH_STOPPED,
     ),
+    _one(
+        "deaf-unseen", "R7: an extension that a leash does not confirm is none", "mosha/monitor.py",
+        "lambda v: v.leash and v.deaf,", "lambda v: False,",
+        plan=plans.LEASH_DEAF,
+    ),
     # ---- what an earlier life left --------------------------------------------------------------------------------
     _one(
         "dead-before-ended", "R9: of an earlier life nothing is said to be dead while a leash of it lives",

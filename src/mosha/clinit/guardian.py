@@ -334,8 +334,9 @@ class Guardian:
 
     def _obey(self, order: Order) -> None:
         self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
-        if "deadline" in order:
+        if "deadline" in order and not self.custody.reason:
             self._show_deadline()
+            self._wire.report("extended", deadline=self.custody.deadline_s)
 
     def _watch(self) -> None:
         """What custody is to be told while there is no agent."""

@@ -42,6 +42,7 @@ class LeashReport:
     exited    tag, status: it ended (exit code, or minus the signal)
     empty     no process of the group lives any more
     left      nor will one, but an address or a mount is left that cannot be ended
+    extended  deadline: it was told of this one in time, and has it now (``linux.boottime``)
     log       tag, text: a line that a process of the entry wrote, or about it
     ========  =======================================================================
     """
@@ -54,6 +55,7 @@ class LeashReport:
     tag: str = ""
     pid: int = 0
     status: int = 0
+    deadline: float = 0.0
     text: str = ""
 
 
@@ -195,7 +197,7 @@ class Leash:
     def extend(self, deadline: float) -> None:
         """Move the deadline forward (never back). Refused, in that everything is killed, once the old one has passed.
 
-        Not sent while the guardian has older orders unread: the next beat says it anew.
+        Not sent while the guardian has older orders unread: the next beat says it anew. It reports ``extended``.
         """
         if not self._orders:
             self._send(custody.extend(deadline))

@@ -574,6 +574,10 @@ def _overtaken(one: int, other: int) -> Faults:
 
 EDIT_OVERTAKEN = plan(every(12.0, _overtaken(1, 2), _overtaken(2, 1)), MIDDLE, nodes=3, network=SHARP)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
+# The leash stands still until it is killed, and cannot say that nothing of its group runs any more.
+LEASH_DEAF = plan([
+    {"at": 8.0, "do": "pause", "what": "leash", "whom": [4]}, {"at": 9.0, "do": "kill", "what": "group", "whom": [4]},
+], (0.5, 2.5), {"g1": "1,2,3"}, nodes=4, safety_s=20.0, heal=[1, 2, 3], bound_s=10.0)
 # One voter hangs for good, and another has a number that is equal to its own modulo 8, as the third may have.
 LIKE_NUMBERS = plan(
     [{"at": 8.0, "do": "freeze", "whom": [1]}], SLOW, voters="1 2 9", nodes=9, network=SHARP, safety_s=20.0,

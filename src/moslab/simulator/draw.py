@@ -435,9 +435,12 @@ def _freeze(scene: _Scene) -> Fault:
 
 
 def _pause(scene: _Scene) -> list[Fault]:
-    """One of the two guardians, now and then soon the other: that one is spared."""
+    """One of the two guardians, now and then soon the other: that one is spared. Of a leash that stands still
+    nobody hears that its group has ended."""
     what = scene.draw.pick(["agent", "agent", "leash", "group"])
     fault: Fault = {"do": "pause", "what": what, "whom": [scene.victim()], "for": scene.around_lease_s()}
+    if what == "leash" and scene.draw.chance(0.3):
+        return [fault, {"do": "kill", "what": "group", "whom": fault["whom"], "at": round(0.1 * fault["for"], 3)}]
     if what == "group" or scene.draw.chance(0.8):
         return [fault]
     other = "leash" if what == "agent" else "agent"

@@ -68,7 +68,10 @@ class Guardian(Process):
     def _obey(self, _: None) -> None:
         self._ordered = False
         while self._orders and not self._custody.reason:
-            self._do(self._custody.obey(self.node.clock(), self._orders.popleft(), self._has_strays))
+            order = self._orders.popleft()
+            self._do(self._custody.obey(self.node.clock(), order, self._has_strays))
+            if "deadline" in order and not self._custody.reason:
+                self._report("extended", deadline=self._custody.deadline_s)
         self._settle()
 
     def _has_strays(self) -> bool:

@@ -128,6 +128,8 @@ class FakeLeash:
     def extend(self, deadline: float) -> None:
         assert self._world.now() < self.deadlines[-1] < deadline
         self.deadlines.append(deadline)
+        if not self._world.stands:
+            self._ready([LeashReport("extended", self._world.wall(), deadline=deadline)])
 
     def kill(self) -> None:
         self.told.append("kill")
@@ -176,6 +178,7 @@ class FakeWorld:
         self.ahead_s: float | None = 0.0             # of the second clock
         self.left = False                            # a mount is left that cannot be ended
         self.hangs = False                           # what is started does not end
+        self.stands = False                          # no leash hears of anything
         self._now, self._events, self._sequence = 1000.0, list[Any](), 0
         self.legacy = legacy                         # what an earlier life has left, with this leash
         if legacy is not None:

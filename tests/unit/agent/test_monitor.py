@@ -31,6 +31,7 @@ def views() -> list[View]:
                     found += [view._replace(may_restart=True)]
                     found += [view._replace(restarting=True)] if level == "stop" else []
                 found += [view._replace(inherited=True), view._replace(inherited=True, passes=True)]
+                found += [view._replace(deaf=True)] if leash else []
                 found += [view._replace(maintained=True), view._replace(on_hold=True),
                           view._replace(maintained=True, on_hold=True)]
     return found
@@ -62,8 +63,12 @@ def test_ownership_is_never_given_up_while_processes_may_exist() -> None:
 def test_what_runs_without_a_lease_is_killed() -> None:
     for view in VIEWS:
         if view.leash and not view.ahead and not (view.held and view.leased):
-            is_left = view.inherited and view.passes and not view.orphaned
+            is_left = view.inherited and view.passes and not view.orphaned and not view.deaf
             assert decide(view) in ((Action.CLAIM, Action.NOTHING) if is_left else (Action.KILL,)), view
+
+
+def test_a_group_whose_leash_stands_still_is_killed_whatever_else_is_known() -> None:
+    assert {decide(view) for view in VIEWS if view.deaf} == {Action.KILL}
 
 
 def test_what_an_earlier_life_left_is_told_nothing_before_it_is_ours_and_nothing_is_started_beside_it() -> None:

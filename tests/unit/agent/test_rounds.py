@@ -445,6 +445,35 @@ def test_a_test_ahead_that_hangs_while_the_group_is_free_has_failed() -> None:
     assert running(world) is not leash, "it is tried again"
 
 
+def test_a_leash_that_does_not_say_that_it_was_extended_is_killed_when_it_should_have_killed() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.pass_time(30)
+    assert leash.told == ["test", "own", "start"], "as long as it says so it is left alone"
+    world.stands = True
+    held_s = leash.deadlines[-1]
+    world.until(lambda: leash.deadlines[-1] > held_s, 5)
+    world.until(lambda: leash.told[-1] == "kill guardian", 10)
+    assert leash.told == ["test", "own", "start", "kill", "kill guardian"]
+    assert abs(world.now() - (held_s + world.agent.timing.second_s)) < 0.01
+    world.stands = False
+    assert running(world) is not leash, "the group is started again, in the epoch that it has"
+    assert world.leashes[-1].environment["MOSHA_EPOCH"] == leash.environment["MOSHA_EPOCH"]
+
+
+def test_what_a_leash_said_while_the_agent_stood_still_counts() -> None:
+    world = world_of([1])
+    leash = running(world)
+    told = len(leash.deadlines)
+    world.stands = True
+    world.until(lambda: len(leash.deadlines) > told, 5)
+    world.until(lambda: world.now() > leash.deadlines[told - 1], 10)
+    leash._reports.append(LeashReport("extended", world.wall(), deadline=leash.deadlines[-1]))
+    world.stands = False
+    world.pass_time(30)
+    assert leash.told == ["test", "own", "start"]
+
+
 def test_hactl_says_how_often_a_group_is_started_again() -> None:
     world = world_of([1], hactl=b"web start restarts=0\n")
     leash = running(world)

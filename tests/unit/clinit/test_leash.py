@@ -224,6 +224,8 @@ def test_an_extension_moves_the_deadline_and_none_moves_it_back(agent: Agent) ->
     agent.start(lease_s=0.3).tell("start", "r:start:respawn:sleep 600")
     agent.do("extend", 0.8)
     agent.do("extend", 0.1)
+    moved = [agent.wait("extended")["deadline"] for _ in range(2)]
+    assert moved[0] == moved[1] > linux.boottime(), "it says which one it has"
     begin = time.monotonic()
     agent.wait_state("start", "HALTING")
     assert 0.6 < time.monotonic() - begin < 10

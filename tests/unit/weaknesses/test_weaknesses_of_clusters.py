@@ -76,6 +76,15 @@ def test_w07_a_dead_guardian_is_noticed_and_its_group_runs_again() -> None:
     assert any(6.0 < i.begin_s < 9.0 for i in result.history.services())
 
 
+def test_w07_a_guardian_that_stands_still_is_noticed_and_its_group_runs_again() -> None:
+    """It tells nobody that the group has ended."""
+    result = played([
+        {"at": 6.0, "do": "pause", "what": "leash", "whom": ["owner:kv"]},
+        {"at": 7.0, "do": "kill", "what": "group", "whom": ["owner:kv"]},
+    ])
+    assert any(7.0 < i.begin_s < 10.0 for i in result.history.services())
+
+
 def test_w08_a_node_that_is_restarted_alone_starts_nothing() -> None:
     """Its first look has no quorum: that is of the voters, not of what it saw before."""
     owner = first_owner()
