@@ -574,8 +574,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "late-order-obeyed", "R7: what a leash is told after its deadline is not even read", CUSTODY,
-        "        if not self._holds(now_s):\n            return []\n        if \"deadline\" in order:\n",
-        "        if \"deadline\" in order:\n",
+        "            return []\n        self._clocks, self._watch_due_s = None,",
+        "            pass\n        self._clocks, self._watch_due_s = None,",
         equivalent="an extension names the end of a lease that was counted, which is true whenever it is read; after "
         "that end the next look kills, and nothing is started before",
     ),
