@@ -46,7 +46,7 @@ from mosha.replicas import Replicas
 from mosha.requirements import Requirements
 from mosha.tables import hactl
 from mosha.tables.hactl import Hactl
-from mosha.timing import MAP_BEATS, STOP_LIMIT_S
+from mosha.timing import CLOCKS_SPAN_S, MAP_BEATS, STOP_LIMIT_S
 
 log = logging.getLogger(__name__)
 
@@ -208,6 +208,7 @@ class Agent:
             log.warning("late by %.3f s", now - self._next_beat)
             self.fencing.late(now)
             self.partner.late(now)
+        self._compare_clocks(now)
         beat_due = now >= self._next_beat
         if beat_due:
             self._next_beat = self._beat_after(now)
@@ -257,7 +258,7 @@ class Agent:
         ]
         if self.config.stomith:
             dues.append(self.partner.next_due(now))
-        self._due = min(self._next_beat, stop_from, self._show_at + hurry_s, *dues)
+        self._due = min(self._next_beat, now + CLOCKS_SPAN_S, stop_from, self._show_at + hurry_s, *dues)
 
     def _beat_after(self, now: float) -> float:
         """When the next beat is due: with that of the identity, so that both take one round."""
@@ -287,10 +288,13 @@ class Agent:
         return own.peers.all.keys() | {voter for voter, shown in own.markers().items() if shown is not None}
 
     def _watch(self, now: float) -> None:
-        """Whose slots are read, and whether the clocks of this machine still agree (R1)."""
+        """Whose slots are read."""
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
         self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
+
+    def _compare_clocks(self, now: float) -> None:
+        """Whether those of this machine still agree (R1): before anything is decided by one of them."""
         apart_s = self._clocks.apart_s(now, self._world.skew(), self._world.now())
         if apart_s:
             self.ownership.distrust(f"{CLOCKS} went apart by {apart_s:.3f} s")

@@ -651,8 +651,15 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "left-unwatched", "R1: a leash without an agent compares the clocks", CUSTODY,
-        "        if self._clocks.apart_s(before_s, skew_s, after_s):\n            self.kill(CLOCKS)\n", "",
+        "        if self._clocks.apart_s(before_s, skew_s, after_s):\n",
+        "        if self._clocks.apart_s(before_s, skew_s, after_s) and not self.is_left:\n",
         plan=plans.ADOPTED_SLEWED,
+    ),
+    _one(
+        "hung-unwatched", "R1, R7: a leash whose agent hangs compares the clocks", CUSTODY,
+        "        if self._clocks.apart_s(before_s, skew_s, after_s):\n",
+        "        if self._clocks.apart_s(before_s, skew_s, after_s) and self.is_left:\n",
+        plan=plans.HUNG_AND_SLEWED,
     ),
     _one(
         "extended-unbacked", "R9: what was left is extended by a lease of this life", "mosha/groups.py",

@@ -15,13 +15,15 @@ are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simula
 5. The next life of the agent may take a group over that has a token, is in a control group, and was told neither to
    stop nor to finish. It learns what it takes over (:meth:`Custody.legacy`), and tells a deadline of its own when it
    knows that the group is its own; until then nothing has changed but who gives the orders.
-6. From the end of the agent until the next one's first order nobody else compares the clocks of the machine (R1), or
-   knows whether the next one can find the group: custody is told of both (:meth:`Custody.watch`), and everything is
-   killed when the clocks went apart, or when it cannot be found.
+6. Where there is a deadline the clocks of the machine are compared here as well (R1), as an agent that hangs does not:
+   again when half of the time to the deadline has gone, so a clock that is slewed is found out before that comes. From
+   the end of the agent until the next one's first order nobody else knows whether that can find the group. Custody is
+   told of both (:meth:`Custody.watch`). Everything is killed when the clocks went apart, or when it cannot be found.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Callable, NamedTuple
@@ -46,7 +48,8 @@ OWNER = "MOSHA_OWNER"
 OVERDUE, AGENT_GONE, ORDERED, NO_TOKEN = "deadline", "agent gone", "agent's order", "told to start without a token"
 CLOCKS, HIDDEN = "the clocks of this machine went apart", "the next agent would not find it"
 
-WATCH_S = 0.1                    # between two looks of rule 6: a clock that is slewed by a tenth goes wrong by 10 ms
+WATCH_S = 0.1                    # between two looks of rule 6 at least: a clock slewed by a tenth goes wrong by 10 ms
+WATCH_MAX_S = 1.0                # at most; a leash without an agent never waits for longer than the one above
 
 
 def tell(
@@ -108,27 +111,23 @@ class Custody:
     ) -> None:
         """``in_unit``: all that it starts is in a control group of its own."""
         self.reason = ""
+        self.is_left = False                         # by its agent, and the next one has not told anything
         self.deadline_s = deadline_s
         self.environment = environment
         self._is_ahead = ahead
         self._in_unit = in_unit
         self._finishing = False
-        self._clocks: Clocks | None = None           # while rule 6 holds
-        self._watch_due_s = float("inf")
+        self._clocks = Clocks()
+        self._watch_due_s = 0.0 if math.isfinite(deadline_s) else float("inf")
         self._told = ""
         self._entries: tuple[Entry, ...] = ()
         self._group = Group(group, policy)
 
     @property
     def next_due(self) -> float:
-        """When :meth:`look` is to be called at the latest, and :meth:`watch` while the group is left alone."""
+        """When :meth:`watch` and :meth:`look` are to be called at the latest."""
         due = self._group.next_due
         return min(self.deadline_s, self._watch_due_s, float("inf") if due is None else due)
-
-    @property
-    def is_left(self) -> bool:
-        """Whether rule 6 holds."""
-        return self._clocks is not None
 
     def remains(self) -> list[str]:
         """The tags whose main process ended, and whose other processes are not known to have ended."""
@@ -157,19 +156,20 @@ class Custody:
             return False
         if self.legacy() is None:
             self.kill(AGENT_GONE)
-        elif self._clocks is None:
-            self._clocks, self._watch_due_s = Clocks(), now_s
+        elif not self.is_left:
+            self.is_left, self._watch_due_s = True, now_s
         return not self.reason
 
     def watch(self, before_s: float, skew_s: float | None, after_s: float, is_found: bool) -> None:
-        """Rule 6, while ``is_left``: how far the second clock was seen to be ahead between these times, and whether the
-        next agent would find the group."""
-        if self._clocks is None:
+        """Rule 6: how far the second clock was seen to be ahead between these times, and whether the next agent would
+        find the group, which counts while ``is_left``."""
+        if not math.isfinite(self.deadline_s):
             return
-        self._watch_due_s = after_s + WATCH_S
+        half_s = (self.deadline_s - after_s) / 2
+        self._watch_due_s = after_s + (WATCH_S if self.is_left else min(max(WATCH_S, half_s), WATCH_MAX_S))
         if self._clocks.apart_s(before_s, skew_s, after_s):
             self.kill(CLOCKS)
-        if not is_found:
+        if self.is_left and not is_found:
             self.kill(HIDDEN)
 
     def legacy(self) -> Legacy | None:
@@ -193,7 +193,7 @@ class Custody:
         """The agent tells something; ``has_strays()``: whether processes live that belong to no entry."""
         if not self._holds(now_s):
             return []
-        self._clocks, self._watch_due_s = None, float("inf")
+        self.is_left = False
         if "deadline" in order:
             self.deadline_s = max(self.deadline_s, order["deadline"])
         elif "own" in order:

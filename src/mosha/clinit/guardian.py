@@ -339,10 +339,10 @@ class Guardian:
             self._wire.report("extended", deadline=self.custody.deadline_s)
 
     def _watch(self) -> None:
-        """What custody is to be told while there is no agent."""
-        if self.custody.is_left and self._door is not None:
-            before_s, skew_s = linux.boottime(), linux.skew()
-            self.custody.watch(before_s, skew_s, linux.boottime(), self._door.is_there())
+        """What custody is to be told of the clocks, and where the next agent looks."""
+        before_s, skew_s = linux.boottime(), linux.skew()
+        is_found = not self.custody.is_left or (self._door is not None and self._door.is_there())
+        self.custody.watch(before_s, skew_s, linux.boottime(), is_found)
 
     def _lose_agent(self) -> None:
         """Rule 6."""

@@ -631,6 +631,10 @@ ADOPTED_DEAD = plan([
     _arbitrators(0.5, [1, 2, 3]), {"at": 2.0, "do": "stomith", "how": "spares", "whom": ALL, "for": SAFETY_S},
     *every(20.0, _spared_without_agent(4, 5), _spared_without_agent(5, 4)),
 ], (0.5, 8.0), stomith="/sbin/off %n", network=SHARP, power={"shot_min_s": 0.05, "shot_max_s": 0.1})
+# The agent of the owner hangs, and the clock by which its leash ends is slewed: K is short for such a lease.
+HUNG_AND_SLEWED = plan(every(
+    26.0, pause(0, 18.0, "agent", "owner:g1"), {"at": 0.1, "do": "slew", "whom": ["owner:g1"], "by": -0.1, "for": 17.0},
+), (0.5, 12.0), network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0})
 AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}

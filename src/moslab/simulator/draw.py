@@ -35,6 +35,7 @@ UNFIT_LEASES = 16
 APART = 8                        # between voters of large clusters, now and then
 SHARED = 0.1                     # of the seeds that are not directed have a shared directory
 IN_PLACE, IN_PLACE_MAX_S = 0.15, 8.0     # of the seeds have a table written in place, for so long at most
+LONG, LONG_TIMES = 0.06, ((0.5, 5.0), (2.0, 10.0), (2.0, 20.0), (2.0, 60.0))     # of the seeds; beats and leases
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
@@ -42,8 +43,10 @@ FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter wher
 def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
     """The plan of this seed; with ``nodes`` of that size, and not a directed one."""
     plan = _plan(seed, nodes)
-    if not plan.profile.startswith(IN_ORDER) and Stream(seed, "files").chance(SHARED):
-        plan = shared(plan)
+    if not plan.profile.startswith(IN_ORDER):
+        plan = shared(plan) if Stream(seed, "files").chance(SHARED) else plan
+        draw = Stream(seed, "long")
+        plan = long(draw, plan) if draw.chance(LONG) else plan
     draw = Stream(seed, "sizes")
     if plan.sizes == SIZES and draw.chance(SMALL):                           # journals are long within seconds
         read = draw.pick([4096, 16384])
@@ -56,6 +59,22 @@ def shared(plan: FaultPlan, cache_s: float = 0.0) -> FaultPlan:
     others would count on it before its agent can compare it (R19)."""
     plan.files = {"shared": True, "cache_s": cache_s}
     plan.faults = [fault for fault in plan.faults if fault["do"] != "backup" and "restore" not in fault]
+    return plan
+
+
+def long(draw: Stream, plan: FaultPlan) -> FaultPlan:
+    """The same with a lease that is long for what is kept back of it, K, and at its end what would show that: the agent
+    of an owner hangs, and the clock by which its leash ends is slewed. Nobody has other times meanwhile."""
+    beat_s, lease_s = draw.pick(LONG_TIMES)
+    plan.conf = {**plan.conf, "beat": f"{beat_s:g}", "lease": f"{lease_s:g}"}
+    whom = [f"owner:{draw.pick([line.split()[0] for line in plan.hactl.splitlines()])}"]
+    hangs: Fault = {"at": plan.safety_s, "whom": whom, "for": round(draw.uniform(0.9, 1.5) * lease_s, 3)}
+    plan.faults = [
+        *(fault for fault in plan.faults if fault["do"] != "config"),
+        {**hangs, "do": "pause", "what": "agent"}, {**hangs, "do": "slew", "by": draw.pick([-0.08, 0.08])},
+    ]
+    plan.safety_s = round(plan.safety_s + 2 * lease_s, 1)
+    plan.bound_s = _bound_s(plan)
     return plan
 
 

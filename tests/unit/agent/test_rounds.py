@@ -573,10 +573,10 @@ def test_clocks_that_go_apart_end_the_identity_and_all_that_runs() -> None:
     world = world_of([1])
     first = running(world)
     identity = world.agent.ownership.identity
-    for _ in range(20):
+    for _ in range(200):
         assert world.ahead_s is not None
-        world.ahead_s += 0.5 * world.agent.timing.beat_s / 100       # half a hundredth is what clocks may do
-        world.pass_time(world.agent.timing.beat_s)
+        world.ahead_s += 0.05 * world.agent.timing.beat_s / 100      # half a hundredth is what clocks may do
+        world.pass_time(world.agent.timing.beat_s / 10)
     assert world.agent.ownership.identity == identity
     assert world.ahead_s is not None
     world.ahead_s -= 0.1
@@ -599,6 +599,15 @@ def test_a_short_beat_lets_no_more_pass(rate: float, goes_on: bool) -> None:
         world.ahead_s += rate * world.agent.timing.beat_s
         world.pass_time(world.agent.timing.beat_s)
     assert (world.agent.ownership.identity == identity) is goes_on
+
+
+def test_clocks_are_compared_each_second_however_long_a_beat_is() -> None:
+    world = world_of([1], config=Config(timing=Timing(10.0, 60.0)))
+    first = running(world)
+    assert world.ahead_s is not None
+    world.ahead_s += 0.1
+    world.until(lambda: first.gone, 2.5)
+    assert first.told[-1] == "kill"
 
 
 def test_a_clock_that_could_not_be_seen_is_no_reason() -> None:

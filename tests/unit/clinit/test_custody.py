@@ -39,6 +39,11 @@ def run(one: Custody, now_s: float = 0.0) -> list[Action]:
     return obey(one, now_s, custody.tell("start", ENTRIES))
 
 
+def watch(one: Custody, now_s: float, ahead_s: float | None = 0.0, is_found: bool = True) -> None:
+    """A look that takes no time."""
+    one.watch(now_s, ahead_s, now_s, is_found)
+
+
 def test_a_level_starts_its_entries() -> None:
     one = make()
     actions = run(one)
@@ -51,6 +56,7 @@ def test_a_level_starts_its_entries() -> None:
 def test_everything_is_killed_at_the_deadline() -> None:
     one = make()
     run(one)
+    watch(one, AT_LAST_S)
     assert one.look(AT_LAST_S) == []
     assert (one.reason, one.next_due) == ("", DEADLINE_S)
     assert one.look(DEADLINE_S) == []
@@ -87,7 +93,7 @@ def test_the_deadline_only_moves_forward() -> None:
     one = make()
     for asked, kept in ((12.0, 12.0), (11.0, 12.0), (13.0, 13.0)):
         obey(one, 1.0, custody.extend(asked))
-        assert one.deadline_s == one.next_due == kept
+        assert one.deadline_s == kept
     one.look(12.5)
     assert not one.reason
 
@@ -126,42 +132,60 @@ def test_what_has_a_token_outlives_its_agent_and_says_what_it_is() -> None:
     assert one.reason == OVERDUE
 
 
-def test_clocks_that_go_apart_while_there_is_no_agent_end_what_was_left() -> None:
+@pytest.mark.parametrize("is_left", [False, True])
+def test_clocks_that_go_apart_end_everything_whether_there_is_an_agent_or_not(is_left: bool) -> None:
     one = owned()
-    one.watch(0.0, 0.0, 0.0, is_found=True)
-    one.watch(0.5, 0.1, 0.5, is_found=True)
-    assert not one.is_left, "that is the agent's"
+    watch(one, 0.5, 5.0)
+    assert not is_left or one.agent_gone(1.0)
+    watch(one, 1.0, None)
+    watch(one, 1.2, 5.002)
+    assert one.reason == "", "so much they may err, and a look is not one instant"
+    assert not is_left or one.agent_gone(1.25)
+    watch(one, 1.3, 5.01)
+    assert one.reason == CLOCKS, "a life that came and gave no order is no new beginning"
+
+
+def test_the_clocks_are_looked_at_again_when_half_of_the_time_to_the_deadline_has_gone() -> None:
+    one = make()
+    assert one.next_due == 0.0, "as soon as it is armed"
+    for now_s, due_s in ((1.0, 2.0), (8.6, 9.3), (9.3, 9.65), (9.85, 9.95), (9.95, DEADLINE_S)):
+        watch(one, now_s)
+        assert one.next_due == pytest.approx(due_s)
+
+
+def test_what_was_left_is_watched_more_often() -> None:
+    one = owned()
+    watch(one, 0.5)
     assert one.agent_gone(1.0)
     assert (one.is_left, one.next_due) == (True, 1.0)
-    one.watch(1.0, 5.0, 1.0, is_found=True)
+    watch(one, 1.0)
     assert one.next_due == 1.0 + WATCH_S
-    one.watch(1.1, None, 1.1, is_found=True)
-    one.watch(1.2, 5.002, 1.2, is_found=True)
-    assert one.reason == "", "so much they may err, and a look is not one instant"
-    one.agent_gone(1.25)
-    one.watch(1.3, 5.01, 1.3, is_found=True)
-    assert one.reason == CLOCKS, "a life that came and gave no order is no new beginning"
+
+
+def test_without_a_deadline_no_clock_counts() -> None:
+    one = Custody("kv", {}, float("inf"), False)
+    assert one.next_due == float("inf")
+    watch(one, 1.0)
+    watch(one, 2.0, 1.0)
+    assert (one.reason, one.next_due) == ("", float("inf"))
 
 
 def test_what_is_left_and_cannot_be_found_ends() -> None:
     one = owned()
     one.agent_gone(1.0)
-    one.watch(1.0, 0.0, 1.0, is_found=True)
-    one.watch(1.1, 0.0, 1.1, is_found=False)
+    watch(one, 1.0)
+    watch(one, 1.1, is_found=False)
     assert one.reason == HIDDEN
 
 
-def test_who_gives_orders_compares_the_clocks_from_then_on() -> None:
+def test_who_gives_orders_has_found_it() -> None:
     one = owned()
     one.agent_gone(1.0)
-    one.watch(1.0, 0.0, 1.0, is_found=True)
+    watch(one, 1.0)
     obey(one, 1.05, custody.extend(12.0))
-    assert (one.is_left, one.next_due) == (False, 12.0)
-    one.watch(1.1, 0.5, 1.1, is_found=False)
+    assert not one.is_left
+    watch(one, 1.1, is_found=False)
     assert one.reason == ""
-    one.agent_gone(2.0)
-    one.watch(2.0, 0.5, 2.0, is_found=True)
-    assert one.reason == "", "it begins anew"
 
 
 @pytest.mark.parametrize("order", [
@@ -230,10 +254,10 @@ def test_it_has_not_ended_while_a_process_lives(killed: bool) -> None:
 
 
 def test_a_stop_goes_on_when_it_is_due() -> None:
-    one = make()
+    one = Custody("kv", {"GIVEN": "yes"}, float("inf"), False)
     run(one)
     assert [a.tag for a in obey(one, 1.0, custody.tell("stop", ENTRIES)) if isinstance(a, Signal)] == ["run"]
-    assert 1.0 < one.next_due < DEADLINE_S
+    assert 1.0 < one.next_due < float("inf")
     assert one.look(one.next_due) != []
 
 

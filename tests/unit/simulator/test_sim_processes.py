@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from mosha.clinit import custody
-from mosha.clinit.custody import WATCH_S
+from mosha.clinit.custody import WATCH_MAX_S, WATCH_S
 from mosha.tables import cltab
 from moslab.faults.plan import FaultPlan
 from moslab.history.intervals import Interval
@@ -214,6 +214,14 @@ def test_a_guardian_without_an_agent_sees_that_the_clock_is_slewed() -> None:
     assert machine.counted(f"leash kills: {custody.CLOCKS}") == 1
 
 
+@pytest.mark.parametrize("rate", [0.92, 1.08])
+def test_a_guardian_whose_agent_hangs_sees_that_the_clock_is_slewed(rate: float) -> None:
+    machine = Machine("live", deadline_s=60.0).start()
+    machine.node.slew(rate)
+    assert not machine.run(1.0 + 2.5 * WATCH_MAX_S).node.members
+    assert machine.counted(f"leash kills: {custody.CLOCKS}") == 1
+
+
 def test_an_agent_that_ends_of_its_own_ends_its_groups() -> None:
     machine = Machine("live", deadline_s=20.0).start()
     machine.node.guardians[0].order(custody.own({**TOKEN, custody.OWNER: "7-aa 3 1.1.bb"}))
@@ -251,7 +259,7 @@ def test_a_frozen_node_executes_nothing_and_its_guardian_kills_at_the_thaw() -> 
 
 def test_a_machine_whose_clocks_stood_still_has_the_time_left_that_it_had() -> None:
     machine = Machine("live").start()                # its deadline is at 5.0
-    machine.node.slew(1.1)
+    machine.node.slew(1.009)
     machine.run(1.5)
     before = machine.node.clock(), machine.node.wall(), machine.node.skew_s()
     machine.node.freeze(stops_clocks=True)
@@ -259,7 +267,7 @@ def test_a_machine_whose_clocks_stood_still_has_the_time_left_that_it_had() -> N
     machine.node.thaw()
     assert (machine.node.clock(), machine.node.wall(), machine.node.skew_s()) == pytest.approx(before)
     machine.run(30.0)
-    left_s = (5.0 - 1.0 - 0.5 * 1.1) / 1.1
+    left_s = (5.0 - 1.0 - 0.5 * 1.009) / 1.009
     assert machine.lived()[-1].begin_s == 20.0
     assert machine.lived()[-1].end_s == pytest.approx(20.0 + left_s, abs=0.01)
     assert (machine.cluster.result.thaws, machine.cluster.result.stops) == ([], [(20.0, 1)])
@@ -275,7 +283,8 @@ def test_without_power_nothing_lives_and_nobody_is_told() -> None:
 
 def test_a_clock_that_is_slewed_moves_the_deadline() -> None:
     machine = Machine("live").start()
-    machine.node.slew(2.0)
-    machine.run(4.0)
-    assert 3.0 <= machine.lived()[-1].end_s < 3.01
-    assert machine.node.skew_s() == pytest.approx(-3.0)
+    machine.node.slew(1.009)
+    machine.run(6.0)
+    ends_s = 1.0 + 4.0 / 1.009
+    assert ends_s <= machine.lived()[-1].end_s < ends_s + 0.01
+    assert machine.node.skew_s() == pytest.approx(-0.009 * 5.0)
