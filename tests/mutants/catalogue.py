@@ -574,8 +574,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "late-order-obeyed", "R7: what a leash is told after its deadline is not even read", CUSTODY,
-        "            return []\n        self._clocks, self._watch_due_s = None,",
-        "            pass\n        self._clocks, self._watch_due_s = None,",
+        "        if not self._holds(now_s):\n            return []\n        self.is_left = False\n",
+        "        self.is_left = False\n",
         equivalent="an extension names the end of a lease that was counted, which is true whenever it is read; after "
         "that end the next look kills, and nothing is started before",
     ),
@@ -654,6 +654,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "        if self._clocks.apart_s(before_s, skew_s, after_s):\n",
         "        if self._clocks.apart_s(before_s, skew_s, after_s) and not self.is_left:\n",
         plan=plans.ADOPTED_SLEWED,
+    ),
+    _one(
+        "old-lease-forgotten", "R20: a voter that lost its disk waits for the longest lease that anybody knows",
+        f"{OWNERSHIP}/voter.py", "                self._ready_at += self._wait_s() - waited_s\n", "",
+        plan=plans.FORGOTTEN_LEASE,
     ),
     _one(
         "hung-unwatched", "R1, R7: a leash whose agent hangs compares the clocks", CUSTODY,

@@ -4,7 +4,8 @@ Rules (R16 to R19, R27):
 
 1. A voter without a whole marker has forgotten: it is *recovering*. It accepts what is written and counts for nobody.
    It waits W from when that is on the disk, and only then looks at the others' markers; so does one whose
-   configuration has changed, with W of the longer lease, as the old one may still hang on what it counted (R20).
+   configuration has changed, with W of the longer lease, as the old one may still hang on what it counted (R20). One
+   that has no marker does not know the old one, and waits W of the longest that any marker shows meanwhile.
 2. (a) Q others are full in one era: it copies everything that they hold, and is full. (b) A founding invites its life,
    and the voters have not changed since: it is full, and empty. (c) Fewer than Q are full anywhere, every other voter
    is there, and this is the lowest that
@@ -157,6 +158,14 @@ class Voter:
         """W, of the longest lease that may still hang on what this voter forgets (R20)."""
         return self._timing.recovery_of(max(self._timing.lease_s, self.marker.lease_s))
 
+    def _wait_for(self, lease_s: float) -> None:
+        """Somebody knows of that lease: one whose disk was lost with it may have counted it, and waits as long."""
+        if self.marker.state == RECOVERING and lease_s > max(self._timing.lease_s, self.marker.lease_s):
+            waited_s = self._wait_s()
+            if self._mark(self.marker._replace(lease_s=lease_s)):
+                self._ready_at += self._wait_s() - waited_s
+                self._log.append(f"leases may have been {lease_s:g} s: this voter waits for these as well")
+
     def _begin(self, guess: Electorate) -> Marker:
         found = rejoin(self._store, self._boot)
         founded = self._founded()
@@ -266,8 +275,9 @@ class Voter:
         return number >= self._number                # of the latest one this disk should have counted something
 
     def witnessed(self, said: Marker | None) -> None:
-        """The marker of a node without a vote: an era that is founded is a later one."""
+        """The marker of a node without a vote: an era that is founded is a later one, and it may know longer leases."""
         if said is not None:
+            self._wait_for(said.lease_s)
             self._known_era = max(self._known_era, marker.number_of(said.era), said.electorate.era)
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
@@ -276,6 +286,7 @@ class Voter:
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
         self.learn(max(known, key=_key, default=self.electorate))
+        self._wait_for(max((one.lease_s for one in others), default=0.0))
         self._yield(seen)
         if self.marker.state == RECOVERING:
             self._recover(now, seen)

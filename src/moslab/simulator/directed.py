@@ -631,6 +631,13 @@ ADOPTED_DEAD = plan([
     _arbitrators(0.5, [1, 2, 3]), {"at": 2.0, "do": "stomith", "how": "spares", "whom": ALL, "for": SAFETY_S},
     *every(20.0, _spared_without_agent(4, 5), _spared_without_agent(5, 4)),
 ], (0.5, 8.0), stomith="/sbin/off %n", network=SHARP, power={"shot_min_s": 0.05, "shot_max_s": 0.1})
+# The lease is made shorter on all nodes but the owner, which is cut off, and the only voter loses its disk meanwhile.
+# Its times stay as they are, since the one node that knows the old lease must answer in time.
+FORGOTTEN_LEASE = plan([
+    cut(20.0, 20.0, [2], [1, 3]),
+    {"at": 20.1, "do": "config", "whom": [1, 3], "conf": {"beat": "0.5", "lease": "2.5"}, "for": 30.0},
+    crash(20.1, 0.5, [1], wipe=True),
+], (2.0, 10.0), nodes=3, voters="1", hactl="g1 start prefer=2\n", network=SHARP, heal=[1, 3], bound_s=120.0)
 # The agent of the owner hangs, and the clock by which its leash ends is slewed: K is short for such a lease.
 HUNG_AND_SLEWED = plan(every(
     26.0, pause(0, 18.0, "agent", "owner:g1"), {"at": 0.1, "do": "slew", "whom": ["owner:g1"], "by": -0.1, "for": 17.0},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -611,6 +612,41 @@ def test_a_voter_whose_lease_was_longer_waits_for_the_longer_one(restarts: int) 
         scene.see(voter, RECOVERING, configuration="d")
     assert scene.step() == FULL
     assert scene.voter.marker.lease_s == TIMING.lease_s
+
+
+def witness(scene: Scene) -> None:
+    scene.voter.witnessed(Marker(NONE, "", "w", CONFIGURATION, "b", lease_s=20.0, electorate=VOTERS))
+
+
+def another_voter(scene: Scene) -> None:
+    scene.see(2, RECOVERING, "", lease_s=20.0)
+    scene.see(3, RECOVERING, "")
+    scene.step()
+
+
+@pytest.mark.parametrize("shown", [witness, another_voter])
+def test_a_voter_that_was_emptied_waits_for_the_longest_lease_that_anybody_knows(
+    shown: Callable[[Scene], None]
+) -> None:
+    """Its own marker would have told it, and is lost."""
+    scene = Scene()
+    for _ in range(2):
+        shown(scene)
+        scene.start()                                # the marker remembers
+    shown(scene)
+    longer_s = F * 20.0 + OP_LIMIT_MAX_S
+    for wait_s, state in ((longer_s - 0.1, RECOVERING), (0.11, RECOVERING), (0.0, FULL)):
+        scene.step(wait_s)
+        for voter in (2, 3):
+            scene.see(voter, RECOVERING, "")
+        assert scene.voter.marker.state == state or scene.step() == state
+
+
+def test_what_counts_waits_for_no_lease() -> None:
+    scene = full()
+    before = scene.voter.marker
+    witness(scene)
+    assert (before.state, scene.voter.marker) == (FULL, before)
 
 
 # ---- an operator's word -------------------------------------------------------------------------------------------
