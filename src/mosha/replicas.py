@@ -67,7 +67,12 @@ class Replicas:
     def look(self, now: float, ownership: DiskPaxos) -> None:
         """Once a beat."""
         voters, heard = ownership.voters, self._others.lately | {self._me}
-        may_number = ownership.quorate(now) and len(voters & heard) >= ownership.quorum
+        knows = len(voters & heard) >= ownership.quorum
+
+        def may_number() -> bool:
+            """Also after something that took long."""
+            return knows and ownership.quorate(self._world.now())
+
         for replica in self.both:
             self._keep(replica.name, partial(self._look_at, replica, may_number, now))
         self._others.lately.clear()
@@ -79,11 +84,11 @@ class Replicas:
         """Whether what it has of the tables counts."""
         return node in self._others.lately or self._alive(node)
 
-    def _look_at(self, replica: Replica[Any], may_number: bool, now: float) -> None:
+    def _look_at(self, replica: Replica[Any], may_number: Callable[[], bool], now: float) -> None:
         source = replica.wanted_from()
         if source is not None and replica.name not in self._fetching:
             self._fetch(source, replica)
-        for line in replica.look(may_number, now):
+        for line in replica.look(may_number(), now, may_number):
             log.warning("%s", line)
 
     @staticmethod

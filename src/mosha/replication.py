@@ -6,9 +6,9 @@ of the checksums of the ``BEFORE_MAX`` versions before, that before it first. A 
 Rules:
 
 1. An edit is a content other than the checksum says. It is taken up only if it parses; then it gets the number after
-   the highest one known. This only once the numbers of a majority of voters were asked for and are known, and if what
-   was edited is the newest version: one of a node that lives, or has just said so. An edit of an older one, or of a
-   content that never had a number, yields to the newest.
+   the highest one known. This only once the numbers of a majority of voters were asked for and are known, with a lease
+   that is valid just before the number is written, and if what was edited is the newest version: one of a node that
+   lives, or has just said so. An edit of an older one, or of a content that never had a number, yields to the newest.
 2. A content that does not parse, or a file that is missing, is reported and ignored; the last good one stays in force,
    here and elsewhere. It is kept as ``NAME.good``, for the agent's next life. Where that is missing as well the disk
    was lost under the agent: it writes back what it has in force, with its number.
@@ -52,7 +52,7 @@ def _nothing(_before: object, _after: object) -> Sequence[str]:
     return ()
 
 
-def _everybody(_node: int) -> bool:
+def _always(*_of: object) -> bool:
     return True
 
 
@@ -81,7 +81,7 @@ class Replica(Generic[T]):
 
     def __init__(
         self, store: Store, name: str, parse: Callable[[str, str], T], empty: T, directory: object = ".",
-        taken_away: Callable[[T, T], Sequence[str]] = _nothing, is_here: Callable[[int], bool] = _everybody,
+        taken_away: Callable[[T, T], Sequence[str]] = _nothing, is_here: Callable[[int], bool] = _always,
     ) -> None:
         self.name = name
         self.table: T = empty
@@ -142,14 +142,14 @@ class Replica(Generic[T]):
         """The node did not give the version that it says it has; others are asked first."""
         self._refusing.add(node)
 
-    def look(self, may_number: bool, now: float = 0.0) -> list[str]:
-        """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1. Raises OSError
-        where something cannot be written."""
+    def look(self, may_number: bool, now: float = 0.0, still: Callable[[], bool] = _always) -> list[str]:
+        """Read the local file, take an edit up; gives what is to be logged. ``may_number``: see rule 1, and ``still``
+        whether that is so after a write, which takes what it takes. Raises OSError where that fails."""
         lines = self._aside.look()
         self._looked, self.waits = True, False
         if not self.loaded:
             self._load_good()
-        return [*lines, *self._look(may_number, now)]
+        return [*lines, *self._look(may_number, now, still)]
 
     def take(self, node: int, text: str) -> list[str]:
         """Replace the local file by another node's, if that is the newest version still; returns what is to be logged.
@@ -176,7 +176,7 @@ class Replica(Generic[T]):
 
     # ---- inside -----------------------------------------------------------------------------------------------
 
-    def _look(self, may_number: bool, now: float) -> list[str]:
+    def _look(self, may_number: bool, now: float, still: Callable[[], bool]) -> list[str]:
         try:
             content = self._content(self.name)
         except OSError as error:
@@ -212,9 +212,9 @@ class Replica(Generic[T]):
         before, highest = self._made_of(checksum), self._highest()
         if not self.loaded or (may_number and is_newest):
             self._load(table, content)
-        if checksum == self.version.checksum or not (may_number and is_newest):
+        if checksum == self.version.checksum or not (may_number and is_newest and still()):
             self.waits = is_newest and checksum != self.version.checksum
-            return []
+            return lines
         first = highest == 0 and before.checksum != ""            # what it was before the edit is version 1 elsewhere
         self._number(before.next(highest + (2 if first else 1), checksum))
         self._store.remove(self._edit)

@@ -553,8 +553,13 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "number-unheard", "tables 1: numbered only once a majority's numbers are known", "mosha/replicas.py",
-        "ownership.quorate(now) and len(voters & heard) >= ownership.quorum", "ownership.quorate(now)",
+        "return knows and ownership.quorate", "return ownership.quorate",
         plan=plans.EDITS_APART,
+    ),
+    _one(
+        "number-late", "tables 1: the lease is valid just before the number is written", "mosha/replication.py",
+        "and is_newest and still()", "and is_newest",
+        plan=plans.EDIT_OVERTAKEN,
     ),
     _one(
         "number-outdated", "tables 1: an edit of what is not the newest version yields", "mosha/replication.py",

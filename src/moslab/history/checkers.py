@@ -15,10 +15,10 @@ Rules:
 3. **epochs**: from one start to the next the token of a group only grows, and no two nodes ever have the same one.
    Nothing but a test runs without one.
 4. **released**: when a node says that it gave a group up, no process of it is there, not even a dying one.
-5. **edits**: what a node gives the number of a version to has all edits that a majority had in force two leases
-   before, or settles a conflict with them, and no number goes back. At the end each edit is in force, on a majority if
-   it ever was so there, or lies aside: not yet taken up, or kept as one that yielded. One that was only on disks that
-   were lost is excused.
+5. **edits**: what a node gives the number of a version to has all edits that a majority had in force two leases before
+   it began to write that, or settles a conflict with them; no number goes back. At the end each edit is in force, on a
+   majority if it ever was so there, or lies aside: not yet taken up, or kept as one that yielded. One that was only on
+   disks that were lost is excused.
 6. **liveness**: within the bound after the heal every wanted group runs, and it does so at the end; a fenced one may
    wait for a node that was not healed, where nobody can confirm that it is dead, and with it those that require it.
    Nothing is promised where the healed nodes do not agree on who votes.

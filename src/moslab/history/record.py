@@ -26,7 +26,8 @@ class Held(NamedTuple):
 
 
 class Numbered(NamedTuple):
-    """A node was the first that gave a version's number to what has these edits."""
+    """A node was the first that gave a version's number to what has these edits; ``time_s`` is when it began to write
+    that: nothing that comes after can hold it back."""
 
     time_s: float
     table: str

@@ -204,7 +204,9 @@ class Cluster:
             result.went_back.append(WentBack(self.kernel.now, table, node, before, number))
         edits = self.edits_in(node, f"{table}.good")
         if number and edits and not any((one.table, one.edits) == (table, edits) for one in result.numbered):
-            result.numbered.append(Numbered(self.kernel.now, table, node, edits))
+            world = self.nodes[node].world
+            began_s = self.kernel.now if world is None else world.began_s
+            result.numbered.append(Numbered(began_s, table, node, edits))
 
     def tables_settled(self, nodes: list[int]) -> bool:
         """Whether these nodes all have them, and the same."""

@@ -572,7 +572,14 @@ def _overtaken(one: int, other: int) -> Faults:
     return [edit(0, one), {"at": 0.75, "do": "freeze", "whom": [one], "for": 5.0}, edit(1.5, other)]
 
 
-EDIT_OVERTAKEN = plan(every(12.0, _overtaken(1, 2), _overtaken(2, 1)), MIDDLE, nodes=3, network=SHARP)
+def _stalled(one: int, other: int) -> Faults:
+    """The disk of the node hangs while it takes up the edit; it goes on when the other's is the next version."""
+    return [{"at": 0, "do": "stall", "amid": "write", "whom": [one], "for": 8.0}, edit(0.01, one), edit(1.5, other)]
+
+
+EDIT_OVERTAKEN = plan(
+    every(12.0, _stalled(1, 2), _overtaken(1, 2), _overtaken(2, 1)), MIDDLE, nodes=3, network=SHARP,
+)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
 # The leash stands still until it is killed, and cannot say that nothing of its group runs any more.
 LEASH_DEAF = plan([

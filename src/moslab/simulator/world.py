@@ -108,7 +108,7 @@ class SimWorld(Process):
 
     __slots__ = (
         "_agent", "_inbox", "_legacies", "_ready", "_spins", "_sync_max_s", "_timer_at", "_wakes", "_write_s",
-        "lanes", "now", "number", "run", "var",
+        "began_s", "lanes", "now", "number", "run", "var",
     )
     var: Store
     run: Store
@@ -119,6 +119,7 @@ class SimWorld(Process):
         self.now = node.clock
         self.number = number
         self._write_s = 0.0                          # what the next durable write takes, if a fault says so
+        self.began_s = 0.0                           # when the latest durable write began
         self._sync_max_s = float(node.cluster.plan.clocks["sync_s"])
         self.var, self.run = SimStore(node.disk, node, self._sync), SimStore(node.run_disk, node, _at_once)
         self.lanes = Lanes(node.cluster.tasks.new_worker)
@@ -194,6 +195,8 @@ class SimWorld(Process):
     def _sync(self, is_before: bool) -> None:
         """Rule 4: what a durable write takes, before it is seen or after."""
         for_s = self._sync_max_s * self.node.sync_draw.random()
+        if is_before:
+            self.began_s = self.node.kernel.now
         if is_before and self._write_s:
             for_s, self._write_s = self._write_s, 0.0
         if for_s:

@@ -234,6 +234,29 @@ def test_an_edit_of_an_older_version_yields_and_is_kept(tmp_path: Path, edit: st
     assert again.kept == []
 
 
+def test_an_edit_gets_no_number_if_that_may_not_be_when_it_has_been_written(tmp_path: Path) -> None:
+    """The disk hangs while the edit is taken up, for longer than the lease."""
+    disks = Disks(tmp_path, 3, "kv start\n")
+    disks.talk()
+    disks.edit(2, "kv two\n")
+    assert disks.hear(2).look(may_number=True, still=lambda: False) == []
+    assert (disks.nodes[2].version.number, disks.nodes[2].waits) == (1, True)
+    disks.edit(0, "kv zero\n")
+    disks.talk()
+    assert (disks.contents(), disks.kept(2)) == (["kv zero\n"] * 3, ["kv two\n"])
+
+
+def test_an_edit_whose_number_was_held_back_gets_it_when_that_may_be(tmp_path: Path) -> None:
+    disks = Disks(tmp_path, 3, "kv start\n")
+    disks.talk()
+    disks.edit(2, "kv two\n")
+    disks.hear(2).look(may_number=True, still=lambda: False)
+    disks.talk()
+    assert disks.contents() == ["kv two\n"] * 3
+    assert [replica.version.number for replica in disks.nodes] == [2, 2, 2]
+    assert not any(disks.kept(node) for node in range(3))
+
+
 def test_a_version_that_others_knew_nothing_of_is_kept(tmp_path: Path) -> None:
     """Two got the same number, and one was edited again before anybody had heard of both."""
     disks = Disks(tmp_path, 3, "kv start\n")

@@ -10,6 +10,7 @@ import pytest
 
 from mosha.aside import Aside
 from moslab.history.checkers import INVALID, VALID
+from moslab.simulator import directed
 from moslab.simulator.directed import EDIT_IN_PLACE, EDIT_OPENED, EDIT_OVERTAKEN, EDITS_APART, crash, cut, edit, plan
 from moslab.simulator.draw import directed_plan
 from moslab.simulator.run import Result, run
@@ -17,6 +18,10 @@ from moslab.simulator.stepwise import Stepwise
 from moslab.simulator.world import SimWorld
 
 CORE_S_MAX = 120.0
+
+
+def stall(at_s: float, for_s: float) -> dict[str, Any]:
+    return {"at": at_s, "do": "stall", "amid": "write", "whom": [1], "for": for_s}
 
 
 def version(simulated: Stepwise, node: int) -> int:
@@ -100,6 +105,23 @@ def test_the_directed_plans_reach_what_they_are_for(changes: dict[str, Any], rea
     assert [result.verdict for result in results] == [VALID] * 3
     assert all(result.counters.get("edit: kept") for result in results)
     assert any(result.counters.get(reached) for result in results)
+
+
+@pytest.mark.parametrize(("stalls", "numbered", "final"), [
+    ([stall(4.0, 8.0)], [(2, (2,))], [(2,)] * 3),
+    ([stall(4.0, 1.0), stall(5.3, 8.0)], [(2, (2,)), (1, (1,))], [(1,), (2,), (2,)]),
+])
+def test_a_disk_that_hangs_while_an_edit_is_taken_up(
+    stalls: list[dict[str, Any]], numbered: list[tuple[int, tuple[int, ...]]], final: list[tuple[int, ...]]
+) -> None:
+    """For longer than the lease. Only if that is while the number itself is written the edit has the number of the next
+    version, and both stay."""
+    faults = [*stalls, edit(4.01, 1), edit(6.0, 2)]
+    hung = plan(faults, directed.MIDDLE, nodes=3, network=directed.SHARP, safety_s=20.0)
+    result = run(directed_plan(1, hung), False, CORE_S_MAX)
+    assert (result.verdict, result.problems) == (VALID, [])
+    assert [(one.node, one.edits) for one in result.history.numbered] == numbered
+    assert result.history.final["cltab"] == final
 
 
 def test_an_edit_that_was_only_on_a_disk_that_is_lost_is_excused() -> None:
