@@ -56,7 +56,7 @@ def gap_s(arena: Arena, run: Interval) -> float:
     return max((until - since for since, until in life.pauses), default=0.0)
 
 
-@pytest.mark.parametrize("kills", [1, 2])
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_what_runs_goes_on(arena: Arena, kills: int) -> None:
     """With the same processes, a daemon that hides and a mount among them; and the next life is who can end it."""
     before = {group: arena.life(group) for group in ("tick", "mounted")}

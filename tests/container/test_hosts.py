@@ -27,7 +27,7 @@ from moslab.scenario.hosts import HostsWorld
 from moslab.scenario.world import Spec
 from moslab.wait import eventually
 
-pytestmark = pytest.mark.xdist_group("hosts")
+pytestmark = [pytest.mark.xdist_group("hosts"), pytest.mark.long]
 
 ROOT = Path(__file__).parents[2]
 NODES = (1, 2, 3)
@@ -259,7 +259,6 @@ def test_machines_that_cannot_be_reached_are_named(machines: Machines) -> None:
     assert str(problem.value).count("Host key verification failed") == len(NODES)
 
 
-@pytest.mark.long
 def test_scenarios_of_all_worlds(machines: Machines) -> None:
     """The very functions that run simulated and in containers."""
     said = machines.pytest(f"--rootdir={ROOT}", "-c", ROOT / "pyproject.toml", ROOT / "tests/chaos", "-k",

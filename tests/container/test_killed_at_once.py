@@ -90,6 +90,7 @@ def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> Non
     assert run(arena.cluster.node(before.node), ["test", "-d", earlier]).exit_code == 1, "nothing is left of that life"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", ["warden", "log"])
 @pytest.mark.parametrize("signo", [SIGKILL, SIGSTOP])
 def test_the_warden_and_who_writes_the_log_are_nobodys_life(arena: Arena, role: str, signo: int) -> None:

@@ -59,6 +59,7 @@ def test_acknowledged_writes_survive_the_death_of_their_owner(cluster_of: Callab
     assert len({interval.epoch for interval in history.intervals if interval.group == "reg"}) >= 3
 
 
+@pytest.mark.long
 def test_a_register_that_acknowledges_before_others_have_it_is_invalid(cluster_of: Callable[[str], Cluster]) -> None:
     """Each node keeps it on its own disk only. Nothing else is wrong with that cluster."""
     cluster = cluster_of(OWN_DISK)

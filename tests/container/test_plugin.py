@@ -70,6 +70,7 @@ def run_pytest(folder: Path, *arguments: str | Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.long
 def test_the_same_scenarios_have_the_same_outcome_in_all_worlds(client: docker.DockerClient, tmp_path: Path) -> None:
     here = ["-c", os.devnull, f"--rootdir={ROOT}", f"--artifacts={tmp_path}"]      # not this repository's own settings
     code, said = run_pytest(ROOT, *here, "tests/chaos", f"--world={','.join(WORLDS)}", "-v", "-k", BOTH)

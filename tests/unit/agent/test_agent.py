@@ -31,7 +31,7 @@ TICK = """\
 #!/bin/sh
 # Appends its node to a file as long as it runs; deaf to what would end it in order.
 trap '' INT
-while :; do echo "$MOSHA_NODE $MOSHA_EPOCH" >> "$1"; sleep 0.02; done
+while :; do echo "$MOSHA_NODE $MOSHA_ERA $MOSHA_EPOCH" >> "$1"; sleep 0.02; done
 """
 
 
@@ -163,8 +163,8 @@ class Cluster:
             if not seen or seen[-1] != tick:
                 seen.append(tick)
         assert len(seen) == len(set(seen)), f"two nodes at once: {seen}"
-        epochs = [int(tick.split()[1]) for tick in seen]
-        assert epochs == sorted(epochs), f"epochs went back: {seen}"
+        tokens = [(int(era.partition("-")[0]), int(epoch)) for _, era, epoch in (tick.split() for tick in seen)]
+        assert tokens == sorted(tokens), f"epochs went back: {seen}"
 
     def end(self) -> None:
         for process in self.processes.values():
