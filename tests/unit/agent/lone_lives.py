@@ -62,6 +62,7 @@ def taken_over(directory: Path) -> None:
     pid = int((directory / "mine").read_text())
     assert in_a_child(lambda: _take_over(directory, 60.0)) == -signal.SIGKILL
     assert lives(pid)
+    until(lambda: lives_of_agents.agent(str(directory / "run")) is None, "its lock is free: it had forked others")
     assert in_a_child(lambda: _take_over(directory, 0.0)) == 0
     assert not lives(pid)
 
@@ -187,7 +188,8 @@ def not_taken_over_from_elsewhere(directory: Path) -> None:
     (directory / "run/units").write_text(f"{tree}.other\n")
     machine = Lone(directory, is_first=False).machine
     assert not machine.legacies()
-    until(lambda: not lives(pid) and not tree.exists(), "it has ended")
+    until(lambda: not lives(pid), "it has ended")
+    assert cgroups.Tree(str(tree)).uproot(LIMIT_S), "nothing is in them"
 
 
 def taken_over_and_dead(directory: Path) -> None:

@@ -53,10 +53,12 @@ server.bind("/dev/log")
 for _ in range(300):
     logging.info("there is another")
     try:
-        print(server.recv(4096).decode())
-        break
+        text = server.recv(4096).decode()
     except TimeoutError:
-        pass
+        continue
+    if "another" in text:                # what was said meanwhile may come late, or never
+        print(text)
+        break
 handler.end()
 """
 WAIT_S = 60.0
