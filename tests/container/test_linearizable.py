@@ -13,6 +13,7 @@ from moslab.demo import register
 from moslab.history.checkers import INVALID
 from moslab.history.record import INFO, OK, WRITE
 from moslab.progress import Progress
+from moslab.scenario.clients import KEYS_MAX
 from moslab.scenario.cluster import Cluster
 from moslab.scenario.docker import DockerWorld
 from moslab.scenario.world import Spec
@@ -64,7 +65,7 @@ def test_a_register_that_acknowledges_before_others_have_it_is_invalid(cluster_o
     """Each node keeps it on its own disk only. Nothing else is wrong with that cluster."""
     cluster = cluster_of(OWN_DISK)
     reg = cluster.group("reg")
-    with cluster.clients(reg) as clients:
+    with cluster.clients(reg, keys=KEYS_MAX) as clients:         # of one at least the first that is asked is a read
         clients.wait_acknowledged(AT_LEAST)
         with cluster.kill(reg.owner):
             reg.wait_running(elsewhere=True)
