@@ -60,7 +60,7 @@ EVERYWHERE = (
     "test_agents_restart_one_after_the_other", "test_a_group_is_moved",
 )
 UNSURE = "AssertionError: the history is unknown:\nE       the machines' clocks cannot tell"
-"""Of a scenario whose next owner began within the uncertainty of two clocks, as it may after a shot on a busy machine."""
+"""Of a scenario whose next owner began within the uncertainty of two clocks, as after a shot on a busy machine."""
 SCENARIO = """\
 import pytest
 
