@@ -5,18 +5,27 @@ Rules:
 1. ``mospe`` 0 means off: the table is empty and nothing is served.
 2. A table is taken only if this node is in it.
 3. Who is leaving sees no nodes, answers no probe and takes no guests, but is the node that it was, and serves files.
-4. A change is complete before any listener hears of it; listeners are called in the order in which they came.
+4. A node with aliases has several addresses, in the order of the map. A node's k-th address is reached from this
+   node's k-th, or from its first if it has fewer: two networks that each have an address of every node are two paths.
+5. A change is complete before any listener hears of it; listeners are called in the order in which they came.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from emulator.table import Record, addresses_of, nodes_of
 
 log = logging.getLogger(__name__)
+
+
+class Path(NamedTuple):
+    """From which own address to which of another node: one of the links between the two."""
+
+    own: str
+    other: str
 
 
 class Membership:
@@ -29,6 +38,7 @@ class Membership:
         self.serves_files = True
         self.is_leaving = False
         self._owner_of: dict[str, int] = {}
+        self._addresses: dict[int, list[str]] = {}
         self._listeners: list[Callable[[], None]] = []
 
     def on_change(self, callback: Callable[[], None]) -> None:
@@ -49,6 +59,18 @@ class Membership:
         """The node whose address, or alias, this is; None if it is nobody's."""
         return self._owner_of.get(address)
 
+    def addresses(self, node: int) -> list[str]:
+        """All addresses of a node, the one that is no alias first; none of a node that is not in the map."""
+        return self._addresses.get(node, [])
+
+    def paths(self, node: int) -> tuple[Path, ...]:
+        """The paths to a node, the preferred one first; none to a node that is not in the map."""
+        own = self.addresses(self.mospe)
+        return tuple(
+            Path(own[place] if place < len(own) else own[0], other)
+            for place, other in enumerate(self.addresses(node))
+        )
+
     def configure(self, mospe: int, records: Sequence[Record]) -> None:
         """Be node ``mospe`` of a checked table; ValueError if the table has no such node."""
         table = nodes_of(records)
@@ -56,6 +78,9 @@ class Membership:
             raise ValueError(f"node {mospe} is not in the table")
         self.mospe, self.table, self.records = mospe, table, tuple(records)
         self._owner_of = addresses_of(records)
+        self._addresses = {node: [] for node in table}
+        for address, node in self._owner_of.items():
+            self._addresses[node].append(address)
         log.info(
             "openMosix configuration changed: This is openMosix #%d (of %d configured)", mospe, len(table)
         )
@@ -67,7 +92,7 @@ class Membership:
         """Switch openMosix off on this node; nothing happens if it is off."""
         if not self.mospe:
             return
-        self.mospe, self.table, self.records, self._owner_of = 0, {}, (), {}
+        self.mospe, self.table, self.records, self._owner_of, self._addresses = 0, {}, (), {}, {}
         self.is_leaving = False
         log.info("openMosix configuration disabled")
         self._changed()

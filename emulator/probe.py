@@ -8,7 +8,9 @@ Rules:
    not be sent in time, as the processor was busy, lasts that much longer: a starved asker does not see all others dead.
 3. A node answers only if the asker's address maps, in its own map, to the node id that the asker claims. Who is not
    answered is logged, at most once a second.
-4. The own node is answered without the network.
+4. Each try goes over all paths to the node at once, and one answer is enough: a node is up while one of them is
+   whole. An answer goes back the way on which its question came.
+5. The own node is answered without the network.
 
 Source: the genuine kernel (2.4.26, openMosix 1.8.1) observed running. A packet has 40 bytes, little-endian:
 u32 0x42, u32 1 (question) or 2 (answer), u32 serial, u16 0, u16 id of the sender; then, in an answer, the
@@ -71,9 +73,9 @@ class Prober:
         self._port = port
         self._serials = itertools.count(random.getrandbits(31))
         self._pending: dict[int, _Try] = {}
-        self._own: str | None = None
-        self._asking: socket.socket | None = None
-        self._answering: socket.socket | None = None
+        self._own: list[str] = []
+        self._asking: dict[str, socket.socket] = {}  # by own address
+        self._answering: dict[str, socket.socket] = {}
         self._quiet_until_s = 0.0
         membership.on_change(self._reopen)
 
@@ -86,40 +88,39 @@ class Prober:
 
     def close(self) -> None:
         """Stop asking and answering; probes under way end as unanswered."""
-        for sock in (self._asking, self._answering):
-            if sock is not None:
-                self._reactor.forget(sock.fileno())
-                sock.close()
-        self._asking = self._answering = None
+        for sock in (*self._asking.values(), *self._answering.values()):
+            self._reactor.forget(sock.fileno())
+            sock.close()
+        self._asking, self._answering = {}, {}
 
     def _reopen(self) -> None:
-        own = self._membership.seen.get(self._membership.mospe)
+        members = self._membership
+        own = members.addresses(members.mospe) if members.seen else []
         if own == self._own:
             return
         self.close()
         self._own = own
-        if own is None:
-            return
-        try:
-            self._asking = self._open(own, 0, self._receive_answers)
-            self._answering = self._open(own, self._port, self._receive_questions)
-        except OSError as error:
-            log.error("cannot probe or answer at %s, UDP port %d: %s", own, self._port, error.strerror)
+        for address in own:
+            try:
+                self._asking[address] = self._open(address, 0, self._receive_answers)
+                self._answering[address] = self._open(address, self._port, self._receive_questions)
+            except OSError as error:
+                log.error("cannot probe or answer at %s, UDP port %d: %s", address, self._port, error.strerror)
 
-    def _open(self, address: str, port: int, callback: Callable[[int], None]) -> socket.socket:
+    def _open(self, address: str, port: int, callback: Callable[[socket.socket], None]) -> socket.socket:
         sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             sock.bind((address, port))
         except OSError:
             sock.close()
             raise
-        self._reactor.watch(sock.fileno(), select.EPOLLIN, callback)
+        self._reactor.watch(sock.fileno(), select.EPOLLIN, lambda _mask: callback(sock))
         return sock
 
     def _ask(self, node: int, then: Then, start_s: float, tries: int) -> None:
         serial = next(self._serials) & 0xFFFFFFFF
-        address = self._membership.table.get(node)
-        self._pending[serial] = one = _Try(address)
+        paths = self._membership.paths(node)
+        self._pending[serial] = one = _Try(frozenset(path.other for path in paths))
         end_s = start_s + TRY_S * (self.gateways + 1)
 
         def ended() -> None:
@@ -130,25 +131,25 @@ class Prober:
                 self._ask(node, then, max(end_s, self._reactor.now() - LATE_S), tries - 1)
 
         self._reactor.call_later(end_s - self._reactor.now(), ended)
-        if address is not None:
-            question = _PACKET.pack(_MAGIC, _QUESTION, serial, 0, self._membership.mospe, *[0] * 8)
-            _send(self._asking, question, address, self._port)
+        question = _PACKET.pack(_MAGIC, _QUESTION, serial, 0, self._membership.mospe, *[0] * 8)
+        for own, other in paths:
+            _send(self._asking.get(own), question, other, self._port)
 
-    def _receive_answers(self, _mask: int) -> None:
-        for packet, address, _port in _receive(self._asking):
+    def _receive_answers(self, sock: socket.socket) -> None:
+        for packet, address, _port in _receive(sock):
             _magic, kind, serial, _zero, _node, load, speed, cpus, util, status, mem, rmem, tmem = packet
             one = self._pending.get(serial)
-            if kind == _ANSWER and one is not None and one.address == address:
+            if kind == _ANSWER and one is not None and address in one.addresses:
                 memory = (pages * _PAGE_BYTES for pages in (mem, rmem, tmem))
                 one.report = Report(status, load, cpus, speed, util, *memory)
 
-    def _receive_questions(self, _mask: int) -> None:
-        for packet, address, port in _receive(self._answering):
+    def _receive_questions(self, sock: socket.socket) -> None:
+        for packet, address, port in _receive(sock):
             _magic, kind, serial, _zero, node = packet[:5]
             if kind != _QUESTION:
                 continue
             if self._membership.node_at(address) == node:
-                _send(self._answering, self._answer(serial), address, port)
+                _send(sock, self._answer(serial), address, port)
             elif node == self._membership.mospe:
                 self._complain(
                     "WARNING: Another computer is masquerading as same openMosix node as this (%s)!", str(node)
@@ -173,10 +174,10 @@ class Prober:
 class _Try:
     """One question that may still be answered."""
 
-    __slots__ = ("address", "report")
+    __slots__ = ("addresses", "report")
 
-    def __init__(self, address: str | None) -> None:
-        self.address = address
+    def __init__(self, addresses: frozenset[str]) -> None:
+        self.addresses = addresses
         self.report: Report | None = None
 
 
@@ -193,12 +194,10 @@ def _send(sock: socket.socket | None, packet: bytes, address: str, port: int) ->
             log.debug("datagram to %s lost: %s", address, error)
 
 
-def _receive(sock: socket.socket | None) -> list[tuple[tuple[int, ...], str, int]]:
+def _receive(sock: socket.socket) -> list[tuple[tuple[int, ...], str, int]]:
     """The well-formed packets that wait, at most ``_BATCH``: (fields, sender's address, sender's port)."""
     packets: list[tuple[tuple[int, ...], str, int]] = []
     for _ in range(_BATCH):
-        if sock is None:
-            break
         try:
             data, (address, port) = sock.recvfrom(_PACKET.size + 1)
         except OSError:

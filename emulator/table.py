@@ -84,13 +84,12 @@ def nodes_of(records: Iterable[Record]) -> dict[int, str]:
 
 
 def addresses_of(records: Iterable[Record]) -> dict[str, int]:
-    """All addresses of a checked table, aliases too: address -> node id."""
-    found: dict[str, int] = {}
-    for record in records:
+    """All addresses of a checked table: address -> node id; then all aliases, in the order of the table."""
+    checked = list(records)
+    found = {address: node for record in checked for node, address in record.nodes()}
+    for record in checked:
         if record.is_alias:
-            found[record.address] = record.base
-        else:
-            found.update((address, node) for node, address in record.nodes())
+            found.setdefault(record.address, record.base)
     return found
 
 

@@ -19,7 +19,7 @@ MINOR = 31  # what we speak: Linux 5.4; a newer kernel adapts to it
 MINOR_MIN = 23  # the oldest kernel whose INIT answer has today's layout
 
 ROOT_ID = 1
-_OURS = 1  # the kernel's own "unique" numbers are even
+OURS = 1  # the kernel's own "unique" numbers are even
 
 # Opcodes
 LOOKUP = 1
@@ -57,7 +57,7 @@ DESTROY = 38
 BATCH_FORGET = 42  # no answer
 RENAME2 = 45
 LSEEK = 46
-KEEP = 0xF001  # not the kernel's, only between nodes: the handles that are in use; no answer
+KEEP = 0xF001  # not the kernel's, only between nodes: what is in use of what there was before; no answer
 
 OPERATIONS = {
     LOOKUP: "lookup",
@@ -150,6 +150,8 @@ INTERRUPT_IN = Struct("=Q")
 LSEEK_IN = Struct("=QQII")  # fh offset whence padding
 LSEEK_OUT = Struct("=Q")
 
+REPEATABLE = (READ, READDIR)
+"""What may be carried out twice, as it changes nothing; its answer is long, and not kept for who asks again."""
 GIVES_NODE = (LOOKUP, SYMLINK, MKNOD, MKDIR, LINK, CREATE)
 GIVES_HANDLE = {OPEN: 0, OPENDIR: 0, CREATE: ENTRY_OUT.size}
 """Answers that give a handle, and where in the answer it is."""
@@ -253,16 +255,20 @@ def release(handle: int) -> bytes:
     return _message(RELEASE, RELEASE_IN.pack(handle, 0, 0, 0))
 
 
-def keep(handles: set[int]) -> bytes:
-    """A KEEP message."""
-    return _message(KEEP, pack(f"={len(handles)}Q", *handles))
+def keep(handles: set[int], again: list[int]) -> bytes:
+    """A KEEP message: the handles in use, and the unique numbers of the requests that will be asked again."""
+    return _message(KEEP, pack(f"={1 + len(handles) + len(again)}Q", len(handles), *handles, *again))
 
 
-def kept(request: Request) -> set[int]:
-    """The handles in a KEEP message. OSError EPROTO if one is cut short."""
-    if len(request.body) % HANDLE.size:
-        raise OSError(errno.EPROTO, "not whole handles")
-    return set(request.body.cast("Q"))
+def kept(request: Request) -> tuple[set[int], set[int]]:
+    """The handles, and the numbers of requests, in a KEEP message. OSError EPROTO if it is cut short."""
+    body = request.body
+    if len(body) % HANDLE.size or not body:
+        raise OSError(errno.EPROTO, "not whole numbers")
+    count, *numbers = body.cast("Q")
+    if count > len(numbers):
+        raise OSError(errno.EPROTO, f"not {count} handles")
+    return set(numbers[:count]), set(numbers[count:])
 
 
 def _unpack(layout: Struct, data: Buffer, at: int) -> tuple[int, ...]:
@@ -272,4 +278,4 @@ def _unpack(layout: Struct, data: Buffer, at: int) -> tuple[int, ...]:
 
 
 def _message(opcode: int, body: bytes) -> bytes:
-    return IN_HEADER.pack(IN_HEADER.size + len(body), opcode, _OURS, ROOT_ID, 0, 0, 0, 0) + body
+    return IN_HEADER.pack(IN_HEADER.size + len(body), opcode, OURS, ROOT_ID, 0, 0, 0, 0) + body

@@ -28,7 +28,7 @@ from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
 from emulator.hpc.migration import Migration
 from emulator.hpc.procfs import fields_of, groups_of, is_stopped
-from emulator.membership import Membership
+from emulator.membership import Membership, Path
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.link import Link
 from emulator.mfs.pace import Pace
@@ -202,13 +202,12 @@ class _Away:
         if code or self._node not in members.table:
             self._refuse(code or errno.ENXIO)
             return
-        asker = Asker(members.mospe, members.table[members.mospe], 0, home.key)
-        place = (members.table[self._node], home.port)
+        asker, paths = Asker(members.mospe, 0, home.key), members.paths(self._node)
         pace = home.pace()
         self._timer = self._reactor.call_later(pace.connect_s, lambda: self._refuse(errno.ENETUNREACH))
         self._attempt = Attempt(
-            self._reactor, asker, self._node, place, pace.redials_s, self._connected, self._not_connected,
-            frames.SERVICE,
+            self._reactor, asker, self._node, paths, home.port, pace.redials(len(paths)), self._connected,
+            self._not_connected, frames.SERVICE,
         )  # fmt: skip
 
     def _not_connected(self, _error: int) -> None:
@@ -224,7 +223,7 @@ class _Away:
 
     # what the node says where the body is
 
-    def _connected(self, link: Link, _incarnation: int) -> None:
+    def _connected(self, link: Link, _incarnation: int, _path: Path) -> None:
         assert self._start is not None
         self._attempt = None
         self._timer.cancel()

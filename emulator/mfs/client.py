@@ -4,6 +4,9 @@ Rules:
 
 1. A handle's number begins with a tag that each asker's each incarnation draws anew: an old one is ESTALE.
 2. At most ``HANDLES_MAX`` handles; EMFILE beyond.
+3. A request is carried out once, also if it is asked again over another connection, by its unique number: of the last
+   ``ASKED_MAX`` it is known that they were asked, and what the answer was. Only what changes nothing is done anew.
+4. An answer goes to the connection that there is then.
 """
 
 from __future__ import annotations
@@ -13,13 +16,16 @@ import logging
 import os
 import secrets
 
+from emulator.fuse import protocol as fuse
 from emulator.fuse.listing import Listing
+from emulator.fuse.protocol import Buffer, Request, Sink
 from emulator.mfs.inodes import Inode, Inodes
 from emulator.mfs.names import NUMBER_MASK
 
 log = logging.getLogger(__name__)
 
 HANDLES_MAX = 4096
+ASKED_MAX = 1024
 
 
 class Handle:
@@ -44,6 +50,33 @@ class Client:
         self._references: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}
         self._next = secrets.randbits(31) << 32
+        self.connection: Sink | None = None
+        self._asked: dict[int, tuple[int, int, bytes] | None] = {}  # number -> opcode, error, answer; or none yet
+
+    def begin(self, request: Request) -> bool:
+        """Whether it is to be carried out; one that is asked again is not, and is answered (rule 3)."""
+        if request.unique == fuse.OURS or request.opcode in fuse.REPEATABLE:
+            return True
+        if request.unique in self._asked:
+            answer = self._asked[request.unique]
+            if answer is not None:
+                request.answered = True
+                self._tell(request, answer[1], answer[2])
+            return False
+        self._asked[request.unique] = None
+        if len(self._asked) > ASKED_MAX:
+            del self._asked[next(iter(self._asked))]
+        return True
+
+    def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
+        """The answer of one of its requests."""
+        if request.unique in self._asked:
+            self._asked[request.unique] = request.opcode, error, b"".join(buffers)
+        self._tell(request, error, *buffers)
+
+    def _tell(self, request: Request, error: int, *buffers: Buffer) -> None:
+        if self.connection is not None:
+            self.connection.send(request, error, buffers)
 
     def refer(self, inode: Inode) -> None:
         """One more reference to ``inode``."""
@@ -89,9 +122,13 @@ class Client:
             if handle.fd >= 0:
                 os.close(handle.fd)
 
-    def keep(self, numbers: set[int]) -> None:
-        """Close every handle that is not in ``numbers``."""
-        for number in self._handles.keys() - numbers:
+    def keep(self, numbers: set[int], again: set[int]) -> None:
+        """Close every handle that is not in ``numbers``, nor was given to a request that will be asked ``again``."""
+        self._asked = {unique: answer for unique, answer in self._asked.items() if unique in again}
+        given = {
+            fuse.handle_in(opcode, answer) for opcode, error, answer in filter(None, self._asked.values()) if not error
+        }
+        for number in self._handles.keys() - numbers - given:
             self.release(number)
 
     def close(self) -> None:
@@ -101,3 +138,4 @@ class Client:
         for number, count in self._references.items():
             self._inodes.forget(number, count)
         self._references.clear()
+        self._asked.clear()

@@ -4,6 +4,7 @@
 ``faults``  the faults that this node's files have for who uses them through MFS, as a JSON list; a write sets all anew
 ``asked``   how often this node asked each other node for what, and what came of it
 ``served``  how often each other node asked this one
+``links``   over which path each other node is asked, and what went over each
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 
 from emulator.fuse.tree import Directory
 from emulator.hpc.files import Generated, Refused, folder
-from emulator.mfs.counters import render
+from emulator.mfs.counters import render, render_links
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.fault import render as render_faults
 from emulator.mfs.faults import Faults
@@ -47,5 +48,6 @@ def control_folder(filesystem: MfsFilesystem, server: Server, faults: Faults) ->
             ("faults", Generated(0o600, lambda: render_faults(faults.present), set_faults)),
             ("asked", Generated(0o444, lambda: render(filesystem.tallies.items()))),
             ("served", Generated(0o444, lambda: render(server.tallies.items()))),
+            ("links", Generated(0o444, lambda: render_links(filesystem.links))),
         ]
     )

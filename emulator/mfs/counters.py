@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emulator.fuse.protocol import OPERATIONS
+from emulator.membership import Path
 
 HEAD = "node operation done failed seconds slowest"
+LINKS_HEAD = "node from to in-use connected lost requests"
 
 
 class Tally:
@@ -47,6 +49,26 @@ class Tally:
             for name, (done, failed, seconds, slowest) in sorted(sums.items())
             if done or failed
         ]
+
+
+class LinkTally:
+    """One path to one other node: connections made over it, those of them that are lost, requests sent."""
+
+    __slots__ = ("connected", "lost", "requests")
+
+    def __init__(self) -> None:
+        self.connected = 0
+        self.lost = 0
+        self.requests = 0
+
+
+def render_links(rows: Iterable[tuple[int, Path, bool, LinkTally]]) -> str:
+    """A table, one line for each path to each node, in this order; those of the map and those that were used."""
+    lines = [
+        f"{node} {path.own} {path.other} {'yes' if in_use else 'no'} {tally.connected} {tally.lost} {tally.requests}"
+        for node, path, in_use, tally in rows
+    ]
+    return "".join(f"{line}\n" for line in [LINKS_HEAD, *lines])
 
 
 def render(tallies: Iterable[tuple[int, Tally]]) -> str:

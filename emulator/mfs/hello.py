@@ -20,7 +20,7 @@ from struct import Struct
 
 from emulator.fuse.protocol import Buffer
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"MFS\n"
 HELLO_MAX = 128
 

@@ -22,9 +22,9 @@ from emulator import settings
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request, Sink
 from emulator.fuse.tree import Context, Directory, Node, Symlink, TreeFilesystem
-from emulator.membership import Membership
+from emulator.membership import Membership, Path
 from emulator.mfs.connect import Asker
-from emulator.mfs.counters import Tally
+from emulator.mfs.counters import LinkTally, Tally
 from emulator.mfs.faults import Faults
 from emulator.mfs.names import (
     NUMBER_MASK,
@@ -117,6 +117,17 @@ class MfsFilesystem:
         return {node: peer.tally for node, peer in [*self._left.items(), *self._peers.items()]}
 
     @property
+    def links(self) -> list[tuple[int, Path, bool, LinkTally]]:
+        """Each path to each node of the map: whether it is in use, and what went over it."""
+        members, found = self._membership, []
+        for node in members.table:
+            peer = self._peers.get(node)
+            for path in members.paths(node) if node != members.mospe else ():
+                tally = peer.links.get(path) if peer is not None else None
+                found.append((node, path, peer is not None and peer.path == path, tally or LinkTally()))
+        return found
+
+    @property
     def pace(self) -> Pace:
         """How long operations may take."""
         return self._own.pace
@@ -135,12 +146,11 @@ class MfsFilesystem:
         members = self._membership
         if not members.mospe or node not in members.table:
             raise OSError(errno.EREMOTE, f"node {node} is not configured")
-        asker = Asker(members.mospe, members.table[members.mospe], self._incarnation, self._key)
-        place = (members.table[node], self._port)
+        asker, paths = Asker(members.mospe, self._incarnation, self._key), members.paths(node)
         peer = self._left.pop(node, None)
         if peer is None:
-            peer = Peer(self._reactor, node, asker, place, self.pace)
-        peer.asker, peer.place, peer.pace = asker, place, self.pace
+            peer = Peer(self._reactor, node, asker, paths, self._port, self.pace)
+        peer.asker, peer.paths, peer.pace = asker, paths, self.pace
         self._peers[node] = peer
         return peer
 
@@ -149,9 +159,8 @@ class MfsFilesystem:
         me, self._me = self._me, (members.mospe, members.serves_files)
         if me != self._me:
             self._own.let_go(members.mospe)
-        address = members.table.get(members.mospe)
         for node, peer in list(self._peers.items()):
-            if members.table.get(node) != peer.place[0] or (members.mospe, address) != peer.asker[:2]:
+            if members.paths(node) != peer.paths or members.mospe != peer.asker.node:
                 self._left[node] = self._peers.pop(node)
                 peer.close(errno.EREMOTE)
 

@@ -6,8 +6,11 @@ Rules:
    a peer was lost everything fails at once for ``cool_s``, while a new connection is tried.
 2. ``genuine``: ``connect_s`` for a connection and ``reply_s`` for an answer. A request whose connection is lost is
    sent once more over a new one, so the first operation after a loss takes both, later ones ``connect_s`` each, and
-   about 3 s once the kernel knows that no such machine is there. A request may so be carried out twice.
-3. ``silence_s`` is for migrated processes: they end when the other node was not heard of for so long. It is at each
+   about 3 s once the kernel knows that no such machine is there. The owner carries it out once.
+3. Over the other paths to a peer that has several a new connection is tried as soon as nothing was heard for
+   ``suspect_s`` (0: not before the answer's time is over), and what has no answer is asked again there, within the same
+   time. In genuine time the paths share ``connect_s``.
+4. ``silence_s`` is for migrated processes: they end when the other node was not heard of for so long. It is at each
    node as that node's time says.
 """
 
@@ -33,6 +36,7 @@ class Pace(NamedTuple):
     cool_s: float
     redials_s: tuple[float, float] | None
     repeats: bool
+    suspect_s: float
     silence_s: float
 
     def limit_s(self, request: Request) -> float:
@@ -44,8 +48,13 @@ class Pace(NamedTuple):
         """When an operation whose answer takes ``limit_s`` at most has ended in any case."""
         return limit_s + self.connect_s if self.repeats else limit_s
 
+    def redials(self, paths: int) -> tuple[float, float] | None:
+        """``redials_s`` for a peer with so many paths."""
+        each_s = self.connect_s / paths
+        return self.redials_s or ((each_s, each_s) if paths > 1 else None)
 
-QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, silence_s=3.0)
+
+QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, suspect_s=0.4, silence_s=3.0)
 """TCP's own first retry of a connect takes a second, too long for a cut that has healed."""
-GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True, silence_s=330.0)
+GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True, suspect_s=0.0, silence_s=330.0)
 PACES = {pace.name: pace for pace in (QUICK, GENUINE)}

@@ -7,12 +7,15 @@ Rules:
 2. A peer that works on a request says that it lives. If nothing at all was heard since a request was sent that has
    expired, the peer is lost: the connection is reset, nothing more is sent on it. What waits then fails with EAGAIN and
    a new connection is tried in the background while the peer cools, so that a healed link serves at once; or, if the
-   pace says so, it waits for the new connection to be sent once more.
+   pace says so or there is another path, it waits within its time for the new connection to be sent once more. The peer
+   carries it out once, unless it has started anew meanwhile, or ``ASKED_MAX`` requests were sent since: then EAGAIN.
 3. A closed port is ECONNREFUSED, a peer that refuses the hello EREMOTE, both at once and without cooling.
 4. An answer that comes too late gives its handle back. On a new connection the peer is told which handles are in
    use, and closes all others. Forgotten references are told in batches, ``FORGETS_MAX`` kept at most.
 5. Each operation is counted once, by how it ended here.
-6. What is known of the peer's handles survives a change of either node's place in the map.
+6. Where there are several paths to the peer one is in use, until it has ended or was silent for the pace's
+   ``suspect_s``: then the others are tried as well. The first connection takes the place of the one that there is.
+7. What is known of the peer's handles survives a change of either node's place in the map.
 """
 
 from __future__ import annotations
@@ -23,9 +26,11 @@ from typing import cast
 
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Request
+from emulator.membership import Path
 from emulator.mfs.again import AT_ONCE_S, GivenUp, Key, key_of
+from emulator.mfs.client import ASKED_MAX
 from emulator.mfs.connect import Asker, Attempt
-from emulator.mfs.counters import Tally
+from emulator.mfs.counters import LinkTally, Tally
 from emulator.mfs.link import Link
 from emulator.mfs.pace import Pace
 from emulator.reactor import Reactor, Timer
@@ -48,7 +53,7 @@ _MEANS = {
 class _Waiting:
     """A request without an answer. ``frame`` is kept for as long as it may still have to be sent."""
 
-    __slots__ = ("begin_s", "frame", "key", "limit_s", "repeated", "request", "sent_s", "until_s")
+    __slots__ = ("begin_s", "frame", "key", "limit_s", "place", "repeated", "request", "sent_s", "until_s")
 
     def __init__(self, request: Request, key: Key | None, limit_s: float, begin_s: float) -> None:
         self.request = request
@@ -57,17 +62,25 @@ class _Waiting:
         self.begin_s = self.sent_s = begin_s
         self.until_s = begin_s + limit_s
         self.frame = b""
+        self.place = 0  # the how manieth request was sent last when it was sent first; 0 before
         self.repeated = False
 
 
 class Peer:
     """Node ``node``, and the connection to it, made when it is needed."""
 
-    def __init__(self, reactor: Reactor, node: int, asker: Asker, place: tuple[str, int], pace: Pace) -> None:
+    def __init__(
+        self, reactor: Reactor, node: int, asker: Asker, paths: tuple[Path, ...], port: int, pace: Pace
+    ) -> None:
         self.asker = asker
-        self.place = place
+        self.paths = paths
         self.pace = pace
         self.tally = Tally()
+        self.links: dict[Path, LinkTally] = {}
+        self._port = port
+        self._path = paths[0]  # in use, or the last one that was
+        self._sent = 0
+        self._suspicion: Timer | None = None
         self._given_up = GivenUp()
         self._reactor = reactor
         self._node = node
@@ -83,6 +96,11 @@ class Peer:
         self._forget_timer: Timer | None = None
         self._handles: set[int] = set()
 
+    @property
+    def path(self) -> Path | None:
+        """The path in use, if there is a connection."""
+        return self._path if self._link is not None else None
+
     def forward(self, request: Request) -> None:
         """Ask; the answer comes in time, whatever happens. Raises OSError if it is known to be in vain."""
         now_s, pace = self._reactor.now(), self.pace
@@ -96,15 +114,17 @@ class Peer:
         waiting = _Waiting(request, key, pace.limit_s(request), now_s)
         if self._link is not None:
             self._link.send([frame])
-            if pace.repeats:
+            self._count(waiting)
+            if self._repeats:
                 waiting.frame = bytes(frame)
+                self._watch()
         elif now_s < self._cool_until_s:
             self.tally.add(request.opcode, -self._cool_errno, 0.0)
             raise OSError(self._cool_errno, f"node {self._node} does not answer")
         else:
             waiting.frame = bytes(frame)
             waiting.until_s = now_s + pace.connect_s
-            self._attempt = self._attempt or self._connect()
+            self._attempt = self._attempt or self._connect(self._path)
         self._waiting[request.unique] = waiting
         if self._timer is None or self._timer.when_s > waiting.until_s:
             self._expire_at(waiting.until_s)
@@ -119,30 +139,53 @@ class Peer:
     def close(self, error: int) -> None:
         """Drop the connection; whoever waits gets ``error``."""
         self._disconnect()
-        if self._forget_timer is not None:
-            self._forget_timer.cancel()
-            self._forget_timer = None
+        for timer in (self._forget_timer, self._suspicion):
+            if timer is not None:
+                timer.cancel()
+        self._forget_timer = self._suspicion = None
         self._cool_until_s = 0.0
         self._fail_all(error)
 
     # the connection
 
-    def _connect(self) -> Attempt:
-        return Attempt(
-            self._reactor, self.asker, self._node, self.place, self.pace.redials_s, self._connected, self._refused
-        )
+    @property
+    def _repeats(self) -> bool:
+        return self.pace.repeats or len(self.paths) > 1
 
-    def _connected(self, link: Link, incarnation: int) -> None:
+    def _connect(self, first: Path) -> Attempt:
+        """A new connection, over this path first."""
+        at = self.paths.index(first) if first in self.paths else 0
+        return Attempt(
+            self._reactor, self.asker, self._node, self.paths[at:] + self.paths[:at], self._port,
+            self.pace.redials(len(self.paths)), self._connected, self._refused,
+        )  # fmt: skip
+
+    def _other(self) -> Path:
+        """The path after the one in use."""
+        at = self.paths.index(self._path) + 1 if self._path in self.paths else 0
+        return self.paths[at % len(self.paths)]
+
+    def _connected(self, link: Link, incarnation: int, path: Path) -> None:
         self._attempt = None
         self._cool_until_s = 0.0
-        self._link = link
+        if self._link is not None:
+            self._drop_link()
+        self._link, self._path = link, path
+        self.links.setdefault(path, LinkTally()).connected += 1
         link.on_frame, link.on_end, link.frame_max = self._frame, self._ended, fuse.MAX_REQUEST
-        if incarnation != self._incarnation:
+        is_new = incarnation != self._incarnation
+        if is_new:
             self._incarnation = incarnation
             self._handles.clear()
             self._forgets.clear()
-        link.send([fuse.keep(self._handles)])
+        again: list[_Waiting] = []
         for waiting in list(self._waiting.values()):
+            if waiting.place and (is_new or self._sent - waiting.place >= ASKED_MAX):
+                self._fail(waiting, errno.EAGAIN)
+            else:
+                again.append(waiting)
+        link.send([fuse.keep(self._handles, [waiting.request.unique for waiting in again if waiting.place])])
+        for waiting in again:
             try:
                 self._send(waiting, link)
             except BlockingIOError:  # more waits than a link may queue
@@ -151,13 +194,41 @@ class Peer:
 
     def _send(self, waiting: _Waiting, link: Link) -> None:
         link.send([waiting.frame])
+        self._count(waiting)
         waiting.sent_s = self._reactor.now()
         waiting.until_s = min(waiting.sent_s + waiting.limit_s, waiting.begin_s + self.pace.bound_s(waiting.limit_s))
-        if not self.pace.repeats:
+        if self._repeats:
+            self._watch()
+        else:
             waiting.frame = b""
+
+    def _count(self, waiting: _Waiting) -> None:
+        self._sent += 1
+        waiting.place = waiting.place or self._sent
+        self.links[self._path].requests += 1
+
+    def _watch(self) -> None:
+        """See to it that silence makes the path suspect."""
+        if self._suspicion is None and len(self.paths) > 1 and self.pace.suspect_s:
+            self._suspicion = self._reactor.call_later(self.pace.suspect_s, self._suspect)
+
+    def _suspect(self) -> None:
+        self._suspicion = None
+        link = self._link
+        if link is None or not self._waiting:
+            return
+        since_s = max(link.heard_s, min(waiting.sent_s for waiting in self._waiting.values()))
+        left_s = since_s + self.pace.suspect_s - self._reactor.now()
+        if left_s > 0:
+            self._drop_attempt()  # it lives after all
+        elif self._attempt is None:
+            self._attempt = self._connect(self._other())
+        self._suspicion = self._reactor.call_later(max(left_s, self.pace.suspect_s / 4), self._suspect)
 
     def _refused(self, error: int) -> None:
         self._attempt = None
+        if self._link is not None:  # which is only suspect
+            return
         error = _MEANS.get(error, error)
         if error in _AT_ONCE:
             self._cool_until_s = 0.0
@@ -169,6 +240,7 @@ class Peer:
         if failure.errno == errno.EPROTO:
             log.warning("MFS: node %d: %s", self._node, failure.strerror)
         self._link = None
+        self.links[self._path].lost += 1
         self._repeat_or_fail()
 
     def _lost(self) -> None:
@@ -176,7 +248,7 @@ class Peer:
         if not self.pace.repeats:
             self._cool(errno.EAGAIN)
             if self._attempt is None:
-                self._attempt = self._connect()
+                self._attempt = self._connect(self._other())
         self._repeat_or_fail()
 
     def _repeat_or_fail(self) -> None:
@@ -185,14 +257,14 @@ class Peer:
         until_s = now_s + self.pace.connect_s
         for waiting in list(self._waiting.values()):
             bound_s = waiting.begin_s + self.pace.bound_s(waiting.limit_s)
-            if self.pace.repeats and waiting.frame and not waiting.repeated and bound_s > now_s:
+            if self._repeats and waiting.frame and not waiting.repeated and bound_s > now_s:
                 waiting.repeated = True
                 waiting.until_s = min(until_s, bound_s)
             else:
                 self._fail(waiting, errno.EAGAIN)
         self._late.clear()
         if self._waiting:
-            self._attempt = self._attempt or self._connect()
+            self._attempt = self._attempt or self._connect(self._other())
             self._expire_at(min(waiting.until_s for waiting in self._waiting.values()))
 
     def _cool(self, error: int) -> None:
@@ -217,6 +289,7 @@ class Peer:
         if self._link is not None:
             self._link.close(reset=True)
             self._link = None
+            self.links[self._path].lost += 1
 
     def _send_forgets(self) -> None:
         self._forget_timer = None

@@ -11,7 +11,8 @@ Rules:
    connections are refused.
 4. While a request waits (for a disk, for an injected fault) the asker hears every ``ALIVE_S`` that this node lives, for
    ``ALIVE_MAX_S`` at most: who is slow is not taken for dead.
-5. One connection per asker: a new one replaces the old.
+5. One connection per asker: a new one, perhaps over another network, replaces the old, of which nothing more is carried
+   out. What was asked over the old one and is asked again is carried out once (:mod:`emulator.mfs.client`).
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Server:
             self._drop(asker)
             client = Client(self.core.inodes, asker, incarnation)
             self._clients[asker] = (place, client)
-        self._connections[asker] = connection
+        self._connections[asker] = client.connection = connection
         return client
 
     def gone(self, connection: _Connection) -> None:
@@ -115,6 +116,7 @@ class Server:
         self.strangers.pop(connection, None)
         if connection.asker is not None and self._connections.get(connection.asker) is connection:
             del self._connections[connection.asker]
+            self._clients[connection.asker][1].connection = None
 
     def _serves(self) -> bool:
         return self.membership.mospe != 0 and self.membership.serves_files
@@ -215,14 +217,15 @@ class _Connection:
             return
         if len(frame) < fuse.IN_HEADER.size:
             raise OSError(errno.EPROTO, "a frame without a whole header")
-        request = Request(self, frame)
+        request = Request(client, frame)
         if request.opcode == fuse.BATCH_FORGET:
             for nodeid, count in fuse.forgotten(request):
                 client.forget(nodeid, count)
         elif request.opcode == fuse.KEEP:
-            client.keep(fuse.kept(request))
+            client.keep(*fuse.kept(request))
         else:
-            fuse.serve(request, self._server.core.handle, client)
+            if client.begin(request):
+                fuse.serve(request, self._server.core.handle, client)
             if not request.answered:
                 self._wait(request.unique)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -97,10 +98,16 @@ def test_forgets_survive_the_way_to_another_node() -> None:
     assert list(fuse.forgotten(one)) == [(9, 4)]
 
 
-def test_the_handles_in_use_survive_the_way_to_another_node() -> None:
-    for handles in (set(), {1, 1 << 63}):
-        sent = Request(Answers(), memoryview(fuse.keep(handles)))
-        assert (sent.opcode, fuse.kept(sent)) == (fuse.KEEP, handles)
+def test_what_is_in_use_survives_the_way_to_another_node() -> None:
+    for handles, again in ((set(), []), ({1, 1 << 63}, []), (set(), [4]), ({3}, [4, 8])):
+        sent = Request(Answers(), memoryview(fuse.keep(handles, again)))
+        assert (sent.opcode, fuse.kept(sent)) == (fuse.KEEP, (handles, set(again)))
+
+
+@pytest.mark.parametrize("body", [b"", b"1234", (2).to_bytes(8, sys.byteorder) + bytes(8)])
+def test_what_is_in_use_must_be_whole(body: bytes) -> None:
+    with pytest.raises(OSError, match="not"):
+        fuse.kept(Request(Answers(), message(fuse.KEEP, body)))
 
 
 def parse(content: bytes) -> list[tuple[int, int, int, bytes]]:

@@ -195,7 +195,7 @@ def test_its_file_says_how_long_mfs_may_take(daemon: Daemon, tmp_path: Path, tim
         (tmp_path / "mfs_time").write_text(time + "\n")
     daemon.start()
     daemon.ready()
-    assert sorted(os.listdir(daemon.proc / "mfs")) == ["asked", "faults", "served", "time"]
+    assert sorted(os.listdir(daemon.proc / "mfs")) == ["asked", "faults", "links", "served", "time"]
     assert (daemon.proc / "mfs/time").read_text() == (time or "quick") + "\n"
     assert (daemon.proc / "mfs/faults").read_text() == "[]\n"
 

@@ -50,6 +50,18 @@ def test_an_alias_is_as_good_as_the_address(nodes: list[Node]) -> None:
     first.configure(f"1 {first.address} 2\n")
     second.configure(f"1 {NETWORK}.9 1\n2 {second.address} 1\n1 {first.address} ALIAS\n")
     assert first.comes_to_read("nodes/2/status", "3\n")
+    assert second.comes_to_read("nodes/1/status", "3\n")
+    assert second.comes_to_read("nodes/1/tmem", first.read("nodes/1/tmem"))
+
+
+def test_a_node_of_two_networks_is_up_while_one_of_them_is_whole(nodes: list[Node]) -> None:
+    """Of each network one end is not there: as cut for who asks, and for who answers."""
+    first, second, _ = nodes
+    first.configure(f"1 {first.address} 1\n2 {NETWORK}.9 1\n1 {NETWORK}.19 ALIAS\n2 {second.address} ALIAS\n")
+    second.configure(f"1 {NETWORK}.19 1\n2 {second.address} 1\n")
+    assert first.comes_to_read("nodes/2/status", "3\n")
+    second.configure(f"1 {first.address} 1\n2 {second.address} 1\n")
+    assert first.read("nodes/2/status") == "1\n", "it asks from its address in that network"
 
 
 class Peer:

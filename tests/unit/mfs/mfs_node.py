@@ -30,7 +30,11 @@ from emulator.table import Record
 
 
 def configure(membership: Membership, node: int, nodes: dict[str, str]) -> None:
-    membership.configure(node, [Record(int(number), address, 1) for number, address in nodes.items()])
+    """A node's addresses have blanks between them; all but the first are aliases."""
+    addresses = {int(number): given.split() for number, given in nodes.items()}
+    records = [Record(number, given[0], 1) for number, given in addresses.items()]
+    aliases = [Record(number, alias, 0) for number, given in addresses.items() for alias in given[1:]]
+    membership.configure(node, records + aliases)
 
 
 def main() -> None:
