@@ -112,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--no-agents", action="store_true", help="openMosix alone: nobody runs groups")
     up.add_argument("--mfs-time", choices=list(PACES), default=QUICK.name, help="of operations on other nodes' files")
     up.add_argument("--toxiproxy", action="store_true", help="MFS goes through it: delay, rate, reset, slow-close")
+    up.add_argument("--networks", type=int, metavar="N", default=1, help="in which all nodes are: 1 (default) or 2")
     state = command("status", _status, "show nodes and groups")
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
@@ -206,7 +207,7 @@ def _up(arguments: argparse.Namespace) -> int:
     cluster = _cluster(arguments, engine.ensure(progress))
     options = Options(
         arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator, mfs_time=arguments.mfs_time,
-        agents=not arguments.no_agents, toxiproxy=arguments.toxiproxy,
+        agents=not arguments.no_agents, toxiproxy=arguments.toxiproxy, networks=arguments.networks,
     )
     cluster.up(size, progress, options=options)
     print(render(status(cluster)))

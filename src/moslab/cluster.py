@@ -253,14 +253,17 @@ class Cluster:
         with progress.stage("power switch, network, storage"):
             guard = Guard(self.client, self.names, image, size)
             started = pool.submit(guard.start)
-            subnet = pool.submit(create_network, self.client, self.names)
+            subnets = [
+                pool.submit(create_network, self.client, self.names, number + 1) for number in range(options.networks)
+            ]
             san = pool.submit(
                 self.client.volumes.create, self.names.san, labels=self.names.labels("san")
             )
-            _all([started, subnet, san])
+            _all([started, *subnets, san])
             keys = secrets.token_bytes(KEY_BYTES), secrets.token_bytes(KEY_BYTES)
-            layout = Layout(size, subnet.result(), *keys, options)
-        with progress.stage(f"{size} nodes in {layout.subnet}") as stage:
+            first, *others = (subnet.result() for subnet in subnets)
+            layout = Layout(size, first, *keys, options, second=others[0] if others else None)
+        with progress.stage(f"{size} nodes in {' and '.join(map(str, [first, *others]))}") as stage:
             tables = dict(options.tables or demo.tables(layout.virtual))
             self._connect_power(guard, layout)
             if options.toxiproxy:
@@ -281,7 +284,7 @@ class Cluster:
 
     def _start_node(self, image: str, layout: Layout, node: int, tables: dict[str, str]) -> None:
         files = layout.node_files(node, tables)
-        create_node(self.client, self.names, image, layout.node(node), node, files).start()
+        create_node(self.client, self.names, image, layout.addresses(node), node, files).start()
 
     def _await_nodes(self, size: int, progress: Progress, agents: bool) -> None:
         limit_s = NODE_LIMIT_S + NODE_LIMIT_EACH_S * size

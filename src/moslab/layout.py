@@ -6,6 +6,7 @@ Rules:
 2. From the subnet's base: the power switch at +2, clients from +10 on, node i at +100+i, virtual addresses from
    +200 on.
 3. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router is at +3, and node j is for node i at +256i+100+j.
+4. In a second network, if there is one, node i is at +100+i as well; in the map that address is an alias.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ ENGINE_SOCKET = "/var/run/docker.sock"
 """Where the power switch finds its engine."""
 DEFAULT_NAME = "mosha"
 NODES_MIN, NODES_MAX = 2, 64
+NETWORKS_MAX = 2
 STOMITH = "stomith = /usr/sbin/powerswitch %a %n"
 """The line of mosha.conf; without STOMITH it is there as a comment."""
 ARBITRATOR = "arbitrator = yes\n"
@@ -88,8 +90,8 @@ def as_seen_by(node: int, address: str) -> str:
 @dataclass(frozen=True)
 class Options:
     """What a cluster can be told at its start: times, whether it has STOMITH, tables instead of the demo's, whether
-    the last node is an arbitrator, whether there are agents at all (without, it is openMosix alone), and whether MFS
-    goes through Toxiproxy."""
+    the last node is an arbitrator, whether there are agents at all (without, it is openMosix alone), whether MFS goes
+    through Toxiproxy, and in how many networks all nodes are. CannotError for what does not go together."""
 
     profile: str = "default"
     stomith: bool = True
@@ -98,6 +100,13 @@ class Options:
     mfs_time: str = QUICK.name
     agents: bool = True
     toxiproxy: bool = False
+    networks: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.networks <= NETWORKS_MAX:
+            raise CannotError(f"nodes have 1 to {NETWORKS_MAX} networks, not {self.networks}")
+        if self.toxiproxy and self.networks > 1:
+            raise CannotError("where MFS goes through Toxiproxy there is one network")
 
 
 DEFAULTS = Options()
@@ -124,6 +133,11 @@ class Names:
     @property
     def network(self) -> str:
         return f"mosha-{self.cluster}"
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """All networks that nodes may be in, the first one first."""
+        return self.network, f"{self.network}-2"
 
     @property
     def san(self) -> str:
@@ -157,6 +171,7 @@ class Layout:
     power_key: bytes
     options: Options = DEFAULTS
     era: str = field(default_factory=new_era)
+    second: ipaddress.IPv4Network | None = None
 
     def __post_init__(self) -> None:
         needed = ADDRESSES_MIN + (ADDRESSES_EACH * self.size if self.options.toxiproxy else 0)
@@ -176,6 +191,11 @@ class Layout:
 
     def node(self, node: int) -> str:
         return self._address(NODE_OFFSET + node)
+
+    def addresses(self, node: int) -> list[str]:
+        """Those of a node in each network."""
+        subnets = [self.subnet, *filter(None, [self.second])]
+        return [str(subnet.network_address + NODE_OFFSET + node) for subnet in subnets]
 
     def seen(self, by: int, node: int) -> str:
         """The address of a node in the map of node ``by``."""
@@ -200,9 +220,11 @@ class Layout:
         return sorted(Config().voters_of(frozenset(range(1, self.size + 1))))
 
     def _map(self, node: int) -> str:
-        """One range, or what is before the node, itself, and what is after it."""
+        """One range and the aliases, or what is before the node, itself, and what is after it."""
         if not self.options.toxiproxy:
-            return f"1 {self.node(1)} {self.size}\n"
+            named = [(number, alias) for number in range(1, self.size + 1) for alias in self.addresses(number)[1:]]
+            aliases = "".join(f"{number} {alias} ALIAS\n" for number, alias in named)
+            return f"1 {self.node(1)} {self.size}\n{aliases}"
         ranges = ((1, node - 1), (node, 1), (node + 1, self.size - node))
         return "".join(f"{first} {self.seen(node, first)} {count}\n" for first, count in ranges if count)
 

@@ -21,17 +21,17 @@ DRIVER, INTERNAL = "bridge", True
 """Internal: nothing in a cluster has business outside, and no route leads there."""
 
 
-def create_network(client: docker.DockerClient, names: Names) -> ipaddress.IPv4Network:
-    """Create the cluster's network and return its subnet; LabError with the engine's reason.
+def create_network(client: docker.DockerClient, names: Names, number: int = 1) -> ipaddress.IPv4Network:
+    """Create the cluster's network of that number and return its subnet; LabError with the engine's reason.
 
     Between the two steps another command may take the subnet: then it begins anew, ``TRIES_MAX`` times at
     most.
     """
     reason = ""
     for _ in range(TRIES_MAX):
-        subnet = _free_subnet(client, names)
+        subnet = _free_subnet(client, names, number)
         try:
-            _create(client, names, IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]))
+            _create(client, names, number, IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet))]))
             return subnet
         except APIError as error:
             reason = str(error.explanation or error)
@@ -40,9 +40,9 @@ def create_network(client: docker.DockerClient, names: Names) -> ipaddress.IPv4N
     raise LabError(f"the engine makes no network: {reason}")
 
 
-def _free_subnet(client: docker.DockerClient, names: Names) -> ipaddress.IPv4Network:
+def _free_subnet(client: docker.DockerClient, names: Names, number: int) -> ipaddress.IPv4Network:
     try:
-        network = _create(client, names, None)
+        network = _create(client, names, number, None)
     except APIError as error:
         raise LabError(f"the engine makes no network: {error.explanation or error}") from None
     try:
@@ -54,7 +54,7 @@ def _free_subnet(client: docker.DockerClient, names: Names) -> ipaddress.IPv4Net
     return next(subnet for subnet in subnets if isinstance(subnet, ipaddress.IPv4Network))
 
 
-def _create(client: docker.DockerClient, names: Names, ipam: IPAMConfig | None) -> Network:
+def _create(client: docker.DockerClient, names: Names, number: int, ipam: IPAMConfig | None) -> Network:
     return client.networks.create(
-        names.network, driver=DRIVER, internal=INTERNAL, ipam=ipam, labels=names.labels("network")
+        names.networks[number - 1], driver=DRIVER, internal=INTERNAL, ipam=ipam, labels=names.labels("network")
     )

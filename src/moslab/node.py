@@ -56,13 +56,15 @@ def settings(names: Names, node: int) -> dict[str, Any]:
 
 
 def create_node(
-    client: docker.DockerClient, names: Names, image: str, address: str, node: int, files: bytes
+    client: docker.DockerClient, names: Names, image: str, addresses: Sequence[str], node: int, files: bytes
 ) -> Container:
-    """Create the container of a node, with its files; it does not run yet."""
-    endpoint = client.api.create_endpoint_config(ipv4_address=address)
+    """Create the container of a node, with its address in each network and its files; it does not run yet."""
+    endpoint = client.api.create_endpoint_config(ipv4_address=addresses[0])
     container = client.containers.create(
         image, network=names.network, networking_config={names.network: endpoint}, **settings(names, node)
     )
+    for network, address in zip(names.networks[1:], addresses[1:]):
+        client.networks.get(network).connect(container, ipv4_address=address)
     if not container.put_archive("/", files):
         raise LabError(f"the engine does not take the files of node {node}")
     return container

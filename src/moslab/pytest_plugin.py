@@ -40,8 +40,8 @@ SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
 MARKER = (
-    "cluster(nodes=5, stomith=True, cltab=…, hactl=…, profile='default', toxiproxy=False): the cluster that the "
-    "fixture of that name gives; cltab and hactl are texts, or files beside the test"
+    "cluster(nodes=5, stomith=True, cltab=…, hactl=…, profile='default', toxiproxy=False, networks=1): the cluster "
+    "that the fixture of that name gives; cltab and hactl are texts, or files beside the test"
 )
 
 

@@ -33,12 +33,13 @@ def add_commands(command: Command, find: Find) -> None:
         parser.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
         parser.add_argument("--one-way", action="store_true", help="only what the first send to the second")
         parser.add_argument("--for", dest="for_s", metavar="S", type=float, help="heal it after S seconds")
-        parser.set_defaults(power=False, flap_s=0.0)
+        parser.set_defaults(power=False, flap_s=0.0, network=None)
         return parser
 
-    cut = added("cut", lambda faults, links, _: faults.cut(links),
+    cut = added("cut", lambda faults, links, said: faults.cut(links, network=said.network),
                 "cut links between nodes: packets are lost in silence")
     cut.add_argument("--power", action="store_true", help="from the power switch, too")
+    cut.add_argument("--network", metavar="N", type=int, help="only in that one, 1 or 2 (moslab up --networks 2)")
     cut.add_argument("--flap", dest="flap_s", metavar="S", type=float, help="with --for: cut and whole for S in turns")
     added("loss", lambda faults, links, said: faults.cut(links, said.amount),
           "lose a share of the packets between nodes, at random", ("SHARE", float, "from 0 to 1, as 0.05"))
@@ -59,6 +60,8 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
     links = _links(cluster, arguments)
     if arguments.flap_s and not arguments.for_s:
         raise CannotError("--flap needs --for")
+    if arguments.flap_s and arguments.network is not None:
+        raise CannotError("--flap is of all networks")
     if min(arguments.for_s or 0.0, arguments.flap_s) < 0:
         raise CannotError("--for and --flap are seconds, and not less than 0")
     faults = Faults(cluster)

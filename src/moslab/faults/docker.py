@@ -27,7 +27,7 @@ from emulator.powerswitch.outlets import WORKS
 from moslab.cluster import Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.agents import Agents
-from moslab.faults.fabric import Fabric, address_of, read_file
+from moslab.faults.fabric import Fabric, addresses_of, read_file
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import FILES, OF_POWER, OFF, OUTLET, PAUSE, Record, check_outlet
 from moslab.faults.toxics import Toxic
@@ -40,7 +40,7 @@ INSTALLED = {
     "/etc/powerswitch.json": 0o600, FILE: 0o644,
 }
 NODE = "node"                    # the role of a whole node
-GROW = f'echo "$1" >>{MAP}; setpe -w -f {MAP}'
+GROW = f'printf %s "$1" >>{MAP}; setpe -w -f {MAP}'
 TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
@@ -105,13 +105,14 @@ class Faults(Agents):
             raise CannotError("no node joins where MFS goes through Toxiproxy: its proxies are those of the start")
         nodes = self.cluster.nodes()
         like, new = nodes[max(nodes)], max(nodes) + 1
-        address = str(ipaddress.IPv4Address(address_of(like)) + 1)
+        addresses = [str(ipaddress.IPv4Address(address) + 1) for address in addresses_of(like)]
+        lines = f"{new} {addresses[0]} 1\n" + "".join(f"{new} {alias} ALIAS\n" for alias in addresses[1:])
         with self.record.instant("join", new):
             for node, container in nodes.items():
-                done = run(container, ["sh", "-ec", GROW, "sh", f"{new} {address} 1"])
+                done = run(container, ["sh", "-ec", GROW, "sh", lines])
                 if done.exit_code:
                     raise LabError(f"the map of node {node}: {done.stderr.strip()}")
-            self._create(new, like, address, set(INSTALLED) - {FILE})
+            self._create(new, like, addresses, set(INSTALLED) - {FILE})
             self.cluster.start(new)
             self.fabric = Fabric(self.cluster)
         return new
@@ -125,12 +126,13 @@ class Faults(Agents):
 
     # -- links -------------------------------------------------------------------------------------
 
-    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
-        """Cut links, or lose that share of their packets; returns the name."""
+    def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
+        """Cut links, in one network or in all, or lose that share of their packets; returns the name."""
         wanted = sorted(links)
         begin_s = self.now_s()
-        name = self.fabric.cut(wanted, loss)
-        self.record.begins(kind_of(name), 0, name, begin_s, shown(wanted, "" if loss == 1 else f"{loss:.2%}"))
+        name = self.fabric.cut(wanted, loss, network)
+        said = [f"network {network}"] * (network is not None) + [f"{loss:.2%}"] * (loss != 1)
+        self.record.begins(kind_of(name), 0, name, begin_s, shown(wanted, ", ".join(said)))
         return name
 
     def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
@@ -235,9 +237,9 @@ class Faults(Agents):
         container = self.cluster.node(node)
         if container.status in ("running", "paused"):
             raise LabError(f"node {node} runs: a disk is lost while the node is off")
-        self._create(node, container, address_of(container), set(INSTALLED))
+        self._create(node, container, addresses_of(container), set(INSTALLED))
 
-    def _create(self, node: int, like: Container, address: str, paths: Iterable[str]) -> None:
+    def _create(self, node: int, like: Container, addresses: Sequence[str], paths: Iterable[str]) -> None:
         """A machine that has these files of another one, which is removed if it has the same number."""
         image = like.image
         if image is None:
@@ -245,4 +247,4 @@ class Faults(Agents):
         files = {path.lstrip("/"): (read_file(like, path), INSTALLED[path]) for path in sorted(paths)}
         if like.name == self.cluster.names.node(node):
             like.remove(v=False)
-        create_node(self.cluster.client, self.cluster.names, str(image.id), address, node, archive(files))
+        create_node(self.cluster.client, self.cluster.names, str(image.id), addresses, node, archive(files))

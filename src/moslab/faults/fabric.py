@@ -25,7 +25,7 @@ from moslab.faults.links import CHANCES, FILE, HEAD, POWER, ROUTER, Cuts, Link, 
 from moslab.faults.record import CUT, LOSS
 from moslab.faults.toxics import Toxic
 from moslab.faults.toxiproxy import Toxiproxy
-from moslab.layout import archive
+from moslab.layout import NETWORKS_MAX, archive
 from moslab.node import run
 from moslab.wait import eventually
 
@@ -51,9 +51,13 @@ class Fabric:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         nodes = cluster.nodes()
-        self.addresses = {node: address_of(container) for node, container in nodes.items()}
+        self.networks: list[dict[int, str]] = [{} for _ in range(NETWORKS_MAX)]
+        for node, container in nodes.items():
+            for network, address in zip(self.networks, addresses_of(container)):
+                network[node] = address
+        self.addresses = self.networks[0]
         try:
-            self.addresses[POWER] = address_of(cluster.client.containers.get(cluster.names.power))
+            self.addresses[POWER] = addresses_of(cluster.client.containers.get(cluster.names.power))[0]
         except (NotFound, LabError):
             pass                                         # damaged: no link of it can be cut
         self._router: Container | None = None            # MFS goes straight on
@@ -67,17 +71,21 @@ class Fabric:
         """Whether MFS goes through Toxiproxy."""
         return self._router is not None
 
-    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
-        """Cut these links, or lose a share of their packets; returns the name.
+    def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
+        """Cut these links, in one network or in all, or lose a share of their packets; returns the name.
 
         CannotError for what is not there or paused.
         """
+        wanted = self._chosen(network)
         ends = receivers(self._known(links), self.is_routed)
         if loss != 1:
             self._check_loss(loss)
         name = f"{CUT if loss == 1 else LOSS}-{secrets.token_hex(2)}"
         self._edit({
-            node: rules(name, links, self.addresses, node if self.is_routed else None, loss)
+            node: "".join(
+                rules(name, _within(links, addresses), addresses, node if self.is_routed else None, loss)
+                for addresses in wanted
+            )
             for node, links in ends.items()
         }, "")
         return name
@@ -126,6 +134,18 @@ class Fabric:
     def _worse_now(self) -> Cuts:
         return Toxiproxy(self._router).present() if self._router is not None else {}
 
+    def _chosen(self, network: int | None) -> list[dict[int, str]]:
+        """The addresses in that network, or in each; CannotError if the nodes are not in it."""
+        if network is None:
+            return self.networks
+        present = sum(map(bool, self.networks))
+        if not 1 <= network <= present:
+            raise CannotError(
+                f"there is no network {network}: the nodes of cluster {self._cluster.names.cluster!r} have {present}.\n"
+                f"Start it with more: moslab up --networks {NETWORKS_MAX}; for a test: cluster(networks={NETWORKS_MAX})"
+            )
+        return [self.networks[network - 1]]
+
     def _known(self, links: Iterable[Link]) -> frozenset[Link]:
         wanted = frozenset(links)
         unknown = {end for link in wanted for end in link} - set(self.addresses)
@@ -154,13 +174,20 @@ class Fabric:
             list(pool.map(lambda node: _change(nodes[node], added[node], healed), added))
 
 
-def address_of(container: Container) -> str:
-    """The address that a container was given in the cluster's network; LabError if none."""
-    for endpoint in container.attrs["NetworkSettings"]["Networks"].values():
-        given = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
-        if given:
-            return str(given)
-    raise LabError(f"{container.name} has no address of its own")
+def addresses_of(container: Container) -> list[str]:
+    """The addresses that a container was given in the cluster's networks, the first one first; LabError if none."""
+    given = [
+        str((endpoint.get("IPAMConfig") or {}).get("IPv4Address") or "")
+        for _name, endpoint in sorted(container.attrs["NetworkSettings"]["Networks"].items())
+    ]
+    if not any(given):
+        raise LabError(f"{container.name} has no address of its own")
+    return [address for address in given if address]
+
+
+def _within(links: Iterable[Link], addresses: Mapping[int, str]) -> list[Link]:
+    """Those of the links whose ends are in a network."""
+    return [(a, b) for a, b in links if a in addresses and b in addresses]
 
 
 def read_file(container: Container, path: str = FILE) -> bytes:

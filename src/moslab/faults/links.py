@@ -10,7 +10,8 @@ Rules:
 3. The power switch is out of band: its links are cut only by :func:`from_power`, which is enough, as no call of a node
    gets an answer then.
 4. The rules of a node are one file of its disk, applied as a whole and at once, and again when the node boots.
-5. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router drops what an asker sends to a proxy, and a node
+5. A cut of one network is of the addresses in that one; without a number it is of all networks.
+6. Where MFS goes through Toxiproxy (:mod:`moslab.router`) the router drops what an asker sends to a proxy, and a node
    also what comes to it from where it has the sender in its map.
 """
 

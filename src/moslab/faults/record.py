@@ -112,8 +112,8 @@ class Breaker(Protocol):
     def restart_agent(self, node: int) -> None:
         """End the agent in order; return when init has begun the next one."""
 
-    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
-        """Cut links, or lose so much of what is sent there; the cut's name."""
+    def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
+        """Cut links, in one network or in all, or lose so much of what is sent there; the cut's name."""
 
     def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
         """What MFS sends over the links meets that; its name."""

@@ -63,10 +63,12 @@ class Faults(Agents):
 
     # -- links -------------------------------------------------------------------------------------
 
-    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+    def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
         wanted = frozenset(links)
         if loss != 1:
             raise UnsupportedError("lose a share of packets")
+        if network is not None:
+            raise UnsupportedError("cut one of several networks")
         if any(POWER in link for link in wanted):
             raise UnsupportedError("cut nodes off from what switches them")
         for node in sorted({end for _, end in wanted}):

@@ -254,14 +254,16 @@ class Cluster:
 
     def cut(
         self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, power: bool = False,
+        network: int | None = None,
     ) -> Breach:
         """Cut nodes off from all others, or from those of ``from_``; packets are lost in silence.
 
         ``one_way``: only those from the first to the second. ``power``: from the power switch as well.
+        ``network``: only in that one (1 or 2), where there is ``cluster(networks=2)``; containers.
         """
         some, others = self._sides(targets, from_)
         links = between(some, others, one_way) | (from_power(some) if power else frozenset())
-        return self._cut(links, f"{some} from {others}")
+        return self._cut(links, f"{some} from {others}{f' in network {network}' if network else ''}", network)
 
     def split(self, *parts: Targets) -> Breach:
         """Cut the links between these parts of the cluster, both ways; a node in two of them is a bridge."""
@@ -472,8 +474,8 @@ class Cluster:
         some = self.whom(targets)
         return some, self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
 
-    def _cut(self, links: frozenset[Link], what: str) -> Breach:
-        return self._breach(self.world.faults.cut(links), f": {what}")
+    def _cut(self, links: frozenset[Link], what: str, network: int | None = None) -> Breach:
+        return self._breach(self.world.faults.cut(links, network=network), f": {what}")
 
     def _worsen(self, targets: Targets, from_: Targets | None, one_way: bool, toxic: Toxic) -> Breach:
         return self._breach(self.world.faults.worsen(self._links(targets, from_, one_way), toxic))

@@ -69,7 +69,7 @@ class DockerWorld:
         hactl = hactl_of(spec.cltab, spec.hactl)
         tables = {"cltab": witnessed(spec.cltab), "hactl": hactl}
         cluster = Cluster(client, name)
-        options = Options(spec.profile, spec.stomith, tables, toxiproxy=spec.toxiproxy)
+        options = Options(spec.profile, spec.stomith, tables, toxiproxy=spec.toxiproxy, networks=spec.networks)
         began = datetime.now(timezone.utc)
         guard = cluster.up(spec.nodes, progress, options=options, stays=False)
         try:

@@ -156,6 +156,8 @@ def can_be(inventory: Inventory, spec: Spec) -> None:
         raise UnsupportedError("shoot nodes: the inventory's [mosha] has no stomith")
     if spec.toxiproxy:
         raise UnsupportedError("put Toxiproxy between nodes")
+    if spec.networks > 1:
+        raise UnsupportedError("make a cluster in two networks")
 
 
 def _witnessed(text: str, run: str) -> str:

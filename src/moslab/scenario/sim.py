@@ -123,9 +123,11 @@ class SimFaults:
 
     # -- links -------------------------------------------------------------------------------------
 
-    def cut(self, links: Iterable[Link], loss: float = 1.0) -> str:
+    def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
         if loss != 1:
             raise UnsupportedError("lose a share of packets")
+        if network is not None:
+            raise UnsupportedError("cut one of several networks")
         receivers: dict[int, set[int]] = {}
         for sender, receiver in links:
             receivers.setdefault(sender, set()).add(receiver)

@@ -29,7 +29,7 @@ WEB = "web:web-fit:test:test:test -d /\nweb:web-run:start:respawn:sleep infinity
 @dataclass(frozen=True)
 class Spec:
     """The cluster that a test asks for. Without ``hactl`` all groups of the cltab shall run at ``start``; in containers
-    MFS can go through Toxiproxy."""
+    MFS can go through Toxiproxy, and all nodes can be in two networks."""
 
     nodes: int = NODES
     stomith: bool = True
@@ -37,6 +37,7 @@ class Spec:
     hactl: str = ""
     profile: str = "default"
     toxiproxy: bool = False
+    networks: int = 1
 
 
 class Output(NamedTuple):

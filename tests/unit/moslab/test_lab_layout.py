@@ -4,11 +4,13 @@ import io
 import ipaddress
 import json
 import tarfile
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from emulator.inittab import parse_inittab
-from emulator.table import nodes_of, parse_map
+from emulator.table import addresses_of, nodes_of, parse_map
 from mosha import config
 from moslab import demo
 from moslab.errors import CannotError
@@ -65,6 +67,20 @@ def test_the_agent_and_the_emulator_understand_the_files() -> None:
     assert "172.20.0.200/16" in files["var/mosix-ha/cltab"][0]
     assert "var/mosix-ha/founded" in files
     assert files["etc/openmosix/mfs_time"][0] == "quick\n"
+
+
+def test_nodes_of_two_networks_have_an_alias() -> None:
+    plan = replace(layout(3), second=ipaddress.IPv4Network("172.21.0.0/16"))
+    assert plan.addresses(2) == ["172.20.0.102", "172.21.0.102"]
+    files = files_of(plan.node_files(1, {}))
+    records = parse_map(files["etc/openmosix.map"][0], "openmosix.map", resolve=lambda host: host)
+    assert [address for address, node in addresses_of(records).items() if node == 2] == plan.addresses(2)
+
+
+@pytest.mark.parametrize("wrong", [{"networks": 3}, {"networks": 0}, {"networks": 2, "toxiproxy": True}])
+def test_what_goes_not_together_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(CannotError, match="network"):
+        Options(**wrong)
 
 
 def test_keys_are_for_root_only() -> None:

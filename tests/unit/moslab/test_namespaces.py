@@ -248,7 +248,7 @@ def test_links_of_nodes_are_cut_at_the_receiver(client: docker.DockerClient) -> 
     subnet = create_network(client, names)
     client.volumes.create(names.san, labels=names.labels("san"))
     addresses = [str(subnet.network_address + 100 + node) for node in (1, 2)]
-    one, two = (create_node(client, names, image, address, node, archive({"etc/inittab": (SLEEPER, 0o644)}))
+    one, two = (create_node(client, names, image, [address], node, archive({"etc/inittab": (SLEEPER, 0o644)}))
                 for node, address in enumerate(addresses, 1))
     try:
         for machine in (one, two):
