@@ -26,8 +26,10 @@ def sh(script: str, folder: Path, **variables: Path) -> str:
     """Run a script that must succeed; what it printed."""
     home = {"HOME": str(folder), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null"}
     given = {name: str(value) for name, value in variables.items()}
+    by_make = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")           # `make posix`: the make that is tested is no part of it
+    ours = {name: value for name, value in os.environ.items() if name not in by_make}
     done = subprocess.run(
-        ["sh", "-ec", script], cwd=folder, env={**os.environ, **home, **given}, capture_output=True, text=True,
+        ["sh", "-ec", script], cwd=folder, env={**ours, **home, **given}, capture_output=True, text=True,
         timeout=LIMIT_S, check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
