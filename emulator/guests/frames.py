@@ -9,7 +9,9 @@ Rules:
    of one stream: 0 to the body, 1 and 2 from it.
 4. ``SIGNAL`` goes to the body; ``STOPPED`` (it was, and not by such a signal) and ``EXIT`` (its wait status) come from
    it. ``EXIT`` is said after all data, and after one of ``LAST`` nothing more.
-5. ``BEAT`` is said by both nodes to each other, all the time.
+5. ``BEAT`` is said by both nodes to each other, all the time, with how many frames came.
+6. Over another connection home begins with ``RESUME``: the number that it gave the guest in ``START``, and how many
+   frames came; the node where the guest is answers ``RESUME`` with how many came there (:mod:`emulator.guests.line`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ JOB_MAX = FRAME_MAX - 4096
 """How long the words and the environment of a command may be, as they are sent; E2BIG beyond."""
 
 _HEADER = Struct("=IIQ")
+_CAME = Struct("=Q")
 
 
 class Kind(IntEnum):
@@ -44,6 +47,7 @@ class Kind(IntEnum):
     STOPPED = 10
     EXIT = 11
     BEAT = 12
+    RESUME = 13
 
 
 FROM_DEPUTY = (Kind.DATA, Kind.END, Kind.ACK, Kind.GONE, Kind.SIGNAL)
@@ -123,6 +127,19 @@ def parse_start(payload: Buffer) -> tuple[Caller, Job]:
     if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups)):
         raise ValueError("not a caller")
     return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups), _job(job)
+
+
+def resume(number: int, came: int) -> list[Buffer]:
+    """What home says of a guest over another connection."""
+    return frame(Kind.RESUME, number, _CAME.pack(came))
+
+
+def parse_resume(payload: Buffer) -> int:
+    """How many frames came; ValueError if it is none."""
+    if len(payload) != _CAME.size:
+        raise ValueError("not a number of frames")
+    (came,) = _CAME.unpack(payload)
+    return int(came)
 
 
 def _loaded(payload: Buffer) -> Any:

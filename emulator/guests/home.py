@@ -5,8 +5,10 @@ Rules:
 1. A deputy is known by the kernel's word (SO_PEERCRED), and held by a pidfd: no other process is ever taken for it.
 2. It goes where it asks to go if that node takes guests: connected within the pace's ``connect_s``, the body running
    within ``START_S``.
-3. The other node says every ``BEAT_S`` that it lives. Not heard of for ``silence_s``, or its connection ended: the
-   deputy is killed (SIGKILL), and the log says so as the genuine kernel does. A deputy that ends takes its body along.
+3. The other node says every ``BEAT_S`` that it lives, while it hears this one. Where there are several paths to it, and
+   it did not say so for ``SUSPECT_S``, another connection is made, and all goes on over that. Not heard of for
+   ``silence_s``, or its connection ended: the deputy is killed (SIGKILL), and the log says so as the genuine kernel
+   does. A deputy that ends takes its body along.
 4. A deputy that was stopped has its body stopped, and continued with it: looked at every ``BEAT_S``. A body that was
    stopped has its deputy stopped.
 5. At most ``AWAY_MAX`` at a time; EAGAIN beyond.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import select
 import signal
 import socket
@@ -26,6 +29,7 @@ from typing import Callable
 from emulator import settings
 from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
+from emulator.guests.line import Line, is_of_the_path
 from emulator.hpc.migration import Migration
 from emulator.hpc.procfs import fields_of, groups_of, is_stopped
 from emulator.membership import Membership, Path
@@ -37,6 +41,7 @@ from emulator.reactor import Reactor, Timer
 log = logging.getLogger(__name__)
 
 BEAT_S = 0.25
+SUSPECT_S = 1.0
 ASK_S = 1.0
 START_S = 10.0
 AWAY_MAX = 256
@@ -123,8 +128,11 @@ class _Away:
         self._name = ""
         self._node = 0
         self._start: bytes | None = None
+        self._number = secrets.randbits(63)
         self._attempt: Attempt | None = None
-        self._body: Link | None = None
+        self._path: Path | None = None
+        self._body: Line | None = None
+        self._next: Link | None = None  # where all is to go on
         self._runs = False
         self._is_stopped = False
         self._is_closed = False
@@ -149,9 +157,10 @@ class _Away:
     def _leave_body(self) -> None:
         if self._beats is not None:
             self._beats.cancel()
-        if self._body is not None:
-            self._body.close()
-            self._body = None
+        for link in (self._body, self._next):
+            if link is not None:
+                link.close()
+        self._body = self._next = None
 
     # what the deputy says
 
@@ -202,17 +211,18 @@ class _Away:
         if code or self._node not in members.table:
             self._refuse(code or errno.ENXIO)
             return
-        asker, paths = Asker(members.mospe, 0, home.key), members.paths(self._node)
-        pace = home.pace()
-        self._timer = self._reactor.call_later(pace.connect_s, lambda: self._refuse(errno.ENETUNREACH))
-        self._attempt = Attempt(
-            self._reactor, asker, self._node, paths, home.port, pace.redials(len(paths)), self._connected,
-            self._not_connected, frames.SERVICE,
-        )  # fmt: skip
+        self._timer = self._reactor.call_later(home.pace().connect_s, lambda: self._refuse(errno.ENETUNREACH))
+        self._attempt = self._dial(self._connected, lambda _error: self._refuse(errno.ENETUNREACH))
 
-    def _not_connected(self, _error: int) -> None:
-        self._attempt = None
-        self._refuse(errno.ENETUNREACH)
+    def _dial(self, connected: Callable[[Link, int, Path], None], refused: Callable[[int], None]) -> Attempt:
+        """A connection to the node, over another path than the last one if there is one."""
+        home, members = self._home, self._home.membership
+        paths = members.paths(self._node)
+        at = paths.index(self._path) + 1 if self._path in paths else 0
+        return Attempt(
+            self._reactor, Asker(members.mospe, 0, home.key), self._node, paths[at:] + paths[:at], home.port,
+            home.pace().redials(len(paths)), connected, refused, frames.SERVICE,
+        )  # fmt: skip
 
     def _refuse(self, code: int) -> None:
         if not self._is_closed:
@@ -223,21 +233,17 @@ class _Away:
 
     # what the node says where the body is
 
-    def _connected(self, link: Link, _incarnation: int, _path: Path) -> None:
+    def _connected(self, link: Link, _incarnation: int, path: Path) -> None:
         assert self._start is not None
-        self._attempt = None
+        self._attempt, self._path = None, path
         self._timer.cancel()
         self._timer = self._reactor.call_later(START_S, lambda: self._refuse(errno.ENETUNREACH))
-        self._body = link
-        link.on_frame, link.on_end, link.frame_max = self._from_body, self._body_ended, frames.FRAME_MAX
-        link.send(frames.frame(Kind.START, 0, self._start))
+        self._body = Line(link, self._from_body, self._body_ended)
+        self._body.send(frames.frame(Kind.START, self._number, self._start))
         self._beat()
 
-    def _from_body(self, data: memoryview) -> None:
+    def _from_body(self, said: Frame, data: memoryview) -> None:
         try:
-            said = frames.parse(data)
-            if said.kind == Kind.BEAT:
-                return
             if said.kind not in frames.FROM_WARDEN:
                 raise ValueError("not for a warden to say")
             if said.kind == Kind.STARTED and self._home.membership.seen.get(self._node) is None:
@@ -262,7 +268,9 @@ class _Away:
         if said.kind in frames.LAST:
             self._leave_body()
 
-    def _body_ended(self, _failure: OSError) -> None:
+    def _body_ended(self, failure: OSError) -> None:
+        if failure.errno == errno.EPROTO:
+            log.warning("openMosix: node %d, where process %d is: %s", self._node, self._pid, failure.strerror)
         if self._runs:
             self._lose()
         else:
@@ -272,15 +280,57 @@ class _Away:
         body = self._body
         if body is None:
             return
-        if self._reactor.now() - body.heard_s > self._home.pace().silence_s:
+        silent_s = self._reactor.now() - body.heard_s
+        if silent_s > self._home.pace().silence_s:
             self._body_ended(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
             return
-        body.send(frames.frame(Kind.BEAT))
+        suspect = self._reactor.now() - body.beat_s > SUSPECT_S
+        if suspect and self._runs and len(self._home.membership.paths(self._node)) > 1:
+            self._try_another()
+        body.beat()
         if self._runs:
             self._follow_stop(body)
         self._beats = self._reactor.call_later(BEAT_S, self._beat)
 
-    def _follow_stop(self, body: Link) -> None:
+    # over another connection
+
+    def _try_another(self) -> None:
+        if self._next is not None and self._reactor.now() - self._next.heard_s > SUSPECT_S:
+            self._next.close()
+            self._next = None
+        if self._attempt is None and self._next is None:
+            self._attempt = self._dial(self._reconnected, self._not_reconnected)
+
+    def _not_reconnected(self, _error: int) -> None:
+        self._attempt = None
+
+    def _reconnected(self, link: Link, _incarnation: int, path: Path) -> None:
+        self._attempt = None
+        if self._body is None:  # it has ended meanwhile
+            link.close()
+            return
+        self._path, self._next = path, link
+        self._body.hold()
+        link.on_frame, link.on_end, link.frame_max = self._resumed, self._next_ended, frames.FRAME_MAX
+        link.send(frames.resume(self._number, self._body.taken))
+
+    def _resumed(self, data: memoryview) -> None:
+        link, self._next = self._next, None
+        try:
+            said = frames.parse(data)
+            if said.kind != Kind.RESUME or link is None or self._body is None:
+                raise ValueError("not what goes on")
+            self._body.go_on(link, said.number)
+        except ValueError as error:
+            log.warning("openMosix: node %d, where process %d is: %s", self._node, self._pid, error)
+            self._lose()
+
+    def _next_ended(self, failure: OSError) -> None:
+        self._next = None
+        if not is_of_the_path(failure):  # there is no such guest any more
+            self._lose()
+
+    def _follow_stop(self, body: Line) -> None:
         if is_stopped(self._pid) != self._is_stopped:
             self._is_stopped = not self._is_stopped
             body.send(frames.frame(Kind.SIGNAL, signal.SIGSTOP if self._is_stopped else signal.SIGCONT))

@@ -2,11 +2,12 @@
 
 Rules:
 
-1. It listens at this node's own address while openMosix is on and not leaving. Nobody comes in without the hello
-   within ``HELLO_S``, and only as a node of the map from that node's address; no guest while the node is blocked.
+1. It listens at this node's own addresses while openMosix is on and not leaving. Nobody comes in without the hello
+   within ``HELLO_S``, and only as a node of the map from one of that node's addresses; no guest while the node is
+   blocked.
 2. The warden is a child of the daemon and dies with it; with a warden die the body and all that it has started.
 3. The home says every ``BEAT_S`` that it lives. Not heard of for ``silence_s``, or its connection ended: the guest is
-   killed, without a word to anyone.
+   killed, without a word to anyone. A home that comes over another network goes on with its guest there.
 4. At most ``GUESTS_MAX`` guests, and ``STRANGERS_MAX`` connections that have not said yet what they want.
 """
 
@@ -28,6 +29,7 @@ from emulator.fuse.protocol import Buffer
 from emulator.guests import frames, warden
 from emulator.guests.frames import Caller, Frame, Kind
 from emulator.guests.home import BEAT_S
+from emulator.guests.line import Line
 from emulator.hpc.migration import Guest, Migration
 from emulator.membership import Membership
 from emulator.mfs import hello
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
 START_S = 10.0
+MUTE_S = 3 * BEAT_S
+"""Who was not heard of for so long is told nothing, and so finds that it is not heard."""
 GUESTS_MAX = 256
 STRANGERS_MAX = 64
 BACKLOG = 64
@@ -67,9 +71,10 @@ class Host:
         self.is_blocked = is_blocked
         self.strangers: dict[_Visitor, None] = {}  # in the order in which they came
         self.guests: set[_Visitor] = set()
+        self.lines: dict[tuple[int, int], Line] = {}  # home and number; until the home has heard all of a guest
         self._port = port
-        self._own: str | None = None
-        self._sock: socket.socket | None = None
+        self._own: list[str] = []
+        self._socks: list[socket.socket] = []
         membership.on_change(self._reopen)
 
     def close(self) -> None:
@@ -79,36 +84,38 @@ class Host:
             visitor.close()
 
     def _reopen(self) -> None:
-        own = self.membership.seen.get(self.membership.mospe)
+        members = self.membership
+        own = members.addresses(members.mospe) if members.seen else []
         if own == self._own:
             return
         self._stop_listening()
         self._own = own
-        if own is None:
-            return
+        for address in own:
+            self._listen(address)
+
+    def _listen(self, address: str) -> None:
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((own, self._port))
+            sock.bind((address, self._port))
             sock.listen(BACKLOG)
         except OSError as failure:
-            log.error("cannot take guests at %s, TCP port %d: %s", own, self._port, failure.strerror)
+            log.error("cannot take guests at %s, TCP port %d: %s", address, self._port, failure.strerror)
             sock.close()
             return
         sock.setblocking(False)
-        self._sock = sock
-        self.reactor.watch(sock.fileno(), select.EPOLLIN, self._accept)
+        self._socks.append(sock)
+        self.reactor.watch(sock.fileno(), select.EPOLLIN, lambda _mask: self._accept(sock))
 
     def _stop_listening(self) -> None:
-        if self._sock is not None:
-            self.reactor.forget(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        for sock in self._socks:
+            self.reactor.forget(sock.fileno())
+            sock.close()
+        self._socks.clear()
 
-    def _accept(self, _mask: int) -> None:
-        assert self._sock is not None
+    def _accept(self, listening: socket.socket) -> None:
         try:
-            sock, (address, _) = self._sock.accept()
+            sock, (address, _) = listening.accept()
         except OSError:
             return
         if len(self.strangers) >= STRANGERS_MAX:
@@ -126,6 +133,8 @@ class _Visitor:
         self._address = address
         self._challenge = hello.challenge(frames.SERVICE)
         self._node = 0
+        self._number = 0
+        self._line: Line | None = None
         self._guest: Guest | None = None
         self._pid = 0
         self._warden: Link | None = None
@@ -147,6 +156,9 @@ class _Visitor:
         if self._beats is not None:
             self._beats.cancel()
         self._home.close()
+        if self._line is not None:
+            self._line.close()
+            self._host.lines.pop((self._node, self._number), None)
         if self._warden is not None:
             self._warden.close()
             signal.pidfd_send_signal(self._warden_fd, signal.SIGKILL)  # it is reaped in _reap, not before
@@ -160,16 +172,42 @@ class _Visitor:
                 self._greet(data)
                 return
             said = frames.parse(data)
-            if self._guest is None:
+            if said.kind == Kind.RESUME:
+                self._resume(said)
+            else:
                 self._start(said, data)
-            elif said.kind in frames.FROM_DEPUTY and self._warden is not None:
-                self._warden.send([data])
         except hello.Refused as reason:
             log.warning("Received an unauthorized migration request from %s (%s)", self._address, reason)
             self.close()
         except (ValueError, TypeError, BlockingIOError) as error:
             log.warning("openMosix: node %d: %s", self._node, error)
             self.close()
+
+    def _from_line(self, said: Frame, data: memoryview) -> None:
+        try:
+            if said.kind in frames.FROM_DEPUTY and self._warden is not None:
+                self._warden.send([data])
+        except BlockingIOError as error:
+            log.warning("openMosix: node %d: %s", self._node, error)
+            self.close()
+
+    def _line_ended(self, failure: OSError) -> None:
+        if failure.errno == errno.EPROTO:
+            log.warning("openMosix: node %d: %s", self._node, failure.strerror)
+        self.close()
+
+    def _resume(self, said: Frame) -> None:
+        """Rule 3: this connection is that of a guest that there is, or is closed."""
+        came = frames.parse_resume(said.payload)
+        line = self._host.lines.get((self._node, said.number))
+        if line is None:
+            self.close()
+            return
+        self._timer.cancel()
+        self._host.strangers.pop(self)
+        line.close()
+        self._home.send(frames.frame(Kind.RESUME, line.taken))
+        line.go_on(self._home, came)
 
     def _greet(self, data: memoryview) -> None:
         host, members = self._host, self._host.membership
@@ -195,6 +233,9 @@ class _Visitor:
             return
         caller, job = frames.parse_start(said.payload)
         self._guest = _guest_of(self._node, self._address, caller, job.program)
+        self._number = said.number
+        self._line = Line(self._home, self._from_line, self._line_ended, taken=1)
+        host.lines[self._node, self._number] = self._line
         self._spawn(data)
         host.strangers.pop(self)
         host.guests.add(self)
@@ -213,6 +254,8 @@ class _Visitor:
             library = str(Path(emulator.__path__[0]).parent)     # asked now: a node may have been forked from elsewhere
             command = [sys.executable, "-IS", "-c", RUN_WARDEN, library]
             self._warden_pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+        assert self._guest is not None
+        self._host.migration.arrives(self._guest, self._warden_pid)
         self._warden_fd = os.pidfd_open(self._warden_pid)
         self._reactor.watch(self._warden_fd, select.EPOLLIN, self._reap)
         here.setblocking(False)
@@ -222,11 +265,11 @@ class _Visitor:
     def _from_warden(self, data: memoryview) -> None:
         said = frames.parse(data)
         if said.kind == Kind.STARTED:
-            assert self._guest is not None
             self._timer.cancel()
             self._pid = said.number
-            self._host.migration.arrived(self._pid, self._guest, self._warden_pid)
-        self._home.send([data])
+            self._host.migration.arrived(self._pid, self._warden_pid)
+        if self._line is not None:
+            self._line.send([data])
         if said.kind in frames.LAST and self._warden is not None:
             self._has_ended = True
             self._warden.close()  # then it ends; the home ends the connection when it has read this
@@ -239,15 +282,18 @@ class _Visitor:
         os.close(self._warden_fd)
         self._warden = None
         self._host.guests.discard(self)
-        self._host.migration.gone(self._pid)
+        self._host.migration.gone(self._pid, self._warden_pid)
         if not self._has_ended:
             self.close()
 
     def _beat(self) -> None:
-        if self._reactor.now() - self._home.heard_s > self._host.pace().silence_s:
+        line = self._line
+        silent_s = self._reactor.now() - line.heard_s if line is not None else 0.0
+        if line is None or silent_s > self._host.pace().silence_s:
             self.close()
             return
-        self._home.send(frames.frame(Kind.BEAT))
+        if silent_s < MUTE_S:
+            line.beat()
         self._beats = self._reactor.call_later(BEAT_S, self._beat)
 
 

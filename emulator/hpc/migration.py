@@ -48,7 +48,7 @@ class Migration:
         self._prober = prober
         self._away: dict[int, int] = {}
         self._guests: dict[int, Guest] = {}
-        self._wardens: dict[int, int] = {}
+        self._wardens: dict[int, Guest] = {}
         self.waiting: list[Empty] = []
 
     @property
@@ -71,8 +71,8 @@ class Migration:
 
     def guest_of(self, pid: int) -> Guest | None:
         """The guest that this process, or thread, is or descends from; None if it is of this node."""
-        for _ in range(DEPTH_MAX if self._guests else 0):
-            guest = self._guests.get(self._wardens.get(pid, pid))
+        for _ in range(DEPTH_MAX if self._wardens else 0):
+            guest = self._guests.get(pid) or self._wardens.get(pid)
             stat = stat_of(pid) if guest is None else None
             if stat is None:
                 return guest
@@ -88,20 +88,23 @@ class Migration:
         """A process of this node is on ``node`` now."""
         self._away[pid] = node
 
-    def arrived(self, pid: int, guest: Guest, warden: int) -> None:
-        """A guest is here, and is called ``pid`` here; what it leaves behind has ``warden`` as its ancestor."""
-        self._guests[pid] = guest
-        self._wardens[warden] = pid
+    def arrives(self, guest: Guest, warden: int) -> None:
+        """A guest is about to be here: what has ``warden`` as its ancestor is its own, also what it leaves behind."""
+        self._wardens[warden] = guest
+
+    def arrived(self, pid: int, warden: int) -> None:
+        """That guest is here, and is called ``pid`` here."""
+        self._guests[pid] = self._wardens[warden]
 
     def ended(self, pid: int) -> None:
         """A process that was away has ended."""
         self._away.pop(pid, None)
         self._look_again()
 
-    def gone(self, pid: int) -> None:
-        """A guest is here no more."""
+    def gone(self, pid: int, warden: int) -> None:
+        """A guest is here no more; ``pid`` is 0 if it never was."""
         self._guests.pop(pid, None)
-        self._wardens = {warden: body for warden, body in self._wardens.items() if body != pid}
+        self._wardens.pop(warden, None)
         self._look_again()
 
     def admits(self, node: int, then: Callable[[int], None]) -> None:

@@ -182,6 +182,10 @@ def check_fuse(data: bytes) -> None:
                 list(fuse.forgotten(request))
             except OSError:
                 pass
+    try:
+        fuse.kept(Request(sink, memoryview(bytes(fuse.IN_HEADER.size) + data)))
+    except OSError:
+        pass
 
 
 def check_hello(data: bytes) -> None:
@@ -199,7 +203,7 @@ def check_hello(data: bytes) -> None:
 
 
 def check_frames(data: bytes) -> None:
-    for parse in (frames.parse_job, frames.parse_start):
+    for parse in (frames.parse_job, frames.parse_start, frames.parse_resume):
         try:
             parse(data)
         except ValueError:

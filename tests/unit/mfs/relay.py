@@ -14,9 +14,10 @@ LOOK_S = 0.02
 class Relay:
     """What comes to ``place`` goes to ``target``. What a direction that is cut would carry stays where it is."""
 
-    def __init__(self, place: tuple[str, int], target: tuple[str, int]) -> None:
+    def __init__(self, place: tuple[str, int], target: tuple[str, int], source: str = "") -> None:
+        """``source`` is the address from which it comes to the target."""
         self.there = self.back = True
-        self._target = target
+        self._target, self._source = target, (source, 0)
         self._sock = socket.create_server(place)
         self._sock.setblocking(False)
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
@@ -59,7 +60,7 @@ class Relay:
     def _accept(self) -> None:
         asker, _ = self._sock.accept()
         try:
-            self._pairs.append((asker, socket.create_connection(self._target)))
+            self._pairs.append((asker, socket.create_connection(self._target, source_address=self._source)))
         except OSError:
             asker.close()
 
