@@ -24,6 +24,7 @@ from emulator.fuse.session import Filesystem, Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.guests.home import Home
 from emulator.guests.host import Host
+from emulator.hpc.balance import Balance
 from emulator.hpc.migration import Migration
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
@@ -63,7 +64,8 @@ class Daemon:
             reactor, membership, key, faults, selected=tasks.selected, home=migration.home_of
         )
         self._mfs.pace = pace
-        self._home = Home(reactor, membership, migration, key, lambda: self._mfs.pace)
+        balance = Balance(reactor, membership, self._prober, state)
+        self._home = Home(reactor, membership, migration, key, lambda: self._mfs.pace, balance.choose)
         self._host = Host(
             reactor, membership, migration, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
         )

@@ -26,6 +26,9 @@ from emulator.fuse.protocol import MAX_REQUEST, Buffer
 SERVICE = b"GST\n"
 """What the hello of such a connection is for (:mod:`emulator.mfs.hello`)."""
 
+ANYWHERE = 0
+"""The number in a deputy's ``START`` in place of a node: where it is best off."""
+
 FRAME_MAX = MAX_REQUEST
 JOB_MAX = FRAME_MAX - 4096
 """How long the words and the environment of a command may be, as they are sent; E2BIG beyond."""

@@ -3,8 +3,8 @@
 Rules:
 
 1. A deputy is known by the kernel's word (SO_PEERCRED), and held by a pidfd: no other process is ever taken for it.
-2. It goes where it asks to go if that node takes guests: connected within the pace's ``connect_s``, the body running
-   within ``START_S``.
+2. It goes where it asks to go, or where it is best off if that is all the same to it, if that node takes guests:
+   connected within the pace's ``connect_s``, the body running within ``START_S``.
 3. The other node says every ``BEAT_S`` that it lives, while it hears this one. Where there are several paths to it, and
    it did not say so for ``SUSPECT_S``, another connection is made, and all goes on over that. Not heard of for
    ``silence_s``, or its connection ended: the deputy is killed (SIGKILL), and the log says so as the genuine kernel
@@ -60,6 +60,7 @@ class Home:
         migration: Migration,
         key: bytes,
         pace: Callable[[], Pace],
+        choose: Callable[[Callable[[int], None]], None],
         port: int = settings.GUEST_PORT,
     ) -> None:
         self.reactor = reactor
@@ -67,6 +68,7 @@ class Home:
         self.migration = migration
         self.key = key
         self.pace = pace
+        self.choose = choose
         self.port = port
         self._path = settings.deputies_path()
         self._all: set[_Away] = set()
@@ -181,13 +183,21 @@ class _Away:
         if said.kind != Kind.START:
             raise ValueError("not a start")
         job = frames.parse_job(said.payload)
-        node, members = said.number, self._home.membership
-        self._node, self._name = node, os.path.basename(job.program)[:15]
+        self._name = os.path.basename(job.program)[:15]
         self._start = frames.pack_start(self._caller(), job)
         self._timer.cancel()
         if len(self._start) + 16 > frames.FRAME_MAX:
             self._refuse(errno.E2BIG)
-        elif node == members.mospe:
+        elif said.number == frames.ANYWHERE:
+            self._home.choose(self._go)
+        else:
+            self._go(said.number)
+
+    def _go(self, node: int) -> None:
+        if self._is_closed:
+            return
+        self._node = node
+        if node == self._home.membership.mospe:
             self._refuse(0)
         elif not self._has_room:
             self._refuse(errno.EAGAIN)

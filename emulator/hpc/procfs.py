@@ -68,6 +68,13 @@ def groups_of(pid: int) -> list[int]:
     return [int(group) for group in _line(_read(f"/proc/{pid}/status") or b"", b"Groups").split()]
 
 
+def running() -> int:
+    """How many processes run, or wait for a processor or a disk, without this one."""
+    own = os.getpid()
+    states = (fields_of(pid) for pid in live() if pid != own)
+    return sum(fields is not None and fields[0] in ("R", "D") for fields in states)
+
+
 def live() -> list[int]:
     """The processes that there are."""
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]

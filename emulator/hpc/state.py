@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 
+from emulator.hpc.procfs import running
 from emulator.membership import Membership
 from emulator.probe import Report
 
@@ -41,19 +42,27 @@ class State:
 
     def report(self) -> Report:
         """This node as others see it; load and memory are at most ``MEASURED_EACH_S`` old, as in the kernel."""
-        now_s = time.monotonic()
-        if now_s - self._measured_s >= MEASURED_EACH_S:
-            self._measured, self._measured_s = measure(), now_s
+        if time.monotonic() - self._measured_s >= MEASURED_EACH_S:
+            return self.fresh()
+        return self._report()
+
+    def fresh(self) -> Report:
+        """The same, as of now."""
+        self._measured, self._measured_s = measure(), time.monotonic()
+        return self._report()
+
+    def _report(self) -> Report:
         load, mem, rmem, tmem = self._measured
         cpus = os.cpu_count() or 1
         return Report(self.status, load, cpus, self.speed, 100, mem, rmem, tmem)
 
 
 def measure() -> tuple[int, int, int, int]:
-    """Load of the last minute in 1/100 process; memory available, free and in all, in bytes."""
-    with open("/proc/loadavg", "rb", buffering=0) as file:
-        load = float(file.read(64).split()[0])
+    """Load in 1/100 process; memory available, free and in all, in bytes.
+
+    The load is what runs on this node now; the average that the kernel keeps is that of all nodes on its machine.
+    """
     with open("/proc/meminfo", "rb", buffering=0) as file:
         kib = {line.split()[0]: int(line.split()[1]) for line in file.read(4096).splitlines()[:8]}
     total, free, available = (kib[name] << 10 for name in (b"MemTotal:", b"MemFree:", b"MemAvailable:"))
-    return round(100 * load), available, free, total
+    return 100 * running(), available, free, total

@@ -7,7 +7,8 @@ Rules:
 3. Where it cannot be moved it ends with ``Migration Failed:`` and exit code 1; with ``-F`` it runs where it is.
 4. A user may not write ``lock``, and a script cannot be set-uid root: a user's process stays unlocked, which is said
    on stderr.
-5. At another node it does not become the command, but the command's deputy (:mod:`emulator.guests.deputy`), and ends as
+5. One that is not locked and has no place goes where it is best off (:mod:`emulator.hpc.balance`), or stays.
+6. At another node it does not become the command, but the command's deputy (:mod:`emulator.guests.deputy`), and ends as
    the command ends there.
 """
 
@@ -37,7 +38,7 @@ SHORT_FORMS = {
     "slowdecay": ["-s"],
     "fastdecay": ["-f"],
 }
-HOME = 0
+HOME, ANYWHERE = 0, 0
 LOCKS = {"-l": 0, "-L": 1, "-k": None}
 DECAYS = {"-c": "cpujob", "-i": "iojob", "-n": "own", "-s": "slow", "-f": "fast", "-t": "own", "-d": "own"}
 CARRIED = {"-e": ("exec", 1), "-E": ("execonce", 1), "-r": ("inherit", 1), "-R": ("inherit", 0)}
@@ -121,7 +122,20 @@ def main() -> int:
             if not job.anywhere:
                 complain(f"Migration Failed: {error.strerror}")
                 return 1
+    elif job.place is None and job.lock != 1 and is_free():
+        try:
+            run_at(ANYWHERE, job.program, job.arguments)
+        except OSError:  # nothing is said: it may as well be at home
+            pass
     return run(job.program, job.arguments)
+
+
+def is_free() -> bool:
+    """Whether this process may be moved by the balancer."""
+    try:
+        return hpcfile.read_process("self", "lock") == b"0\n"
+    except OSError:
+        return False
 
 
 def words_of(name: str, words: list[str]) -> list[str]:
@@ -153,6 +167,8 @@ def run_at(node: int, program: str, arguments: list[str]) -> None:
     try:
         deputy.run_at(node, program, arguments)
     except deputy.NoProgramError as error:
+        if node == ANYWHERE:
+            raise
         complain(f"{program}: {error.strerror}")
         sys.exit(1)
 

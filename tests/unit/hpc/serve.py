@@ -16,6 +16,7 @@ from emulator.fuse.session import Session
 from emulator.fuse.tree import TreeFilesystem
 from emulator.guests.home import Home
 from emulator.guests.host import Host
+from emulator.hpc.balance import Balance
 from emulator.hpc.migration import Migration
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
@@ -34,7 +35,7 @@ prober = Prober(reactor, membership, state.report)
 migration = Migration(membership, prober)
 pace = QUICK._replace(silence_s=float(os.environ.get("SILENCE_S", "3")))
 guests.home.AWAY_MAX = guests.host.GUESTS_MAX = int(os.environ.get("MOST", "256"))
-home = Home(reactor, membership, migration, b"a key", lambda: pace)
+home = Home(reactor, membership, migration, b"a key", lambda: pace, Balance(reactor, membership, prober, state).choose)
 host = Host(reactor, membership, migration, b"a key", lambda: pace, lambda: "block" in state.toggles)
 home.listen()
 root = make_root(membership, state, prober, Tasks(), migration)
