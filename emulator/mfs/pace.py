@@ -54,7 +54,7 @@ class Pace(NamedTuple):
         return self.redials_s or ((each_s, each_s) if paths > 1 else None)
 
 
-QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, suspect_s=0.4, silence_s=3.0)
+QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, suspect_s=0.3, silence_s=3.0)
 """TCP's own first retry of a connect takes a second, too long for a cut that has healed."""
 GENUINE = Pace("genuine", 10.0, 10.0, 10.0, 0.0, None, repeats=True, suspect_s=0.0, silence_s=330.0)
 PACES = {pace.name: pace for pace in (QUICK, GENUINE)}

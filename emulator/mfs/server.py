@@ -38,7 +38,7 @@ from emulator.settings import MFS_PORT
 log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
-ALIVE_S = 0.25
+ALIVE_S = 0.1
 ALIVE_MAX_S = 30.0
 STRANGERS_MAX = 64
 BACKLOG = 128

@@ -3,7 +3,7 @@
 Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
 (its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, or ``selected PID NODE``. The tree of
 :mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but so many seconds for
-ten. Ends at TERM or the end of stdin, without its mounts.
+ten; with ``quick_s`` quick, but so many seconds for one. Ends at TERM or the end of stdin, without its mounts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from emulator.membership import Membership
 from emulator.mfs.control import control_folder
 from emulator.mfs.faults import Faults
 from emulator.mfs.mount import MfsFilesystem
-from emulator.mfs.pace import GENUINE
+from emulator.mfs.pace import GENUINE, QUICK
 from emulator.mfs.server import Server
 from emulator.mfs.unsynced import Unsynced
 from emulator.reactor import Reactor
@@ -55,6 +55,8 @@ def main() -> None:
             reactor, membership, key, faults, root=root, mountpoint=options["mountpoint"], port=port,
             selected=lambda pid: selected.get(pid, 0),
         )
+        if options["quick_s"]:
+            filesystem.pace = QUICK._replace(reply_s=options["quick_s"], connect_s=options["quick_s"])
         if options["genuine_s"]:
             part_s = options["genuine_s"]
             filesystem.pace = GENUINE._replace(reply_s=part_s, slow_s=part_s, connect_s=part_s)

@@ -57,7 +57,9 @@ class MfsNode:
         self.control.mkdir()
         self.process: subprocess.Popen[str] | None = None
 
-    def start(self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0) -> None:
+    def start(
+        self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0, quick_s: float = 0,
+    ) -> None:
         """Start, and wait until it serves."""
         options = {
             "node": self.number,
@@ -69,6 +71,7 @@ class MfsNode:
             "unsynced": str(self._unsynced),
             "boot": boot,
             "genuine_s": genuine_s,
+            "quick_s": quick_s,
             "address": self.address,
             "port": self.port,
         }

@@ -16,6 +16,8 @@ from tests.unit.mfs.nodes import MfsNode, Nodes
 from tests.unit.mfs.relay import Relay
 from tests.unit.mfs.test_mfs_faults import LIMIT_S, SLACK_S, timed, wait_until
 
+QUICK_S = 10.0
+"""One second of quick time: on a busy machine the other network may be slow to answer."""
 PART_S = 1.2
 """Ten seconds of genuine time."""
 
@@ -39,18 +41,18 @@ class Twofold(NamedTuple):
         return [line.split()[3] for line in lines if line.startswith("2 ")]
 
 
-def begin(nodes: Nodes, genuine_s: float = 0) -> Twofold:
+def begin(nodes: Nodes, genuine_s: float = 0, quick_s: float = 0) -> Twofold:
     one, two = nodes.nodes[1], nodes.nodes[2]
     places = [two.address.rpartition(".")[0] + end for end in (".12", ".22")]
     relays = [Relay((place, nodes.port), (two.address, nodes.port)) for place in places]
-    one.start({1: one.address, 2: " ".join(places)}, genuine_s=genuine_s)
+    one.start({1: one.address, 2: " ".join(places)}, genuine_s=genuine_s, quick_s=quick_s)
     two.start(nodes.table)
     return Twofold(one, two, *relays)
 
 
 @pytest.fixture
 def twofold(nodes: Nodes) -> Iterator[Twofold]:
-    both = begin(nodes)
+    both = begin(nodes, quick_s=QUICK_S)
     yield both
     both.first.close()
     both.second.close()
@@ -67,7 +69,7 @@ def test_when_a_network_is_cut_operations_go_on_over_the_other(twofold: Twofold)
             healed.heal()
             cut.cut()
             result, took_s = timed(partial(os.write, opened.fileno(), b"x"))
-            assert (result, took_s < QUICK.reply_s + SLACK_S) == ("ok", True), took_s
+            assert (result, QUICK.suspect_s <= took_s < QUICK_S) == ("ok", True), took_s
             assert twofold.in_use() == uses
             assert timed(partial(os.stat, twofold.one.path(2, "f")))[0] == "ok"
     assert (twofold.two.root / "f").read_text() == "before1xx"
@@ -115,9 +117,14 @@ def test_what_comes_late_over_the_network_that_was_cut_is_not_done(twofold: Twof
 def test_what_is_slow_is_asked_of_no_other_network(twofold: Twofold) -> None:
     (twofold.two.root / "f").write_text("")
     twofold.two.faults({"do": "delay", "seconds": 0.8, "on": ["getattr"]})
-    for _ in range(3):
+
+    def stays() -> bool:
+        before = twofold.in_use()
         assert timed(partial(os.stat, twofold.one.path(2, "f")))[0] == "ok"
-    assert twofold.used()[1] == 0
+        return "yes" in before and twofold.in_use() == before
+
+    os.listdir(twofold.one.path(2))
+    wait_until(stays)                                        # on a busy machine it may be late to say that it lives
 
 
 def test_what_is_slow_when_its_network_is_cut_is_waited_for_over_the_other(twofold: Twofold) -> None:
@@ -133,7 +140,16 @@ def test_what_is_slow_when_its_network_is_cut_is_waited_for_over_the_other(twofo
         assert '"met": 1' in asked, "it was carried out once"
 
 
-def test_both_cut_is_one_deadline_and_heals(twofold: Twofold) -> None:
+def test_both_cut_is_one_deadline_and_heals(nodes: Nodes) -> None:
+    twofold = begin(nodes)
+    try:
+        is_one_deadline_and_heals(twofold)
+    finally:
+        twofold.first.close()
+        twofold.second.close()
+
+
+def is_one_deadline_and_heals(twofold: Twofold) -> None:
     seen = partial(os.listdir, twofold.one.path(2))
     assert timed(seen)[0] == "ok"
     twofold.first.cut()
