@@ -248,6 +248,11 @@ def test_a_change_of_its_own_map_costs_a_node_only_the_handles_that_it_serves(
     assert failing(served.read) == "ESTALE"
     asked.close()
     served.close()
+    warning = (
+        "WARNING: Due to the openMosix configuration-change, all MFS files and directories previously opened on this"
+        " node will become inaccessible!"
+    )
+    assert (one.log.read_text().count(warning), two.log.read_text().count(warning)) == (1, 0)
 
 
 def test_a_node_that_joins_the_map_harms_no_handle(pair: list[MfsNode], nodes: Nodes) -> None:
