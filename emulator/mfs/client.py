@@ -6,7 +6,9 @@ Rules:
 2. At most ``HANDLES_MAX`` handles; EMFILE beyond.
 3. A request is carried out once, also if it is asked again over another connection, by its unique number: of the last
    ``ASKED_MAX`` it is known that they were asked, and what the answer was. Only what changes nothing is done anew.
-4. An answer goes to the connection that there is then.
+4. Whether this is still what an asker knew is told by ``session``, which each one draws anew: a server that began, or
+   was configured, anew knows nothing of what was asked before.
+5. An answer goes to the connection that there is then.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ class Client:
     def __init__(self, inodes: Inodes, node: int, incarnation: int) -> None:
         self.node = node
         self.incarnation = incarnation
+        self.session = secrets.randbits(64)
         self._inodes = inodes
         self._references: dict[int, int] = {}
         self._handles: dict[int, Handle] = {}

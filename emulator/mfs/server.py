@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import secrets
 import select
 import socket
 
@@ -61,7 +60,6 @@ class Server:
         self.membership = membership
         self.key = key
         self.core = Core(reactor, membership, root, faults, errno.EINVAL)
-        self.incarnation = secrets.randbits(64)
         self.strangers: dict[_Connection, None] = {}  # in the order in which they came
         self._place = (address, port)
         self.tallies: dict[int, Tally] = {}  # by asker; who leaves the map and comes back goes on counting
@@ -243,4 +241,4 @@ class _Connection:
         self.asker, self._client = asker, client
         self._tally = server.tallies.setdefault(asker, Tally())
         self._link.frame_max = fuse.MAX_REQUEST
-        self._link.send([hello.grant(server.key, self._challenge, frame, owner, server.incarnation)])
+        self._link.send([hello.grant(server.key, self._challenge, frame, owner, client.session)])

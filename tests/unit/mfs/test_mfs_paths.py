@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -161,7 +162,8 @@ def is_one_deadline_and_heals(twofold: Twofold) -> None:
     assert twofold.in_use() == ["no", "yes"]
 
 
-def test_a_node_that_began_anew_is_not_asked_again(nodes: Nodes) -> None:
+@pytest.mark.parametrize("anew", ["by a reboot", "by setpe -W"])
+def test_a_node_that_began_anew_is_not_asked_again(nodes: Nodes, anew: str) -> None:
     """Nobody knows whether it was done: it may have been, and would be refused as the second of two."""
     both = begin(nodes, genuine_s=3 * PART_S)
     one, two = both.one, both.two
@@ -174,8 +176,13 @@ def test_a_node_that_began_anew_is_not_asked_again(nodes: Nodes) -> None:
         wait_until((two.root / "made").exists)
         both.first.cut()
         both.second.cut()
-        two.stop(signal.SIGKILL)
-        two.start(nodes.table)
+        if anew == "by a reboot":
+            two.stop(signal.SIGKILL)
+            two.start(nodes.table)
+        else:
+            two.faults()
+            two.tell("off")
+            two.tell(json.dumps({2: two.address, **nodes.table}))
         both.first.heal()
         both.second.heal()
         asks.join(LIMIT_S)
