@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.mfs.conftest import nodes, pair
+from tests.unit.mfs.conftest import nodes, patient_pair
 
-__all__ = ["nodes", "pair"]
+__all__ = ["nodes", "patient_pair"]
 
 TOOLS = os.environ.get("MOSHA_POSIX", "")
 if not TOOLS:

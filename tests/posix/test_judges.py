@@ -71,10 +71,10 @@ def two_users() -> list[str]:
 
 
 @pytest.mark.parametrize("owner", [1, 2], ids=["own", "other"])
-def test_pjdfstest(pair: list[MfsNode], tools: Path, tmp_path: Path, owner: int) -> None:
-    seen = pair[0].path(owner)
+def test_pjdfstest(patient_pair: list[MfsNode], tools: Path, tmp_path: Path, owner: int) -> None:
+    seen = patient_pair[0].path(owner)
     # its absolute links name its own paths, and a link's path is its owner's: there they lead to the same place
-    there = Path(f"{pair[owner - 1].root}{seen}")
+    there = Path(f"{patient_pair[owner - 1].root}{seen}")
     there.parent.mkdir(parents=True)
     there.symlink_to("../" * (len(seen.parts) - 2))
     (seen / "t").mkdir()
@@ -96,12 +96,12 @@ def test_pjdfstest(pair: list[MfsNode], tools: Path, tmp_path: Path, owner: int)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_fsx(pair: list[MfsNode], tools: Path, tmp_path: Path, seed: int) -> None:
+def test_fsx(patient_pair: list[MfsNode], tools: Path, tmp_path: Path, seed: int) -> None:
     config = tmp_path / "config"
     config.write_text(FSX)
-    path = pair[0].path(2, "fsx")
+    path = patient_pair[0].path(2, "fsx")
     command = list(map(str, (tools / "fsx", "-f", config, "-N", 4000, "-S", seed, "-P", tmp_path, path)))
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All operations completed A-OK!" in done.stdout + done.stderr
-    assert os.stat(path).st_size == (pair[1].root / "fsx").stat().st_size
+    assert os.stat(path).st_size == (patient_pair[1].root / "fsx").stat().st_size

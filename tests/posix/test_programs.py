@@ -17,9 +17,9 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def seen(pair: list[MfsNode]) -> Path:
+def seen(patient_pair: list[MfsNode]) -> Path:
     """Node 2's tree as node 1 sees it."""
-    return pair[0].path(2)
+    return patient_pair[0].path(2)
 
 
 def sh(script: str, folder: Path, **variables: Path) -> str:
@@ -107,14 +107,14 @@ def test_make(seen: Path) -> None:
     assert set(os.listdir(seen)) == {"main.c", "say.c", "say.h", "Makefile"}
 
 
-def test_a_large_file(seen: Path, pair: list[MfsNode]) -> None:
+def test_a_large_file(seen: Path, patient_pair: list[MfsNode]) -> None:
     script = """
     dd if=/dev/urandom of=large bs=1M count=96 conv=fsync 2>/dev/null
     dd if=large of=copy bs=977k 2>/dev/null && cmp large copy && rm copy
     """
     sh(script, seen)
     digests = []
-    for folder in (seen, pair[1].root):
+    for folder in (seen, patient_pair[1].root):
         with (folder / "large").open("rb") as file:
             digest = hashlib.sha256()
             while piece := file.read(MIB):
@@ -134,15 +134,15 @@ def test_a_sparse_file(seen: Path) -> None:
         assert os.lseek(file.fileno(), 0, os.SEEK_END) == 8 << 30
 
 
-def test_many_append_to_one_file(seen: Path, pair: list[MfsNode]) -> None:
+def test_many_append_to_one_file(seen: Path, patient_pair: list[MfsNode]) -> None:
     """From both nodes, through the shell: no line is lost or torn."""
     script = 'for i in $(seq 100); do echo "$NAME $i line that is written whole" >>log; done'
     writers = [
         subprocess.Popen(["sh", "-ec", script], cwd=node.path(2), env={**os.environ, "NAME": f"{node.number}{turn}"})
-        for node in pair
+        for node in patient_pair
         for turn in "ab"
     ]
     assert [writer.wait(LIMIT_S) for writer in writers] == [0] * 4
-    lines = (pair[1].root / "log").read_text().splitlines()
+    lines = (patient_pair[1].root / "log").read_text().splitlines()
     expected = [f"{n}{t} {i} line that is written whole" for n in (1, 2) for t in "ab" for i in range(1, 101)]
     assert sorted(lines) == sorted(expected)

@@ -58,6 +58,13 @@ def is_there(pid: int) -> bool:
         return False
 
 
+def close_pipes(process: subprocess.Popen[bytes]) -> None:
+    """Close this end of its standard streams."""
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
 class Pair:
     """``home`` is node 1, ``host`` node 2; the map has a third node, which is never up."""
 
@@ -103,15 +110,14 @@ class Pair:
             process = subprocess.Popen([*MOSRUN, "-2", *words], env=self.environment, **options)
             if self._is_away(process):
                 break
+            close_pipes(process)
             assert time.monotonic() < deadline_s, self.home.log.read_text() + self.host.log.read_text()
         with process:
             try:
                 yield process
             finally:
                 process.kill()
-                for pipe in (process.stdin, process.stdout, process.stderr):
-                    if pipe is not None:
-                        pipe.close()
+                close_pipes(process)
 
     def _is_away(self, process: subprocess.Popen[bytes]) -> bool:
         wait_until(lambda: self.where(process) == 2 or process.poll() is not None)

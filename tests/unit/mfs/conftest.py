@@ -40,6 +40,14 @@ def close_dead() -> list[int]:
 
 
 @pytest.fixture
+def patient_pair(nodes: Nodes) -> list[MfsNode]:
+    """The same with ten seconds for one: where what files do is looked at, and not how long it takes."""
+    for number in (1, 2):
+        nodes.nodes[number].start(nodes.table, quick_s=10.0)
+    return [nodes.nodes[1], nodes.nodes[2]]
+
+
+@pytest.fixture
 def pair(nodes: Nodes) -> list[MfsNode]:
     """Nodes 1 and 2, running."""
     return nodes.start(1, 2)

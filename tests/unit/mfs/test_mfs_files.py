@@ -21,13 +21,13 @@ SPECIALS = {"here", "home", "lastexec", "magic", "selected"}
 
 
 @pytest.fixture(params=[1, 2], ids=["own", "other"])
-def there(request: pytest.FixtureRequest, pair: list[MfsNode]) -> Path:
+def there(request: pytest.FixtureRequest, patient_pair: list[MfsNode]) -> Path:
     """A directory seen from node 1: its own through ``/mfs/1``, or node 2's."""
-    return pair[0].path(request.param)
+    return patient_pair[0].path(request.param)
 
 
-def test_root_lists_all_configured_nodes_dead_or_alive(pair: list[MfsNode]) -> None:
-    mfs = pair[0].mfs
+def test_root_lists_all_configured_nodes_dead_or_alive(patient_pair: list[MfsNode]) -> None:
+    mfs = patient_pair[0].mfs
     assert set(os.listdir(mfs)) == SPECIALS | {"1", "2", "3"}
     state = os.stat(mfs)
     assert (state.st_ino, state.st_mode, state.st_nlink) == (65538, stat.S_IFDIR | 0o555, 1)
@@ -39,9 +39,9 @@ def test_root_lists_all_configured_nodes_dead_or_alive(pair: list[MfsNode]) -> N
         assert os.readlink(mfs / name) == "1"
 
 
-def test_selected_is_what_the_process_has_selected(pair: list[MfsNode]) -> None:
+def test_selected_is_what_the_process_has_selected(patient_pair: list[MfsNode]) -> None:
     """All other magic links lead home: no process is ever away."""
-    one, two = pair
+    one, two = patient_pair
     selected = one.mfs / "selected"
     one.tell(f"selected {os.getpid()} 2")
     assert (os.readlink(selected), os.lstat(selected).st_ino, os.lstat(selected).st_size) == ("2", 2, 1)
@@ -57,8 +57,8 @@ def test_selected_is_what_the_process_has_selected(pair: list[MfsNode]) -> None:
         assert (one.root / name).read_text() == name
 
 
-def test_unmapped_names_do_not_exist(pair: list[MfsNode]) -> None:
-    mfs = pair[0].mfs
+def test_unmapped_names_do_not_exist(patient_pair: list[MfsNode]) -> None:
+    mfs = patient_pair[0].mfs
     assert failing(lambda: os.stat(mfs / "4")) == "ENOENT"
     assert failing(lambda: os.stat(mfs / "foo")) == "ENOENT"
     assert failing(lambda: os.stat(mfs / "02")) == "ENOENT"
@@ -88,7 +88,7 @@ def test_big_files_whole(there: Path) -> None:
     assert (there / "big").read_bytes() == content
 
 
-def test_shell_commands(there: Path, pair: list[MfsNode]) -> None:
+def test_shell_commands(there: Path, patient_pair: list[MfsNode]) -> None:
     script = """set -e
     echo one > a; echo two >> a; cp a b; mkdir d; mv b d/c; ln d/c e; ln -s d/c f; cat f
     test "$(ls)" = "a
@@ -102,23 +102,23 @@ f"
     assert os.listdir(there) == []
 
 
-def test_two_appenders_lose_nothing(pair: list[MfsNode]) -> None:
+def test_two_appenders_lose_nothing(patient_pair: list[MfsNode]) -> None:
     script = "import sys\nwith open(sys.argv[1], 'ab', 0) as f:\n for i in range(200): f.write(b'%03d\\n' % i)"
-    paths = [pair[0].path(2, "log"), pair[1].path(2, "log")]
+    paths = [patient_pair[0].path(2, "log"), patient_pair[1].path(2, "log")]
     writers = [subprocess.Popen([sys.executable, "-c", script, path]) for path in paths]
     assert [writer.wait(20) for writer in writers] == [0, 0]
     assert sorted(paths[0].read_text().split()) == sorted(f"{i:03}" for i in range(200) for _ in "ab")
 
 
-def test_between_nodes_nothing_is_renamed_or_linked(pair: list[MfsNode], tmp_path: Path) -> None:
-    mine, other = pair[0].path(1), pair[0].path(2)
+def test_between_nodes_nothing_is_renamed_or_linked(patient_pair: list[MfsNode], tmp_path: Path) -> None:
+    mine, other = patient_pair[0].path(1), patient_pair[0].path(2)
     (mine / "a").write_text("a")
     assert failing(lambda: os.rename(mine / "a", other / "a")) == "EXDEV"
     assert failing(lambda: os.link(mine / "a", other / "a")) == "EXDEV"
     assert failing(lambda: os.rename(mine / "a", tmp_path / "a")) == "EXDEV"
-    assert failing(lambda: os.rename(mine / "a", pair[0].mfs / "a")) == "EXDEV"
+    assert failing(lambda: os.rename(mine / "a", patient_pair[0].mfs / "a")) == "EXDEV"
     subprocess.run(["mv", mine / "a", other / "b"], check=True)
-    assert (pair[1].root / "b").read_text() == "a"
+    assert (patient_pair[1].root / "b").read_text() == "a"
     assert os.listdir(mine) == []
 
 
@@ -179,33 +179,33 @@ def test_umask_is_the_callers(there: Path) -> None:
     assert stat.S_IMODE((there / "f").stat().st_mode) == 0o640
 
 
-def test_inode_numbers_of_two_nodes_differ(pair: list[MfsNode]) -> None:
-    (pair[0].root / "f").touch()
-    os.link(pair[0].root / "f", pair[1].root / "f")
-    mine, other = pair[0].path(1, "f").stat(), pair[0].path(2, "f").stat()
+def test_inode_numbers_of_two_nodes_differ(patient_pair: list[MfsNode]) -> None:
+    (patient_pair[0].root / "f").touch()
+    os.link(patient_pair[0].root / "f", patient_pair[1].root / "f")
+    mine, other = patient_pair[0].path(1, "f").stat(), patient_pair[0].path(2, "f").stat()
     assert mine.st_ino != other.st_ino
-    os.link(pair[1].root / "f", pair[1].root / "g")
-    assert pair[0].path(2, "g").stat().st_ino == other.st_ino
-    assert {entry.name: entry.inode() for entry in os.scandir(pair[0].path(2))} == dict.fromkeys(
+    os.link(patient_pair[1].root / "f", patient_pair[1].root / "g")
+    assert patient_pair[0].path(2, "g").stat().st_ino == other.st_ino
+    assert {entry.name: entry.inode() for entry in os.scandir(patient_pair[0].path(2))} == dict.fromkeys(
         "fg", other.st_ino
     )
 
 
-def test_other_nodes_changes_are_seen_at_once(pair: list[MfsNode]) -> None:
-    seen = pair[0].path(2, "f")
+def test_other_nodes_changes_are_seen_at_once(patient_pair: list[MfsNode]) -> None:
+    seen = patient_pair[0].path(2, "f")
     for turn in range(20):
-        (pair[1].root / "f").write_text(str(turn))
+        (patient_pair[1].root / "f").write_text(str(turn))
         assert seen.read_text() == str(turn)
     with seen.open("rb", buffering=0) as opened:
         assert opened.read() == b"19"
-        (pair[1].root / "f").write_text("longer than before")
+        (patient_pair[1].root / "f").write_text("longer than before")
         assert os.fstat(opened.fileno()).st_size == 18
         assert opened.seek(0, os.SEEK_END) == 18
         assert os.pread(opened.fileno(), 100, 0) == b"longer than before"
-    assert seen.stat().st_mtime_ns == (pair[1].root / "f").stat().st_mtime_ns, "times are the owner's"
-    (pair[1].root / "f").unlink()
+    assert seen.stat().st_mtime_ns == (patient_pair[1].root / "f").stat().st_mtime_ns, "times are the owner's"
+    (patient_pair[1].root / "f").unlink()
     assert not seen.exists()
-    (pair[1].root / "f").mkdir()
+    (patient_pair[1].root / "f").mkdir()
     assert seen.is_dir()
 
 
@@ -220,9 +220,9 @@ def test_open_file_survives_unlink_and_rename(there: Path) -> None:
         assert os.fstat(opened.fileno()).st_nlink == 0
 
 
-def test_many_entries(there: Path, pair: list[MfsNode]) -> None:
+def test_many_entries(there: Path, patient_pair: list[MfsNode]) -> None:
     names = {f"a rather long name of a file {number}" for number in range(1500)}
-    owner = pair[int(there.name) - 1]
+    owner = patient_pair[int(there.name) - 1]
     for name in names:
         (owner.root / name).touch()
     assert set(os.listdir(there)) == names
@@ -230,9 +230,9 @@ def test_many_entries(there: Path, pair: list[MfsNode]) -> None:
         assert all(entry.is_file() for entry in entries)
 
 
-def test_more_files_than_descriptors(there: Path, pair: list[MfsNode]) -> None:
+def test_more_files_than_descriptors(there: Path, patient_pair: list[MfsNode]) -> None:
     """More files known and open directories than the server keeps descriptors for."""
-    owner = pair[int(there.name) - 1]
+    owner = patient_pair[int(there.name) - 1]
     for number in range(1500):
         (owner.root / f"d{number}").mkdir()
         (owner.root / f"d{number}" / "f").write_text(str(number))
@@ -249,8 +249,8 @@ def test_more_files_than_descriptors(there: Path, pair: list[MfsNode]) -> None:
             os.close(directory)
 
 
-def test_special_files_are_refused(there: Path, pair: list[MfsNode]) -> None:
-    owner = pair[int(there.name) - 1]
+def test_special_files_are_refused(there: Path, patient_pair: list[MfsNode]) -> None:
+    owner = patient_pair[int(there.name) - 1]
     os.mkfifo(owner.root / "fifo")
     os.mknod(owner.root / "device", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     assert set(os.listdir(there)) == {"fifo", "device"}
@@ -293,8 +293,8 @@ def test_proc_and_nested_mfs_are_refused(nodes: Nodes) -> None:
             subprocess.run(["umount", nodes.nodes[number].root / "proc"], check=True)
 
 
-def test_absolute_and_climbing_links_stay_on_the_node(pair: list[MfsNode]) -> None:
-    root, seen = pair[1].root, pair[0].path(2)
+def test_absolute_and_climbing_links_stay_on_the_node(patient_pair: list[MfsNode]) -> None:
+    root, seen = patient_pair[1].root, patient_pair[0].path(2)
     (root / "etc").mkdir()
     (root / "etc/name").write_text("two")
     (root / "a").symlink_to("/etc/name")
@@ -330,10 +330,10 @@ def test_programs_can_be_run(there: Path) -> None:
     assert subprocess.check_output([program]) == b"ran\n"
 
 
-def test_locks_are_local_to_the_asking_node(pair: list[MfsNode]) -> None:
-    (pair[1].root / "f").touch()
-    one, two = pair[0].path(2, "f").open("r+"), pair[1].path(2, "f").open("r+")
-    again = pair[0].path(2, "f").open("r+")
+def test_locks_are_local_to_the_asking_node(patient_pair: list[MfsNode]) -> None:
+    (patient_pair[1].root / "f").touch()
+    one, two = patient_pair[0].path(2, "f").open("r+"), patient_pair[1].path(2, "f").open("r+")
+    again = patient_pair[0].path(2, "f").open("r+")
     with one, two, again:
         fcntl.flock(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -366,8 +366,8 @@ print(said(lambda: open("secret")), said(lambda: open("new", "w")), said(lambda:
 """
 
 
-def test_rights_are_the_callers(there: Path, pair: list[MfsNode]) -> None:
-    owner = pair[int(there.name) - 1]
+def test_rights_are_the_callers(there: Path, patient_pair: list[MfsNode]) -> None:
+    owner = patient_pair[int(there.name) - 1]
     (owner.root / "secret").write_text("s")
     (owner.root / "secret").chmod(0o600)
     (owner.root / "free").mkdir()
