@@ -23,7 +23,7 @@ from docker.models.containers import Container
 
 from moslab.cluster import Cluster
 from moslab.errors import CannotError, LabError
-from moslab.faults.fabric import CAN_LOSE
+from moslab.faults.fabric import CAN_LOSE, addresses_of
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
 from moslab.layout import CLUSTER, Options, archive
@@ -245,11 +245,12 @@ def test_links_of_nodes_are_cut_at_the_receiver(client: docker.DockerClient) -> 
     """By nft, or what stands for it: with the very commands of the nodes' inittab and of a cut."""
     cluster = Cluster(client, f"t-{uuid.uuid4().hex[:8]}")
     names, image = cluster.names, ensure_image(client, Progress())
-    subnet = create_network(client, names)
+    subnet, second = create_network(client, names), create_network(client, names, 2)
     client.volumes.create(names.san, labels=names.labels("san"))
     addresses = [str(subnet.network_address + 100 + node) for node in (1, 2)]
-    one, two = (create_node(client, names, image, [address], node, archive({"etc/inittab": (SLEEPER, 0o644)}))
-                for node, address in enumerate(addresses, 1))
+    others = [str(second.network_address + 100 + node) for node in (1, 2)]
+    one, two = (create_node(client, names, image, both, node, archive({"etc/inittab": (SLEEPER, 0o644)}))
+                for node, both in enumerate(zip(addresses, others), 1))
     try:
         for machine in (one, two):
             machine.start()
@@ -258,6 +259,9 @@ def test_links_of_nodes_are_cut_at_the_receiver(client: docker.DockerClient) -> 
         rule = rules("c", [(1, 2)], dict(enumerate(addresses, 1)))
         sh(two, f"echo '{HEAD}{rule}' >/etc/cuts.nft; nft -f /etc/cuts.nft")
         assert not talks(one, two, addresses[1])
+        assert talks(one, two, others[1]), "the other network is not cut"
+        machines = [client.containers.get(str(machine.id)) for machine in (one, two)]
+        assert [addresses_of(machine) for machine in machines] == [list(both) for both in zip(addresses, others)]
         if run(two, ["nft", "-c", CAN_LOSE]).exit_code == 0:             # else the kernel has not what that needs
             most = rules("l", [(1, 2)], dict(enumerate(addresses, 1)), loss=0.9999)
             sh(two, f"echo '{HEAD}{most}' >/etc/cuts.nft; nft -f /etc/cuts.nft")
