@@ -42,6 +42,7 @@ from moslab.faults.docker import Faults
 from moslab.history.checkers import VALID, judge, thaw_overlap_s
 from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
+from moslab.namespaces import own
 from moslab.node import execute
 from moslab.progress import Progress
 from moslab.report import cli as report
@@ -188,9 +189,15 @@ def _node(text: str) -> int:
     return int(text)
 
 
-def _cluster(arguments: argparse.Namespace, client: docker.DockerClient | None = None) -> Cluster:
+def _cluster(arguments: argparse.Namespace) -> Cluster:
+    """By its name: in an engine of namespaces that has it, else on the container engine."""
     name = checked_name(arguments.cluster)
-    return Cluster(client or engine.connect(), name)
+    return Cluster(_of_namespaces(name) or engine.connect(), name)
+
+
+def _of_namespaces(name: str) -> docker.DockerClient | None:
+    """Unless somebody says which engine it is."""
+    return own.client_of(name) if engine.where().is_default else None
 
 
 def _existing(arguments: argparse.Namespace) -> Cluster:
@@ -203,17 +210,46 @@ def _existing(arguments: argparse.Namespace) -> Cluster:
 
 def _up(arguments: argparse.Namespace) -> int:
     size, progress = checked_size(arguments.nodes), Progress()
-    checked_name(arguments.cluster)
-    cluster = _cluster(arguments, engine.ensure(progress))
+    name = checked_name(arguments.cluster)
     options = Options(
         arguments.profile, not arguments.no_stomith, arbitrator=arguments.arbitrator, mfs_time=arguments.mfs_time,
         agents=not arguments.no_agents, toxiproxy=arguments.toxiproxy, networks=arguments.networks,
     )
-    cluster.up(size, progress, options=options)
+    client, begun = _engine(name, progress)
+    try:
+        cluster = Cluster(client, name)
+        if begun is not None and options.toxiproxy:
+            raise CannotError("up: there is no Toxiproxy without a container engine, and none could be had")
+        cluster.up(size, progress, options=options)
+        if begun is not None:
+            begun.stay()
+    finally:
+        if begun is not None:
+            begun.close()
     print(render(status(cluster)))
     if options.agents:
         print(_what_next(cluster.names.cluster, progress.took_s, by_make="MAKELEVEL" in os.environ))
     return 0
+
+
+def _engine(name: str, progress: Progress) -> tuple[docker.DockerClient, own.OwnEngine | None]:
+    """That which has the cluster; else the container engine, which is brought if it may be; else a new one of
+    namespaces, which is given, too. CannotError if there can be neither."""
+    found = _of_namespaces(name)
+    if found is not None:
+        return found, None
+    try:
+        return engine.ensure(progress), None
+    except LabError as error:
+        if not engine.where().is_default:
+            raise
+        reason = str(error)
+    try:
+        begun = own.OwnEngine()
+    except CannotError as error:
+        raise CannotError(f"{reason}\n{error}") from None
+    progress.say(f"{reason.splitlines()[0]}\nSo the nodes are processes in namespaces: DOCKER_HOST={begun.url}")
+    return begun.client(), begun
 
 
 def _what_next(name: str, took_s: float, by_make: bool) -> str:

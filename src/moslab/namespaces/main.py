@@ -6,7 +6,8 @@ Rules:
    is the first there, the engine. When it ends the kernel ends all that it has begun. It dies with the first one.
 2. It lives as long as its standard input is open; after ``stay`` there, until its last machine, network and volume go.
 3. DIRECTORY has the socket, and is locked as long as one of the two lives; the first one removes it.
-4. Root keeps all users and groups, else the user is root inside, and there is no other.
+4. It is ready only when what nodes need was tried (:mod:`moslab.namespaces.ground`).
+5. Root keeps all users and groups, else the user is root inside, and there is no other.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import signal
 import sys
 
 from emulator.reactor import Reactor
-from moslab.namespaces import linux
+from moslab.namespaces import ground, linux
 from moslab.namespaces.api import Api
 from moslab.namespaces.engine import Engine
 from moslab.namespaces.http import Listener
@@ -33,7 +34,7 @@ KINDS = linux.NEWUSER | linux.NEWNS | linux.NEWPID | linux.NEWNET | linux.NEWIPC
 
 
 def isolate() -> None:
-    """Rule 4; OSError where the machine does not let this user have it."""
+    """Rule 5; OSError where the machine does not let this user have it."""
     pid, uid, gid = os.getpid(), os.geteuid(), os.getegid()
     reader, writer = os.pipe()
     helper = os.fork()
@@ -69,6 +70,7 @@ def serve(directory: str) -> None:
     state = f"{directory}/state"
     os.mkdir(state)
     linux.mount("state", state, "tmpfs", linux.NOSUID, "mode=700")
+    ground.check(state)
     reactor = Reactor()
     stays: list[bool] = []
 

@@ -3,7 +3,8 @@
 Rules:
 
 1. It ends with this program, however that ends, unless it is told to stay; then with the last of what is in it.
-2. Whoever begins one removes the directories of those that were killed outright.
+2. One that stays is found again by what is in it (:func:`client_of`): nobody remembers it.
+3. Whoever begins one removes the directories of those that were killed outright.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import fcntl
 import os
 import select
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from types import ModuleType
 from typing import BinaryIO
 
 import docker
+from docker.errors import DockerException
 
 import emulator
 import mosha
@@ -28,6 +31,7 @@ import moslab
 from moslab.engine import CONNECTIONS_MAX, REQUEST_LIMIT_S
 from moslab.errors import CannotError
 from moslab.namespaces.names import READY, SOCKET, STAY
+from moslab.removal import is_anything_left
 
 PREFIX = "moslab-engine-"
 READY_LIMIT_S = 30.0
@@ -72,9 +76,7 @@ class OwnEngine:
 
     def client(self) -> docker.DockerClient:
         """A client of it; the caller closes it."""
-        return docker.DockerClient(
-            base_url=self.url, version="auto", timeout=REQUEST_LIMIT_S, max_pool_size=CONNECTIONS_MAX,
-        )
+        return _client(self.url)
 
     def stay(self) -> None:
         """Rule 1."""
@@ -107,7 +109,7 @@ class OwnEngine:
 
 
 def sweep() -> None:
-    """Rule 2."""
+    """Rule 3."""
     for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             if time.time() - directory.stat().st_mtime < YOUNG_S:
@@ -122,6 +124,28 @@ def sweep() -> None:
             pass
         finally:
             os.close(fd)
+
+
+def client_of(cluster: str) -> docker.DockerClient | None:
+    """A client of that engine of this user, of those that stay, which has the cluster; None if none has it."""
+    for socket in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{SOCKET}")):
+        directory = socket.parent.lstat()
+        if not stat.S_ISDIR(directory.st_mode) or directory.st_uid != os.geteuid() or directory.st_mode & 0o077:
+            continue                                         # not one that an OwnEngine has made
+        try:
+            client = _client(f"unix://{socket}")
+        except DockerException:                              # it is about to end
+            continue
+        if is_anything_left(client, cluster):
+            return client
+        client.close()
+    return None
+
+
+def _client(url: str) -> docker.DockerClient:
+    return docker.DockerClient(
+        base_url=url, version="auto", timeout=REQUEST_LIMIT_S, max_pool_size=CONNECTIONS_MAX,
+    )
 
 
 def command(directory: str) -> list[str]:

@@ -16,6 +16,7 @@ from moslab import demo
 from tests.unit.clinit.leashed import wait_until
 
 PROGRAMS = demo.HERE / "programs"
+SAYS = '#!/bin/sh\necho "$0" "$@"\n'
 TICK_BYTES = 64
 
 
@@ -34,7 +35,7 @@ def test_the_tables_are_valid_and_each_group_has_a_test() -> None:
 def test_the_programs_of_the_tables_exist() -> None:
     words = [word for entry in cltab.parse(demo.tables(str)["cltab"]).entries for word in entry.command.split()]
     named = [Path(word).name for word in words if word.startswith("/usr/lib/mosha/demo/")]
-    assert sorted(named) == ["kv-test", "tick"]
+    assert sorted(named) == ["kv-serve", "kv-test", "tick"]
     assert all((PROGRAMS / name).read_bytes().startswith(b"#!") for name in named)
 
 
@@ -92,13 +93,23 @@ def test_tick_that_cannot_write_says_so(tmp_path: Path) -> None:
 
 
 def test_kv_test_names_what_is_missing(tmp_path: Path) -> None:
-    assert _kv_test("/proc", str(tmp_path)) == "redis-server is not installed"
-    redis = tmp_path / "redis-server"
-    redis.write_text("#!/bin/sh\n")
-    redis.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    assert _kv_test(str(tmp_path), path) == f"{tmp_path}: the shared disk is not mounted"
-    assert _kv_test("/dev/shm", path) == ""
+    assert _kv_test(str(tmp_path)) == f"{tmp_path}: the shared disk is not mounted"
+    assert _kv_test("/dev/shm") == ""
+
+
+def test_kv_is_served_by_redis_or_where_there_is_none_by_the_register(tmp_path: Path) -> None:
+    """By what is executed then, in a directory of its own."""
+    for program in ("kv-serve", "register"):
+        (tmp_path / program).write_text((PROGRAMS / program).read_text() if program == "kv-serve" else SAYS)
+        (tmp_path / program).chmod(0o755)
+    serve = ["/bin/sh", str(tmp_path / "kv-serve"), "/san/kv"]
+    (nothing := tmp_path / "bin").mkdir()
+    served = subprocess.run(serve, env={"PATH": str(nothing)}, capture_output=True, text=True, check=True)
+    assert served.stdout == f"{tmp_path}/register /san/kv/register\n"
+    (nothing / "redis-server").write_text(SAYS)
+    (nothing / "redis-server").chmod(0o755)
+    served = subprocess.run(serve, env={"PATH": str(nothing)}, capture_output=True, text=True, check=True)
+    assert served.stdout.startswith(f"{nothing}/redis-server --dir /san/kv --appendonly yes --appendfsync always")
 
 
 def _tick(directory: Path, **environment: str) -> subprocess.Popen[bytes]:
@@ -106,9 +117,9 @@ def _tick(directory: Path, **environment: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env={**os.environ, **environment}, stderr=subprocess.PIPE)
 
 
-def _kv_test(directory: str, path: str) -> str:
+def _kv_test(directory: str) -> str:
     command = ["/bin/sh", str(PROGRAMS / "kv-test"), directory]
-    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode == 0) == (done.stderr == "")
     return done.stderr.strip()
 

@@ -27,6 +27,7 @@ from moslab.faults.fabric import CAN_LOSE, addresses_of
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
 from moslab.layout import CLUSTER, Options, archive
+from moslab.namespaces import own
 from moslab.namespaces.boot import FUSE, KERNEL
 from moslab.namespaces.image import INSTALLS, instructions
 from moslab.namespaces.names import READY, SOCKET
@@ -390,3 +391,61 @@ def test_a_path_that_is_too_long_for_a_socket_is_named(temporary: Path, monkeypa
     with pytest.raises(CannotError, match=f"{long} .TMPDIR. is too long"):
         OwnEngine()
     assert not list(long.iterdir())
+
+
+@pytest.mark.parametrize(("takes", "said"), [
+    ("MOSLAB_FUSE=/dev/null", r"FUSE cannot be mounted by /dev/null"),
+    ("ip", r"'ip'"),
+    ("nft", r"the packet filter .*/nft\): refused"),
+])
+def test_what_nodes_need_is_tried_before_the_engine_is_ready(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch, takes: str, said: str,
+) -> None:
+    may_mount()
+    if "=" in takes:
+        monkeypatch.setenv(*takes.split("="))
+    elif takes == "ip":
+        (temporary / "bin").mkdir()
+        monkeypatch.setenv("PATH", str(temporary / "bin"))
+    else:
+        refuses = temporary / "nft"
+        refuses.write_text("#!/bin/sh\necho refused >&2; exit 1\n")
+        refuses.chmod(0o755)
+        other = f"from moslab.namespaces import ground\nground.shutil.which = lambda *_, **__: {str(refuses)!r}\n"
+        monkeypatch.setattr(own, "PROGRAM", own.PROGRAM.replace("sys.exit", f"{other}sys.exit"))
+    with pytest.raises(CannotError, match=f"no namespaces for this user on this machine: .*{said}"):
+        OwnEngine()
+
+
+LAB = """\
+import sys
+from moslab import engine, entry
+engine.where = lambda: engine.Where("unix:///nowhere/docker.sock", "the default socket", True)
+sys.exit(entry.main())
+"""
+
+
+def test_where_there_is_no_container_engine_a_cluster_is_of_namespaces(temporary: Path) -> None:
+    """It is found by its name, and its engine ends with it."""
+    may_mount()
+    there = {**os.environ, "TMPDIR": str(temporary), "ENGINE": "keep", "HOME": str(temporary)}
+    there.pop("DOCKER_HOST", None)
+
+    def moslab(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", LAB, "--cluster", "t-own", *words], env=there, text=True,
+                              capture_output=True, timeout=3 * LIMIT_S, check=False)
+
+    refused = moslab("up", "2", "--toxiproxy")
+    assert (refused.returncode, "no Toxiproxy" in refused.stderr) == (2, True), refused.stderr
+    begun = moslab("up", "2")
+    assert begun.returncode == 0, begun.stderr
+    assert "So the nodes are processes in namespaces: DOCKER_HOST=unix://" in begun.stderr
+    try:
+        assert moslab("up", "2").stdout.startswith('cluster "t-own" is already running'), "the same one is found"
+        seen = moslab("status")
+        assert (seen.returncode, "kv" in seen.stdout) == (0, True), seen.stderr
+    finally:
+        gone_ = moslab("down")
+    assert gone_.stdout == 'cluster "t-own" is gone\n', gone_.stderr
+    eventually(lambda: [*temporary.glob(f"{PREFIX}*")], lambda left: not left, within_s=LIMIT_S, what="the engine ends")
+    assert moslab("status").returncode == 2
