@@ -36,6 +36,7 @@ from moslab import (
     toxiproxy,
 )
 from moslab.cluster import AlreadyRunningError, Cluster
+from moslab.drift import cli as comparison
 from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
@@ -150,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     ran.add_argument("--save", metavar="FILE", type=Path, help="write it there as well: moslab report FILE")
     report.add_arguments(command("report", report.report, "show a history.json: text, a page, a trace for Perfetto"))
     simulator.add_arguments(command("sim", simulator.simulate, "run clusters under virtual time, from a seed"))
+    comparison.add_arguments(command("drift", None, "carry fault plans out in several worlds: where do these differ?"))
     command("down", _down, "remove the cluster and all that belongs to it")
     measure = command("bench-up", _bench_up, "measure the start of 8 nodes against 8 bare containers")
     measure.add_argument("-n", "--rounds", type=int, default=bench.ROUNDS, help=f"default {bench.ROUNDS}")

@@ -17,12 +17,13 @@ import time
 from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from moslab.errors import CannotError, UnsupportedError
 from moslab.history.checkers import VALID
+from moslab.pytest_replay import say
 from moslab.scenario import artifacts, failing
 from moslab.scenario.chaos import chaos
 from moslab.scenario.cluster import Cluster, Verdict
@@ -67,9 +68,9 @@ class Chaos(pytest.Item):
             try:
                 verdict, left = self._run(case)
             except UnsupportedError as error:
-                self._say(f"{case}: cannot {error}")
+                say(self.config, f"{case}: cannot {error}")
                 continue
-            self._say(f"{case}: {verdict.word}{', and was not before' if case in stored and verdict else ''}")
+            say(self.config, f"{case}: {verdict.word}{', and was not before' if case in stored and verdict else ''}")
             if not verdict:
                 failing.add(self.budget.root / STORE, case)
                 wrong += [f"{case}: {verdict.word}", *verdict.problems, *left]
@@ -97,19 +98,8 @@ class Chaos(pytest.Item):
     def _left(self, case: Case, cluster: Cluster) -> list[str]:
         folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
         report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, "", ""))
-        artifacts.add(folder, cluster.world.papers())
+        artifacts.add(folder, cluster.papers())
         return [f"report: {report}"]
-
-    def _say(self, text: str) -> None:
-        """At once, and not only when it fails; workers of xdist have no terminal."""
-        plugins: Any = self.config.pluginmanager
-        capture, reporter = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
-        if capture is None or reporter is None:
-            print(text, flush=True)
-            return
-        with capture.global_and_fixture_disabled():
-            reporter.ensure_newline()
-            reporter.write_line(text)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, self.name

@@ -9,8 +9,9 @@ Rules:
 3. A test that a world cannot do is skipped by the name of what it cannot, and counted.
 4. A test that failed leaves ``artifacts/<test>/`` and prints the line that does it again. Whatever happens, its
    clusters are removed, unless ``--keep failed`` keeps them.
-5. With ``--replay`` fault plans are simulated, each as a test of its own, and no other test is run; with
-   ``--chaos-budget`` random scenarios on the clusters that tests ask for (:mod:`moslab.pytest_chaos`).
+5. With ``--replay`` fault plans are carried out, each as a test of its own, and no other test is run
+   (:mod:`moslab.pytest_replay`); with ``--chaos-budget`` random scenarios on the clusters that tests ask for
+   (:mod:`moslab.pytest_chaos`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from moslab.scenario.cluster import Cluster
     from moslab.scenario.pool import Pool
     from moslab.scenario.world import Spec
-    from moslab.simulator.run import Result
 
 DOCKER, NAMESPACES, HOSTS, SIM = WORLDS = ("docker", "namespaces", "hosts", "sim")
 SEEDS_MAX = 100_000
@@ -52,7 +52,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=seed_of, metavar="N", help="of everything random (default: a new one)")
     group.addoption("--seeds", type=seeds_of, metavar="A..B", help="run each test with each of these seeds")
     group.addoption("--replay", metavar="FILE", action="append", default=[],
-                    help="simulate this fault plan, which a failed test has left, and run no other test")
+                    help="carry out this fault plan, or a failed test's (its folder), and run no other test (in: sim)")
     group.addoption("--chaos-budget", type=seconds, metavar="TIME",
                     help="random scenarios, seed after seed, for so long (60s, 10m), instead of the tests")
     group.addoption("--nodes", type=int, metavar="N", help="of clusters whose test does not say how many (default: 5)")
@@ -87,7 +87,9 @@ class Session:
             config.option.seed = new_seed()         # workers of xdist are given the same options
         self.seeds: range | None = given_seeds
         self.seed: int | None = config.getoption("--seed")
-        self.replays = [Path(config.invocation_params.dir, file).resolve() for file in config.getoption("--replay")]
+        self.replays = [_plan_of(Path(config.invocation_params.dir, file)) for file in config.getoption("--replay")]
+        if self.replays and not self.worlds:
+            self.worlds, self.why = [SIM], "plans are replayed"
         self.nodes: int | None = config.getoption("--nodes")
         self.keep: bool = config.getoption("--keep") == "failed"
         self.root = config.rootpath / config.getoption("--artifacts")
@@ -117,6 +119,11 @@ class Session:
             self._pool = Pool(self.machines)
             self._config.add_cleanup(self._pool.close)
         return self._pool
+
+
+def _plan_of(given: Path) -> Path:
+    """The plan that is meant by a folder which a failed test has left; a file as it is."""
+    return (given / "plan.json" if given.is_dir() else given).resolve()
 
 
 def _machines(inventory: Path) -> Inventory:
@@ -169,7 +176,7 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     session = config.stash[SESSION]
     if session.replays:
-        return "moslab: world sim (plans are replayed)"
+        return f"moslab: world {', '.join(session.chosen())} (plans are replayed)"
     seeds = f"seed {session.seed}" if session.seeds is None else f"seeds {session.seeds[0]}..{session.seeds[-1]}"
     return f"moslab: world {', '.join(session.chosen())} ({session.why}), {seeds}"
 
@@ -245,8 +252,8 @@ class Lent:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
         nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
-        inventory = [f"--inventory={self.session.inventory}"] if self.world == HOSTS else []
-        again = shlex.join(["pytest", self._id, f"--world={self.world}", *inventory, f"--seed={self.seed}", *nodes])
+        given = [*self._inventory(), f"--seed={self.seed}", *nodes]
+        again = shlex.join(["pytest", self._id, f"--world={self.world}", *given])
         said = []
         for folder, cluster in zip(self._folders(), self._clusters):
             said += self._left(folder, cluster, again, failure)
@@ -257,19 +264,26 @@ class Lent:
     def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
         """Write the artifacts of one cluster; what is to be said of them."""
         from moslab.scenario import artifacts
+        from moslab.scenario.plans import PLAN
         from moslab.scenario.sim import SHRUNK
 
         try:
             run = cluster.stored(self._item.nodeid, self.seed, again, failure)
             first = "".join(f"; {problem.splitlines()[0]}" for problem in run.problems[:1])
             said = [f"the history is {run.verdict}{first}", f"report: {artifacts.write(folder, run)}"]
-            papers = cluster.world.papers()
+            papers = cluster.papers()
             artifacts.add(folder, papers)
         except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
             return [f"not all could be written ({error}): {folder}"]
-        if SHRUNK in papers:
-            said.append(f"in small: {shlex.join(['pytest', '--replay', str(folder / SHRUNK)])}")
+        for paper, what in ((SHRUNK, "in small"), (PLAN, "its faults")):
+            if paper in papers:
+                there = [f"--world={self.world}"] if self.world != SIM else []
+                call = ["pytest", "--replay", str(folder / paper), *there, *self._inventory()]
+                said.append(f"{what}: {shlex.join(call)}")
         return said
+
+    def _inventory(self) -> list[str]:
+        return [f"--inventory={self.session.inventory}"] if self.world == HOSTS else []
 
     def _folders(self) -> list[Path]:
         from moslab.scenario.artifacts import folder_of
@@ -369,8 +383,14 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Rule 5."""
-    replays = parent.config.stash[SESSION].replays
-    return PlanFile.from_parent(parent, path=file_path) if file_path in replays else None
+    session = parent.config.stash[SESSION]
+    if file_path not in session.replays:
+        return None
+    from moslab.pytest_replay import PlanFile, Replays
+
+    plans: PlanFile = PlanFile.from_parent(parent, path=file_path)
+    plans.replays = Replays(session.chosen(), session)
+    return plans
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -387,44 +407,6 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
         chaos = Chaos.from_parent(session, name=f"chaos[{world}]")
         chaos.budget = Budget(world, ours.seed or 0, ours.budget_s, list(dict.fromkeys(specs)), ours.pool, ours.root)
         items.append(chaos)
-
-
-class PlanFile(pytest.File):
-    """A fault plan that shall be run."""
-
-    def collect(self) -> Iterator[pytest.Item]:
-        yield Replay.from_parent(self, name="plan")
-
-
-class Replay(pytest.Item):
-    """One run of a plan."""
-
-    def runtest(self) -> None:
-        from moslab.faults.plan import PlanError, load
-        from moslab.history.checkers import VALID
-        from moslab.simulator.run import run
-
-        try:
-            plan = load(self.path)
-        except PlanError as error:
-            pytest.fail(str(error), pytrace=False)
-        self.user_properties += [("moslab_world", SIM), ("moslab_seed", plan.seed)]
-        result = run(plan, traced=True)
-        if result.verdict != VALID:
-            pytest.fail("\n".join([
-                f"the history is {result.verdict}:", *result.problems, self._left(result),
-            ]), pytrace=False)
-
-    def _left(self, result: Result) -> str:
-        from moslab.scenario import artifacts
-
-        again = shlex.join(["pytest", "--replay", str(self.path)])
-        name = f"replay-{self.path.parent.name}-{self.path.stem}"
-        folder = artifacts.folder_of(self.config.stash[SESSION].root, name)
-        return f"report: {artifacts.write(folder, result.stored(f'plan {self.path}', again))}\nagain: {again}"
-
-    def reportinfo(self) -> tuple[Path, int | None, str]:
-        return self.path, None, f"plan {self.path.name}"
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import docker
 import pytest
 
+from moslab.faults.plan import load as load_plan
 from moslab.history.stored import load
 from moslab.layout import CLUSTER
 from moslab.namespaces.own import PREFIX
@@ -91,7 +92,9 @@ def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, 
     assert "again: pytest 'test_it.py::test_fails[docker]' --world=docker --seed=5" in said
     name = re.findall(r"^named (\S+)$", said, re.MULTILINE)[0]
     (folder,) = (tmp_path / "artifacts").iterdir()
-    assert {path.name for path in folder.iterdir()} == {"report.html", "history.json", "node1.log", "node2.log"}
+    assert {path.name for path in folder.iterdir()} == {
+        "report.html", "history.json", "plan.json", "node1.log", "node2.log",
+    }
     left = load(folder / "history.json")
     assert (left.verdict, left.world, [fault.kind for fault in left.faults]) == ("valid", "docker", ["SIGKILL"])
     assert "mosha" in (folder / "node1.log").read_text()
@@ -99,9 +102,15 @@ def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, 
     assert 0.0 <= left.begin_s <= killed.begin_s <= killed.end_s < left.history.end_s
     (first, *_) = [one for one in left.history.intervals if one.group == "web"]
     assert killed.begin_s <= first.end_s <= killed.end_s + 1.0, "what was broken and what it did are on one clock"
+    (again,) = re.findall(r"^its faults: pytest (--replay \S+ --world=docker)$", said, re.MULTILINE)
+    assert [fault["do"] for fault in load_plan(folder / "plan.json").faults] == ["kill"]
     boots = [line.time_s for line in left.log if line.node == 1]
     assert -60.0 < min(boots) < max(boots) < left.history.end_s + 1.0, "so is what the nodes have said"
     assert not is_anything_left(client, name)
+    code, said = run_pytest(tmp_path, *again.split())
+    assert code == 0, said
+    assert "moslab: world docker (plans are replayed)" in said
+    assert re.search(r"plan.json: docker: valid; the latest fault was 0\.\d+ s late", said), said
 
 
 @pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGKILL])

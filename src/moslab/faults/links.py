@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from moslab.layout import as_seen_by
 
@@ -74,6 +75,25 @@ def majorities_ring(nodes: Iterable[int]) -> frozenset[Link]:
 def shown(links: Iterable[Link], said: str = "") -> str:
     """Links for people, and for the report; with more that is to be said of them."""
     return " ".join([*[f"{said}:"] * bool(said), *(f"{a}>{b}" for a, b in sorted(links))])
+
+
+def as_plan(links: Iterable[Link], do: str = "cut", **more: object) -> list[dict[str, Any]]:
+    """These links as faults of a plan (:mod:`moslab.faults.plan`) that begin at once; of those from the power switch
+    the answers are lost, so no shot is confirmed."""
+    receivers: dict[int, set[int]] = {}
+    for sender, receiver in links:
+        receivers.setdefault(sender, set()).add(receiver)
+    senders: dict[tuple[int, ...], list[int]] = {}
+    for sender, found in sorted(receivers.items()):
+        senders.setdefault(tuple(sorted(found)), []).append(sender)
+    faults: list[dict[str, Any]] = []
+    for to, whom in senders.items():
+        if POWER in whom:
+            faults.append({"do": "stomith", "whom": [*to], "how": "cut"})
+        others = [sender for sender in whom if sender != POWER]
+        if others:
+            faults.append({"do": do, "whom": others, "to": [*to], **more})
+    return faults
 
 
 def kind_of(name: str) -> str:

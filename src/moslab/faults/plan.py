@@ -35,6 +35,9 @@ wipe     somebody empties the agent's directory, and the agent runs on
 leave    SIGTERM to the agent
 cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
                                                                                 flap: seconds, cut on and off
+worsen   MFS from ``whom`` to ``to`` meets that, as through Toxiproxy            to; both; delay, jitter: seconds;
+                                                                                rate: thousand bytes a second; reset;
+                                                                                slow_close: seconds; loss: of packets
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
 stuck    killed processes stay in state D
 stall    the agent that runs stands still for ``for``, once, amid what it does  amid: look (after its next look at the
@@ -80,8 +83,10 @@ from mosha.ownership import electorate
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
 from moslab import files
+from moslab.errors import CannotError
 from moslab.faults import shape
 from moslab.faults.shape import Shape
+from moslab.faults.toxics import RATE_MAX, of_plan
 from moslab.seeds import SEED_MAX
 
 FORMAT = 1
@@ -96,6 +101,7 @@ DAMAGES = ("bits", "short", "other", "later")
 LOSSES = ("empty", "gone")       # of a journal that counts: its writer's slot tells that there was more
 BOTH = "agent and leashes"
 LOOK, WRITE = STALLS = ("look", "write")
+BAD_TABLE = "this is: no table: at all\n"
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
     "do": shape.one_of("elect", "found", "forget", *orders.KINDS), "voters": shape.wholes(1, NODES_MAX),
@@ -113,6 +119,10 @@ KINDS: dict[str, dict[str, Shape]] = {
     "wipe": {},
     "leave": {},
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
+    "worsen": {
+        "to": shape.FULL_LIST, "both": shape.YES_NO, "delay": TIME, "jitter": TIME, "rate": shape.whole(1, RATE_MAX),
+        "reset": shape.YES_NO, "slow_close": TIME, "loss": CHANCE,
+    },
     "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
     "stuck": {},
     "stall": {"amid": shape.one_of(*STALLS)},
@@ -130,8 +140,8 @@ KINDS: dict[str, dict[str, Shape]] = {
     "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
 }
 NEEDED: dict[str, tuple[str, ...]] = {
-    "cut": ("to",), "pause": ("what",), "stall": ("amid", "for"), "kill": ("what",), "vote": ("node",),
-    "order": ("order",), "stomith": ("how",), "jump": ("by",), "slew": ("by",), "edit": ("table",),
+    "cut": ("to",), "worsen": ("to",), "pause": ("what",), "stall": ("amid", "for"), "kill": ("what",),
+    "vote": ("node",), "order": ("order",), "stomith": ("how",), "jump": ("by",), "slew": ("by",), "edit": ("table",),
     "map": ("nodes",), "damage": ("file", "shape"),
 }
 Fault = dict[str, Any]
@@ -363,6 +373,17 @@ def _wrong_wipe(fault: Fault) -> str:
     return ""
 
 
+def _wrong_worsen(fault: Fault) -> str:
+    if fault["do"] != "worsen":
+        return ""
+    try:
+        if not of_plan(fault) and not fault.get("loss"):
+            return "one of delay, rate, reset, slow_close and loss is needed"
+    except CannotError as error:
+        return str(error)
+    return "jitter is that of a delay" if "jitter" in fault and "delay" not in fault else ""
+
+
 def _in_a_line(errors: TableErrors) -> str:
     return "; ".join(str(errors).splitlines())
 
@@ -376,7 +397,7 @@ def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
         return f"{', '.join(missing)} is missing"
     problem = shape.problem(fault, {**COMMON, **KINDS[kind]})
     problem = problem or _within("order", shape.problem(fault.get("order", {}), ORDER))
-    problem = problem or _wrong_wipe(fault)
+    problem = problem or _wrong_wipe(fault) or _wrong_worsen(fault)
     if problem:
         return problem
     if fault["at"] > plan.safety_s and kind != "order":

@@ -59,6 +59,24 @@ def slow_close(by_s: float) -> Toxic:
     return Toxic(SLOW_CLOSE, "slow_close", {"delay": _ms(by_s)}, f"{by_s:g} s")
 
 
+def as_plan(toxic: Toxic) -> dict[str, Any]:
+    """The fields of a plan's ``worsen`` that say the same, in seconds."""
+    told = toxic.attributes
+    if toxic.kind == DELAY:
+        return {"delay": told["latency"] / 1000, **({"jitter": told["jitter"] / 1000} if told["jitter"] else {})}
+    if toxic.kind == RATE:
+        return {"rate": told["rate"]}
+    return {"reset": True} if toxic.kind == RESET else {"slow_close": told["delay"] / 1000}
+
+
+def of_plan(fault: Mapping[str, Any]) -> list[Toxic]:
+    """What that ``worsen`` says, but for loss, which is the packets'; CannotError for what no connection can meet."""
+    found = [delay(fault["delay"], fault.get("jitter", 0.0))] if "delay" in fault else []
+    found += [rate(fault["rate"])] if "rate" in fault else []
+    found += [reset()] if fault.get("reset") else []
+    return found + ([slow_close(fault["slow_close"])] if "slow_close" in fault else [])
+
+
 def places(links: Iterable[Link]) -> list[tuple[Link, str]]:
     """(proxy, as asker and owner; stream) of all that is sent over these links (rule 1)."""
     return [place for a, b in sorted(links) for place in (((a, b), UP), ((b, a), DOWN))]

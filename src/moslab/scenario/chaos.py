@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Callable, Union
 
 from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.faults.toxics import Toxic, delay, rate, reset, slow_close
 from moslab.scenario.cluster import Breach, Cluster, Verdict
 
 OVERLAPPING_MAX = 3
@@ -39,6 +40,17 @@ def _move(cluster: Cluster) -> None:
     cluster.move(group, cluster.random.choice(cluster.nodes))
 
 
+def _worse(*kinds: Toxic) -> Break:
+    """One of these, where MFS goes through Toxiproxy."""
+
+    def begin(cluster: Cluster) -> Breach:
+        if not cluster.world.spec.toxiproxy:
+            raise UnsupportedError("worsen connections")
+        return cluster.worsen("one", cluster.random.choice(kinds), one_way=cluster.random.random() < 0.5)
+
+    return begin
+
+
 BREAKS: dict[str, Break] = {
     "kill one": lambda cluster: cluster.kill("one"),
     "kill an owner": lambda cluster: cluster.kill(_owner(cluster)),
@@ -62,6 +74,11 @@ BREAKS: dict[str, Break] = {
     "a clock drifts": lambda cluster: cluster.slew_clock("one", cluster.random.uniform(-CLOCK_MAX, CLOCK_MAX)),
     "drain one": lambda cluster: cluster.drain("one"),
     "move a group": _move,
+    "connections are late": _worse(delay(0.05, 0.02), delay(0.4, 0.3), delay(2.0)),
+    "connections are slow": _worse(rate(1), rate(20)),
+    "connections break": _worse(reset()),
+    "connections close late": _worse(slow_close(0.5), slow_close(5.0)),
+    "packets are lost": lambda cluster: cluster.lose("one", cluster.random.uniform(0.01, 0.3)),
 }
 
 

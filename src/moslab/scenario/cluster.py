@@ -34,7 +34,9 @@ from moslab.history.intervals import Interval
 from moslab.history.record import History
 from moslab.history.stored import Run
 from moslab.scenario.clients import COUNT, COUNT_MAX, KEYS, KEYS_MAX, PORT, Clients
+from moslab.scenario.plans import PLAN, plan_of
 from moslab.scenario.world import Output, World
+from moslab.scenario.written import Written
 from moslab.wait import eventually
 
 T = TypeVar("T")
@@ -157,6 +159,7 @@ class Cluster:
 
     def __init__(self, world: World, seed: int | str) -> None:
         self.world = world
+        self._faults = Written(world.faults)
         self.random = random.Random(f"{seed}/targets")
         self._groups: dict[str, Group] = {}
         self._clients: list[Clients] = []
@@ -214,26 +217,26 @@ class Cluster:
 
     def kill(self, targets: Targets) -> Breach:
         """Cut the power of nodes. It comes back with the end of the breach, by :meth:`start` or :meth:`heal`."""
-        return self._each("off", targets, self.world.faults.kill, self._power_on)
+        return self._each("off", targets, self._faults.kill, self._power_on)
 
     def start(self, targets: Targets) -> None:
         """Give nodes power; also those that STOMITH has put off."""
         for node in self.whom(targets):
-            self.world.faults.start(node)
+            self._faults.start(node)
 
     def pause(self, targets: Targets) -> Breach:
         """Freeze whole nodes; where there is STOMITH they may be shot, and then are off."""
-        return self._each("paused", targets, self.world.faults.pause, self._thaw)
+        return self._each("paused", targets, self._faults.pause, self._thaw)
 
     def resume(self, targets: Targets) -> None:
         """Thaw nodes."""
         for node in self.whom(targets):
-            self.world.faults.resume(node)
+            self._faults.resume(node)
 
     def lose_disk(self, targets: Targets) -> None:
         """Nodes that are off get new disks, as from an installer."""
         for node in self.whom(targets):
-            self.world.faults.lose_disk(node)
+            self._faults.lose_disk(node)
 
     def run(self, node: int, command: str | Sequence[str]) -> Output:
         """Run a command on a node; not in the simulator."""
@@ -263,7 +266,11 @@ class Cluster:
         """
         some, others = self._sides(targets, from_)
         links = between(some, others, one_way) | (from_power(some) if power else frozenset())
-        return self._cut(links, f"{some} from {others}{f' in network {network}' if network else ''}", network)
+        return self.cut_links(links, f"{some} from {others}{f' in network {network}' if network else ''}", network)
+
+    def cut_links(self, links: frozenset[Link], what: str, network: int | None = None) -> Breach:
+        """Cut just these; ``what`` they are, for people; ``network``: in that one only."""
+        return self._breach(self._faults.cut(links, network=network), f": {what}")
 
     def split(self, *parts: Targets) -> Breach:
         """Cut the links between these parts of the cluster, both ways; a node in two of them is a bridge."""
@@ -272,27 +279,27 @@ class Cluster:
         links = apart(side - bridges for side in sides)
         if not links:
             raise CannotError(f"a split is between at least two parts, not {[sorted(side) for side in sides]}")
-        return self._cut(links, " | ".join(str(sorted(side)) for side in sides))
+        return self.cut_links(links, " | ".join(str(sorted(side)) for side in sides))
 
     def ring(self) -> Breach:
         """Each node hears a majority, and no two nodes the same one; from four nodes on."""
         links = majorities_ring(self.nodes)
         if not links:
             raise CannotError(f"{len(self.nodes)} nodes make no ring of majorities: at least 4")
-        return self._cut(links, "a ring of majorities")
+        return self.cut_links(links, "a ring of majorities")
 
     def flap(
         self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, every: float, times: int,
     ) -> None:
         """Cut them off for ``every`` seconds and heal it for as long, so many times; returns when all is healed."""
         links = between(*self._sides(targets, from_), one_way)
-        flap(self.world.faults, self.world.sleep, links, every, every, times)
+        flap(self._faults, self.world.sleep, links, every, every, times)
 
     def lose(
         self, targets: Targets, share: float, from_: Targets | None = None, *, one_way: bool = False,
     ) -> Breach:
-        """Lose so much, from 0 to 1, of the packets between nodes and all others, or those of ``from_``; containers."""
-        return self._breach(self.world.faults.cut(self._links(targets, from_, one_way), share))
+        """Lose so much, from 0 to 1, of the packets between nodes and all others, or those of ``from_``."""
+        return self._breach(self._faults.cut(self._links(targets, from_, one_way), share))
 
     def delay(
         self, targets: Targets, by_s: float, from_: Targets | None = None, *, jitter_s: float = 0.0,
@@ -300,32 +307,36 @@ class Cluster:
     ) -> Breach:
         """What MFS sends between nodes and all others, or those of ``from_``, arrives later, give or take the jitter.
 
-        This and what follows: only in containers, and there with ``cluster(toxiproxy=True)``.
+        This and what follows: with ``cluster(toxiproxy=True)`` only, in containers and in the simulator.
         """
-        return self._worsen(targets, from_, one_way, toxics.delay(by_s, jitter_s))
+        return self.worsen(targets, toxics.delay(by_s, jitter_s), from_, one_way=one_way)
 
     def rate(
         self, targets: Targets, kbytes_s: int, from_: Targets | None = None, *, one_way: bool = False,
     ) -> Breach:
         """Connections of MFS carry no more than so many thousand bytes a second."""
-        return self._worsen(targets, from_, one_way, toxics.rate(kbytes_s))
+        return self.worsen(targets, toxics.rate(kbytes_s), from_, one_way=one_way)
 
     def reset(self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False) -> Breach:
         """Connections of MFS break as soon as something is sent there, new ones too."""
-        return self._worsen(targets, from_, one_way, toxics.reset())
+        return self.worsen(targets, toxics.reset(), from_, one_way=one_way)
 
     def slow_close(
         self, targets: Targets, by_s: float, from_: Targets | None = None, *, one_way: bool = False,
     ) -> Breach:
         """That one side has closed a connection of MFS the other is told so much later."""
-        return self._worsen(targets, from_, one_way, toxics.slow_close(by_s))
+        return self.worsen(targets, toxics.slow_close(by_s), from_, one_way=one_way)
+
+    def worsen(self, targets: Targets, toxic: Toxic, from_: Targets | None = None, *, one_way: bool = False) -> Breach:
+        """Their connections of MFS meet that (:mod:`moslab.faults.toxics`)."""
+        return self._breach(self._faults.worsen(self._links(targets, from_, one_way), toxic))
 
     # -- processes ---------------------------------------------------------------------------------
 
     def kill_process(self, role: str, on: Targets | None = None) -> None:
         """SIGKILL to ``agent``, ``leash GROUP`` or ``group GROUP``, where that group runs unless it is said."""
         for node in self._hosts(role, on):
-            self.world.faults.signal(node, role, SIGKILL)
+            self._faults.signal(node, role, SIGKILL)
 
     def stop_process(self, role: str, on: Targets | None = None) -> Breach:
         """SIGSTOP to it; SIGCONT with the end of the breach (rule 4)."""
@@ -340,7 +351,7 @@ class Cluster:
     def restart_agent(self, targets: Targets) -> None:
         """End agents in order; returns when init has begun the next ones."""
         for node in self.whom(targets):
-            self.world.faults.restart_agent(node)
+            self._faults.restart_agent(node)
 
     # -- files, STOMITH, clocks --------------------------------------------------------------------
 
@@ -348,38 +359,43 @@ class Cluster:
         """Of what others do with the nodes' files through MFS so much, from 0 to 1, fails, and so much never ends."""
         if not 0 < error + hang <= 1 or min(error, hang) < 0:
             raise CannotError(f"error and hang are parts of 1, not {error:g} and {hang:g}")
-        return self._each("files disturbed", targets, lambda node: self.world.faults.disturb(node, error, hang),
-                          lambda node: self._if_there(self.world.faults.disturb, node, 0.0, 0.0))
+        return self._each("files disturbed", targets, lambda node: self._faults.disturb(node, error, hang),
+                          lambda node: self._if_there(self._faults.disturb, node, 0.0, 0.0))
 
     def break_outlet(self, targets: Targets, how: str) -> Breach:
         """Shots at the nodes fail: ``fails``; seem to fail and do not: ``lies``; come seconds late: ``slow``."""
-        return self._each(f"outlet {how}", targets, lambda node: self.world.faults.outlet(node, how),
-                          lambda node: self.world.faults.outlet(node, WORKS))
+        return self._each(f"outlet {how}", targets, lambda node: self._faults.outlet(node, how),
+                          lambda node: self._faults.outlet(node, WORKS))
 
     def slew_clock(self, targets: Targets, by: float) -> Breach:
         """Their clocks run faster by so much (0.05: 5 %), or slower; not in containers."""
-        return self._each(f"clock {by:+g}", targets, lambda node: self.world.faults.slew(node, by),
-                          lambda node: self.world.faults.slew(node, 0.0))
+        return self._each(f"clock {by:+g}", targets, lambda node: self._faults.slew(node, by),
+                          lambda node: self._faults.slew(node, 0.0))
 
     def jump_clock(self, targets: Targets, by_s: float) -> None:
         """Set their wall clocks forward, or back; not in containers."""
         for node in self.whom(targets):
-            self.world.faults.jump(node, by_s)
+            self._faults.jump(node, by_s)
 
     # -- operators ---------------------------------------------------------------------------------
 
     def edit(self, node: int, table: str, text: str) -> None:
         """Somebody edits ``cltab`` or ``hactl`` on a node by hand, well or not. Groups that shall run, still shall."""
-        self.world.edit(node, table, text)
+        with self._faults.editing(node, table, text):
+            self.world.edit(node, table, text)
 
     def move(self, group: Group, node: int) -> None:
         """``mosha move``, said on the node where the group runs. It is on its way, or there, when this returns."""
-        self.world.faults.order(group.owner, MOVE, group.name, node)
+        self.order(group.owner, MOVE, group.name, node)
+
+    def order(self, node: int, do: str, group: str, target: int) -> None:
+        """What an operator says at a node: ``move`` a group to the target, ``drain`` the target, or ``undrain`` it."""
+        self._faults.order(node, do, group, target)
 
     def drain(self, targets: Targets) -> Breach:
         """``mosha drain``: nodes give their groups up, and take none until the end of the breach."""
-        return self._each("drained", targets, lambda node: self.world.faults.order(node, DRAIN, "", node),
-                          lambda node: self._if_there(self.world.faults.order, node, UNDRAIN, "", node))
+        return self._each("drained", targets, lambda node: self.order(node, DRAIN, "", node),
+                          lambda node: self._if_there(self.order, node, UNDRAIN, "", node))
 
     # -- all ---------------------------------------------------------------------------------------
 
@@ -439,6 +455,11 @@ class Cluster:
             world.log(),
         )
 
+    def papers(self) -> dict[str, str]:
+        """What does it again, by file name: the plan of what was broken is always among it."""
+        papers = self.world.papers()
+        return papers if PLAN in papers else {PLAN: self._faults.plan(plan_of(self.world.spec, 0)).to_json(), **papers}
+
     def check(self) -> Verdict:
         """Heal; then no checker finds anything wrong in the history, or an AssertionError says what."""
         __tracebackhide__ = True
@@ -474,12 +495,6 @@ class Cluster:
         some = self.whom(targets)
         return some, self.whom(from_) if from_ is not None else tuple(node for node in self.nodes if node not in some)
 
-    def _cut(self, links: frozenset[Link], what: str, network: int | None = None) -> Breach:
-        return self._breach(self.world.faults.cut(links, network=network), f": {what}")
-
-    def _worsen(self, targets: Targets, from_: Targets | None, one_way: bool, toxic: Toxic) -> Breach:
-        return self._breach(self.world.faults.worsen(self._links(targets, from_, one_way), toxic))
-
     def _breach(self, name: str, what: str = "") -> Breach:
         return Breach(f"{name}{what}", lambda: self._uncut(name))
 
@@ -498,18 +513,18 @@ class Cluster:
 
     def _power_on(self, node: int) -> None:
         if node in self.world.off():
-            self.world.faults.start(node)
+            self._faults.start(node)
 
     def _thaw(self, node: int) -> None:
         if node not in self.world.off():                     # it was shot, and stays off
-            self.world.faults.resume(node)
+            self._faults.resume(node)
 
     def _uncut(self, name: str) -> None:
         if any(detail == name for _, _, detail in self.world.faults.record.lasting()):
-            self.world.faults.heal(name)
+            self._faults.heal(name)
 
     def _signal(self, node: int, role: str, signo: int) -> list[int]:
-        return self.world.faults.signal(node, role, signo)
+        return self._faults.signal(node, role, signo)
 
     def _signal_if_there(self, node: int, role: str, signo: int) -> None:
         try:

@@ -25,6 +25,7 @@ from moslab import clients, journals
 from moslab.cluster import Cluster
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.docker import Faults
+from moslab.faults.fabric import Fabric
 from moslab.guard import Guard
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
@@ -88,7 +89,8 @@ class DockerWorld:
         groups = [group for group in groups if look.running(group)]
         if not groups:
             raise LabError(f'cluster "{cluster.names.cluster}": no group that writes a journal runs now')
-        return cls(cluster, tuple(groups), Spec(len(cluster.nodes())))
+        routed = Fabric(cluster).is_routed
+        return cls(cluster, tuple(groups), Spec(len(cluster.nodes()), toxiproxy=routed))
 
     def now_s(self) -> float:
         return REAL.now_s()

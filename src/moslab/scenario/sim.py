@@ -12,19 +12,19 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from emulator.powerswitch.outlets import WORKS
-from mosha.config import Config
 from mosha.orders import DRAIN, MOVE, UNDRAIN
-from moslab.errors import LabError, UnsupportedError
-from moslab.faults.links import POWER, Link, shown
-from moslab.faults.plan import FaultPlan
-from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record, check_outlet
+from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.faults import record, toxics
+from moslab.faults.links import Link, as_plan, kind_of, shown
+from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, LOSS, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
-from moslab.layout import beat_s, lease_s
+from moslab.scenario.plans import PLAN, plan_of
 from moslab.scenario.tables import as_in, hactl_of, is_sound, modelled, wanted
 from moslab.scenario.world import SIM, Output, Spec, Workload
 from moslab.simulator.effect import processes
@@ -34,24 +34,23 @@ from moslab.simulator.shrink import shrink
 from moslab.simulator.stepwise import Lasting, Stepwise
 from moslab.wait import eventually
 
-STOMITH = "/usr/sbin/powerswitch %n"
 SETTLE_LIMIT_S = 120.0
 AGENT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.05
-BOUND_S = 60.0
 SHRINK_CORE_S_MAX = 20.0
-PLAN, SHRUNK = "plan.json", "shrunk.json"
+SHRUNK = "shrunk.json"
 ROLES = ("agent", "leash", "group")
 
 
 class SimFaults:
     """See :class:`moslab.faults.record.Breaker`."""
 
-    def __init__(self, simulated: Stepwise) -> None:
+    def __init__(self, simulated: Stepwise, is_routed: bool = False) -> None:
+        self._is_routed = is_routed
         self.record = Record(simulated.now_s)
         self._simulated = simulated
         self._lasting: dict[tuple[str, int, str], list[Lasting]] = {}
-        self._cuts = 0
+        self._named = 0
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -124,34 +123,23 @@ class SimFaults:
     # -- links -------------------------------------------------------------------------------------
 
     def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
-        if loss != 1:
-            raise UnsupportedError("lose a share of packets")
         if network is not None:
             raise UnsupportedError("cut one of several networks")
-        receivers: dict[int, set[int]] = {}
-        for sender, receiver in links:
-            receivers.setdefault(sender, set()).add(receiver)
-        senders: dict[frozenset[int], list[int]] = {}
-        for sender, found in sorted(receivers.items()):
-            senders.setdefault(frozenset(found), []).append(sender)
-        self._cuts += 1
-        name = f"cut-{self._cuts}"
-        with self._lasts(CUT, 0, name, shown(links)) as begun:
-            for to, whom in senders.items():
-                if POWER in whom:                            # its answers are lost: so no shot is confirmed
-                    begun.append(self._simulated.begin("stomith", sorted(to), how="cut"))
-                others = [sender for sender in whom if sender != POWER]
-                if others:
-                    begun.append(self._simulated.begin("cut", others, to=sorted(to)))
-        return name
+        if loss != 1:
+            wanted = frozenset(links)
+            return self._of_links(LOSS, as_plan(wanted, "worsen", loss=loss), shown(wanted, f"{loss:.2%}"))
+        return self._of_links(CUT, as_plan(links), shown(links))
 
     def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
-        raise UnsupportedError("worsen connections")
+        if not self._is_routed:
+            raise CannotError("MFS does not go through Toxiproxy here: it wants the marker cluster(toxiproxy=True)")
+        wanted = frozenset(links)
+        return self._of_links(toxic.kind, as_plan(wanted, "worsen", **toxics.as_plan(toxic)), shown(wanted, toxic.said))
 
     def heal(self, name: str) -> None:
-        if (CUT, 0, name) not in self._lasting:
+        if (kind_of(name), 0, name) not in self._lasting:
             raise LabError(f"there is no cut {name!r}")
-        self._end(CUT, 0, name)
+        self._end(kind_of(name), 0, name)
 
     # -- files, power, clocks, operators -----------------------------------------------------------
 
@@ -161,7 +149,7 @@ class SimFaults:
         self._instead(FILES, node, "weather", {"error": error, "hang": hang} if error or hang else None)
 
     def outlet(self, node: int, how: str) -> None:
-        check_outlet(how)
+        record.check_outlet(how)
         self._node(node)
         self._instead(OUTLET, node, "stomith", {"how": how, "of": "outlet"} if how != WORKS else None)
 
@@ -213,6 +201,13 @@ class SimFaults:
         if not self._node(node).up:
             raise LabError(f"node {node} is off")
 
+    def _of_links(self, kind: str, faults: list[dict[str, Any]], shown: str) -> str:
+        self._named += 1
+        name = f"{kind}-{self._named}"
+        with self._lasts(kind, 0, name, shown) as begun:
+            begun += [self._simulated.begin(**fault) for fault in faults]
+        return name
+
     @staticmethod
     def _role(role: str) -> tuple[str, str]:
         """Rule 3."""
@@ -254,18 +249,9 @@ class SimWorld:
     name = SIM
 
     def __init__(self, spec: Spec, seed: int) -> None:
-        hactl = hactl_of(spec.cltab, spec.hactl)
-        self.spec, self.groups = spec, wanted(hactl)
-        voters = sorted(Config().voters_of(frozenset(range(1, spec.nodes + 1))))
-        conf = {
-            "beat": f"{beat_s(spec.nodes, spec.profile):g}", "lease": f"{lease_s(spec.nodes, spec.profile):g}",
-            "voters": " ".join(map(str, voters)), **({"stomith": STOMITH} if spec.stomith else {}),
-        }
-        self._simulated = Stepwise(FaultPlan(
-            seed, spec.nodes, modelled(spec.cltab), hactl, conf, profile="scenario", bound_s=BOUND_S,
-            power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0, "slow": 1.5},
-        ))
-        self._faults = SimFaults(self._simulated)
+        self.spec, self.groups = spec, wanted(hactl_of(spec.cltab, spec.hactl))
+        self._simulated = Stepwise(plan_of(spec, seed))
+        self._faults = SimFaults(self._simulated, spec.toxiproxy)
 
     def now_s(self) -> float:
         return self._simulated.now_s()

@@ -7,6 +7,8 @@ Rules:
    processes write that journal needs none.
 2. A modelled command stands for what its mode says: ``respawn`` lives, all else ends soon and well. A command that the
    simulator understands is left as it is (:mod:`moslab.simulator.process`).
+3. Where processes are real a modelled command is one of a shell: it sleeps as long, and ends so. What else it does (it
+   crashes, fails or dies late by chance, is unfit on some nodes) has no such command: ``real`` refuses it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Callable
 from mosha.tables import cltab, hactl
 from mosha.tables.cltab import OFF, RESPAWN, TEST, Entry
 from mosha.tables.errors import TableErrors
-from moslab.errors import CannotError
+from moslab.errors import CannotError, UnsupportedError
 from moslab.faults.plan import is_modelled
 
 TICK = "/usr/lib/mosha/demo/tick"
@@ -80,6 +82,32 @@ def modelled(text: str) -> str:
                 head = lines[entry.line - 1].split(":", FIELDS)[:FIELDS]
                 lines[entry.line - 1] = ":".join([*head, {RESPAWN: LIVES, TEST: TESTS}.get(entry.mode, ENDS)])
     return "\n".join(lines) + "\n"
+
+
+def real(text: str) -> str:
+    """Rule 3; UnsupportedError for a command that is none of a shell."""
+    lines = text.splitlines()
+    for entries in _entries(text).values():
+        for entry in entries:
+            if entry.command and is_modelled(entry.command):
+                head = lines[entry.line - 1].split(":", FIELDS)[:FIELDS]
+                lines[entry.line - 1] = ":".join([*head, _in_shell(entry.command)])
+    return "\n".join(lines) + "\n"
+
+
+def _in_shell(command: str) -> str:
+    words = command.split()
+    sleep = ["sleep", words.pop(1) if words[0] == "run" else "infinity"]
+    traps, ends = [], ""
+    for option in words[1:]:
+        name, _, value = option.partition("=")
+        if name in ("int", "term") and value == "ignore":
+            traps.append(name.upper())
+        elif name == "exit":
+            ends = f"; exit {value}"
+        else:
+            raise UnsupportedError(f"have processes with {option!r}")
+    return "".join([f"trap '' {' '.join(traps)}; " if traps else "", " ".join(sleep), ends])
 
 
 def _entries(text: str) -> dict[str, tuple[Entry, ...]]:

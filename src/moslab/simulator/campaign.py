@@ -37,6 +37,7 @@ EXPECTED: tuple[str, ...] = (
     "leash does not obey and is killed", "edit in place",
     "second guardian is spared", "group was tested ahead", "leash outlives its agent", "group was adopted",
     "clock stood still", "file of a node without power",
+    "message on a worse connection", "connection breaks",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",
     *UNEVEN, *reached.NAMES, *NAMES,

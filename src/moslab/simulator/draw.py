@@ -35,6 +35,7 @@ UNFIT_LEASES = 16
 APART = 8                        # between voters of large clusters, now and then
 SHARED = 0.1                     # of the seeds that are not directed have a shared directory
 IN_PLACE, IN_PLACE_MAX_S = 0.15, 8.0     # of the seeds have a table written in place, for so long at most
+WORSE = 0.2                      # of the seeds have connections that are worse
 LONG, LONG_TIMES = 0.06, ((0.5, 5.0), (2.0, 10.0), (2.0, 20.0), (2.0, 60.0))     # of the seeds; beats and leases
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
@@ -117,6 +118,7 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     plan.heal = plan.heal or (scene.numbers if heals_all else [])
     plan.faults += _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
     plan.faults += _edits_in_place(plan)
+    plan.faults += _worsened(plan)
     plan.faults.sort(key=lambda fault: float(fault["at"]))
     plan.heal = plan.heal or _majority(draw, plan, scene.wiped)
     plan.bound_s = _bound_s(plan)
@@ -140,6 +142,29 @@ def _edits_in_place(plan: FaultPlan) -> list[Fault]:
 
 def _size(draw: Stream) -> int:
     return draw.pick(MANY) if draw.chance(LARGE) else draw.integer(3, 9)
+
+
+def _worsened(plan: FaultPlan) -> list[Fault]:
+    """Now and then connections of MFS are late, slow, broken or closed late, or packets are lost, from one to some."""
+    draw = Stream(plan.seed, "worsen")
+    if plan.nodes < 2 or not draw.chance(WORSE):
+        return []
+    lease_s = float(plan.conf["lease"])
+    delay_s = round(draw.uniform(0.05, 0.6) * lease_s, 3)
+    kinds: list[Fault] = [
+        {"delay": delay_s, "jitter": round(draw.random() * delay_s, 3)},
+        {"rate": draw.integer(1, 20)}, {"reset": True}, {"slow_close": round(draw.uniform(0.1, 2.0) * lease_s, 3)},
+        {"loss": round(draw.uniform(0.02, 0.5), 3)},
+    ]
+    found: list[Fault] = []
+    for _ in range(draw.integer(1, 3)):
+        at_s = round(draw.uniform(2.0, plan.safety_s), 3)
+        whom = draw.integer(1, plan.nodes)
+        to = [node for node in range(1, plan.nodes + 1) if node != whom and draw.chance(0.7)]
+        if to:
+            found.append({"at": at_s, "do": "worsen", "whom": [whom], "to": to, "both": draw.chance(0.5),
+                          **draw.pick(kinds), "for": round(draw.uniform(0.5, 6.0) * lease_s, 3)})
+    return found
 
 
 def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:

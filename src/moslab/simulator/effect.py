@@ -24,7 +24,7 @@ def has_effect(node: Node, fault: Fault) -> bool:
         return bool(node.members)
     if kind == "wipe":
         return bool(node.disk.files)
-    if kind == "cut":
+    if kind in ("cut", "worsen"):
         return {*fault["to"]} != {node.number}
     return kind != "map" or node.map != sorted(fault["nodes"])
 

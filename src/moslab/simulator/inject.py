@@ -14,15 +14,15 @@ from mosha.orders import UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
-from moslab.faults.links import between
-from moslab.faults.plan import BOTH, LOSSES, STALLS, Fault
+from moslab.faults.links import between, shown
+from moslab.faults.plan import BAD_TABLE, BOTH, LOSSES, STALLS, Fault
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
 from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
 from moslab.simulator.damage import damage
 from moslab.simulator.effect import has_effect, processes
 from moslab.simulator.facts import voters_of
-from moslab.simulator.network import Cut
+from moslab.simulator.network import Cut, Worse
 from moslab.simulator.node import Node
 from moslab.simulator.process import Process
 
@@ -30,7 +30,7 @@ Undo = Callable[[], None]
 RECORDED = {"crash": OFF, "freeze": PAUSE, "pause": STOP, "cut": CUT}
 """What the plan's kinds are called in the record of a run."""
 FLAPS_MAX = 50
-BAD_TABLE = "this is: no table: at all\n"
+LINKS = ("to", "both", "for")
 
 
 class Injector:
@@ -109,9 +109,11 @@ class Injector:
         """It is in the record; where it lasts, its end will be."""
         now, numbers, detail = self._kernel.now, tuple(node.number for node in nodes), _rest(fault)
         touched, kind = frozenset(numbers), fault["do"]
-        if kind == "cut":
+        if kind in ("cut", "worsen"):
             links = between(numbers, fault["to"], one_way=not fault.get("both"))
-            touched, numbers, detail = touched | {*fault["to"]}, (), " ".join(f"{a}>{b}" for a, b in sorted(links))
+            said = "" if kind == "cut" else _rest({name: fault[name] for name in fault if name not in LINKS})
+            touched, detail = touched | {*fault["to"]}, shown(links, said)
+            numbers = () if kind == "cut" else tuple(sorted(touched))
         elif kind in ("pause", "kill"):
             detail = f"{fault['what']} {fault.get('group', '')}".strip()
         elif kind in RECORDED:
@@ -244,6 +246,12 @@ class Injector:
                 self._cluster.network.end(cut)
 
         return undo
+
+    def _do_worsen(self, nodes: list[Node], fault: Fault) -> Undo:
+        one, other = frozenset(node.number for node in nodes), frozenset(fault["to"])
+        found = [Worse(one, other, fault)] + ([Worse(other, one, fault)] if fault.get("both") else [])
+        self._cluster.network.worse += found
+        return partial(_all, [partial(self._cluster.network.better, worse) for worse in found])
 
     def _count_shape(self, cuts: list[Cut], all_cut: frozenset[int]) -> None:
         count = self._cluster.count

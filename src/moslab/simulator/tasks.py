@@ -40,6 +40,8 @@ LATE_MAX_S = 8.0
 QUEUE_MAX = 256
 JOURNALS_IN = {"exchange": 3, "copy": 1}  # task -> where in its answer they are; the last says whether these are all
 REFUSALS = (errno.EHOSTUNREACH, errno.EIO, errno.ENETUNREACH, errno.ECONNREFUSED)
+BREAKS = (errno.EAGAIN, errno.EREMOTE)   # of a connection that is reset: what was under way, and what comes then
+HEAD_BYTES = 64                  # of a message, beside what it carries
 ERRORS = (errno.EIO, errno.EAGAIN, errno.ENETUNREACH, errno.ESTALE)
 
 
@@ -125,6 +127,7 @@ class Tasks:
         job.slow = max(node.weather.slow, target.weather.slow)
         job.careful = (
             not (node.weather.fine() and target.weather.fine()) or self._draw.random() < self._careful
+            or self._is_worse(job)
         )
         if job.careful:
             job.worker.files.begin()
@@ -133,8 +136,28 @@ class Tasks:
         self._send(job)
 
     def _send(self, job: Job) -> None:
-        delay_s = LOCAL_S * job.slow if job.target is job.world.node else self._network.latency_s(job.slow)
-        self._kernel.at(self._kernel.now + delay_s, self._arrive, job)
+        sender, target = job.world.node, job.target
+        at = self._kernel.now + (LOCAL_S * job.slow if target is sender else self._network.latency_s(job.slow))
+        if self._network.worse:
+            if self._network.resets(sender.number, target.number):
+                self._count("connection breaks")
+                self._fail_soon(job, error(self._draw.pick(BREAKS)))
+                return
+            at += self._late_s(sender.number, target.number, job.step)
+            if at >= job.deadline:
+                self._watch(job)
+        self._kernel.at(at, self._arrive, job)
+
+    def _is_worse(self, job: Job) -> bool:
+        """Whether connections to the target, or from there, are not as they were."""
+        ends = job.world.node.number, job.target.number
+        return bool(self._network.worse) and bool(self._network.met(*ends) or self._network.met(*ends[::-1]))
+
+    def _late_s(self, sender: int, receiver: int, content: Any) -> float:
+        late_s = self._network.late_s(sender, receiver, _bytes_of(content))
+        if late_s:
+            self._count("message on a worse connection")
+        return late_s
 
     def _arrive(self, job: Job) -> None:
         sender, target = job.world.node, job.target
@@ -160,7 +183,8 @@ class Tasks:
             self._watch(job)
             return
         self._count("request to a node without power")
-        self._fail_soon(job, error(self._draw.pick(REFUSALS)))
+        closes_s = self._network.closes_s(job.target.number, job.world.node.number) if self._network.worse else 0.0
+        self._fail_soon(job, error(self._draw.pick(REFUSALS)), closes_s)
 
     # ---- on the node ------------------------------------------------------------------------------------------
 
@@ -254,6 +278,12 @@ class Tasks:
             self._watch(job)
             return
         at = self._kernel.now + self._network.latency_s(job.slow)
+        if self._network.worse:
+            if self._network.resets(target.number, sender.number):
+                self._count("connection breaks")
+                argument = job, None, error(self._draw.pick(BREAKS))
+            else:
+                at += self._late_s(target.number, sender.number, argument[1])
         if at >= job.deadline:
             self._watch(job)
         self._kernel.at(at, call, argument)
@@ -282,9 +312,11 @@ class Tasks:
             return False
         return True
 
-    def _fail_soon(self, job: Job, failed: OSError) -> None:
+    def _fail_soon(self, job: Job, failed: OSError, late_s: float = 0.0) -> None:
         call = self._go_on if job.careful else self._finish
-        at = self._kernel.now + self._network.latency_s(job.slow)
+        at = self._kernel.now + self._network.latency_s(job.slow) + late_s
+        if late_s and at >= job.deadline:
+            self._watch(job)
         self._kernel.at(at, call, (job, None, failed))
 
     def _watch(self, job: Job) -> None:
@@ -403,5 +435,15 @@ class Tasks:
         if self._draw.chance(max(node.weather.loss, target.weather.loss)):
             self._count("probe lost")
             return False
+        ends = node.number, target.number
+        if network.worse and (network.loses(*ends) or network.loses(*ends[::-1])):
+            self._count("probe lost")
+            return False
         slow = max(node.weather.slow, target.weather.slow)
         return network.latency_s(slow) + network.latency_s(slow) <= PROBE_TRY_S
+
+
+def _bytes_of(content: Any) -> int:
+    """Of a message that carries a step, or its answer."""
+    parts = content if isinstance(content, (tuple, list)) else (content,)
+    return HEAD_BYTES + sum(len(part) for part in parts if isinstance(part, (bytes, str)))

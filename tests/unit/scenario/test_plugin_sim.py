@@ -179,6 +179,17 @@ def test_a_wrong_plan_says_what_is_wrong(pytest_: Pytest, text: str | None, said
     (done.stdout if text is not None else done.stderr).fnmatch_lines([said])
 
 
+def test_a_plan_and_the_folder_of_a_failed_test_are_replayed_in_the_worlds_that_are_named(pytest_: Pytest) -> None:
+    done = pytest_(EXAMPLE + "    assert False\n", "--seed=3")
+    line = next(line for line in done.outlines if line.startswith("its faults: pytest --replay "))
+    plan = shlex.split(line)[-1]
+    there = ["--replay", plan, "--replay", str(Path(plan).parent), "--collect-only", "-q"]
+    alone = pytest_.pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", *there)
+    assert alone.outlines[0].endswith("plan.json::plan")
+    done = pytest_.pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", "--world=sim,docker", *there)
+    assert [line.rpartition("::")[2] for line in done.outlines[:2]] == ["plan", "plan[docker]"]
+
+
 def properties(file: Path) -> list[dict[str, str]]:
     """Of each test in a JUnit report."""
     cases = xml.parse(file).getroot().iter("testcase")

@@ -8,7 +8,7 @@ import pytest
 
 from moslab import Cluster
 from moslab.duration import seconds
-from moslab.errors import CannotError, LabError
+from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.history.checkers import INVALID, VALID
 from moslab.scenario import chaos as module
 from moslab.scenario.chaos import BREAKS, chaos
@@ -19,7 +19,7 @@ from moslab.scenario.world import Spec
 
 
 def made(seed: int, nodes: int = 5) -> Cluster:
-    world = SimWorld(Spec(nodes), seed)
+    world = SimWorld(Spec(nodes, toxiproxy=True), seed)
     world.settle()
     return Cluster(world, seed)
 
@@ -41,6 +41,14 @@ def test_every_kind_can_be_broken_and_healed() -> None:
         begin(cluster)
         assert cluster.faults, name
         assert cluster.check().word == VALID, name
+
+
+def test_connections_are_left_alone_where_mfs_goes_straight() -> None:
+    world = SimWorld(Spec(3), 1)
+    world.settle()
+    for name in ("connections are late", "connections break"):
+        with pytest.raises(UnsupportedError, match="worsen connections"):
+            BREAKS[name](Cluster(world, 1))
 
 
 def test_a_history_that_is_wrong_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:

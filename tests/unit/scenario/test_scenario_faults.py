@@ -7,18 +7,19 @@ from typing import Callable
 import pytest
 
 from moslab import Breach, Cluster, LabError
-from moslab.errors import CannotError, UnsupportedError
+from moslab.errors import CannotError
 from moslab.faults.links import majorities_ring
 from moslab.faults.plan import from_json
 from moslab.faults.record import UNENDED
+from moslab.history.checkers import VALID
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec
 
 LEASES_S = 6.0
 
 
-def made(nodes: int = 5, stomith: bool = True) -> Cluster:
-    world = SimWorld(Spec(nodes, stomith), 7)
+def made(nodes: int = 5, stomith: bool = True, toxiproxy: bool = False) -> Cluster:
+    world = SimWorld(Spec(nodes, stomith, toxiproxy=toxiproxy), 7)
     world.settle()
     return Cluster(world, 7)
 
@@ -139,13 +140,45 @@ def test_what_was_done_is_a_plan_that_does_it_again() -> None:
     assert all(fault["for"] >= LEASES_S for fault in faults if fault["do"] in ("stomith", "weather"))
 
 
-@pytest.mark.parametrize("ail", [
-    lambda cluster: cluster.delay("all", 0.1, "all"), lambda cluster: cluster.rate("one", 10),
-    lambda cluster: cluster.reset(1, 2), lambda cluster: cluster.slow_close("one", 1.0),
-    lambda cluster: cluster.lose("one", 0.1),
-])
-def test_what_only_containers_can_do_to_links_is_said(ail: Callable[[Cluster], Breach]) -> None:
+AILS: dict[str, Callable[[Cluster], Breach]] = {
+    "delay": lambda cluster: cluster.delay("all", 0.1, "all", jitter_s=0.05),
+    "rate": lambda cluster: cluster.rate(1, 10),
+    "reset": lambda cluster: cluster.reset(1, 2),
+    "slow-close": lambda cluster: cluster.slow_close(1, 1.0, one_way=True),
+}
+
+
+@pytest.mark.parametrize("kind", AILS)
+def test_connections_are_worse_only_where_mfs_goes_through_toxiproxy(kind: str) -> None:
+    """As in containers; there it is a proxy's, here it is modelled."""
     cluster = made(3)
-    with pytest.raises(UnsupportedError):
-        ail(cluster)
+    with pytest.raises(CannotError, match="does not go through Toxiproxy"):
+        AILS[kind](cluster)
     assert cluster.faults == []
+    cluster = made(3, toxiproxy=True)
+    with AILS[kind](cluster):
+        assert [fault.kind for fault in cluster.faults] == [kind]
+        assert cluster.faults[0].end_s == UNENDED
+    assert cluster.faults[0].end_s < UNENDED
+    assert cluster.check().word == VALID
+
+
+def test_what_is_worse_is_a_plan_that_makes_it_worse_again() -> None:
+    cluster = made(3, toxiproxy=True)
+    with cluster.delay(1, 0.4, 2, jitter_s=0.1, one_way=True), cluster.lose(3, 0.1, 1):
+        cluster.sleep(1.0)
+    faults = [fault for fault in from_json(cluster.papers()["plan.json"]).faults if fault["do"] == "worsen"]
+    said = [tuple(one.get(name) for name in ("whom", "to", "delay", "jitter", "loss")) for one in faults]
+    assert said == [
+        ([1], [2], 0.4, 0.1, None), ([1], [3], None, None, 0.1), ([3], [1], None, None, 0.1),
+    ]
+
+
+def test_packets_that_are_lost_need_no_toxiproxy() -> None:
+    """Neither do they elsewhere: a probe that is lost is not sent again."""
+    cluster = made(3)
+    with cluster.lose("all", 0.5, "all"):
+        assert cluster.faults[0].kind == "loss"
+        cluster.sleep(LEASES_S)
+    assert cluster.world._simulated.cluster.counters["probe lost"] > 10  # type: ignore[attr-defined]
+    cluster.check()

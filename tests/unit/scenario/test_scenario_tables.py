@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mosha.tables import cltab
-from moslab.errors import CannotError
-from moslab.scenario.tables import groups_of, hactl_of, modelled, wanted, witnessed
+from moslab.errors import CannotError, UnsupportedError
+from moslab.scenario.tables import groups_of, hactl_of, modelled, real, wanted, witnessed
 
 TEXT = """\
 # a comment: with colons
@@ -41,6 +41,15 @@ def test_commands_are_modelled_by_their_mode() -> None:
         "web-fit": ("test", "run 0.005"), "web-dir": ("wait", "run 0.02"), "web-run": ("respawn", "live"),
         "web-look": ("monitor", "run 0.02"), "db-run": ("respawn", "live term=ignore"), "seen-run": ("respawn", "live"),
     }
+
+
+def test_modelled_commands_are_those_of_a_shell() -> None:
+    text = "a:x:start:respawn:live\na:y:start:wait:run 0.02 exit=3\na:z:start:respawn:run 5 int=ignore term=ignore\n"
+    commands = [entry.command for entry in cltab.parse(real(text)).entries]
+    assert commands == ["sleep infinity", "sleep 0.02; exit 3", "trap '' INT TERM; sleep 5"]
+    assert real(PLAIN.replace("live term=ignore", "true")) == PLAIN.replace("live term=ignore", "true")
+    with pytest.raises(UnsupportedError, match="have processes with 'dies=8'"):
+        real("a:x:start:respawn:live dies=8\n")
 
 
 def test_without_a_hactl_all_groups_run() -> None:

@@ -37,6 +37,11 @@ def fault(do: str, **more: Any) -> dict[str, Any]:
 
 
 BAD = [
+    (fault("worsen", delay=1), "to is missing"),
+    (fault("worsen", to=[2]), "one of delay, rate, reset, slow_close and loss is needed"),
+    (fault("worsen", to=[2], delay=1, jitter=2), "a jitter is from 0 to the delay"),
+    (fault("worsen", to=[2], rate=1, jitter=2), "jitter is that of a delay"),
+    (fault("worsen", to=[2], rate=0), "rate is a whole number from 1 to"),
     ({"format": 2}, "format"),
     ({"speed": 1}, "unknown: speed"),
     ({"seed": "x"}, "seed is a whole number from 0 to"),

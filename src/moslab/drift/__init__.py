@@ -1,0 +1,1 @@
+"""One fault plan, several worlds: is what comes of it the same?"""

@@ -1,0 +1,136 @@
+"""``--replay``: fault plans as tests, in the worlds that were chosen (docs/laboratory.md).
+
+Rules:
+
+1. In the simulator a plan is run as ``moslab sim --plan`` does it: to the last message. In any other world it is
+   carried out on a cluster such as it describes (:mod:`moslab.scenario.replay`), as near as that can be.
+2. What was left out there, and how late the latest fault was, is said, and stands in the JUnit properties. A plan of
+   which nothing is left to be done is skipped.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import pytest
+
+from moslab.errors import LabError, UnsupportedError
+from moslab.faults.plan import FaultPlan, PlanError, load
+from moslab.history.checkers import VALID
+from moslab.history.stored import Run
+from moslab.scenario import artifacts
+from moslab.scenario.cluster import Cluster
+from moslab.scenario.plans import spec_of
+from moslab.scenario.pool import Pool
+from moslab.scenario.replay import Replay
+from moslab.scenario.world import SIM
+from moslab.simulator.run import run
+
+
+class Lends(Protocol):
+    """The session, as far as it is needed here."""
+
+    root: Path
+
+    @property
+    def pool(self) -> Pool: ...
+
+
+class Replays(NamedTuple):
+    """In which worlds, and by what session."""
+
+    worlds: Sequence[str]
+    session: Lends
+
+
+class PlanFile(pytest.File):
+    """A fault plan that shall be carried out."""
+
+    replays: Replays
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for world in self.replays.worlds:
+            item = PlanItem.from_parent(self, name="plan" if world == SIM else f"plan[{world}]")
+            item.world, item.session_ = world, self.replays.session
+            yield item
+
+
+class PlanItem(pytest.Item):
+    """One plan in one world."""
+
+    world: str
+    session_: Lends
+
+    def runtest(self) -> None:
+        try:
+            plan = load(self.path)
+        except PlanError as error:
+            pytest.fail(str(error), pytrace=False)
+        self.user_properties += [("moslab_world", self.world), ("moslab_seed", plan.seed)]
+        if self.world == SIM:
+            result = run(plan, traced=True)
+            self._judge(result.verdict, result.problems, result.stored(f"plan {self.path}", self._again()))
+            return
+        try:
+            self._elsewhere(plan)
+        except UnsupportedError as error:
+            pytest.skip(f"world {self.world} cannot {error}")
+        except LabError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    def _elsewhere(self, plan: FaultPlan) -> None:
+        spec, lacks = spec_of(plan)
+        pool, sound = self.session_.pool, False
+        world = pool.lend(self.world, spec, plan.seed)
+        try:
+            cluster = Cluster(world, plan.seed)
+            cluster.heal()
+            replay = Replay(cluster, plan)
+            replay.run()
+            verdict = replay.judge()
+            sound = verdict.word == VALID
+            left_out = [*(f"not as in the plan: {lack}" for lack in lacks),
+                        *(f"left out: {fault}" for fault in replay.left_out)]
+            self.user_properties += [("moslab_left_out", one) for one in left_out]
+            self.user_properties.append(("moslab_late_s", round(replay.late_s, 3)))
+            self.add_report_section("call", "moslab", "\n".join(left_out))
+            say(self.config, "\n".join([f"{self.path.name}: {self.world}: {verdict.word}; the latest fault was "
+                                        f"{replay.late_s:.3f} s late", *left_out]))
+            stored = cluster.stored(f"plan {self.path}", plan.seed, self._again(), "")
+            self._judge(verdict.word, verdict.problems, stored)
+            if plan.faults and not cluster.faults:
+                raise UnsupportedError("do anything of this plan")
+        finally:
+            pool.give_back(world, sound)
+
+    def _judge(self, verdict: str, problems: list[str], stored: Run) -> None:
+        if verdict == VALID:
+            return
+        place = f"-{self.world}" if self.world != SIM else ""
+        folder = artifacts.folder_of(self.session_.root, f"replay-{self.path.parent.name}-{self.path.stem}{place}")
+        pytest.fail("\n".join([
+            f"the history is {verdict}:", *problems, f"report: {artifacts.write(folder, stored)}",
+            f"again: {self._again()}",
+        ]), pytrace=False)
+
+    def _again(self) -> str:
+        there = [f"--world={self.world}"] if self.world != SIM else []
+        return shlex.join(["pytest", "--replay", str(self.path), *there])
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.path, None, f"plan {self.path.name}{self.name[len('plan'):]}"
+
+
+def say(config: pytest.Config, text: str) -> None:
+    """At once, and not only when something fails; workers of xdist have no terminal."""
+    plugins: Any = config.pluginmanager
+    capture, reporter = plugins.getplugin("capturemanager"), plugins.getplugin("terminalreporter")
+    if capture is None or reporter is None:
+        print(text, flush=True)
+        return
+    with capture.global_and_fixture_disabled():
+        reporter.ensure_newline()
+        reporter.write_line(text)
