@@ -194,12 +194,7 @@ def _node(text: str) -> int:
 def _cluster(arguments: argparse.Namespace) -> Cluster:
     """By its name: in an engine of namespaces that has it, else on the container engine."""
     name = checked_name(arguments.cluster)
-    return Cluster(_of_namespaces(name) or engine.connect(), name)
-
-
-def _of_namespaces(name: str) -> docker.DockerClient | None:
-    """Unless somebody says which engine it is."""
-    return own.client_of(name) if engine.where().is_default else None
+    return Cluster(own.engine_of(name), name)
 
 
 def _existing(arguments: argparse.Namespace) -> Cluster:
@@ -237,13 +232,14 @@ def _up(arguments: argparse.Namespace) -> int:
 def _engine(name: str, progress: Progress) -> tuple[docker.DockerClient, own.OwnEngine | None]:
     """That which has the cluster; else the container engine, which is brought if it may be; else a new one of
     namespaces, which is given, too. CannotError if there can be neither."""
-    found = _of_namespaces(name)
+    is_default = engine.where().is_default
+    found = own.client_of(name) if is_default else None
     if found is not None:
         return found, None
     try:
         return engine.ensure(progress), None
     except LabError as error:
-        if not engine.where().is_default:
+        if not is_default:
             raise
         reason = str(error)
     try:

@@ -17,6 +17,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shlex
 from collections import Counter
@@ -31,9 +32,10 @@ from moslab.seeds import new_seed, seed_of, seeds_of
 
 if TYPE_CHECKING:
     from moslab.hosts.inventory import Inventory
+    from moslab.scenario.attached import Attached
     from moslab.scenario.cluster import Cluster
     from moslab.scenario.pool import Pool
-    from moslab.scenario.world import Spec
+    from moslab.scenario.world import Spec, World
 
 DOCKER, NAMESPACES, HOSTS, SIM = WORLDS = ("docker", "namespaces", "hosts", "sim")
 SEEDS_MAX = 100_000
@@ -48,6 +50,8 @@ MARKER = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("moslab", "clusters that break (moslab)")
     group.addoption("--world", metavar="W[,W]", help=f"{', '.join(WORLDS)} (default: the best that there is)")
+    group.addoption("--attach", action="store_true",
+                    help="on the cluster that is up already: $MOSLAB_CLUSTER, else mosha; it stays up")
     group.addoption("--inventory", metavar="FILE", help="the machines of the world of hosts (docs/laboratory.md)")
     group.addoption("--seed", type=seed_of, metavar="N", help="of everything random (default: a new one)")
     group.addoption("--seeds", type=seeds_of, metavar="A..B", help="run each test with each of these seeds")
@@ -88,6 +92,9 @@ class Session:
         self.seeds: range | None = given_seeds
         self.seed: int | None = config.getoption("--seed")
         self.replays = [_plan_of(Path(config.invocation_params.dir, file)) for file in config.getoption("--replay")]
+        self.attach = _attached(config, self.worlds)
+        if self.attach:
+            self.worlds, self.why = [DOCKER], f"the cluster {self.attach} is up"
         if self.replays and not self.worlds:
             self.worlds, self.why = [SIM], "plans are replayed"
         self.nodes: int | None = config.getoption("--nodes")
@@ -95,6 +102,7 @@ class Session:
         self.root = config.rootpath / config.getoption("--artifacts")
         self._config = config
         self._pool: Pool | None = None
+        self._attached: Attached | None = None
 
     def chosen(self) -> list[str]:
         """The worlds; looks for the best one once, and a worker is told."""
@@ -112,6 +120,16 @@ class Session:
         return len(self.machines.numbers) if world == HOSTS and self.machines is not None else self.nodes
 
     @property
+    def attached(self) -> Attached | None:
+        """The cluster on which all tests are, if there is one."""
+        if self.attach and self._attached is None:
+            from moslab.scenario.attached import Attached
+
+            self._attached = Attached(self.attach)
+            self._config.add_cleanup(self._attached.close)
+        return self._attached
+
+    @property
     def pool(self) -> Pool:
         if self._pool is None:
             from moslab.scenario.pool import Pool
@@ -119,6 +137,17 @@ class Session:
             self._pool = Pool(self.machines)
             self._config.add_cleanup(self._pool.close)
         return self._pool
+
+
+def _attached(config: pytest.Config, worlds: list[str]) -> str:
+    """The name of the cluster that is attached, if one shall be."""
+    if not config.getoption("--attach"):
+        return ""
+    others = ("--inventory", "--nodes", "--keep", "--replay", "--chaos-budget")
+    wrong = [name for name in others if config.getoption(name)] + ["--world"] * (worlds not in ([], [DOCKER]))
+    if wrong or config.getoption("numprocesses", None):
+        raise pytest.UsageError(f"--attach and {(wrong or ['-n'])[0]} exclude each other")
+    return os.environ.get("MOSLAB_CLUSTER") or "mosha"
 
 
 def _plan_of(given: Path) -> Path:
@@ -243,17 +272,22 @@ class Lent:
         digest = hashlib.sha256(f"{self.seed}/{self._key}/{len(self._clusters)}".encode()).digest()
         seed = int.from_bytes(digest[:7], "big")
         spec = _spec(self._item, self.session, self.world, wanted)
-        cluster = Cluster(self.session.pool.lend(self.world, spec, seed), seed)
+        cluster = Cluster(self._lend(spec, seed, wanted), seed)
         self._clusters.append(cluster)
         cluster.heal()                                       # which also sees where the groups run
         return cluster
+
+    def _lend(self, spec: Spec, seed: int, wanted: dict[str, Any]) -> World:
+        attached = self.session.attached
+        return self.session.pool.lend(self.world, spec, seed) if attached is None else attached.lend(wanted)
 
     def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
         nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
         given = [*self._inventory(), f"--seed={self.seed}", *nodes]
-        again = shlex.join(["pytest", self._id, f"--world={self.world}", *given])
+        where = "--attach" if self.session.attach else f"--world={self.world}"
+        again = shlex.join(["pytest", self._id, where, *given])
         said = []
         for folder, cluster in zip(self._folders(), self._clusters):
             said += self._left(folder, cluster, again, failure)
@@ -305,7 +339,10 @@ class Lent:
                     whole = [f"the history is {verdict.word}:", *verdict.problems]
                     problems += [*whole, self.report(whole[0])]
             finally:
-                self.session.pool.give_back(cluster.world, sound)
+                if self.session.attached is None:
+                    self.session.pool.give_back(cluster.world, sound)
+                else:
+                    problems += self.session.attached.left()
         if problems:
             raise AssertionError("\n".join(problems))
 

@@ -20,6 +20,7 @@ from moslab.layout import CLUSTER
 from moslab.namespaces.own import PREFIX
 from moslab.removal import is_anything_left
 from moslab.wait import eventually
+from tests.container.conftest import Lab
 from tests.engines import processes_of
 
 pytestmark = [pytest.mark.container, pytest.mark.xdist_group("plugin")]
@@ -38,6 +39,31 @@ def test_fails(cluster):
     print("named", cluster.world.cluster.names.cluster)
     cluster.kill_process("group web")
     assert cluster.run(1, "hostname").stdout == "another"
+"""
+ATTACHED = """
+import pytest
+
+def test_moves(cluster):
+    group = cluster.group()
+    with cluster.cut(group.owner):
+        group.wait_running(elsewhere=True)
+    cluster.check()
+
+def test_leaves(cluster):
+    cluster.run(1, ["sh", "-c", "sleep 12345 >/dev/null 2>&1 &"])
+    cluster.edit(2, "hactl", "# mine\\nkv start\\ntick start\\n")
+
+@pytest.mark.cluster(nodes=5)
+def test_five(cluster): ...
+
+@pytest.mark.cluster(stomith=False)
+def test_without_stomith(cluster): ...
+
+@pytest.mark.cluster(cltab="a:b:start:respawn:true\\n")
+def test_tables(cluster): ...
+
+def test_two(clusters):
+    clusters(), clusters()
 """
 WAITS = """
 import pytest, time
@@ -155,6 +181,28 @@ def test_an_ended_session_leaves_no_namespaces(tmp_path: Path, temporary: Path, 
         process.stdout.read()
     eventually(lambda: [*processes_of(directory), *temporary.glob(f"{PREFIX}*")], lambda left: not left,
                within_s=GONE_LIMIT_S, what="the engine is gone, and all that was in it")
+
+
+@pytest.mark.long
+def test_a_cluster_that_is_up_is_attached_and_what_is_left_on_it_is_said(
+    running: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MOSLAB_CLUSTER", running.name)
+    boots = {node: container.attrs["Created"] for node, container in running.cluster.nodes().items()}
+    (tmp_path / "test_it.py").write_text(ATTACHED)
+    code, said = run_pytest(tmp_path, "--attach", "--seed=3", "test_it.py")
+    assert code == 1, said
+    assert f"moslab: world docker (the cluster {running.name} is up), seed 3" in said
+    assert "2 passed, 4 skipped, 1 error" in said, said
+    left = set(re.findall(r"^E +(?:AssertionError: )?(left|gone): (.*?) *$", said, re.MULTILINE))
+    assert ("left", "process: sleep 12345") in left, said
+    assert {what.rpartition(": ")[0] for how, what in left if how == "gone"} == {f"node {n}: hactl" for n in (1, 2, 3)}
+    for why in ("have nodes=5: the cluster that is attached has 3", "give the cluster that is attached another cltab",
+                "have stomith=False: the cluster that is attached has True",
+                "make two clusters of the one that is attached"):
+        assert f"1 skipped: docker cannot {why}" in said
+    assert {node: container.attrs["Created"] for node, container in running.cluster.nodes().items()} == boots
+    running.moslab("status")
 
 
 def test_what_namespaces_cannot_is_skipped_by_name(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from docker.errors import DockerException
 import emulator
 import mosha
 import moslab
+from moslab import engine
 from moslab.engine import CONNECTIONS_MAX, REQUEST_LIMIT_S
 from moslab.errors import CannotError
 from moslab.namespaces.names import READY, SOCKET, STAY
@@ -140,6 +141,12 @@ def client_of(cluster: str) -> docker.DockerClient | None:
             return client
         client.close()
     return None
+
+
+def engine_of(cluster: str) -> docker.DockerClient:
+    """A client of the engine that has it: one of these, unless somebody says which; else the container engine."""
+    found = client_of(cluster) if engine.where().is_default else None
+    return found or engine.connect()
 
 
 def _client(url: str) -> docker.DockerClient:

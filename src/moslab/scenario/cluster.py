@@ -175,8 +175,9 @@ class Cluster:
         """The numbers of all nodes, also of those that are off."""
         return self.world.nodes
 
-    def group(self, name: str) -> Group:
-        """A group of the tables that shall run."""
+    def group(self, name: str = "") -> Group:
+        """A group of the tables that shall run; the first one, if none is named."""
+        name = name or self.world.groups[0]
         if name not in self.world.groups:
             raise CannotError(f"there is no group {name!r} that shall run; there are {', '.join(self.world.groups)}")
         return self._groups.setdefault(name, Group(self, name))

@@ -190,6 +190,14 @@ def test_a_plan_and_the_folder_of_a_failed_test_are_replayed_in_the_worlds_that_
     assert [line.rpartition("::")[2] for line in done.outlines[:2]] == ["plan", "plan[docker]"]
 
 
+@pytest.mark.parametrize("others", ["--world=namespaces", "--nodes=3", "--keep=failed", "--chaos-budget=1s"])
+def test_a_cluster_that_is_attached_is_as_it_is(pytest_: Pytest, others: str) -> None:
+    pytest_.pytester.makepyfile(test_it=EXAMPLE)
+    done = pytest_.pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", "--attach", others)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines([f"*--attach and {others.partition('=')[0]} exclude each other"])
+
+
 def properties(file: Path) -> list[dict[str, str]]:
     """Of each test in a JUnit report."""
     cases = xml.parse(file).getroot().iter("testcase")
