@@ -12,7 +12,7 @@ from mosha.platform.plans import TASKS, Plan
 from moslab.faults.plan import FaultPlan
 from moslab.simulator import tasks
 from moslab.simulator.cluster import Cluster
-from moslab.simulator.network import Cut
+from moslab.simulator.network import Cut, Worse
 from moslab.simulator.node import Node
 from moslab.simulator.power import CUT, FAILS, LIES, SLOW, SPARES
 from moslab.simulator.world import SimWorld
@@ -135,6 +135,39 @@ def test_a_late_step_takes_effect_alone_and_once() -> None:
     written = set(pair.two.disk.names())
     assert 0 < len(written) < 8
     assert pair.counted("late completion") == len(written)
+
+
+def worse(pair: Pair, sender: int, receiver: int, **more: Any) -> Pair:
+    pair.cluster.network.worse.append(Worse(frozenset({sender}), frozenset({receiver}), more))
+    return pair
+
+
+def test_each_step_and_each_answer_is_late_on_a_connection_with_a_delay() -> None:
+    """Three steps, each there and back; those of the other direction are not."""
+    (there,) = worse(Pair(), 1, 2, delay=0.1).ask(2, "note", "a", "x", limit_s=5.0).run(5.0).answers
+    (back,) = worse(Pair(), 2, 1, delay=0.1).ask(2, "note", "a", "x", limit_s=5.0).run(5.0).answers
+    (both,) = worse(worse(Pair(), 2, 1, delay=0.1), 1, 2, delay=0.1).ask(2, "note", "a", "x", limit_s=5.0).run(
+        5.0).answers
+    assert [round(answer[0], 1) for answer in (there, back, both)] == [0.3, 0.3, 0.6]
+    assert worse(Pair(), 1, 2, delay=2.0).ask(2, "note", "a", "x").run(5.0).results() == [errno.ETIMEDOUT]
+
+
+def test_a_connection_that_breaks_on_the_way_there_did_nothing_and_on_the_way_back_it_did() -> None:
+    there = worse(Pair(), 1, 2, reset=True).ask(2, "note", "a", "x").run(1.0)
+    back = worse(Pair(), 2, 1, reset=True).ask(2, "note", "a", "x").run(1.0)
+    assert {*there.results(), *back.results()} <= {*tasks.BREAKS}
+    assert (there.two.disk.names(), back.two.disk.names()) == ([], ["a"])
+
+
+def test_who_waits_for_a_node_that_has_died_hears_of_it_as_late_as_connections_close() -> None:
+    at_once: set[float] = set()
+    late: set[float] = set()
+    for seed in range(12):
+        for pair, found in ((Pair(seed=seed), at_once), (worse(Pair(seed=seed), 2, 1, slow_close=0.5), late)):
+            pair.two.up = False
+            pair.ask(2, "note", "a", "x").run(5.0)
+            found |= {round(when_s, 1) for when_s, result in pair.answers if result != errno.ETIMEDOUT}
+    assert (at_once, late) == ({0.0}, {0.5})
 
 
 def test_a_node_without_power_refuses_or_hangs() -> None:
