@@ -26,7 +26,7 @@ from moslab.scenario.cluster import Cluster
 from moslab.scenario.plans import spec_of
 from moslab.scenario.pool import Pool
 from moslab.scenario.replay import Replay
-from moslab.scenario.world import SIM
+from moslab.scenario.world import HOSTS, SIM
 from moslab.simulator.run import run
 
 
@@ -34,6 +34,7 @@ class Lends(Protocol):
     """The session, as far as it is needed here."""
 
     root: Path
+    inventory: Path | None
 
     @property
     def pool(self) -> Pool: ...
@@ -118,7 +119,8 @@ class PlanItem(pytest.Item):
 
     def _again(self) -> str:
         there = [f"--world={self.world}"] if self.world != SIM else []
-        return shlex.join(["pytest", "--replay", str(self.path), *there])
+        machines = [f"--inventory={self.session_.inventory}"] if self.world == HOSTS else []
+        return shlex.join(["pytest", "--replay", str(self.path), *there, *machines])
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, f"plan {self.path.name}{self.name[len('plan'):]}"
