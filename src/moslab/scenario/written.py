@@ -6,7 +6,7 @@ Rules:
    record does not know of, as it ended something else, is no fault.
 2. The plan's zero is when this began. Not in it are faults that other hands made, signals to what no plan has (workers,
    shots), the end of a drain before the heal, and a service's own commands: those are modelled. Nor is a cut of one of
-   several networks, which moves nothing.
+   several networks, of which plans know nothing.
 """
 
 from __future__ import annotations
