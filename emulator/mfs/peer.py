@@ -62,7 +62,7 @@ class _Waiting:
         self.begin_s = self.sent_s = begin_s
         self.until_s = begin_s + limit_s
         self.frame = b""
-        self.place = 0  # the how manieth request was sent last when it was sent first; 0 before
+        self.place = 0  # its number among all that were sent to the peer; 0 before
         self.repeated = False
 
 
