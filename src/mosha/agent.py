@@ -578,7 +578,7 @@ class Agent:
     # ---- the end ----------------------------------------------------------------------------------------------
 
     def _end_if_due(self, now: float) -> None:
-        for line in self.voter.take_log():
+        for line in (*self.voter.take_log(), *self.ownership.records.take_log()):
             log.warning("%s", line)
         void = self.ownership.void()
         if void and void != self._void_said:

@@ -154,7 +154,8 @@ class DiskPaxos:
             return False
         register = self.records.register(legacy.group)
         is_over = register.epoch > legacy.epoch or register.released_epoch >= legacy.epoch
-        return not is_over and legacy.identity not in self.records.dead
+        is_anothers = register.owner_epoch == legacy.epoch and register.owner != legacy.identity
+        return not is_over and not is_anothers and legacy.identity not in self.records.dead
 
     def owner(self, now: float, group: str) -> int | None:
         register = self.records.registers.get(group)

@@ -1,6 +1,12 @@
 """Everything that was read in this era's journals, on whatever voter: one register for each group, and who is dead.
 
-What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest one that is committed.
+Rules:
+
+1. What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest one that is committed.
+2. Two commits of one epoch show that voters have forgotten what they promised, and R19 did not notice (A5). Then the
+   greater identity is the later owner, for whoever reads both, in whatever order: the other one ends, as by a later
+   epoch (R6), and the group runs on where it is. Of two electorates the one that was known first stays in force: which
+   of them is right no agent can tell. It is said once.
 """
 
 from __future__ import annotations
@@ -13,9 +19,11 @@ from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Fact, Nu
 
 class Register:
     """What is known of one group. ``changed_at``: when something of it was last news here. ``is_decree``: it has no
-    owner, but one value that is decided once and for all, as that of an electorate."""
+    owner, but one value that is decided once and for all, as that of an electorate. ``disputed_epoch``: rule 2."""
 
-    __slots__ = ("blocks", "changed_at", "epoch", "heir", "is_decree", "owner", "owner_epoch", "released_epoch")
+    __slots__ = (
+        "blocks", "changed_at", "disputed_epoch", "epoch", "heir", "is_decree", "owner", "owner_epoch", "released_epoch",
+    )
 
     def __init__(self, is_decree: bool = False) -> None:
         self.is_decree = is_decree
@@ -24,6 +32,7 @@ class Register:
         self.owner = ""                             # the identity, or value, of the highest commit
         self.owner_epoch = 0
         self.released_epoch = 0
+        self.disputed_epoch = 0
         self.heir = ""                              # whom that owner named as the next
         self.changed_at = 0.0
 
@@ -64,6 +73,12 @@ class Records:
         self.registers: dict[str, Register] = {}
         self.dead: dict[str, None] = {}
         self.first_seen: dict[str, float] = {}
+        self._log: list[str] = []
+
+    def take_log(self) -> list[str]:
+        """What is to be logged, once."""
+        lines, self._log = self._log, []
+        return lines
 
     def register(self, group: str) -> Register:
         found = self.registers.get(group)
@@ -114,17 +129,27 @@ class Records:
         register.blocks[writer] = block
         return True
 
-    @staticmethod
-    def _commit(register: Register, commit: Commit) -> bool:
-        if commit.epoch <= register.owner_epoch:
-            assert commit.epoch < register.owner_epoch or commit.identity == register.owner, (
-                f"two owners of {commit.group} in epoch {commit.epoch}: {register.owner} and {commit.identity}"
-            )
+    def _commit(self, register: Register, commit: Commit) -> bool:
+        if commit.epoch == register.owner_epoch and commit.identity != register.owner:
+            self._dispute(register, commit)
+            if register.is_decree:
+                return False
+        if (commit.epoch, commit.identity) <= (register.owner_epoch, register.owner):
             return False
         register.owner, register.owner_epoch = commit.identity, commit.epoch
         if commit.epoch > register.epoch:
             register.epoch, register.blocks = commit.epoch, {}
         return True
+
+    def _dispute(self, register: Register, commit: Commit) -> None:
+        """Rule 2: say it."""
+        if register.disputed_epoch < commit.epoch:
+            register.disputed_epoch = commit.epoch
+            self._log.append(
+                f"epoch {commit.epoch} of {commit.group} was decided twice, for {register.owner} and for "
+                f"{commit.identity}: a voter has forgotten what it promised, as when its disk is an older copy; say "
+                "`mosha voters forget` on that node"
+            )
 
     @staticmethod
     def _released(register: Register, released: Released) -> bool:

@@ -417,6 +417,33 @@ def test_a_later_epoch_of_what_is_held_ends_the_identity(has_block: bool) -> Non
     assert owner.voids == ["kv has another owner"]
 
 
+@pytest.mark.parametrize(("rival", "runs_on"), [("1", True), ("9", False)])
+def test_an_epoch_that_was_decided_twice_crashes_nobody_and_the_greater_owner_runs_on(rival: str, runs_on: bool) -> None:
+    """As after a disk was put back that is an older one, which R19 did not notice. (A whole cluster, where never twice
+    is checked at each step.)"""
+    cluster, owner = started()
+    other = f"{rival}.0.{'d' * 32}"
+    assert (other < owner.ownership.identity) == runs_on
+    epoch = owner.ownership.epoch("kv")
+    for voter in (1, 2, 3):
+        cluster.nodes[voter].disk.files[journal.name(ERA, other, 0)] = journal.encode(Commit("kv", epoch, other))
+    sayers: set[int] = set()
+
+    def all_said() -> bool:
+        sayers.update(node.number for node in cluster.nodes.values() if node.ownership.records.take_log())
+        return len(sayers) == 3
+
+    cluster.until(all_said, 20)
+    cluster.pass_time(20)
+    if runs_on:
+        assert not owner.voids
+        assert owner.runs("kv")
+        assert len({run.epoch for run in cluster.runs}) == 1
+    else:
+        assert owner.voids == ["kv has another owner"], "it ended, and not its agent"
+        assert cluster.runs[-1].epoch == epoch + 1
+
+
 def test_a_block_of_a_later_epoch_is_enough_to_stop() -> None:
     cluster, owner = started()
     other = f"9.1.{'d' * 32}"

@@ -62,9 +62,30 @@ def test_a_release_is_of_its_epoch() -> None:
     assert not records.register("kv").released
 
 
-def test_two_owners_of_an_epoch_end_the_agent() -> None:
-    with pytest.raises(AssertionError, match="two owners of kv in epoch 1"):
-        register((Commit("kv", 1, A), A), (Commit("kv", 1, B), B))
+@pytest.mark.parametrize("first", [A, B])
+def test_of_two_owners_of_an_epoch_all_take_the_same_one_and_say_so_once(first: str) -> None:
+    records = Records()
+    for _ in range(2):                               # as on two voters
+        for identity in (first, B if first == A else A):
+            records.merge(Commit("kv", 3, identity), identity, 0.0)
+    found = records.register("kv")
+    assert (found.owner, found.is_held_by(B), found.is_held_by(A)) == (B, True, False)
+    said = records.take_log()
+    assert len(said) == 1, said
+    assert "epoch 3 of kv was decided twice" in said[0]
+    assert A in said[0]
+    assert B in said[0]
+    records.merge(Commit("kv", 4, A), A, 0.0)
+    assert (found.owner, records.take_log()) == (A, []), "the next epoch is as ever"
+
+
+@pytest.mark.parametrize("first", ["1 2 3", "2 3 4"])
+def test_of_two_electorates_with_one_number_the_first_one_that_was_known_stays(first: str) -> None:
+    records = Records()
+    for value in (first, "1 2 3", "2 3 4"):
+        records.merge(Commit("voters/1", 1, value), A, 0.0)
+    assert records.register("voters/1").owner == first
+    assert len(records.take_log()) == 1
 
 
 def test_news_is_told_once_and_an_identity_is_seen_when_it_was_first_named() -> None:
