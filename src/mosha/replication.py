@@ -23,7 +23,8 @@ Rules:
    and yields, unless it is exactly that. Else it is taken up, and what it undoes is kept as in rule 3. Judged by the
    last ``REPLACED_MAX`` texts that others' versions replaced here. The edit made again after it yielded is meant so.
 6. A table may be read while somebody writes it. So an edit that takes something away, or whose last line has no end, is
-   taken up only after it has stood still for ``SETTLE_S``; and a file that is empty is none.
+   taken up only after it has stood still for ``SETTLE_S``; one in a file that somebody has open to write (``cat >>``)
+   after ``OPEN_S``, or when that is closed, if the machine tells; and a file that is empty is none.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ BEFORE_MAX = 32              # so many versions later it is still known what was
 BEFORE_DIGITS = 12           # of each of their checksums
 REPLACED_MAX = 8             # in memory, each with its table
 EDIT_BYTES_MAX = 256
-SETTLE_S = 10.0
+SETTLE_S, OPEN_S = 10.0, 60.0
 EDIT = ".edit"               # of a table's name: two checksums, of what a command read and of what it wrote
 T = TypeVar("T")
 
@@ -278,22 +279,24 @@ class Replica(Generic[T]):
         return None if len(newest) > 1 or self.version in newest else next(iter(newest))
 
     def _doubt(self, table: T, content: bytes, now: float) -> str:
-        """Why this may be half of what somebody writes (rule 5); empty for nothing."""
-        if not self.loaded:
-            return ""
-        if not content.strip():
+        """Why this may be half of what somebody writes (rule 6); empty for nothing."""
+        if self.loaded and not content.strip():
             return "empty; the last good one stays in force"
-        gone = self._taken_away(self.table, table)
-        if not gone and content.endswith(b"\n"):
+        gone = self._taken_away(self.table, table) if self.loaded else ()
+        is_open = self._store.is_being_written(self.name)
+        if not is_open and not gone and (content.endswith(b"\n") or not self.loaded):
             return ""
         checksum = checksum_of(content)
         if self._unsettled[0] != checksum:
             self._unsettled = checksum, now
             self._reported -= {"unsettled"}
-        if now >= self._unsettled[1] + SETTLE_S:
+        limit_s = OPEN_S if is_open else SETTLE_S
+        if now >= self._unsettled[1] + limit_s:
             return ""
+        if is_open:
+            return f"somebody has it open to write: taken up when that is closed, or has stood still for {limit_s:g} s"
         what = f"without {', '.join(gone)}" if gone else "its last line has no end"
-        return f"{what}: taken up when it has stood still for {SETTLE_S:g} s, as it may be half written"
+        return f"{what}: taken up when it has stood still for {limit_s:g} s, as it may be half written"
 
     def _load(self, table: T, content: bytes) -> None:
         self._take_up(table, content)

@@ -38,5 +38,8 @@ class Memory:
     def remove(self, name: str, durable: bool = False) -> bool:
         return self.files.pop(name, None) is not None
 
+    def is_being_written(self, name: str) -> bool:
+        return False
+
     def list(self) -> list[str]:
         return sorted(self.files)

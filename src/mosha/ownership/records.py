@@ -2,7 +2,7 @@
 
 Rules:
 
-1. What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest one that is committed.
+1. What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest that is committed.
 2. Two commits of one epoch show that voters have forgotten what they promised, and R19 did not notice (A5). Then the
    greater identity is the later owner, for whoever reads both, in whatever order: the other one ends, as by a later
    epoch (R6), and the group runs on where it is. Of two electorates the one that was known first stays in force: which
@@ -22,7 +22,8 @@ class Register:
     owner, but one value that is decided once and for all, as that of an electorate. ``disputed_epoch``: rule 2."""
 
     __slots__ = (
-        "blocks", "changed_at", "disputed_epoch", "epoch", "heir", "is_decree", "owner", "owner_epoch", "released_epoch",
+        "blocks", "changed_at", "disputed_epoch", "epoch", "heir", "is_decree", "owner", "owner_epoch",
+        "released_epoch",
     )
 
     def __init__(self, is_decree: bool = False) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Callable, TypeVar
@@ -103,6 +106,34 @@ class LocalStore:
             return False
         if durable:
             self._sync_directory()
+        return True
+
+    def is_being_written(self, name: str) -> bool:
+        """Whether somebody has that file open to write; False where the machine does not tell.
+
+        The kernel gives a read lease only for a file that nobody has open to write (since Linux 2.4). Some file systems
+        (NFS) refuse all with the same error: so a file that nobody can have open is asked about as well.
+        """
+        if self._may_lease(self._directory / name):
+            return False
+        quiet = self._written(name, b"", durable=False)
+        try:
+            return self._may_lease(quiet)
+        finally:
+            os.unlink(quiet)
+
+    @staticmethod
+    def _may_lease(file: Path) -> bool:
+        """Whether the kernel gives a read lease, or cannot say why not; it is given back at once."""
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)       # it is told so if somebody opens it amid that
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        except OSError as error:
+            return error.errno != errno.EAGAIN
+        finally:
+            os.close(fd)
         return True
 
     def list(self) -> list[str]:

@@ -80,6 +80,9 @@ class Store(Protocol):
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
 
+    def is_being_written(self, name: str) -> bool:
+        """Whether somebody has that file open to write; False where the machine does not tell."""
+
     def list(self) -> list[str]: ...
 
 

@@ -98,6 +98,10 @@ class SimStore:
             self._sync(False)
         return was_there
 
+    def is_being_written(self, name: str) -> bool:
+        """Whatever is written by hand here is there at one instant."""
+        return False
+
     def list(self) -> list[str]:
         """The names, sorted."""
         return [name for name in self._disk.names() if not name.startswith(".")]

@@ -64,6 +64,10 @@ class MemoryStore:
         self.used += 1
         return self.files.pop(name, None) is not None
 
+    def is_being_written(self, name: str) -> bool:
+        self.used += 1
+        return False
+
     def list(self) -> list[str]:
         self.used += 1
         return sorted(self.files)

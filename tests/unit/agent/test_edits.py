@@ -15,7 +15,7 @@ from mosha import operate, ordering
 from mosha.aside import KEPT_MAX
 from mosha.config import Config
 from mosha.platform.store import LocalStore
-from mosha.replication import Replica, made
+from mosha.replication import OPEN_S, SETTLE_S, Replica, made
 from mosha.tables import hactl
 
 OLD, STOPPED = "kv start\nweb start\n", "kv stop\nweb start\n"
@@ -81,6 +81,45 @@ def test_what_was_opened_before_another_version_came_yields(nodes: Nodes, taken:
     assert nodes.nodes[0].kept
     nodes.edit(0, f"{OLD}db start\n")
     assert nodes.contents() == {f"{OLD}db start\n"}, "made again it is meant"
+
+
+def test_half_of_what_somebody_writes_is_no_edit(nodes: Nodes) -> None:
+    """``cat >>`` whose pieces come with looks of the agent in between: each ends at the end of a line."""
+    with open(nodes.directories[0] / "hactl", "a") as cat:
+        lines = []
+        for line in ("db start\n", "log busy\n", "mail start\n"):
+            cat.write(line)
+            cat.flush()
+            lines += nodes.talk(2)
+        nodes.talk(int(2 * SETTLE_S))
+        assert (nodes.directories[1] / "hactl").read_text() == OLD
+        assert (nodes.nodes[0].version.number, nodes.nodes[0].table) == (1, nodes.nodes[1].table)
+    assert [line for line in lines if "somebody has it open to write: taken up when that is closed" in line], lines
+    nodes.talk()
+    assert nodes.contents() == {f"{OLD}db start\nlog busy\nmail start\n"}
+
+
+def test_what_somebody_has_open_for_ever_is_taken_up_all_the_same(nodes: Nodes) -> None:
+    with open(nodes.directories[0] / "hactl", "a") as cat:
+        cat.write("db start\n")
+        cat.flush()
+        began = nodes.now
+        while len(nodes.contents()) > 1:
+            nodes.talk()
+            assert nodes.now < began + OPEN_S + 20
+    assert nodes.now > began + OPEN_S
+
+
+def test_a_first_table_that_is_still_written_is_none(tmp_path: Path) -> None:
+    node = replica(tmp_path)
+    with open(tmp_path / "hactl", "w") as cat:
+        cat.write("kv start\n")
+        cat.flush()
+        node.look(True, 1.0)
+        assert not node.loaded
+        cat.write("web start\n")
+    node.look(True, 2.0)
+    assert sorted(node.table) == ["kv", "web"]
 
 
 def test_it_yields_to_the_second_version_that_came_too(nodes: Nodes) -> None:

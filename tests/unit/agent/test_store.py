@@ -73,6 +73,35 @@ def test_what_is_removed_for_good_is_so_on_the_disk(
     assert not store.remove("order", durable)
 
 
+@pytest.mark.parametrize(("mode", "is_written"), [("a", True), ("r+", True), ("r", False)])
+def test_who_has_a_file_open_to_write_is_seen(tmp_path: Path, mode: str, is_written: bool) -> None:
+    store = LocalStore(tmp_path)
+    store.replace("one", b"text")
+    assert not store.is_being_written("one")
+    with open(tmp_path / "one", mode):
+        assert store.is_being_written("one") == is_written
+    assert not store.is_being_written("one")
+    with open(tmp_path / "one", "a") as stream:      # nobody is held up, and nothing is left
+        stream.write(" and more")
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
+    with pytest.raises(FileNotFoundError):
+        store.is_being_written("none")
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.EINVAL, errno.EACCES])
+def test_where_leases_are_refused_whatever_is_open_nobody_is_said_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int,
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, "refused")
+
+    store = LocalStore(tmp_path)
+    store.replace("one", b"text")
+    monkeypatch.setattr("mosha.platform.store.fcntl.fcntl", refuse)
+    with open(tmp_path / "one", "a"):
+        assert not store.is_being_written("one")
+
+
 @pytest.mark.parametrize("number", [None, errno.EPERM, errno.EOPNOTSUPP])
 def test_what_is_supplanted_lies_aside_also_where_there_are_no_hard_links(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int | None

@@ -418,7 +418,7 @@ def test_a_later_epoch_of_what_is_held_ends_the_identity(has_block: bool) -> Non
 
 
 @pytest.mark.parametrize(("rival", "runs_on"), [("1", True), ("9", False)])
-def test_an_epoch_that_was_decided_twice_crashes_nobody_and_the_greater_owner_runs_on(rival: str, runs_on: bool) -> None:
+def test_an_epoch_that_was_decided_twice_ends_no_agent_and_the_greater_owner_runs_on(rival: str, runs_on: bool) -> None:
     """As after a disk was put back that is an older one, which R19 did not notice. (A whole cluster, where never twice
     is checked at each step.)"""
     cluster, owner = started()
