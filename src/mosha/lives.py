@@ -1,6 +1,8 @@
 """One life of the agent on its node: only one at a time, and it begins when nothing of an earlier one is left.
 
-Two lock files in the run directory, which is empty after a boot. The agent alone holds ``agent.lock``. ``life.lock`` is
+Two lock files in the run directory, which is empty after a boot. The agent alone holds ``agent.lock``; but what it has
+just forked has it open, too, until it closes what it does not need. So who begins waits ``FREED_S`` for it: where the
+agent was killed in that instant nobody runs any more. ``life.lock`` is
 shared by the agent and its leashes, which inherit it: while anybody has it open, something of some life goes on. What
 is spared of an earlier life are leashes that this one takes over (R9), with all that is in their control groups.
 """
@@ -20,6 +22,7 @@ from mosha.platform.procscan import Process
 from mosha.resources import remove_left
 
 RETRY_S = 0.01
+FREED_S = 1.0                    # for a child of a killed agent to be given the processor, and close what it has
 AGENT_LOCK, LIFE_LOCK = "agent.lock", "life.lock"
 NOBODY: Mapping[str, Process] = MappingProxyType({})
 
@@ -32,11 +35,15 @@ class Life:
     """Holds both locks; closing the descriptors, or death, frees them."""
 
     def __init__(self, rundir: str, who: str = "mosha") -> None:
-        """Raises AlreadyRuns, OSError."""
+        """It blocks for up to ``FREED_S`` where another runs. Raises AlreadyRuns, OSError."""
         self._rundir = rundir
         Path(rundir).mkdir(parents=True, exist_ok=True)
         self.agent_fd = _open(Path(rundir, AGENT_LOCK))
-        if not try_lock(self.agent_fd):
+        deadline = time.monotonic() + FREED_S
+        while not try_lock(self.agent_fd):
+            if time.monotonic() < deadline:
+                time.sleep(RETRY_S)
+                continue
             os.close(self.agent_fd)
             raise AlreadyRuns(f"another {who} runs on this node ({rundir}/{AGENT_LOCK} is locked)")
         self.life_fd = _open(Path(rundir, LIFE_LOCK))

@@ -6,11 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from mosha.lives import Life
+from mosha.lives import FREED_S, AlreadyRuns, Life
 from mosha.platform import procscan
 
 LEFT = """
@@ -46,6 +47,40 @@ def test_a_stopped_leash_of_the_life_before_is_killed(
     finally:
         life.close()
         procscan.kill(leash, signal.SIGKILL)
+
+
+KILLED = """
+import os, signal, sys, time
+from mosha.lives import Life
+life = Life(sys.argv[1])
+if os.fork() == 0:                                   # it has yet to close what it does not need
+    print("there", flush=True)
+    time.sleep(float(sys.argv[2]))
+    os._exit(0)
+os.wait() if sys.argv[3] == "lives" else signal.pause()
+"""
+
+
+def test_what_a_killed_agent_has_just_forked_is_no_agent(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(FREED_S / 4), "is killed"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "there\n"
+        agent.kill()
+        agent.wait()
+        Life(str(tmp_path)).close()
+
+
+def test_another_agent_is_one_however_long_one_waits(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(3 * FREED_S), "lives"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == "there\n"
+        began = time.monotonic()
+        with pytest.raises(AlreadyRuns):
+            Life(str(tmp_path))
+        assert FREED_S <= time.monotonic() - began < 2 * FREED_S
+        agent.kill()
 
 
 def test_a_mark_is_known_by_whatever_path(tmp_path: Path) -> None:
