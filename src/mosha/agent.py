@@ -23,7 +23,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any, Callable
 
-from mosha import events, status
+from mosha import events, novelties, status
 from mosha.clocks import Clocks
 from mosha.config import Config
 from mosha.elders import Elders
@@ -547,7 +547,7 @@ class Agent:
         page["electorate"] = self._electorate()
         page["orders"] = self.operations.orders.page()
         page["conflicts"] = self.tables.conflicts()
-        self.elders.show(page)
+        self.elders.show(page, lambda: [*self.tables.novelties(), *novelties.of_settings(self.config)])
         text = json.dumps(page)
         if text != self._page or self._beats % REWRITE_BEATS == 0:
             self._page = text

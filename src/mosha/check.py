@@ -14,8 +14,9 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
+from mosha import novelties, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
-from mosha.platform import platforms, shared_directory
+from mosha.platform import linux, openmosix, platforms, shared_directory
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
 from mosha.tables import cltab, hactl
@@ -40,6 +41,10 @@ def add_to(commands: Any) -> None:
     parser = commands.add_parser("check", help="say everything that is wrong with the configuration, and its times")
     parser.add_argument("files", nargs="*", metavar="FILE", help="cltab or hactl files; default: all of this node's")
     parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument(
+        "--2003", action="store_true", dest="with_2003",
+        help="also what nodes with OpenMosix::HA of 2003 do not know; so it is without, while one is on the map",
+    )
     parser.set_defaults(command=run)
 
 
@@ -49,6 +54,10 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     found = Found([], [])
     for file in files:
         found.problems.extend(tables(file))
+    if options.with_2003 or (not options.files and _has_elders(settings)):
+        for file in files:
+            found.warnings.extend(unknown_in_2003(file))
+        found.warnings.extend(novelties.of_settings(settings) if not options.files else ())
     if not options.files:
         found.warnings.extend(f"{name} means nothing here: {UNUSED[name]}" for name in settings.unused)
         platform(settings, found)
@@ -71,7 +80,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
 
 def tables(file: Path) -> list[str]:
     """What is wrong with one table."""
-    parse: Callable[[str, str], object] = hactl.parse if file.name.startswith("hactl") else cltab.parse
+    parse: Callable[[str, str], object] = hactl.parse if _is_hactl(file) else cltab.parse
     try:
         parse(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
     except TableErrors as errors:
@@ -79,6 +88,27 @@ def tables(file: Path) -> list[str]:
     except OSError as error:
         return [f"{file}: {error.strerror}"]
     return []
+
+
+def unknown_in_2003(file: Path) -> list[str]:
+    """What agents of 2003 do not know of one table."""
+    find = novelties.of_hactl if _is_hactl(file) else novelties.of_cltab
+    try:
+        return find(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
+    except OSError:
+        return []                                    # said already
+
+
+def _is_hactl(file: Path) -> bool:
+    return file.name.startswith("hactl")
+
+
+def _has_elders(settings: Config) -> bool:
+    """Whether the agent that runs here knows of a node of 2003 on the map."""
+    try:
+        return bool(status.read(settings.var, linux.boottime(), openmosix.boot_id()).get("elders"))
+    except status.NotRunning:
+        return False
 
 
 def platform(settings: Config, found: Found) -> None:

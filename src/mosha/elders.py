@@ -140,8 +140,8 @@ class Elders:
             if now < since + PLAN_S or any(seen.read_at < since + PLAN_S or group in seen.groups for seen in up)
         )
 
-    def show(self, page: dict[str, Any]) -> None:
-        """Put them on the page for people."""
+    def show(self, page: dict[str, Any], unknown: Callable[[], list[str]]) -> None:
+        """Put them on the page for people; ``unknown()``: what they do not know of what is in force here."""
         if not self.present:
             return
         for node in page["nodes"]:
@@ -156,6 +156,7 @@ class Elders:
         elders = {node: seen for node, seen in sorted(self._seen.items()) if seen.is_elder}
         page["elders"] = [{"id": node, "up": seen.is_up, "differs": seen.differs} for node, seen in elders.items()]
         page["elders_lost"] = list(self.lost) if self.lost else None
+        page["elders_unknown"] = unknown()
 
     # ---- inside -----------------------------------------------------------------------------------------------
 

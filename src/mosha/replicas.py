@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
+from mosha import novelties
 from mosha.others import Others
 from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import World
@@ -63,6 +64,10 @@ class Replicas:
     def conflicts(self) -> list[str]:
         """The tables that differ between nodes."""
         return [replica.name for replica in self.both if replica.conflict()]
+
+    def novelties(self) -> list[str]:
+        """What agents of 2003 do not know of what is in force."""
+        return [*novelties.of_cltab(self.cltab.text), *novelties.of_hactl(self.hactl.text)]
 
     def look(self, now: float, ownership: DiskPaxos) -> None:
         """Once a beat."""

@@ -116,6 +116,11 @@ class Replica(Generic[T]):
         return _said(self.version)
 
     @property
+    def text(self) -> str:
+        """What is in force."""
+        return _text(self._bytes)
+
+    @property
     def kept(self) -> list[str]:
         """The files with edits that are in no version: rule 3."""
         return self._aside.kept

@@ -251,6 +251,7 @@ def _elders(found: Page) -> list[str]:
         f"CONFLICT: {name} of node {one['id']}, of 2003, is not what is in force: edit it on a node of today"
         for one in found.get("elders", ()) for name in one["differs"]
     ]
+    lines += [f"not for nodes of 2003: {unknown}" for unknown in found.get("elders_unknown", ())]
     if found.get("elders_lost"):
         up, before = found["elders_lost"]
         lines.append(f"NO QUORUM of nodes, as 2003 counts it: {up} are up of {before}; nothing runs here")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mosha import elders, why
+from mosha import elders, novelties, why
 from mosha.config import Config
 from mosha.elders import LOOK_S, OURS, PLAN_S, Elders
 from mosha.ownership.journal import Commit
@@ -17,6 +17,7 @@ from mosha.platform.machine import run
 from mosha.platform.store import LocalStore
 from mosha.platform.world import PROBES
 from mosha.status import table
+from mosha.timing import Timing
 from tests.unit.agent.fake_world import FakeWorld, MemoryStore, carry_out
 from tests.unit.agent.test_rounds import EARLIER, left, page, running, world_of
 
@@ -245,6 +246,47 @@ def test_one_that_comes_between_keeps_it() -> None:
     world.until(lambda: world.disk.files["clstat"] == b"", 10)
     world.pass_time(20.0)
     assert all("own" not in leash.told and "start" not in leash.told for leash in world.leashes)
+
+
+def test_what_they_do_not_know_is_said_while_there_is_one() -> None:
+    world = mixed([stat()])
+    world.pass_time(10.0)
+    assert page(world)["elders_unknown"] == []
+    world.disk.files["hactl"] = b"web start sticky\n"
+    world.until(lambda: bool(page(world).get("elders_unknown")), 10)
+    said = table(page(world)).splitlines()
+    line = "hactl: line 1: sticky: 2003 knows no options after a level"
+    assert [one for one in said if line in one] == [f"not for nodes of 2003: {line}"]
+
+
+CLTAB = """\
+# one
+  # two
+web:fit:test:test:true
+web:look:start:monitor=30:true
+web:run:start:respawn:true
+  # three
+:::stop:TERM 0
+:::log:/log
+"""
+
+
+def test_what_is_new_in_tables_and_settings() -> None:
+    unknown = "so no tell works any more"
+    assert novelties.of_cltab(CLTAB) == [
+        "cltab: line 4: 2003 knows no mode monitor: its clinit dies when it starts that entry",
+        f"cltab: line 6: 2003 takes an indented comment for an entry: this one has the tag of line 2, {unknown}",
+        "cltab: line 7: 2003 knows no setting stop: it does as without it",
+    ]
+    assert novelties.of_cltab("web:fit:test:test:true\r\n") == [
+        "cltab: line 1: 2003 leaves the carriage return at its end in the command",
+    ]
+    assert novelties.of_hactl("# kv start sticky\nkv start # sticky\nweb stop\n") == []
+    found = novelties.of_hactl("web start sticky fenced\n" * 30)
+    assert found[0] == "hactl: line 1: sticky fenced: 2003 knows no options after a level"
+    assert found[novelties.SHOWN_MAX :] == ["and 20 more"]
+    assert novelties.of_settings(Config()) == []
+    assert len(novelties.of_settings(Config(timing=Timing(2.0, 10.0)))) == 1
 
 
 @pytest.mark.parametrize("there", [b"", stat(web="plan DONE"), stat(web="start DONE")])

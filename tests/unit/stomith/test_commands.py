@@ -55,6 +55,23 @@ def strip(tmp_path: Path) -> Strip:
     return Strip(tmp_path / "strip", 1, 2, 3)
 
 
+def test_what_nodes_of_2003_do_not_know_is_said_when_it_is_asked_for(node: Node) -> None:
+    (node.var / "hactl").write_text("web start sticky\n")
+    warning = f"warning: {node.var}/hactl: line 1: sticky: 2003 knows no options after a level\n"
+    files = f"{node.var}/cltab", f"{node.var}/hactl"
+    assert node.mosha("check", *files)[2] == ""
+    assert node.mosha("check", "--2003", *files)[::2] == (0, warning)
+
+
+@pytest.mark.parametrize("elders", [[], [{"id": 2, "up": True, "differs": []}]])
+def test_it_is_said_while_one_is_on_the_map(
+    node: Node, elders: list[Any], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (node.var / "hactl").write_text("web start sticky\n")
+    monkeypatch.setattr("mosha.check.status.read", lambda *_: {"elders": elders})
+    assert ("2003 knows no options" in node.mosha("check")[2]) == bool(elders)
+
+
 def test_off_on_and_status(node: Node, strip: Strip) -> None:
     node.configure(f"stomith = {strip.agent}")
     assert node.mosha("stomith", "status", "3")[:2] == (
