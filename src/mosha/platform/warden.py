@@ -6,8 +6,9 @@ are killed at once, or the leash stands still, this process does it. Rules:
 1. It is forked by the agent, waits for the agent's end, and needs nothing but the directory of this life
    (:mod:`mosha.platform.cgroups`), the deadlines that the leashes show there (:mod:`mosha.resources.deadline`) and the
    time. Then it kills all processes in each unit whose guardian is dead, at once, and in the others a while after their
-   deadlines, but for guardians that live: these have mounts and addresses to end. It ends when all units are gone, when
-   somebody else has removed them, or when the next life has taken them over, and has a warden of its own.
+   deadlines, but for guardians that live: these have mounts and addresses to end. It compares the clocks (R1) as
+   leashes do, which may stand still: where these went apart no deadline is waited for. It ends when all units are gone,
+   when somebody else has removed them, or when the next life has taken them over, and has a warden of its own.
 2. The agent starts it anew when it has died, but not often.
 3. All three killed at once leave the control groups to the next life of the agent.
 """
@@ -22,7 +23,9 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from mosha.clinit.custody import WATCH_S
 from mosha.clinit.process import reset_signals
+from mosha.clocks import Clocks
 from mosha.platform import linux, procscan
 from mosha.platform.cgroups import RECORD, Tree
 from mosha.resources import deadline
@@ -147,11 +150,15 @@ def _tell(_signo: int, _frame: object) -> None:
 
 def end_all(tree: Tree, rundir: str, second_s: float = 0.0, is_over: Callable[[], bool] = lambda: False) -> None:
     """Rule 1. ``is_over``: whether the next life has what is there."""
-    pause_s = PAUSE_MIN_S
+    pause_s, clocks, are_apart = PAUSE_MIN_S, Clocks(), False
     while not is_over():
+        before_s, skew_s = linux.boottime(), linux.skew()
         now_s, due_s, killed = linux.boottime(), float("inf"), False
+        are_apart = are_apart or clocks.apart_s(before_s, skew_s, now_s) != 0.0
         for place in tree.places():
             ends_s = deadline.shown(rundir, place.group) + second_s if place.is_guarded() else now_s
+            if are_apart and ends_s < float("inf"):
+                ends_s = now_s
             if now_s < ends_s:
                 due_s = min(due_s, ends_s)
                 continue
@@ -164,7 +171,7 @@ def end_all(tree: Tree, rundir: str, second_s: float = 0.0, is_over: Callable[[]
             except OSError:
                 pass                                 # somebody else did it, or does
             return
-        time.sleep(max(0.0, min(pause_s, due_s - now_s)))
+        time.sleep(max(0.0, min(pause_s, due_s - now_s, WATCH_S if due_s < float("inf") else PAUSE_MAX_S)))
         pause_s = PAUSE_MIN_S if killed else min(2 * pause_s, PAUSE_MAX_S)
 
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from mosha.platform import cgroups, mountinfo, procscan
+from mosha.platform import cgroups, mountinfo, procscan, warden
 from mosha.platform.cgroups import Tree
 from mosha.platform.mountinfo import Window
 from mosha.platform.units import Units
@@ -49,6 +50,67 @@ def test_what_a_leash_held_ends_in_a_control_group(hierarchy: str, scenario: str
     )  # fmt: skip
     assert cgroups.end_earlier(str(tmp_path / "run"), 10.0)
     assert done.returncode == 0, done.stderr
+
+
+# ---- the warden's clocks ---------------------------------------------------------------------------------------
+
+
+class Feigned:
+    """A tree with one unit, whose guardian lives, and one process in it; the machine's clocks, one of them slewed."""
+
+    path = "/none"
+
+    def __init__(self, deadline_s: float, rate: float) -> None:
+        self.deadline_s, self.rate = deadline_s, rate
+        self.true_s, self.killed_s = 0.0, float("inf")
+
+    def boottime(self) -> float:
+        return 100.0 + self.true_s * self.rate
+
+    def skew(self) -> float:
+        return 5.0 + self.true_s - self.true_s * self.rate
+
+    def sleep(self, seconds: float) -> None:
+        self.true_s += seconds / self.rate + 0.001
+
+    def kill(self, pid: int, _signo: int) -> None:
+        assert pid == 7
+        self.killed_s = self.true_s
+
+    def places(self) -> list[Feigned]:
+        return [self] if self.killed_s == float("inf") else []
+
+    group = "kv"
+
+    def is_guarded(self) -> bool:
+        return True
+
+    def inside(self, _place: Feigned) -> set[int]:
+        return {7}
+
+    def prune(self) -> bool:
+        return not self.places()
+
+
+@pytest.mark.parametrize(("rate", "left_s", "killed_by_s"), [
+    (1.0, 2.5, 2.6), (0.995, 2.5, 2.6), (0.5, 2.5, 0.3), (0.9, 2.5, 0.3), (1.2, 2.5, 0.3), (0.5, float("inf"), None),
+])
+def test_the_warden_waits_for_no_deadline_on_a_clock_that_went_wrong(
+    rate: float, left_s: float, killed_by_s: float | None, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The leash stands still, and so does not see it; there is no agent."""
+    tree = Feigned(100.0 + left_s, rate)
+    for name, feigned in (
+        ("linux.boottime", tree.boottime), ("linux.skew", tree.skew), ("time", SimpleNamespace(sleep=tree.sleep)),
+        ("procscan.kill", tree.kill), ("deadline.shown", lambda *_: tree.deadline_s),
+    ):
+        monkeypatch.setattr(f"mosha.platform.warden.{name}", feigned)
+    warden.end_all(tree, "/none", 0.0, lambda: tree.true_s > 20.0)  # type: ignore[arg-type]
+    if killed_by_s is None:
+        assert tree.killed_s == float("inf"), "a group without a lease has nothing to do with clocks"
+    else:
+        assert tree.killed_s <= killed_by_s
+        assert tree.killed_s >= min(2.5, killed_by_s - 0.3)
 
 
 # ---- which one is taken ---------------------------------------------------------------------------------------
