@@ -7,7 +7,8 @@ Rules:
 2. Who has the table open to write it in place (``cat > NAME``) writes into ``NAME.previous`` once another version was
    taken. ``NAME.aside`` has the checksum of what was put there: any other text is an edit that yields. That very file
    is kept then, so that what he writes later is in it too.
-3. An empty ``NAME.previous`` may be open. When the next version needs that name it is kept as in rule 2.
+3. An empty ``NAME.previous``, or one that the machine says is open to write, may be written yet. When the next version
+   needs that name it is kept as in rule 2.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class Aside:
             return []
         checksum = checksum_of(content)
         self._noted = self._noted or checksum
-        is_edit = is_needed if not content.strip() else checksum != self._noted
+        is_edit = bool(content.strip()) and checksum != self._noted
+        if is_needed:
+            is_edit = is_edit or not content.strip() or self._store.is_being_written(self.previous)
         if not is_edit or (len(self.kept) >= KEPT_MAX and not is_needed):
             return []
         self._make_room(KEPT_MAX)

@@ -323,6 +323,18 @@ def test_what_is_written_into_a_table_that_was_put_aside_is_kept(
     assert nodes.contents() == {last}
 
 
+@pytest.mark.parametrize("versions", [1, 2, 3])
+def test_who_opened_a_table_to_write_at_its_end_loses_nothing(nodes: Nodes, versions: int) -> None:
+    """``cat >>`` that has written nothing yet while other versions come."""
+    with open(nodes.directories[0] / "hactl", "a", encoding="utf-8") as stream:
+        for version in range(versions):
+            nodes.edit(1, "".join([OLD, *(f"# {one}\n" for one in range(version + 1))]))
+        stream.write("mine start\n")
+    nodes.talk()
+    assert nodes.kept() == [f"{OLD}mine start\n"]
+    assert nodes.nodes[0].kept
+
+
 def test_what_was_put_aside_and_stays_so_is_no_conflict(nodes: Nodes) -> None:
     for number in range(3):
         nodes.edit(1, f"{OLD}# {number}\n")
