@@ -12,7 +12,8 @@ Rules:
    Nothing breaks any more: of what begins later only an operator's ``order`` is taken.
 5. ``installed`` says what an installer left on a node that is not so on all: ``{"node": 4, ...}`` with ``voters``,
    which its configuration names (none for an empty list), ``map``, the nodes that openMosix there is configured with,
-   and ``founded``, whether it got that file. A node asks nobody who is not on its map.
+   and ``founded``, whether it got that file. A node asks nobody who is not on its map. ``elder``: it has an agent of
+   2003, which neither votes nor arbitrates, and knows no tables but its own (:mod:`moslab.simulator.elder`).
 
 ======== ===================================================================== ==============================
 do       what                                                                  further fields
@@ -182,7 +183,7 @@ PLAN: dict[str, Shape] = {
 }
 INSTALLED: dict[str, Shape] = {
     "node": shape.whole(1, NODES_MAX), "voters": shape.wholes(1, NODES_MAX), "map": shape.wholes(1, NODES_MAX),
-    "founded": shape.YES_NO,
+    "founded": shape.YES_NO, "elder": shape.YES_NO,
 }
 _NUMBER = r"\d+(?:\.\d*)?"
 _COMMAND = re.compile(             # what a modelled process understands: rule 3 of moslab.simulator.process
@@ -237,7 +238,11 @@ class FaultPlan:
 
     def founded_on(self, node: int) -> bool:
         """Whether an installer leaves the file ``founded`` there."""
-        return bool(self.installed_on(node).get("founded", self.founded))
+        return bool(self.installed_on(node).get("founded", self.founded)) and node not in self.elders()
+
+    def elders(self) -> list[int]:
+        """The nodes with an agent of 2003."""
+        return [one["node"] for one in self.installed if one.get("elder")]
 
     def map_of(self, node: int) -> list[int]:
         """The nodes that openMosix there is configured with at first."""
@@ -358,6 +363,8 @@ def _wrong_on(one: Any, plan: FaultPlan) -> str:
     strangers = sorted(set(one.get("voters", ())) - set(range(1, plan.nodes + 1)))
     if strangers:
         return f"voters names {strangers}, and there are nodes 1 to {plan.nodes}"
+    if one.get("elder") and one["node"] in {*plan.voters(), *plan.arbitrators}:
+        return "an agent of 2003 neither votes nor arbitrates: name the voters in conf"
     try:
         electorate.named([str(voter) for voter in one.get("voters", ())] or ["1"])
     except ValueError as error:

@@ -36,7 +36,10 @@ Rules:
     node becomes void, and no group starts on another healed node than before, unless its own commands fail or crash.
     What the tables ask for, as a failback, is done by then.
 14. **leashes**: no two guardians of one node hold processes of one group at once.
-15. **linear**: what clients wrote to a register that a group serves, and read there, fits one order: what was
+15. **elders**: no agent of today starts a group that one of 2003 on a node in sight has had for a while. What they
+    promise each other is no more (docs/upgrading.md): overlaps with a node of 2003 are borne, and it has no quorum,
+    token or identity. Among agents of today all is as ever.
+16. **linear**: what clients wrote to a register that a group serves, and read there, fits one order: what was
     acknowledged survives whatever happens to its owner (:mod:`moslab.history.linear`).
 """
 
@@ -54,6 +57,7 @@ from moslab.history.record import Elected, Held, History, Numbered
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
 SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
 PROBLEMS_MAX = 20
+SIGHT_S = 10.0                   # in which an agent of today sees what one of 2003 has: misses, and a slow answer
 HEARD_LEASES = 2                 # after which everybody who has a majority knows what a majority knows
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
@@ -132,6 +136,8 @@ def check_quorum(history: History) -> list[str]:
     in_force = [(chosen, _superseded_s(history, chosen)) for chosen in history.electorates]
     problems = []
     for interval in history.intervals:
+        if interval.node in history.elders:
+            continue                                 # it has a quorum of its own
         voters = spans.get(interval.node, {})
         news = [*(begin for found in voters.values() for begin, _ in found), *(chosen.time_s for chosen, _ in in_force)]
         begins = [moment for moment in news if interval.begin_s < moment < interval.end_s]
@@ -403,9 +409,28 @@ def check_leashes(history: History) -> list[str]:
     return problems
 
 
+def check_elders(history: History) -> list[str]:
+    """Rule 15."""
+    problems = []
+    theirs = [i for i in history.services() if i.node in history.elders]
+    begun: set[tuple[str, int, str]] = set()
+    for start in sorted(history.owned(), key=lambda one: one.begin_s) if theirs else ():
+        if (start.group, start.node, start.epoch) in begun or start.pid in history.tests:
+            continue
+        begun.add((start.group, start.node, start.epoch))
+        since_s = start.begin_s - SIGHT_S
+        problems += [
+            f"elders: {start.group} starts on node {start.node} at {start.begin_s:.4f}, and node {one.node}, of 2003 "
+            f"and in sight, has had it since {one.begin_s:.4f}"
+            for one in theirs if one.group == start.group and one.begin_s < since_s and start.begin_s < one.end_s
+            and any(b <= since_s and start.begin_s <= e for b, e in history.contacts.get((start.node, one.node), ()))
+        ]
+    return problems
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
-    check_lives, check_journals, check_fenced, check_order, check_rest, check_leashes,
+    check_lives, check_journals, check_fenced, check_order, check_rest, check_leashes, check_elders,
 )
 
 

@@ -154,6 +154,7 @@ class History:
     buried: list[Buried] = field(default_factory=list)
     leashes: dict[int, int] = field(default_factory=dict)                  # pid -> the guardian that held it
     overwritten: list[Overwritten] = field(default_factory=list)
+    elders: frozenset[int] = frozenset()                                   # nodes with an agent of 2003
     fenced: frozenset[str] = frozenset()                                   # groups that expiry does not free
     waiting: dict[str, int] = field(default_factory=dict)                  # of these: group -> whose death is unknown
     requires: dict[str, tuple[str, ...]] = field(default_factory=dict)     # group -> those that come before
@@ -183,8 +184,8 @@ class History:
         return found
 
     def owned(self) -> list[Interval]:
-        """The intervals of what ran under a token: not of tests that were made ahead of it."""
-        return [i for i in self.intervals if i.epoch or i.pid not in self.tests]
+        """The intervals of what ran under a token: not of tests that were made ahead of it, nor by an agent of 2003."""
+        return [i for i in self.intervals if (i.epoch or i.pid not in self.tests) and i.node not in self.elders]
 
     def services(self) -> list[Interval]:
         """The intervals of what is more than a test of fitness."""

@@ -40,6 +40,7 @@ EXPECTED: tuple[str, ...] = (
     "message on a worse connection", "connection breaks",
     "map of all nodes", "map without some nodes", "request to a node that is not on the map",
     "exchange ends before the journals do", "copy ends before the journals do",
+    "elder runs a group", "elder yields a group", "elder lost its quorum",
     *UNEVEN, *reached.NAMES, *NAMES,
 )
 """What has to happen at least once in an ordinary budget of seeds, whatever their plans have."""

@@ -46,7 +46,7 @@ class Cluster:
             nodes=plan.nodes, electorates=[Elected(0.0, ERA, 0, tuple(self.voters))],
             lease_s=plan.settings().timing.lease_s, drift=plan.clocks["drift"], bound_s=plan.bound_s,
             stop_s=plan.settings().timing.stopped_s(_answer_s(plan)),
-            fenced=hactl.with_flag(table, "fenced"),
+            elders=frozenset(plan.elders()), fenced=hactl.with_flag(table, "fenced"),
             requires={group: wanted.requires for group, wanted in table.items() if wanted.requires},
         )
         self.facts = Facts(self.count, self._elected)
@@ -111,7 +111,7 @@ class Cluster:
         for voter in self._electors:
             for number in self.numbers if node in (None, voter) else (node,):
                 pair = number, voter
-                there = self._in_contact(number, voter)
+                there = self.in_contact(number, voter)
                 if there != (pair in self._reached):
                     (self._reached.add if there else self._reached.discard)(pair)
                     self.history.contact(now, number, voter, there)
@@ -122,7 +122,8 @@ class Cluster:
         if all(one[1:] != chosen for one in self.result.electorates):
             self.result.electorates.append(Elected(self.kernel.now, *chosen))
 
-    def _in_contact(self, one: int, other: int) -> bool:
+    def in_contact(self, one: int, other: int) -> bool:
+        """Whether both live, and each reaches the other."""
         nodes, network = self.nodes, self.network
         living = nodes[one].up and not nodes[one].frozen and nodes[other].has_files() and not nodes[other].holds_files()
         on_map = other not in nodes[one].strangers

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from mosha import config
+from mosha import config, novelties
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
@@ -37,6 +37,8 @@ SHARED = 0.1                     # of the seeds that are not directed have a sha
 IN_PLACE, IN_PLACE_MAX_S = 0.15, 8.0     # of the seeds have a table written in place, for so long at most
 WORSE = 0.2                      # of the seeds have connections that are worse
 LONG, LONG_TIMES = 0.06, ((0.5, 5.0), (2.0, 10.0), (2.0, 20.0), (2.0, 60.0))     # of the seeds; beats and leases
+MIXED, MIXED_S = 0.06, 60.0       # of the seeds have an agent of 2003, which takes so much longer for all it does
+BORNE = frozenset({"crash", "freeze", "pause", "kill", "leave", "cut", "stuck", "stall", "jump", "slew"})
 SMALL = 0.4                      # of the seeds have small limits for journals
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
@@ -48,6 +50,8 @@ def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
         plan = shared(plan) if Stream(seed, "files").chance(SHARED) else plan
         draw = Stream(seed, "long")
         plan = long(draw, plan) if draw.chance(LONG) else plan
+        draw = Stream(seed, "elder")
+        plan = mixed(draw, plan) if draw.chance(MIXED) else plan
     draw = Stream(seed, "sizes")
     if plan.sizes == SIZES and draw.chance(SMALL):                           # journals are long within seconds
         read = draw.pick([4096, 16384])
@@ -76,6 +80,35 @@ def long(draw: Stream, plan: FaultPlan) -> FaultPlan:
     ]
     plan.safety_s = round(plan.safety_s + 2 * lease_s, 1)
     plan.bound_s = _bound_s(plan)
+    return plan
+
+
+def mixed(draw: Stream, plan: FaultPlan) -> FaultPlan:
+    """The same with an agent of 2003 on one node, as docs/upgrading.md has it: one voter, no STOMITH, nothing new in
+    the tables, which nobody edits. Now and then the voter is off for a while: then only that of 2003 begins anything.
+
+    A cluster of one has no other node, and one that is uneven stays as it is. What a process leaves behind 2003 knows
+    nothing of, so none does.
+    """
+    if plan.nodes == 1 or is_uneven(plan) or plan.files["shared"]:
+        return plan
+    everybody = list(range(1, plan.nodes + 1))
+    number, voter = draw.some(everybody, 2)
+    plan.profile += " mixed"
+    plan.installed, plan.arbitrators, plan.heal = [{"node": number, "elder": True}], [], everybody
+    times = {name: plan.conf[name] for name in ("beat", "lease")}
+    plan.conf = {**(times if not novelties.of_settings(plan.settings()) else {}), "voters": f"{voter}"}
+    known = "".join(line for line in plan.cltab.splitlines(True) if not novelties.of_cltab(line))
+    plan.cltab = known.replace(" leaves=1", "")
+    plan.hactl = "".join(" ".join(line.split()[:2]) + "\n" for line in plan.hactl.splitlines())
+    plan.safety_s += MIXED_S
+    plan.faults = [
+        fault for fault in plan.faults if fault["do"] in BORNE and not fault.get("wipe") and not fault.get("restore")
+    ]
+    if draw.chance(0.6):
+        at_s, for_s = round(draw.uniform(2.0, plan.safety_s / 2), 1), round(draw.uniform(10.0, MIXED_S), 1)
+        plan.faults.append({"at": at_s, "do": "crash", "whom": [voter], "for": for_s})
+    plan.faults.sort(key=lambda fault: float(fault["at"]))
     return plan
 
 

@@ -9,7 +9,8 @@ Rules ([adr/0022](docs/adr/0022-who-names-the-voters.md) has the reasons):
    one of them and keeps its disk: two that have none in common are two clusters, and nobody could know better.
 3. *order*: nobody has founded, or named voters. An operator says `mosha voters found` on one node, again and again: no
    disk is lost, as an operator who says it of a node that has forgotten makes two clusters.
-4. Safety is promised always; that groups run only where the healed nodes agree on who votes, by what they were
+4. Where there is an agent of 2003 only its guarantees hold, and nothing has to run (docs/upgrading.md).
+5. Safety is promised always; that groups run only where the healed nodes agree on who votes, by what they were
    installed with and keep. It is read off the plan, not off what the agents made of it.
 """
 
@@ -52,9 +53,11 @@ def uneven(plan: FaultPlan) -> dict[str, int]:
 
 
 def is_promised(plan: FaultPlan) -> bool:
-    """Rule 4."""
+    """Rules 4 and 5."""
     if not is_uneven(plan):
         return True
+    if plan.elders():
+        return False
     everybody = set(range(1, plan.nodes + 1))
     voters, heal = set(plan.voters()), set(plan.heal or everybody)
     maps = {number: plan.map_of(number) for number in everybody}

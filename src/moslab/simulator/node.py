@@ -8,7 +8,7 @@ Rules:
    used, where it is on a file server. The run directory is empty after.
 3. A frozen machine does nothing; its clocks go on, or stand still as those of a guest whose virtual machine is paused.
    After the thaw everything that waited happens, in any order.
-4. Init starts the agent after a boot and after each of its ends.
+4. Init starts the agent after a boot and after each of its ends; or that of 2003, which has no end but the node's.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from mosha.config import Config
 from mosha.ownership import marker
 from moslab.simulator.disk import Disk
+from moslab.simulator.elder import Elder
 from moslab.simulator.guardian import Guardian
 from moslab.simulator.network import Weather
 from moslab.simulator.process import Member, Process
@@ -68,6 +69,7 @@ class Node:
         self.members: dict[int, Member] = {}
         self.guardians: list[Guardian] = []
         self.world: SimWorld | None = None
+        self.elder: Elder | None = None
         self.waiting: list[tuple[Callable[[Any], None], Any]] = []
         self.trouble_until_s = 0.0
         self._init = Process(self)
@@ -166,10 +168,11 @@ class Node:
             member.power_off()
         for guardian in self.guardians:
             guardian.alive = False
-        if self.world is not None:
-            self.world.alive = False
+        for agent in (self.world, self.elder):
+            if agent is not None:
+                agent.alive = False
         self._init.alive = False
-        self.members, self.guardians, self.world, self.waiting = {}, [], None, []
+        self.members, self.guardians, self.world, self.elder, self.waiting = {}, [], None, None, []
         if not self._is_served and self.disk.crash(self.disk_draw):
             self.count("crash loses what was not synced")
         self.up = self.frozen = self.configured = False
@@ -201,7 +204,7 @@ class Node:
             member.node_thawed()
         waiting, self.waiting = self.waiting, []
         processes: list[Process] = [*self.guardians, *self.members.values(), self._init]
-        processes += [self.world] if self.world is not None else []
+        processes += [agent for agent in (self.world, self.elder) if agent is not None]
         for process in processes:
             self._soon(_wake, process)
         for call, argument in waiting:
@@ -246,6 +249,10 @@ class Node:
         return self.cluster.new_pid()
 
     def _start_agent(self, _: None) -> None:
+        if self.number in self.cluster.plan.elders():
+            self.elder = Elder(self)
+            self.elder.begin()
+            return
         self.lives += 1
         self.trace(f"life {self.lives} of the agent")
         self.world = SimWorld(self, self.lives)

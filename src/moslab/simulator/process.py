@@ -27,6 +27,7 @@ from moslab.history.intervals import Interval
 from moslab.simulator.kernel import Stood
 
 if TYPE_CHECKING:
+    from moslab.simulator.elder import Group
     from moslab.simulator.guardian import Guardian
     from moslab.simulator.node import Node
 
@@ -95,7 +96,7 @@ class Member(Process):
                  "stopped_s", "tag", "tests")
 
     def __init__(
-        self, guardian: Guardian, tag: str, level: str, epoch: str, command: str, tests: bool, main: bool = True
+        self, guardian: Guardian | Group, tag: str, level: str, epoch: str, command: str, tests: bool, main: bool = True
     ) -> None:
         """``tests``: it is to change nothing, and says only whether the group may run here."""
         super().__init__(guardian.node)

@@ -63,6 +63,26 @@ def test_what_requires_a_group_that_waits_need_not_run() -> None:
 ALWAYS = {(node, voter): [(0.0, float("inf"))] for node in (1, 2, 3) for voter in (1, 2, 3)}
 
 
+OF_2003 = Interval("kv", 3, 33, "", 0.1, 10.4)
+
+
+@pytest.mark.parametrize("theirs", [
+    OF_2003, OF_2003._replace(begin_s=4.0, end_s=30.0), OF_2003._replace(group="web", end_s=30.0),
+])
+def test_what_one_of_2003_runs_besides_or_has_begun_lately_is_borne(theirs: Interval) -> None:
+    """It has no token and no quorum, and what is seen of it is seconds old."""
+    mixed = replace(whole(), elders=frozenset({3}), intervals=[FIRST, SECOND, theirs])
+    assert judge(mixed) == (VALID, [])
+    assert "overlap" in problems(replace(mixed, elders=frozenset())) or theirs.group == "web"
+
+
+def test_what_one_of_2003_has_out_of_sight_is_not_known() -> None:
+    mixed = replace(whole(), elders=frozenset({3}), intervals=[FIRST, SECOND, OF_2003._replace(end_s=30.0)])
+    assert problems(mixed) == {"elders"}
+    cut = {**mixed.contacts, (2, 3): [(0.0, 9.0), (12.0, float("inf"))]}
+    assert judge(replace(mixed, contacts=cut)) == (VALID, [])
+
+
 THIRD = Edit(4.5, "cltab", 3, 1)
 LATE = Numbered(11.0, "cltab", 1, (1, 3))
 REPLACED: dict[str, list[tuple[int, ...]]] = {"cltab": [(1, 3), (1, 3), (1, 3)]}
@@ -153,6 +173,10 @@ BROKEN = {
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[], shots=[(0.9, 1), (10.4, 3), (10.6, 1)]),
         lambda h: replace(h, fenced=frozenset({"kv"}), released=[],
                           buried=[Buried(0.5, 1, frozenset()), Buried(10.4, 1, frozenset({"kv"}))]),
+    ],
+    "elders": [
+        # of three nodes the third is of 2003, in sight, and has had it for long
+        lambda h: replace(h, elders=frozenset({3}), intervals=[FIRST, SECOND, OF_2003._replace(end_s=10.6)]),
     ],
     "rest": [
         lambda h: replace(h, voids=[(25.3, 1)]),
