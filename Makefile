@@ -89,8 +89,9 @@ sim: .venv/.dev ## a campaign of simulated clusters, which must reach all that i
 fuzz: .venv/.fuzz ## a million inputs for everything that reads what others wrote: out/fuzz/ (about 10 minutes; TARGET='cltab' INPUTS=n)
 	$(BIN)/python -m tests.fuzz -j $(JOBS) $(if $(INPUTS),--inputs $(INPUTS)) $(if $(TARGET),'$(TARGET)')
 
-mutants: .venv/.dev ## does the simulator catch each mutant, after how many seeds? (MUTANTS='name …' BUDGET=n; DOCS=1: the table goes into docs/simulator.md)
-	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(if $(DOCS),--docs) $(MUTANTS)
+mutants: .venv/.dev ## does the simulator catch each mutant, after how many seeds? (MUTANTS='name …' BUDGET=n RUNS=pypy3; DOCS=1: their rows go into docs/simulator.md)
+	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(if $(RUNS),--python $(RUNS)) \
+		$(if $(DOCS),--docs) $(MUTANTS)
 
 sim-coverage: .venv/.dev ## what simulation alone reaches of the ownership package, at least 95 % of its branches
 	$(BIN)/python -m tests.mutants.reach -j $(JOBS)

@@ -19,6 +19,12 @@ from moslab.simulator import directed as plans
 
 OWNERSHIP = "mosha/ownership"
 CUSTODY = "mosha/clinit/custody.py"
+WITH_ELDER = {                       # drawn by seeds in ways of their own: moslab.simulator.draw.mixed
+    "nodes": 3, "founded": True, "installed": [{"node": 3, "elder": True}], "arbitrators": [], "heal": [1, 2, 3],
+    "conf": {"voters": "1", "stomith": None, "beat": "0.5", "lease": "2.5"}, "safety_s": 80.0,
+    "cltab": "g1:g1-fit:test:test:run 0.02\ng1:g1-run:start:respawn:live\n", "hactl": "g1 start\n",
+    "faults": [{"at": 1.0, "do": "crash", "whom": [1], "for": 40.0}],
+}
 
 
 @dataclass(frozen=True)
@@ -705,6 +711,15 @@ MUTANTS: tuple[Mutant, ...] = (
         equivalent="a slot is its node's: who finds the earlier life expired finds that no later one had a lease "
         "either, and by then the deadline has passed, after which nothing is obeyed. What is read next ends the group "
         "if it is another's",
+    ),
+    # ---- nodes of 2003 --------------------------------------------------------------------------------------------
+    Mutant(
+        "elder-unheeded", "elders 2, 3: what one of 2003 has is not begun while its node is up", (
+            Change("mosha/elders.py", "        if not any(had):\n", "        if True:\n"),
+            Change("mosha/elders.py", "        return frozenset(\n            group for group, since in self._since",
+                   "        return frozenset(\n            group for group, since in dict[str, float]()"),
+        ),
+        plan=WITH_ELDER,
     ),
     # ---- workers --------------------------------------------------------------------------------------------------
     _one(

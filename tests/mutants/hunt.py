@@ -12,8 +12,11 @@ Rules:
    neither catches within its budget, or whose text does not apply, is a failure, and so is the whole. One that is
    marked as equivalent is not run.
 4. A checker that only watches over liveness, leaks or crashes may catch a mutant; the table names all that did.
-5. ``out/mutants/mutants.json`` has it all, ``table.md`` the table of docs/simulator.md; ``--docs`` puts it there.
-6. SIGTERM and SIGINT end the children and remove the copies; nothing is written then.
+5. ``out/mutants/mutants.json`` has it all, ``table.md`` the table of docs/simulator.md; ``--docs`` puts its rows there,
+   and leaves those of mutants that were not run. Nobody else writes there.
+6. What has not begun ``--within`` seconds of real time is not run, and that is a failure; a search ends after
+   ``--seconds``.
+7. SIGTERM and SIGINT end the children and remove the copies; nothing is written then.
 """
 
 from __future__ import annotations
@@ -46,9 +49,9 @@ OUT = ROOT / "out" / "mutants"
 DOCS = ROOT / "docs" / "simulator.md"
 BUDGET, ALL, DIRECTED_BUDGET = 1000, 20, 60
 ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
-SECONDS_MAX = 600.0
+SECONDS_MAX, WITHIN_S = 300.0, 2 * 3600.0
 CAUGHT, BY_PLAN, SURVIVES, EQUIVALENT = "caught", "by plan", "SURVIVES", "equivalent"
-ROTTEN, BROKEN = "ROTTEN", "BROKEN"
+ROTTEN, BROKEN, LATE = "ROTTEN", "BROKEN", "NOT RUN"
 ENDING = (signal.SIGTERM, signal.SIGINT)
 ORDINARY, DIRECTED = "ordinary", "directed"
 HEAD = ("| mutant | rule | seeds | directed plan | caught by |", "|---|---|---|---|---|")
@@ -86,7 +89,8 @@ class Verdict(NamedTuple):
         cells = [str(self.searches.get(name, "-")) for name in (ORDINARY, DIRECTED)]
         why = ", ".join(dict.fromkeys(word for one in found for word in one.checkers.split(", "))) or self.state
         if self.state == BY_PLAN:
-            why = f"{BY_PLAN}, which is one seed in {ONE_SEED_IN}: {why}"
+            is_drawn = any(plan is self.mutant.plan for plan in directed.DIRECTED.values())
+            why = f"{BY_PLAN}, which is {f'one seed in {ONE_SEED_IN}' if is_drawn else 'no seed'}: {why}"
         return f"| {self.mutant.name} | {self.mutant.rule} | {' | '.join(cells)} | {why} |"
 
 
@@ -176,7 +180,8 @@ def runs(
 ) -> list[list[Any]]:
     """[seed, verdict, problems, profile] of each run, up to the first that is invalid; fewer when the time is up."""
     command = ["nice", "-n", "10", python, str(CHILD), json.dumps([*seeds]), json.dumps(plan)]
-    environment = {**os.environ, "PYTHONPATH": str(source), "PYTHONDONTWRITEBYTECODE": "1"}
+    path = os.pathsep.join((str(source), str(ROOT)))            # emulator is beside src; nothing need be installed
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     with tempfile.TemporaryFile("w+") as out:
         CHILDREN.run(command, seconds, env=environment, stdout=out, stdin=subprocess.DEVNULL)
         out.seek(0)
@@ -251,24 +256,31 @@ def line(verdict: Verdict) -> str:
 
 
 def written(verdicts: Sequence[Verdict]) -> list[str]:
-    """Rule 5; the lines of the table."""
+    """Rule 5; the rows of the table."""
     OUT.mkdir(parents=True, exist_ok=True)
     data = [
         {"mutant": one.mutant.name, "rule": one.mutant.rule, "state": one.state, "first": one.first,
          **{name: found._asdict() for name, found in one.searches.items()}} for one in verdicts
     ]
     (OUT / "mutants.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    table = [*HEAD, *(one.row() for one in verdicts)]
-    (OUT / "table.md").write_text("".join(f"{row}\n" for row in table), encoding="utf-8")
-    return table
+    rows = [one.row() for one in verdicts if one.state != LATE]
+    (OUT / "table.md").write_text("".join(f"{row}\n" for row in (*HEAD, *rows)), encoding="utf-8")
+    return rows
 
 
-def documented(text: str, table: Sequence[str]) -> str:
-    """The text with this table in the place of the one with the same head."""
+def documented(text: str, rows: Sequence[str]) -> str:
+    """The text with these rows in its table, in the catalogue's order; those of mutants that there are no more go."""
     lines = text.splitlines()
     begin = lines.index(HEAD[0])
     end = next(number for number in range(begin, len(lines)) if not lines[number].startswith("|"))
-    return "\n".join([*lines[:begin], *table, *lines[end:]]) + "\n"
+    named = {name_of(row): row for row in (*lines[begin + len(HEAD) : end], *rows)}
+    table = [named[mutant.name] for mutant in MUTANTS if mutant.name in named]
+    return "\n".join([*lines[:begin], *HEAD, *table, *lines[end:]]) + "\n"
+
+
+def name_of(row: str) -> str:
+    """Of the mutant."""
+    return row.split(" | ")[0].strip("| ")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -278,18 +290,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--budget", type=int, default=BUDGET, help=f"ordinary seeds for each (default {BUDGET})")
-    parser.add_argument("--seconds", type=float, default=SECONDS_MAX, help="and real time for each search")
-    parser.add_argument("--docs", action="store_true", help=f"put the table into {DOCS.relative_to(ROOT)}")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS_MAX, help=f"real time for each search (default {SECONDS_MAX:g})",
+    )
+    parser.add_argument(
+        "--within", type=float, default=WITHIN_S, help=f"seconds in which a mutant has to begin (default {WITHIN_S:g})",
+    )
+    parser.add_argument("--docs", action="store_true", help=f"put the rows into {DOCS.relative_to(ROOT)}")
     parser.add_argument("--python", default=sys.executable, help="the interpreter of the runs, as pypy3")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"no such mutant: {', '.join(sorted(unknown))}")
-    if arguments.docs and arguments.names:
-        parser.error("--docs is for all mutants")
     chosen = [mutant for mutant in MUTANTS if not arguments.names or mutant.name in arguments.names]
 
+    end = time.monotonic() + arguments.within
+
     def one(mutant: Mutant) -> Verdict:
+        if time.monotonic() > end:
+            return Verdict(mutant, LATE, {}, f"not begun within {arguments.within:g} s")
         verdict = hunt(mutant, arguments.python, arguments.first, arguments.budget, arguments.seconds)
         print(line(verdict), flush=True)
         return verdict
@@ -299,16 +318,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             verdicts = list(pool.map(one, chosen))
         finally:
             CHILDREN.end()
-    table = written(verdicts)
+    rows = written(verdicts)
     if arguments.docs:
-        DOCS.write_text(documented(DOCS.read_text(encoding="utf-8"), table), encoding="utf-8")
+        DOCS.write_text(documented(DOCS.read_text(encoding="utf-8"), rows), encoding="utf-8")
     text, status = summary(verdicts, arguments.budget)
     print(f"{text}; {OUT.relative_to(ROOT)}/")
     return status
 
 
 def told_to_end(number: int, _frame: object) -> None:
-    """Rule 6; once, so that nothing keeps it from that."""
+    """Rule 7; once, so that nothing keeps it from that."""
     for one in ENDING:
         signal.signal(one, signal.SIG_IGN)
     sys.exit(128 + number)

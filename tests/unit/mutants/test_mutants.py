@@ -28,6 +28,7 @@ from tests.mutants.hunt import (
     ROOT,
     ROTTEN,
     SURVIVES,
+    Children,
     Search,
     Verdict,
     apply,
@@ -36,6 +37,7 @@ from tests.mutants.hunt import (
     judged,
     main,
     mutated,
+    name_of,
     ordinary_seeds,
     summary,
 )
@@ -134,6 +136,8 @@ def test_of_later_seeds_only_those_that_draw_its_plan_are_run() -> None:
 
 def test_one_that_only_its_directed_plan_catches_says_so() -> None:
     verdict = judged(Mutant("rare", "R1", (), {"founded": False}), {ORDINARY: NOTHING, DIRECTED: FOUND})
+    assert verdict.row() == "| rare | R1 | not within 400 | 3 | by plan, which is no seed: overlap, epochs |"
+    verdict = judged(Mutant("rare", "R1", (), named("read-renews").plan), {ORDINARY: NOTHING, DIRECTED: FOUND})
     why = f"by plan, which is one seed in {ONE_SEED_IN}: overlap, epochs"
     assert verdict.row() == f"| rare | R1 | not within 400 | 3 | {why} |"
     assert f" one seed in {ONE_SEED_IN}," in DOCS.read_text(encoding="utf-8")
@@ -169,14 +173,50 @@ def processes_with(directory: Path) -> list[str]:
     return found
 
 
-def test_the_documented_table_is_one_of_all_mutants_and_can_be_replaced() -> None:
+def rows_of(text: str) -> list[str]:
+    return text[text.index(HEAD[0]) :].split("\n\n")[0].splitlines()[len(HEAD) :]
+
+
+def test_the_documented_table_is_what_the_hunt_says_of_all_mutants() -> None:
+    rows = rows_of(DOCS.read_text(encoding="utf-8"))
+    assert [name_of(row) for row in rows] == [mutant.name for mutant in MUTANTS]
+    for mutant, row in zip(MUTANTS, rows):
+        name, rule, ordinary, directed_plan, why = row.strip("| ").split(" | ")
+        assert (name, rule) == (mutant.name, mutant.rule)
+        if mutant.equivalent:
+            assert (ordinary, directed_plan, why) == ("-", "-", EQUIVALENT)
+        else:
+            assert ordinary != "-", f"{name}: seeds were not tried"
+            assert (directed_plan != "-") == bool(mutant.plan), name
+
+
+def test_rows_take_the_place_of_those_before_and_others_stay() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    named_there = [row.split(" | ")[0].strip("| ") for row in text.partition(HEAD[0])[2].split("\n\n")[0].splitlines()]
-    assert named_there[2:] == [mutant.name for mutant in MUTANTS]
-    other = documented(text, [*HEAD, "| one | R1 | 1 | 1 | overlap |"])
-    assert other.count("| one | R1 |") == 1
-    assert MUTANTS[0].rule not in other
-    assert documented(other, text[text.index(HEAD[0]) :].split("\n\n")[0].splitlines()) == text
+    rows = rows_of(text)
+    gone = "| no-such-mutant | R1 | 1 | 1 | overlap |"
+    other = documented(text.replace(rows[1], gone), [f"| {MUTANTS[0].name} | R1 | 1 | 1 | overlap |"])
+    assert rows_of(other) == [f"| {MUTANTS[0].name} | R1 | 1 | 1 | overlap |", *rows[2:]]
+    assert documented(other, rows[:2]) == text
+
+
+def test_what_has_no_time_to_begin_is_a_failure_and_keeps_its_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    docs = tmp_path / "simulator.md"
+    docs.write_text(DOCS.read_text(encoding="utf-8"))
+    for name, value in (("DOCS", docs), ("OUT", tmp_path / "out"), ("ROOT", tmp_path), ("CHILDREN", Children())):
+        monkeypatch.setattr(f"tests.mutants.hunt.{name}", value)
+    assert main([QUICK[0], "--docs", "--within", "-1"]) == 1
+    assert "1 not caught" in capsys.readouterr().out
+    assert rows_of(docs.read_text()) == rows_of(DOCS.read_text())
+
+
+def test_runs_need_nothing_installed(tmp_path: Path) -> None:
+    """As with PyPy: -S knows no site-packages, and so nothing of this project but what the hunt names."""
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    assert hunt(Mutant("nothing", "none", ()), str(bare), 0, 1).state == SURVIVES
 
 
 def test_an_unknown_name_is_refused() -> None:
