@@ -38,7 +38,7 @@ OUT = ROOT / "out" / "sim-coverage"
 PACKAGE = "mosha.ownership"
 PERCENT = 95.0
 SEEDS, DIRECTED_SEEDS = 200, 1
-SECONDS_MAX = 600.0
+SECONDS_MAX = 3600.0
 
 
 def plans(first: int, seeds: int) -> Iterator[tuple[str, FaultPlan]]:
