@@ -2,8 +2,8 @@
 
 A group may be tested *ahead*, while its owner still runs it and is about to give it up, or while nobody has it, on all
 nodes that may: by a leash that has no token, runs nothing but tests, and is killed when the group does not come, or
-when its test takes longer than ``TEST_LIMIT_S``. It is told the token when the epoch was won, and not before. A group
-that has anything but tests at level test, or is ``exclusive-test``, is tested only when it was won.
+when its test fails. It is told the token when the epoch was won, and not before. A group that has anything but tests at
+level test, or is ``exclusive-test``, is tested only when it was won.
 
 A leash that an earlier life left is *inherited* (R9): it obeys this one, and with it goes the ownership of that life,
 for as long as it lives. Nothing is told to it, nor is its deadline moved, before this life has a lease, and knows that
@@ -26,7 +26,7 @@ from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
-from mosha.timing import AHEAD_S, FORGET_S, TEST_LIMIT_S, Timing
+from mosha.timing import AHEAD_S, FORGET_S, Timing
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,6 @@ class Groups:
             on_hold=local.on_hold,
             ahead=local.leash is not None and local.ahead,
             fresh=local.killed_at is None and (local.passed_at is None or now < local.passed_at + AHEAD_S),
-            overdue=local.passed_at is None and now >= local.begun_at + TEST_LIMIT_S,
             planned=name in self.planned,
             inherited=local.legacy is not None,
             passes=local.legacy is not None and now < local.deadline and self.ownership.passes(local.legacy),
@@ -319,7 +318,7 @@ class Groups:
         ahead: bool = False,
     ) -> None:
         local.deadline = local.armed = lease_end - self._timing.kill_margin_s
-        local.ahead, local.begun_at, local.passed_at = ahead, now, None
+        local.ahead, local.passed_at = ahead, None
         local.finishing, local.is_populated, local.killed_at = False, False, None
         try:
             local.leash = self._world.start_leash(name, environment, local.deadline, ahead)

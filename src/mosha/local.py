@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mosha.clinit.custody import Legacy
-from mosha.monitor import SETTLED
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Entry
-from mosha.timing import TEST_LIMIT_S
 
 
 @dataclass
@@ -25,7 +23,6 @@ class LocalGroup:
     armed: float = 0.0                   # that it is known to have
     ahead: bool = False                  # the leash was started to test ahead, and has no token
     legacy: Legacy | None = None         # what an earlier life left, until nothing of it is left, or it was given up
-    begun_at: float = 0.0                # when the leash was started
     passed_at: float | None = None       # when the test ahead ended well
     on_hold: bool = False                # the leash was told to leave it alone
     finishing: bool = False              # it was told to stop everything, and to end then
@@ -51,12 +48,10 @@ class LocalGroup:
         return cls(
             leash, legacy.entries, told=legacy.level, level=legacy.level, state=legacy.state or "STARTING",
             since=world.wall(), deadline=legacy.deadline_s, armed=legacy.deadline_s, legacy=legacy,
-            begun_at=world.now(), on_hold=legacy.on_hold, is_populated=True,
+            on_hold=legacy.on_hold, is_populated=True,
         )
 
     @property
     def failed_how(self) -> str:
         """In words, what has failed now."""
-        if self.state not in SETTLED:
-            return f"{self.told} did not end here within {TEST_LIMIT_S:g} s"
         return f"{self.told} failed here{f': {self.reason}' if self.reason else ''}"

@@ -49,7 +49,6 @@ class View(NamedTuple):
     free: bool = False               # nobody has it, and this node could
     ahead: bool = False              # the leash was started for that: it has no token, and runs nothing but tests
     fresh: bool = False              # and that was a short while ago
-    overdue: bool = False            # and its test should have ended by now
     planned: bool = False            # those of 2003 are to see it at plan here, before anything is started
     inherited: bool = False          # an earlier life of this node owned the group, and left its leash
     passes: bool = False             # and that may be this life's, as far as is known
@@ -86,7 +85,7 @@ TABLE: tuple[Row, ...] = (
     ("of an earlier life, ended", lambda v: v.inherited and v.held and not v.leash, Action.RENOUNCE),
     ("tested ahead, and won", lambda v: v.ahead and v.held and v.leased and v.fresh and not v.planned, Action.OWN),
     ("tested ahead in vain", lambda v: v.ahead and v.in_vain, Action.KILL),
-    ("failed ahead", lambda v: v.ahead and (v.failed or v.overdue), Action.GIVE_UP),
+    ("failed ahead", lambda v: v.ahead and v.failed, Action.GIVE_UP),
     ("runs without a lease", lambda v: v.leash and not v.ahead and not (v.held and v.leased), Action.KILL),
     ("lost the lease, nothing runs", lambda v: v.held and not v.leased, Action.RENOUNCE),
     ("up, to be left alone", lambda v: v.maintained and v.leash and v.state == "DONE" and not v.on_hold, Action.HOLD),

@@ -37,7 +37,6 @@ anew      after lapses in a row the next identity waits, at most   L, doubled, a
 calm      after a lapse the next identity contends for nothing for so long   2 L
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
-test      a test ahead that has not ended after so long has failed         120 s
 ahead     a test ahead is good for this long                               10 s
 forget    failures of a group on a node are forgotten after the last one   600 s
 stop      for the groups to stop in order, when the agent is to end        40 s
@@ -49,8 +48,8 @@ map       the map is looked at, and all that no slot spoke of is read      every
 
 On each of these depends who owns what, who is shot, or how long a group is away. What only tries again, cleans up or
 is shown to people stays where it is used: limits of openMosix's own commands, the pause between two attempts to kill
-one process, how often pages are written. What a group's own commands may take (stop, test, ahead, move), and
-people (elect, order), does not follow from beat and lease.
+one process, how often pages are written. What a group's own commands may take (stop, ahead, move; ``test_limit_s`` of
+cltab), and people (elect, order), does not follow from beat and lease.
 
 What follows for those who wait for a service is in :meth:`Timing.bounds`.
 """
@@ -76,7 +75,6 @@ BACK_OFF_DOUBLINGS = 3
 CLOCKS_APART_S = 0.001           # a look at two clocks is not one instant
 CLOCKS_SPAN_S = 1.0              # they are compared with what they were up to so long ago: that instant is a thousandth
 SECONDS_MAX = 86400.0            # no time in a configuration is as long
-TEST_LIMIT_S = 120.0
 AHEAD_S = 10.0
 STOP_LIMIT_S = 40.0
 ELECT_LIMIT_S = 20.0

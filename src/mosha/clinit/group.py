@@ -18,6 +18,7 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
 5. A ``respawn`` that exits is started again at once, but never beside what its family left: that is stopped first.
 6. CHECKING: FAILED after any failure; PASSED if the level has entries and all are tests; else DONE, also for a level
    without entries. A failure that comes later turns DONE into FAILED; what runs is left to the next tell.
+   A ``test`` that takes longer than ``test_limit_s`` is a failure, and is stopped; nobody waits for its end.
 7. HALTING is the end: nothing is started or told any more. Either everything is stopped with the usual grace, or
    somebody kills it.
 8. A ``monitor`` runs while the group is DONE, the first time one interval after that, and then one after each end. If
@@ -315,7 +316,7 @@ class Group:
         """Rule 3: start what can be started now; true if that was all."""
         while True:
             awaited = self._families.get(self._awaited)
-            if awaited is not None and awaited.running:
+            if awaited is not None and awaited.running and not awaited.stopping:
                 return False
             if not self._to_start:
                 return True
@@ -327,8 +328,9 @@ class Group:
             self._awaited = entry.tag if entry.mode in (WAIT, TEST) else ""
 
     def _start(self, now_s: float, entry: Entry) -> Start:
-        limit_s = now_s + self._policy.monitor_limit_s if entry.mode == MONITOR else None
-        self._families[entry.tag] = _Family(entry, now_s, due_s=limit_s)
+        limits_s = {MONITOR: self._policy.monitor_limit_s, TEST: self._policy.test_limit_s}
+        due_s = now_s + limits_s[entry.mode] if entry.mode in limits_s else None
+        self._families[entry.tag] = _Family(entry, now_s, due_s=due_s)
         return Start(entry, self.level)
 
     def _hold_strays(self, now_s: float) -> None:
@@ -336,7 +338,7 @@ class Group:
             self._families[STRAYS] = _Family(Entry(self.name, STRAYS, "", OFF, ""), now_s, LEFT)
 
     def _watch(self, now_s: float) -> list[Action]:
-        """Rule 8: start the monitors that are due, and stop those that take too long."""
+        """Rules 6 and 8: start the monitors that are due, and stop them and tests that take too long."""
         actions: list[Action] = []
         for tag in [tag for tag, due_s in self._monitors_due_s.items() if due_s <= now_s]:
             del self._monitors_due_s[tag]
@@ -346,7 +348,7 @@ class Group:
             if family.state == RUNNING and family.due_s is not None and family.due_s <= now_s
         ]
         for family in late:
-            if self.state == DONE and not self._on_hold:
+            if family.entry.mode == TEST or (self.state == DONE and not self._on_hold):
                 self._fail(f"{family.entry.tag}: no answer within {now_s - family.started_s:g} s")
             family.stop(now_s, self._policy)
         return [*actions, *(self._advance(now_s) if late else [])]

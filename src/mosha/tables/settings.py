@@ -8,6 +8,7 @@ stop                  signals and the seconds after the beginning at which each 
 fast_exit_s           a ``respawn`` that runs no longer than this has exited fast
 fast_exits_max        and after more of these, less one for each longer run, the group has failed
 monitor_limit_s       a ``monitor`` that takes longer has failed
+test_limit_s          and so has a ``test``
 units                 of the stand-alone daemon: ``auto``, ``cgroup`` or ``session``, see :mod:`mosha.platform.units`
 ====================  ==============================================================================================
 
@@ -47,6 +48,7 @@ class Policy:
     fast_exit_s: float = 1.0
     fast_exits_max: int = 5
     monitor_limit_s: float = 20.0
+    test_limit_s: float = 120.0
 
 
 DEFAULT_POLICY = Policy()
@@ -142,4 +144,5 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "fast_exit_s": seconds,
     "fast_exits_max": _count,
     "monitor_limit_s": seconds,
+    "test_limit_s": seconds,
 }

@@ -157,6 +157,9 @@ class FakeLeash:
     def close(self) -> None:
         assert self.gone
 
+    def report(self, kind: str, **fields: Any) -> None:
+        self._ready([LeashReport(kind, self._world.wall(), **fields)])
+
     def _ready(self, reports: list[LeashReport], gone: bool = False) -> None:
         def report() -> None:
             self._reports += reports

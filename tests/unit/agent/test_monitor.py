@@ -23,7 +23,6 @@ def views() -> list[View]:
             aheads = [(False, False)] if not leash else [(False, False), (True, False), (True, True)]
             for awaited, (ahead, fresh) in itertools.product(flags, aheads):
                 found.append(view._replace(awaited=awaited, ahead=ahead, fresh=fresh))
-                found += [found[-1]._replace(overdue=True)] if ahead and state == "STARTING" else []
             if not changed:
                 found += [view._replace(planned=True)] if view.held and view.leased else []
                 found += [view._replace(planned=True, ahead=True, fresh=True)] if leash and view.held else []
@@ -116,7 +115,7 @@ def test_in_maintenance_nothing_is_begun_or_ended_but_what_must_not_run() -> Non
         (View("start", False, False, False, True, awaited=True, ahead=True, fresh=True), Action.CLAIM),
         (View("start", False, False, False, True, free=True, ahead=True, fresh=True), Action.CLAIM),
         (View("start", True, False, False, True, ahead=True, fresh=True), Action.NOTHING),
-        (View("start", True, False, False, True, ahead=True, fresh=True, overdue=True), Action.GIVE_UP),
+        (View("start", True, False, False, True, ahead=True, fresh=True, state="FAILED"), Action.GIVE_UP),
         (View("start", True, True, True, True, ahead=True, fresh=True), Action.OWN),
         (View("start", True, True, True, True, ahead=True), Action.KILL),
         (View("start", True, True, True, False, planned=True), Action.NOTHING),

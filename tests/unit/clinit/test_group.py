@@ -9,6 +9,7 @@ from mosha.clinit.group import STRAYS, Action, Group, Signal, Start, StateChange
 from mosha.clinit.states import GROUP
 from mosha.tables import cltab
 from mosha.tables.cltab import Entry
+from mosha.tables.settings import Policy
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 
@@ -68,6 +69,20 @@ def test_all_tests_are_run_and_one_failure_fails_the_group() -> None:
     assert short(group.exited(2, "b", -9)) == ["+d"]
     actions = group.exited(3, "d", 0)
     assert actions == [StateChanged("test", "CHECKING"), StateChanged("test", "FAILED", "a: exit status 1")]
+
+
+def test_a_test_that_never_ends_has_failed_is_stopped_and_nobody_waits_for_its_end() -> None:
+    group = Group("g", Policy(test_limit_s=120))
+    text = "a:test:test:x b:test:test:x"
+    assert told(group, "test", text) == ["test/STARTING", "+a"]
+    assert group.next_due == 120
+    assert short(group.tick(119)) == []
+    assert short(group.tick(120)) == ["+b", "a-INT"]
+    assert group.exited(121, "b", 0)[-1] == StateChanged("test", "FAILED", "a: no answer within 120 s")
+    assert short(group.tick(125)) == ["a-TERM"]
+    assert told(group, "test", text, now=126) == ["test/STOPPING"], "no second one is started beside it"
+    assert short(group.exited(127, "a", 0)) == ["test/DUMPING", "test/STARTING", "+a"]
+    assert group.next_due == 247
 
 
 def test_passed_if_all_entries_are_tests_off_ones_aside() -> None:

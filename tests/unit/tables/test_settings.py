@@ -17,10 +17,12 @@ def test_nothing_said_is_the_default() -> None:
 def test_all_is_read() -> None:
     found = settings.read({
         "socket": "/s", "clstat": "/c", "log": "/l", "heartbeat_s": "3", "stop": "TERM 0, KILL 2.5",
-        "fast_exit_s": "0.5", "fast_exits_max": "0", "monitor_limit_s": "60",
+        "fast_exit_s": "0.5", "fast_exits_max": "0", "monitor_limit_s": "60", "test_limit_s": "7",
         "units": "session",
     })
-    policy = Policy(stop=((0.0, TERM), (2.5, KILL)), fast_exit_s=0.5, fast_exits_max=0, monitor_limit_s=60)
+    policy = Policy(
+        stop=((0.0, TERM), (2.5, KILL)), fast_exit_s=0.5, fast_exits_max=0, monitor_limit_s=60, test_limit_s=7,
+    )
     assert found == Settings("/s", "/c", "/l", 3.0, policy, "session")
 
 
