@@ -29,6 +29,7 @@ from mosha.config import Config
 from mosha.elders import Elders
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
+from mosha.monitor import STOP
 from mosha.operations import Operations
 from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
@@ -234,6 +235,7 @@ class Agent:
         self._read_hactl()
         self.ownership.step(now)
         self._operate(now)
+        self._give_way(now)
         gives_all_up = bool(self._leaving) or self.operations.is_drained
         wanted = self.elders.allow(self._wanted(now), self.groups.owns, self.groups.is_begun)
         wanted = self.requirements.order(now, wanted, gives_all_up)
@@ -398,7 +400,7 @@ class Agent:
         self._turn_beats = 1 if len(nodes) <= WATCH_ALL_MAX else len(self._files)    # each slot is looked at once in it
 
     def _fence(self, now: float) -> None:
-        for node in self.fencing.step(now):
+        for node in self.fencing.step(now, self._stuck_elsewhere(now)):
             self._world.submit(PROBES, "probe", [node], self.timing.probe_limit_s, partial(self._probed, node))
         shot = self.fencing.due(now)
         if shot is not None:
@@ -457,6 +459,23 @@ class Agent:
             self.requirements.take(self._hactl_read)
         self.ownership.contests.unexpiring = self._fenced
 
+    # ---- what cannot be ended ---------------------------------------------------------------------------------
+
+    def _give_way(self, now: float) -> None:
+        """If a shot is to free a group that cannot be ended here (R24), what else this node has goes before."""
+        wants = bool(self.config.stomith) and any(map(self.ownership.held, self._missed(self.groups.stuck())))
+        self.operations.give_way(now, wants, STOP_LIMIT_S + self.config.shot_limit_s)
+
+    def _stuck_elsewhere(self, now: float) -> dict[int, list[str]]:
+        """Of other nodes, the groups that they say they cannot end, and that are missed."""
+        found = ((node, self.others.said_by(now, node).get("stuck")) for node, said in self.others.records.items()
+                 if said.get("stuck"))
+        return {node: self._missed(stuck) for node, stuck in found if stuck}
+
+    def _missed(self, groups: Collection[str]) -> list[str]:
+        """Those that hactl wants to run, and wants to be cared for."""
+        return [name for name in groups if self._levels.get(name, STOP) != STOP and name not in self.groups.maintained]
+
     # ---- what people want -------------------------------------------------------------------------------------
 
     def _operate(self, now: float) -> None:
@@ -512,6 +531,7 @@ class Agent:
             "leaving": bool(self._leaving),
             "suspects": self.fencing.suspects(),
             "unfit": sorted(self.groups.unfit(now)),
+            "stuck": self.groups.stuck(),
             "failures": self.groups.failed(),
             "ready": self.groups.ready(),
             "up": self.requirements.up,
@@ -544,6 +564,7 @@ class Agent:
         """The page of the files for people: clstat, hastat and its twin in JSON."""
         records = {**self.others.records, self.me: self._said}
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.tables.hactl.table)
+        page["stomith"] = bool(self.config.stomith)
         page["electorate"] = self._electorate()
         page["orders"] = self.operations.orders.page()
         page["conflicts"] = self.tables.conflicts()

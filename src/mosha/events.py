@@ -79,6 +79,8 @@ def _of_group(old: Page, new: Page) -> Iterator[tuple[str, str]]:
     name = new["name"]
     if old.get("moving") != new["moving"] and new["moving"] is not None:
         yield name, f"is to move from node {new['owner']} to node {new['moving']}"
+    if new.get("stuck") and not old.get("stuck"):
+        yield name, f"node {new['owner']}: cannot be ended: {new['stuck']}"
     if (old.get("owner"), old.get("level"), old.get("state")) == (new["owner"], new["level"], new["state"]):
         return
     if new["owner"] is None:

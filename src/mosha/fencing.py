@@ -4,7 +4,8 @@ Rules:
 
 1. Only a node that owns a group is worth a shot. It is suspect when its slot stood still on Q voters for
    ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say
-   (its agent hangs).
+   (its agent hangs). So is one that beats, where there is STOMITH, and says that it cannot end a group that it owns
+   and others want: when it owns nothing else any more, or has had ``STOP_LIMIT_S`` to give that up.
 2. A late observer suspects nobody: after a round of its own that came more than a beat late it starts anew.
 3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes. The
    turns are those of a group that the node owns.
@@ -14,12 +15,13 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Callable
 
 from mosha.ownership.disk_paxos import FENCE, DiskPaxos
-from mosha.timing import FAILED_PROBES
+from mosha.timing import FAILED_PROBES, STOP_LIMIT_S
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,12 @@ class Shot:
 class _Watch:
     """What is known of a node that owns a group."""
 
-    __slots__ = ("attempts", "failed_probes", "next_probe", "next_try", "probing", "suspect")
+    __slots__ = ("attempts", "failed_probes", "next_probe", "next_try", "probing", "stuck_since", "suspect")
 
     def __init__(self) -> None:
         self.failed_probes = self.attempts = 0
         self.next_probe = self.next_try = -float("inf")
+        self.stuck_since = float("inf")
         self.probing = self.suspect = False
 
 
@@ -62,8 +65,9 @@ class Fencing:
         """The nodes that were suspect at the last :meth:`step`."""
         return sorted(node for node, watch in self._watches.items() if watch.suspect)
 
-    def step(self, now: float) -> list[int]:
-        """Look at all owners; the nodes that are to be probed now."""
+    def step(self, now: float, stuck: Mapping[int, Collection[str]]) -> list[int]:
+        """Look at all owners; the nodes that are to be probed now. ``stuck``: of each node the groups that are wanted,
+        and that it says it cannot end."""
         self._now = now
         owners = self._ownership.owners(now)
         for node in [node for node in self._watches if node not in owners]:
@@ -77,7 +81,8 @@ class Fencing:
             elif not watch.probing and watch.failed_probes < FAILED_PROBES and now >= watch.next_probe:
                 watch.probing, watch.next_probe = True, now + self._timing.eager_s
                 probes.append(node)
-            watch.suspect = is_late and self._is_suspect(now, node, watch)
+            is_stuck = self._is_stuck(now, node, watch, stuck.get(node, ()))
+            watch.suspect = is_stuck or (is_late and self._is_suspect(now, node, watch))
         return probes
 
     def probed(self, node: int, up: bool) -> None:
@@ -125,6 +130,14 @@ class Fencing:
         if self._flying is None or self._flying.node != node:
             del self._watches[node]
             self._ownership.renounce(now, f"{FENCE}{node}")
+
+    def _is_stuck(self, now: float, node: int, watch: _Watch, groups: Collection[str]) -> bool:
+        owned = self._ownership.groups_of(now, node) if groups and self._can_shoot else []
+        if not set(groups).intersection(owned):
+            watch.stuck_since = float("inf")
+            return False
+        watch.stuck_since = min(watch.stuck_since, now)
+        return set(owned) <= set(groups) or now >= watch.stuck_since + STOP_LIMIT_S
 
     def _is_suspect(self, now: float, node: int, watch: _Watch) -> bool:
         if now < self._sure_after:

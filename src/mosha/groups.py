@@ -26,10 +26,11 @@ from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import OFF, Cltab, Entry
 from mosha.tables.settings import Policy
-from mosha.timing import AHEAD_S, FORGET_S, Timing
+from mosha.timing import AHEAD_S, FORGET_S, STUCK_S, Timing
 
 log = logging.getLogger(__name__)
 
+STUCK_SHOWN = 16                 # groups: a record has a bound
 RETRY_S = 0.01                   # between two attempts to kill what a leash has not
 NO_LEASE = "no lease"
 
@@ -87,6 +88,11 @@ class Groups:
             name: {"count": local.failures, "why": local.failure, "until": local.until_wall}
             for name, local in sorted(self._local.items()) if local.failures
         }
+
+    def stuck(self) -> dict[str, str]:
+        """The groups of which something was killed here and lives on: what, in words; no more than some."""
+        found = [(name, one.stuck) for name, one in sorted(self._local.items()) if one.stuck]
+        return dict(found[:STUCK_SHOWN])
 
     def is_done(self, name: str, level: str) -> bool:
         """Whether the group has come to that level here."""
@@ -148,6 +154,7 @@ class Groups:
                 action = decide(self._view(now, name, local, wanted, cltab))
             self._act(now, name, local, action, wanted, cltab)
             self._extend(now, name, local)
+            self._look_for_stuck(now, name, local)
 
     def kill_all(self, now: float) -> None:
         """Everything, at once."""
@@ -171,9 +178,10 @@ class Groups:
             local.leash.close()
             local.leash, local.told, local.level, local.state = None, None, None, None
             local.ahead, local.passed_at, local.on_hold, local.restarting = False, None, False, False
-            local.orphaned = local.is_populated or not local.finishing
+            local.orphaned, local.stuck = local.is_populated or not local.finishing, ""
             if local.orphaned:
                 log.warning("%s: the leash has ended", name)
+                local.killed_at = self._world.now() if local.killed_at is None else local.killed_at
         return is_news or local.leash is None
 
     # ---- inside -----------------------------------------------------------------------------------------------
@@ -195,9 +203,23 @@ class Groups:
                     local.passed_at = self._world.now()
             elif report.kind == "log":
                 log.info("%s: %s", name, report.text)
+            elif report.kind == "stuck":
+                self._note_stuck(name, local, report.text)
             elif report.kind in ("started", "empty", "left"):
                 local.is_populated = report.kind != "empty"
         return any(report.kind != "extended" for report in reports)
+
+    @staticmethod
+    def _note_stuck(name: str, local: LocalGroup, text: str) -> None:
+        if text and not local.stuck:
+            log.error("%s: cannot be ended here: %s", name, text)
+        local.stuck = text
+
+    def _look_for_stuck(self, now: float, name: str, local: LocalGroup) -> None:
+        """What the leash could not end, or has left: nobody else tells of it."""
+        is_there = local.orphaned or local.leash is not None
+        if is_there and not local.stuck and local.killed_at is not None and now >= local.killed_at + STUCK_S:
+            self._note_stuck(name, local, self._world.remains(name))
 
     def _note_inherited(self) -> None:
         self.ownership.inherited = {name: one.legacy for name, one in self._local.items() if one.legacy is not None}
@@ -368,7 +390,7 @@ class Groups:
                 local.leash.kill_guardian()          # frozen, or too slow: this process is the second guardian (R7)
                 self._world.sweep(name)
         elif self._world.sweep(name):
-            local.orphaned = False
+            local.orphaned, local.stuck = False, ""
 
     def _kill_by(self, local: LocalGroup) -> float:
         """When the leash must have killed everything that it was told to kill, or has no lease for. An extension that

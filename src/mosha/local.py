@@ -36,7 +36,8 @@ class LocalGroup:
     why: str = ""                        # on what ground this node has it
     unfit_until: float = 0.0
     orphaned: bool = False               # the leash is gone, its processes perhaps not
-    killed_at: float | None = None       # when the leash was told to kill everything
+    killed_at: float | None = None       # when the leash was told to kill everything, or left it to the agent
+    stuck: str = ""                      # what is killed and lives on, in words
 
     def forget(self) -> None:
         """Its failures."""

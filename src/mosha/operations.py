@@ -4,7 +4,9 @@ Rules:
 
 1. A node that is *drained* takes no group and gives up those that it has, in order, as one that leaves (R21); its agent
    goes on, votes and shoots. So it stays, also after a boot, until somebody ends it: the file ``drained``.
-2. Everything else is in :mod:`mosha.orders` and :mod:`mosha.moves`. Nothing here decides who owns a group.
+2. One that is to be shot, for a group that it cannot end, *gives way* before: it is drained for a time, without that
+   file.
+3. Everything else is in :mod:`mosha.orders` and :mod:`mosha.moves`. Nothing here decides who owns a group.
 """
 
 from __future__ import annotations
@@ -62,11 +64,12 @@ class Operations:
     ) -> None:
         self.orders, self.moves = Orders(me), Moves(timing.announce_s)
         self._me, self._store, self._timing, self._sight, self._clear = me, store, timing, sight, clear
-        self.drain_from = now if store.read(DRAINED, 1) is not None else NEVER
+        self._ordered, self._gives_way, self._way_until = store.read(DRAINED, 1) is not None, False, NEVER
+        self.drain_from = now if self._ordered else NEVER
 
     @property
     def is_drained(self) -> bool:
-        return self.drain_from < NEVER
+        return self._ordered or self._gives_way
 
     def take(self, now: float, order: Mapping[str, Any]) -> None:
         """What an operator wants here, or something that is no order."""
@@ -117,15 +120,31 @@ class Operations:
 
     def drain(self, now: float, wanted: bool) -> None:
         """Begin or end it."""
-        if wanted and not self.is_drained:
+        if wanted and not self._ordered:
             self._remember(partial(self._store.replace, DRAINED, b"", durable=True))
             log.warning("drained: nothing is to run here")
-            self.drain_from = now + (self._timing.announce_s if self._sight.has_heirs() else 0.0)
-            self.abandon(now)
-        elif self.is_drained and not wanted:
+        elif self._ordered and not wanted:
             self._remember(partial(self._store.remove, DRAINED))
             log.warning("not drained any more")
+        self._ordered = wanted
+        self._follow(now)
+
+    def give_way(self, now: float, wanted: bool, limit_s: float) -> None:
+        """Rule 2, as long as it is wanted, and for so long at most: who is not shot by then takes groups again."""
+        self._way_until = min(self._way_until, now + limit_s) if wanted else NEVER
+        gives_way = wanted and now < self._way_until
+        if gives_way != self._gives_way:
+            self._gives_way = gives_way
+            log.warning("this node gives way: it is to be shot" if gives_way else "this node gives way no more")
+            self._follow(now)
+
+    def _follow(self, now: float) -> None:
+        """Begin to be drained, or end it."""
+        if not self.is_drained:
             self.drain_from = NEVER
+        elif self.drain_from == NEVER:
+            self.drain_from = now + (self._timing.announce_s if self._sight.has_heirs() else 0.0)
+            self.abandon(now)
 
     @staticmethod
     def _remember(action: Callable[[], object]) -> None:

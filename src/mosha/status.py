@@ -78,6 +78,7 @@ def _group(
         "on_hold": bool(told.get("on_hold")),
         "why": str(told.get("why") or ""),
         "reason": str(told.get("reason") or ""),
+        "stuck": _of(records.get(owner, {}), "stuck", dict).get(name, "") if owner is not None else "",
         "moving": _of(records.get(owner, {}), "moving", dict).get(name) if owner is not None else None,
         "epoch": ownership.records.register(name).owner_epoch or None,
         "waits_for": waits_for,
@@ -88,7 +89,7 @@ def _said(record: Record) -> dict[str, Any]:
     """What a node's record says of what it may have."""
     flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained")}
     lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready", "up", "kept", "lacks")}
-    return {**flags, **lists, "failures": {
+    return {**flags, **lists, "stuck": _of(record, "stuck", dict), "failures": {
         group: {"count": one.get("count"), "why": one.get("why"), "until": one.get("until")}
         for group, one in _of(record, "failures", dict).items() if isinstance(one, dict)
     }}
@@ -122,6 +123,8 @@ def why_not(said: Record, node: int, group: str, alive: bool) -> str:
         return f"node {node} is drained"
     if group in (said.get("unfit") or ()):
         return f"{group} has failed on node {node} a short while ago"
+    if group in (said.get("stuck") or ()):
+        return f"what node {node} ran of {group} cannot be ended there"
     return ""
 
 
@@ -227,6 +230,7 @@ def table(found: dict[str, Any]) -> str:
         "STOMITH or by itself when it is back"
         for g in found["groups"] if g.get("waits_for") is not None
     ]
+    foot += [f"{g['name']} {stuck(found, g)}" for g in found["groups"] if g.get("stuck")]
     foot += _elders(found)
     foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
     foot += [
@@ -239,6 +243,18 @@ def table(found: dict[str, Any]) -> str:
         for n in nodes if _of(n, "lacks", list)
     ]
     return "\n".join([*lines, "", *foot])
+
+
+def stuck(found: Page, group: Page) -> str:
+    """Of a group whose owner cannot end it: what lives on there, and who frees the group."""
+    node, is_left = group["owner"], group.get("maintenance")
+    lives = f"cannot be ended on node {node}: {group['stuck']} lives on after SIGKILL"
+    if group.get("wanted") == STOP or is_left:
+        return f"{lives}; it is {'in maintenance' if is_left else 'to be stopped'}, so node {node} is not shot for it"
+    if found.get("stomith"):
+        return f"{lives}; when node {node} has given up what else it has, it is shot, and only that frees the group"
+    back = ", and confirm that by starting it again, as the group is fenced" if group.get("fenced") else ""
+    return f"{lives}; without STOMITH nobody but you can free the group: switch node {node} off{back}"
 
 
 def _elders(found: Page) -> list[str]:

@@ -39,7 +39,9 @@ pause     from a shot that failed to the next                              2 L, 
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
 forget    failures of a group on a node are forgotten after the last one   600 s
-stop      for the groups to stop in order, when the agent is to end        40 s
+stop      for the groups to stop in order, when the agent is to end, or   40 s
+          others are to shoot this node
+stuck     what lives so long after SIGKILL cannot be ended                 10 s
 elect     for an operator's wish for other voters                          20 s
 move      for the target of a move to test the group ahead                 30 s
 order     for the answers to an operator's order; a move has move + stop   10 s
@@ -77,6 +79,7 @@ CLOCKS_SPAN_S = 1.0              # they are compared with what they were up to s
 SECONDS_MAX = 86400.0            # no time in a configuration is as long
 AHEAD_S = 10.0
 STOP_LIMIT_S = 40.0
+STUCK_S = 10.0
 ELECT_LIMIT_S = 20.0
 MOVE_LIMIT_S = 30.0
 FORGET_S = 600.0

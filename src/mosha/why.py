@@ -9,7 +9,7 @@ from typing import Any
 from mosha.elders import AGE
 from mosha.monitor import PLAN, STOP
 from mosha.placement import rank
-from mosha.status import is_up, why_not
+from mosha.status import is_up, stuck, why_not
 
 Page = Mapping[str, Any]
 
@@ -35,6 +35,8 @@ def _where(page: Page, group: Page) -> list[str]:
             lines.append("  it stays at plan until each node of 2003 has seen that, and does not have it")
         if group["reason"]:
             lines.append(f"  its last failure: {group['reason']}")
+        if group.get("stuck"):
+            lines.append(f"  it {stuck(page, group)}")
         if group["moving"] is not None:
             lines.append(f"  it is to move to node {group['moving']}, as soon as that has tested it")
         return lines

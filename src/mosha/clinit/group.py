@@ -25,6 +25,8 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
    it exits non-zero, or takes longer than ``monitor_limit_s``, that is a failure, and no monitor is run any more.
 9. On *hold*, once it is DONE, nothing is started and no end of a process is judged, until the next tell: that starts
    what is missing then, and leaves alone what runs.
+10. A family that lives ``STUCK_S`` after its first KILL, the last of the signals, is *stuck* (state D): whoever asks is
+   told so as long as it is, each time that it is killed again. Nothing else comes of it here.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ from mosha.tables.clstat import (
 )
 from mosha.tables.cltab import MONITOR, OFF, ONCE, RESPAWN, TEST, WAIT, Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
+from mosha.timing import STUCK_S
 
 STRAYS = ""
 """The tag of processes that belong to the group, but to which entry nobody can tell: any change of level ends them."""
@@ -75,7 +78,13 @@ class StateChanged(NamedTuple):
     reason: str = ""
 
 
-Action = Union[Start, Signal, StateChanged]
+class Stuck(NamedTuple):
+    """Rule 10: the tags of such families; none when there are none any more."""
+
+    tags: tuple[str, ...]
+
+
+Action = Union[Start, Signal, StateChanged, Stuck]
 
 
 @dataclass
@@ -89,6 +98,7 @@ class _Family:
     changed: bool = False
     signals_sent: int = 0
     due_s: float | None = None
+    killed_s: float = float("inf")
 
     @property
     def running(self) -> bool:
@@ -114,6 +124,8 @@ class _Family:
         step = min(self.signals_sent, len(steps) - 1)
         self.signals_sent += 1
         last = step == len(steps) - 1
+        if last:
+            self.killed_s = min(self.killed_s, now_s)
         self.due_s = now_s + (policy.kill_again_s if last else steps[step + 1][0] - steps[step][0])
         return steps[step][1]
 
@@ -138,6 +150,7 @@ class Group:
         self._monitors: dict[str, Entry] = {}
         self._monitors_due_s: dict[str, float] = {}
         self._failure = ""
+        self._stuck: tuple[str, ...] = ()
 
     @property
     def rests(self) -> bool:
@@ -251,16 +264,17 @@ class Group:
         actions = [*restart, *self._advance(now_s)]
         if self.state == DONE and tag in self._monitors and not self._on_hold:
             self._monitors_due_s[tag] = now_s + self._monitors[tag].every_s
-        return actions
+        return [*actions, *self._look_for_stuck(now_s)]
 
     def tick(self, now_s: float) -> list[Action]:
         """Time went by: the signals and the monitors that are due."""
         news = self._watch(now_s)
-        return news + [
+        signals = [
             Signal(tag, family.next_signal(now_s, self._policy))
             for tag, family in self._families.items()
             if family.stopping and family.due_s is not None and family.due_s <= now_s
         ]
+        return [*news, *signals, *self._look_for_stuck(now_s)]
 
     def halt(self) -> list[Action]:
         """Rule 7: somebody kills everything, and this is told nothing any more."""
@@ -332,6 +346,12 @@ class Group:
         due_s = now_s + limits_s[entry.mode] if entry.mode in limits_s else None
         self._families[entry.tag] = _Family(entry, now_s, due_s=due_s)
         return Start(entry, self.level)
+
+    def _look_for_stuck(self, now_s: float) -> list[Action]:
+        """Rule 10."""
+        before = self._stuck
+        self._stuck = tuple(tag for tag, one in self._families.items() if now_s >= one.killed_s + STUCK_S)
+        return [Stuck(self._stuck)] if self._stuck or before else []
 
     def _hold_strays(self, now_s: float) -> None:
         if STRAYS not in self._families:

@@ -33,7 +33,7 @@ from typing import Callable
 from mosha.clinit.custody import Custody, Order
 from mosha.clinit.door import Door
 from mosha.clinit.family import TAG, Families
-from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, ending
+from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, Stuck, ending
 from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.clinit.wire import BACKLOG_BYTES_MAX, Wire
@@ -44,6 +44,7 @@ from mosha.platform.procscan import Process
 from mosha.resources import deadline, remove_left
 from mosha.resources.records import RUN_VARIABLE
 from mosha.tables.settings import Policy
+from mosha.timing import STUCK_S
 
 FINISHED, KILLED, BROKEN = 0, 1, 3
 """How a leash ends (exit status); nothing lives after the first two, and after the last as far as it could tell."""
@@ -56,6 +57,7 @@ POLL_S = 0.05                    # looking for processes that nobody tells of
 DYING_S = 0.04                   # what lives at this pause while killing may wait for a mount
 IN_ORDER_LIMIT_S = 60.0          # for unmounting in order, where no deadline comes earlier
 MOUNTS_LIMIT_S = 1.0             # for ending mounts as a power cut would; the agent tries again
+STUCK_CHARS_MAX = 160
 KILL_POLL_S = 0.01               # first pause between two looks while killing; it doubles, up to TURN_S
 READ_BYTES = 64 * 1024
 
@@ -116,6 +118,7 @@ class Guardian:
         self._empty = True
         self._used = False
         self._looked_s = 0.0
+        self._stuck: tuple[str, ...] = ()
         os.setsid()
         os.chdir("/")
         self._nice = linux.hurry()
@@ -271,6 +274,8 @@ class Guardian:
                 queue.extend(self._start(action))
             elif isinstance(action, Signal):
                 self._families.send(action.tag, action.signo)
+            elif isinstance(action, Stuck):
+                self._say_stuck(action)
             else:
                 self._say_state(action)
 
@@ -368,6 +373,16 @@ class Guardian:
         self._wire.report("state", level=change.level, state=change.state, text=change.reason)
         if change.reason:
             self._wire.log("", f"{change.level} {change.state}: {change.reason}")
+
+    def _say_stuck(self, stuck: Stuck) -> None:
+        families = self._living() if stuck.tags else {}
+        pids = {tag: [process.pid for process in families.get(tag, ())] for tag in stuck.tags}
+        text = "; ".join(f"{tag or 'of no entry'}: {procscan.shown(pids[tag])}" for tag in stuck.tags)[:STUCK_CHARS_MAX]
+        self._wire.report("stuck", text=text)
+        if stuck.tags != self._stuck:
+            self._stuck = stuck.tags
+            lives = f"{text} lives on {STUCK_S:g} s after SIGKILL: nobody on this machine can end it"
+            self._wire.log("", lives if text else "what could not be ended has ended")
 
     def _say_exit(self, tag: str, status: int) -> None:
         for fd in [fd for fd, (writer, _) in self._outputs.items() if writer == tag]:

@@ -42,6 +42,7 @@ class LeashReport:
     exited    tag, status: it ended (exit code, or minus the signal)
     empty     no process of the group lives any more
     left      nor will one, but an address or a mount is left that cannot be ended
+    stuck     text: what lives on, though it was killed (``timing.STUCK_S``); empty if nothing does any more
     extended  deadline: it was told of this one in time, and has it now (``linux.boottime``)
     log       tag, text: a line that a process of the entry wrote, or about it
     ========  =======================================================================

@@ -142,6 +142,10 @@ class Machine:
         """Kill what outlived its leash, and take its addresses and mounts away; whether nothing is left."""
         return self._orphans.sweep(group)
 
+    def remains(self, group: str) -> str:
+        """What a sweep of that group cannot end, in words."""
+        return self._orphans.shown(group)
+
     def _variables(self) -> dict[str, str]:
         return {**os.environ, RUN_VARIABLE: self._rundir}
 

@@ -38,6 +38,10 @@ class Orphans:
         left = partial(self._left, group)
         return procscan.kill_all(left, SWEEP_LIMIT_S) and remove_left(group, self._rundir, SWEEP_LIMIT_S)
 
+    def shown(self, group: str) -> str:
+        """What a sweep of that group has left, in words."""
+        return procscan.shown(self._left(group)) or "an address or a mount"
+
     def collect(self) -> None:
         """Those that have ended."""
         try:

@@ -23,6 +23,7 @@ LOOKS_EMPTY = 2
 ENVIRON_BYTES_MAX = 1 << 18
 DESCENDANTS_MAX = 4096           # of one look at them: a crowd that forks for ever is killed in several
 ZOMBIE = "Z"
+SHOWN_MAX = 3                    # processes
 
 
 class Process(NamedTuple):
@@ -143,6 +144,20 @@ def kill(pid: int, signo: int) -> None:
         os.kill(pid, signo)
     except (ProcessLookupError, PermissionError):
         pass
+
+
+def shown(pids: Iterable[int]) -> str:
+    """Processes for people: number, name, state; no more than some."""
+    found = sorted(pids)
+    words = [_shown(pid) for pid in found[:SHOWN_MAX]]
+    return ", ".join([*words, f"and {len(found) - SHOWN_MAX} more"] if len(found) > SHOWN_MAX else words)
+
+
+def _shown(pid: int) -> str:
+    head, _, rest = _read(f"/proc/{pid}/stat").rpartition(b")")
+    name = "".join(char if char.isprintable() else "?" for char in head.partition(b"(")[2].decode("ascii", "replace"))
+    state = rest.split()[0].decode() if rest.split() else "gone"
+    return f"{pid} ({name}, state {state})"
 
 
 def _is_marked(item: bytes, marker: bytes) -> bool:

@@ -26,7 +26,7 @@ LEFT_OUT = (
 _NEEDED = ("level", "state", "on_hold")
 _TYPES: Mapping[str, type[Any]] = {
     "identity": str, "era": str, "boot": str, "revision": int, "arbitrator": bool, "leaving": bool, "suspects": list,
-    "unfit": list, "ready": list, "up": list, "groups": dict, "tables": dict,
+    "unfit": list, "ready": list, "up": list, "stuck": dict, "groups": dict, "tables": dict,
 }
 
 
@@ -85,6 +85,7 @@ def _is_sound(record: dict[str, Any]) -> bool:
     return (
         all(isinstance(group, str) for group in record.get("unfit", []))
         and all(type(node) is int for node in record.get("suspects", []))
+        and all(isinstance(text, str) for text in record.get("stuck", {}).values())
         and all(isinstance(group, dict) and _is_group(group) for group in groups)
     )
 

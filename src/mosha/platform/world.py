@@ -132,3 +132,6 @@ class World(Protocol):
 
         Whether nothing is left.
         """
+
+    def remains(self, group: str) -> str:
+        """What a sweep of that group cannot end, in words."""

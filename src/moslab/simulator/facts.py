@@ -58,6 +58,8 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("move: refused", ": not moved"),
     ("drained", "^drained: "),
     ("drained: not any more", "^not drained any more"),
+    ("stuck: cannot be ended", ": cannot be ended here: "),
+    ("stuck: gives way", "this node gives way: "),
     ("edit: kept", "^conflict: version .* is kept as"),
     ("edit: written while another version came", "^conflict: somebody had .* is kept as"),
     ("edit: two with one number", "stands for different contents"),
@@ -72,7 +74,7 @@ RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
     "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
     "edit: written while another version came", "leash kills: agent gone", "group was adopted again",
-    f"leash kills: {CLOCKS}",
+    f"leash kills: {CLOCKS}", "stuck: cannot be ended", "stuck: gives way",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from mosha.clinit import custody
 from mosha.clinit.custody import Custody, Legacy, Order
-from mosha.clinit.group import STRAYS, Action, Signal, Start
+from mosha.clinit.group import STRAYS, Action, Signal, Start, Stuck
 from mosha.clinit.leash import LeashReport
 from mosha.tables.cltab import TEST, Entry
 from mosha.tables.settings import Policy
@@ -147,6 +147,8 @@ class Guardian(Process):
             elif isinstance(action, Signal):
                 for member in [m for m in self.members.values() if m.tag == action.tag]:
                     member.signal(action.signo)
+            elif isinstance(action, Stuck):
+                self._report("stuck", text=", ".join(action.tags))
             else:
                 self._report("state", level=action.level, state=action.state, text=action.reason)
 

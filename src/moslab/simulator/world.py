@@ -181,6 +181,10 @@ class SimWorld(Process):
             member.kill()
         return not any(member.stays() for member in members)
 
+    def remains(self, group: str) -> str:
+        """What a sweep of that group cannot end."""
+        return ", ".join(m.tag for m in self.node.members.values() if m.group == group and m.stays())
+
     # ---- what takes time --------------------------------------------------------------------------------------
 
     def stall(self, amid: str, for_s: float) -> None:

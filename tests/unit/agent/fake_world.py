@@ -148,6 +148,8 @@ class FakeLeash:
 
     def finish(self) -> None:
         self.told.append("finish")
+        if self._world.hangs:
+            return
         self._ready([LeashReport("left", self._world.wall())] if self._world.left else [], gone=True)
 
     def receive(self) -> list[LeashReport]:
@@ -235,6 +237,9 @@ class FakeWorld:
 
     def sweep(self, group: str | None) -> bool:
         return not self.left
+
+    def remains(self, group: str) -> str:
+        return "a mount"
 
     def after(self, pause_s: float, event: Callable[[], None]) -> None:
         """Deliver an event later."""

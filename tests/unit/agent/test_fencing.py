@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Callable
 
 import pytest
 
 from mosha.ownership.disk_paxos import FENCE
-from mosha.timing import PAUSE_MAX_S, Timing
+from mosha.timing import PAUSE_MAX_S, STOP_LIMIT_S, Timing
 from tests.unit.ownership.cluster import Cluster, Node
 
 TIMING = Timing()
+Stuck = Mapping[int, Collection[str]]
 
 
 def scene(nodes: int = 3, can_shoot: bool = True, seed: int = 1) -> tuple[Cluster, Node, list[Node]]:
@@ -93,8 +95,8 @@ def test_probes_are_of_late_nodes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     for node in others:
         step = node.fencing.step
 
-        def watched(now: float, step: Callable[[float], list[int]] = step) -> list[int]:
-            found = step(now)
+        def watched(now: float, stuck: Stuck, step: Callable[[float, Stuck], list[int]] = step) -> list[int]:
+            found = step(now, stuck)
             probed.extend(found)
             return found
 
@@ -113,7 +115,7 @@ def test_a_late_observer_suspects_nobody_for_a_while() -> None:
     cluster.until(lambda: bool(suspected_by(owner, others)), 5)
     observer = next(node for node in others if node.number in suspected_by(owner, others))
     observer.fencing.late(observer.now)
-    observer.fencing.step(observer.now)
+    observer.fencing.step(observer.now, {})
     assert observer.fencing.suspects() == []
     late_until = cluster.now + TIMING.suspect_s
     cluster.until(lambda: owner.number in observer.fencing.suspects() or bool(cluster.owners()), 5)
@@ -206,6 +208,54 @@ def test_who_was_shot_and_comes_back_is_left_alone() -> None:
     assert owner.is_up
     assert len(cluster.shots) == 1
     assert cluster.owners() == [heir.number]
+
+
+def test_a_node_that_beats_and_cannot_end_a_group_is_shot_and_that_frees_it() -> None:
+    cluster, owner, others = scene()
+    identity = owner.ownership.identity
+    cluster.stuck = {owner.number: ["kv"]}
+    cluster.pass_time(0.5)
+    ((_, shooter, shot),) = cluster.shots
+    assert shooter != owner.number
+    assert (shot.node, shot.identities) == (owner.number, (identity,))
+    cluster.until_runs(2, besides=owner.number)
+    assert owner.number not in suspected_by(owner, others)
+
+
+def test_without_stomith_nobody_is_suspect_for_what_it_cannot_end() -> None:
+    cluster, owner, others = scene(can_shoot=False)
+    cluster.stuck = {owner.number: ["kv"]}
+    cluster.pass_time(60)
+    assert not suspected_by(owner, others)
+    assert len(cluster.runs) == 1
+
+
+def test_a_shot_that_fails_frees_nothing_of_a_node_that_beats() -> None:
+    cluster, owner, _ = scene()
+    cluster.stuck, cluster.shooting_works = {owner.number: ["kv"]}, False
+    cluster.pass_time(60)
+    assert len(cluster.shots) > 2
+    assert cluster.owners() == [owner.number]
+    assert len(cluster.runs) == 1
+
+
+def test_what_it_does_not_own_is_no_reason_to_shoot_it() -> None:
+    cluster, owner, others = scene()
+    cluster.stuck = {owner.number: ["other"], others[0].number: ["kv"]}
+    cluster.pass_time(60)
+    assert not cluster.shots
+
+
+def test_it_has_time_to_give_up_what_else_it_has_but_not_for_ever() -> None:
+    cluster = Cluster(3, can_shoot=True, wants=("kv", "web"))
+    cluster.nodes[2].wants, cluster.nodes[3].wants = set(), set()
+    cluster.boot()
+    cluster.until(lambda: cluster.owners("kv") == cluster.owners("web") == [1], 20)
+    began, cluster.stuck = cluster.now, {1: ["kv"]}
+    cluster.pass_time(STOP_LIMIT_S - 2)
+    assert not cluster.shots
+    cluster.until(lambda: bool(cluster.shots), 5)
+    assert cluster.now - began >= STOP_LIMIT_S * 0.99
 
 
 def test_the_lowest_living_node_has_the_first_turn() -> None:

@@ -24,9 +24,10 @@ from mosha.placement import preference
 from mosha.platform import plans, record
 from mosha.stomith.devices import parse_level
 from mosha.tables import clstat, cltab
-from mosha.timing import FAILED_PROBES, FORGET_S, Timing
+from mosha.timing import FAILED_PROBES, FORGET_S, STOP_LIMIT_S, STUCK_S, Timing
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
+SHOOTS = (parse_level("/sbin/off %n", {}),)
 CLTAB = b"web:web-test:test:test:true\nweb:web-run:start:respawn:sleep 1d\n"
 
 
@@ -230,6 +231,66 @@ def test_leaving_stops_the_groups_first() -> None:
     world.agent.leave("SIGTERM")
     world.until(lambda: False, 5)
     assert (world.ended, leash.told, leash.gone) == (0, ["test", "own", "start", "stop", "finish"], True)
+
+
+def test_what_cannot_be_ended_is_said_and_everything_else_gives_way_where_a_shot_frees_it() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS))
+    leash, world.hangs = running(world), True
+    leash.report("stuck", text="web-run: 7 (dd, state D)")
+    world.pass_time(1)
+    said = record.decode(world.disk.files["beat"])
+    assert said is not None
+    assert (said["stuck"], said["drained"]) == ({"web": "web-run: 7 (dd, state D)"}, True)
+    assert page(world)["groups"][0]["stuck"] == "web-run: 7 (dd, state D)"
+    assert "drained" not in world.disk.files, "a boot mends that"
+    leash.report("stuck", text="")
+    world.pass_time(1)
+    said = record.decode(world.disk.files["beat"])
+    assert said is not None
+    assert (said["stuck"], said["drained"]) == ({}, False)
+
+
+def test_who_is_not_shot_in_time_takes_groups_again() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS))
+    leash, world.hangs = running(world), True
+    leash.report("stuck", text="web-run: 7 (dd, state D)")
+    world.pass_time(STOP_LIMIT_S - 1)
+    assert world.agent.operations.is_drained
+    world.pass_time(world.agent.config.shot_limit_s + 2)
+    assert not world.agent.operations.is_drained
+
+
+def test_nothing_gives_way_without_stomith() -> None:
+    world = world_of([1])
+    running(world).report("stuck", text="web-run: 7 (dd, state D)")
+    world.pass_time(1)
+    assert world.agent.groups.stuck()
+    assert not world.agent.operations.is_drained
+
+
+def test_nor_for_a_group_that_is_not_to_run() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS))
+    leash, world.hangs = running(world), True
+    world.disk.files["hactl"] = b"web stop\n"
+    world.until(lambda: leash.told[-1] == "finish", 10)
+    leash.report("stuck", text="web-run: 7 (dd, state D)")
+    world.pass_time(1)
+    assert world.agent.groups.stuck()
+    assert not world.agent.operations.is_drained
+
+
+def test_what_a_leash_has_left_and_no_sweep_ends_is_said_after_a_while() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.left = True
+    leash.kill()
+    world.pass_time(STUCK_S - 1)
+    assert world.agent.groups.stuck() == {}
+    world.pass_time(2)
+    assert world.agent.groups.stuck() == {"web": "a mount"}
+    world.left = False
+    world.pass_time(1)
+    assert world.agent.groups.stuck() == {}
 
 
 def test_a_group_of_which_a_mount_is_left_is_not_released() -> None:

@@ -75,6 +75,22 @@ def test_an_edit_that_yielded_is_shown_until_its_file_is_gone() -> None:
     )
 
 
+@pytest.mark.parametrize(("page", "group", "said"), [
+    ({}, {}, "without STOMITH nobody but you can free the group: switch node 2 off"),
+    ({}, {"fenced": True}, "switch node 2 off, and confirm that by starting it again, as the group is fenced"),
+    ({"stomith": True}, {}, "when node 2 has given up what else it has, it is shot, and only that frees the group"),
+    ({"stomith": True}, {"wanted": "stop"}, "it is to be stopped, so node 2 is not shot for it"),
+    ({"stomith": True}, {"maintenance": True}, "it is in maintenance, so node 2 is not shot for it"),
+])
+def test_what_cannot_be_ended_is_named_and_who_frees_the_group(
+    page: dict[str, Any], group: dict[str, Any], said: str
+) -> None:
+    groups = [{**PAGE["groups"][0], "stuck": "kv-run: 7 (dd, state D)", **group}]
+    line = status.table({**PAGE, **page, "groups": groups}).splitlines()[-1]
+    assert line.startswith("kv cannot be ended on node 2: kv-run: 7 (dd, state D) lives on after SIGKILL; ")
+    assert line.endswith(said)
+
+
 # ---- what an agent shows ------------------------------------------------------------------------------------------
 
 
@@ -105,7 +121,7 @@ def test_a_page_is_what_its_node_knows() -> None:
     assert kv == {
         "name": "kv", "owner": owner.number, "level": "start", "state": "DONE", "since": "2026-01-01T00:00:00Z",
         "epoch": 1, "waits_for": None, "on_hold": False, "wanted": "start", "fenced": False, "prefer": (2, 1),
-        "why": "", "reason": "", "moving": None,
+        "why": "", "reason": "", "stuck": "", "moving": None,
         "failback": False, "exclusive_test": False, "maintenance": False, "restarts": 1,
         "requires": (),
     }

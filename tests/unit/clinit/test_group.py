@@ -5,11 +5,12 @@ import signal
 
 import pytest
 
-from mosha.clinit.group import STRAYS, Action, Group, Signal, Start, StateChanged
+from mosha.clinit.group import STRAYS, Action, Group, Signal, Start, StateChanged, Stuck
 from mosha.clinit.states import GROUP
 from mosha.tables import cltab
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import Policy
+from mosha.timing import STUCK_S
 
 INT, TERM, KILL = signal.SIGINT, signal.SIGTERM, signal.SIGKILL
 
@@ -19,13 +20,15 @@ def entries(text: str) -> tuple[Entry, ...]:
 
 
 def short(actions: list[Action]) -> list[str]:
-    """Actions as words: ``+tag``, ``tag-SIGNAL``, ``level/STATE``."""
+    """Actions as words: ``+tag``, ``tag-SIGNAL``, ``level/STATE``, ``!tag``."""
     words = []
     for action in actions:
         if isinstance(action, Start):
             words.append(f"+{action.entry.tag}")
         elif isinstance(action, Signal):
             words.append(f"{action.tag}-{signal.Signals(action.signo).name[3:]}")
+        elif isinstance(action, Stuck):
+            words.append(f"!{','.join(action.tags)}")
         else:
             words.append(f"{action.level}/{action.state}")
     return words
@@ -83,6 +86,19 @@ def test_a_test_that_never_ends_has_failed_is_stopped_and_nobody_waits_for_its_e
     assert told(group, "test", text, now=126) == ["test/STOPPING"], "no second one is started beside it"
     assert short(group.exited(127, "a", 0)) == ["test/DUMPING", "test/STARTING", "+a"]
     assert group.next_due == 247
+
+
+def test_what_lives_on_after_sigkill_is_stuck_until_it_has_ended() -> None:
+    group = Group("g", Policy(stop=((0.0, INT), (2.0, KILL))))
+    told(group, "start", "a:start:respawn:x b:start:respawn:x")
+    assert told(group, "stop", "a:start:respawn:x b:start:respawn:x", 0) == ["start/STOPPING", "a-INT", "b-INT"]
+    assert short(group.tick(2)) == ["a-KILL", "b-KILL"]
+    assert short(group.exited(2, "b", -9)) == []
+    assert short(group.tick(2 + STUCK_S - 0.1)) == ["a-KILL"]
+    assert short(group.tick(2 + STUCK_S + 0.9)) == ["a-KILL", "!a"]
+    assert short(group.tick(2 + STUCK_S + 1.9)) == ["a-KILL", "!a"], "also for who did not hear it before"
+    assert short(group.exited(100, "a", -9)) == ["start/DUMPING", "stop/STARTING", "stop/CHECKING", "stop/DONE", "!"]
+    assert short(group.tick(101)) == []
 
 
 def test_passed_if_all_entries_are_tests_off_ones_aside() -> None:

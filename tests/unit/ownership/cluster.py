@@ -200,7 +200,7 @@ class Node:
 
     def _fence(self, now: float) -> None:
         cluster = self._cluster
-        for victim in self.fencing.step(now):
+        for victim in self.fencing.step(now, cluster.stuck):
             up = victim in cluster.nodes and cluster.nodes[victim].is_up and cluster.reaches(self.number, victim)
             fencing = self.fencing
 
@@ -293,6 +293,7 @@ class Cluster:
     ) -> None:
         self.now, self.timing, self.can_shoot, self.shot_s = 0.0, timing or Timing(), can_shoot, 0.1
         self.fenced = fenced                         # groups that expiry does not free
+        self.stuck: dict[int, list[str]] = {}        # what nodes say that they cannot end
         self.wall_s = WALL_S                         # the wall clock when the true one is 0
         self.switch_s, self.delay_s = 0.05, 1.0      # the power is off so long after the call; Partner's
         self.random = random.Random(seed)

@@ -53,8 +53,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         found.begun[me] = self._world.node.kernel.now
         begin(self, now, me, nodes)
 
-    def noted_step(self: Fencing, now: float) -> list[int]:
-        probes = step(self, now)
+    def noted_step(self: Fencing, now: float, stuck: dict[int, list[str]]) -> list[int]:
+        probes = step(self, now, stuck)
         for node in self.suspects():
             found.suspect.setdefault(node, self._ownership._voter._store._node.kernel.now)  # type: ignore[attr-defined]
         return probes
