@@ -639,6 +639,14 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.LEASH_STOPPED,
     ),
     _one(
+        "stuck-spared", "R24: who beats and cannot end a group that is missed is shot", "mosha/fencing.py",
+        "watch.suspect = is_stuck or (", "watch.suspect = (", plan=plans.STUCK_FOR_EVER,
+    ),
+    _one(
+        "stuck-unheard", "clinit 10: what lives on after SIGKILL is told of", "mosha/clinit/group.py",
+        "if now_s >= one.killed_s + STUCK_S)", "if now_s < 0)", plan=plans.STUCK_FOR_EVER,
+    ),
+    _one(
         "deaf-unseen", "R7: an extension that a leash does not confirm is none", "mosha/monitor.py",
         "lambda v: v.leash and v.deaf,", "lambda v: False,",
         plan=plans.LEASH_DEAF,

@@ -17,6 +17,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from mosha.clinit import group
 from mosha.clinit.family import Families
 from mosha.clinit.leash import Leash
 from mosha.platform import linux
@@ -30,6 +31,7 @@ from tests.unit.clinit.leashed import is_dead, wait_until
 def main() -> None:
     if os.environ.get("NO_SUBREAPER"):
         linux.set_subreaper = lambda: False
+    group.STUCK_S = float(os.environ.get("STUCK_S", group.STUCK_S))
     if "DIES_AFTER_LOOKS" in os.environ:
         _kill_what_was_seen(int(os.environ["DIES_AFTER_LOOKS"]), os.environ["FROM"])
     leash: Leash | None = None
