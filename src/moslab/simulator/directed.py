@@ -178,14 +178,13 @@ STUCK = plan(every(
 # It is to go, and what its owner runs never ends: the node beats, so only a shot frees it (R24), after g2 has gone.
 STUCK_FOR_EVER = plan(
     every(
-        20.0, {"at": 0, "do": "stuck", "whom": ["owner:g1"], "for": 500.0},
-        {"at": 0.1, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": 3}},
-        {"at": 1.5, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": 1}},
-    ), nodes=3, stomith="/sbin/off %n", network=SHARP,
+        20.0, {"at": 4.0, "do": "stuck", "whom": [1], "for": 500.0},
+        {"at": 4.1, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": 2}},
+    ), nodes=3, heal=[2, 3], stomith="/sbin/off %n", network=SHARP,
     cltab=":::stop:INT 0 KILL 0.3\n" + "".join(
         f"{name}:{name}-fit:test:test:run 0.005\n{name}:{name}-run:start:respawn:live{end}\n"
         for name, end in (("g1", " int=ignore"), ("g2", ""))
-    ), hactl="g1 start prefer=1,2\ng2 start prefer=1,2\n", power={"shot_min_s": 0.05, "shot_max_s": 0.1},
+    ), hactl="g1 start prefer=1 failback\ng2 start prefer=1 failback\n", power={"shot_min_s": 0.05, "shot_max_s": 0.1},
 )
 # Fresh agents meet long journals of others: 1 to 4 own h1 to h3 in turn, and fail.
 FLIPS = plan(

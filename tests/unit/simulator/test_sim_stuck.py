@@ -14,7 +14,9 @@ STUCK_AT_S, GIVES_UP_S = 10.0, 10.7          # SIGKILL is sent within 0.7 s, and
 
 def cluster(*faults: dict[str, Any], nodes: int = 3, voters: str = "1 2 3", shoots: bool = True) -> Result:
     """g1 and g2 are on one node, which g1 is to leave from ``STUCK_AT_S`` on."""
-    plan = directed_plan(1, {**STUCK_FOR_EVER, "nodes": nodes, "heal": list(range(1, nodes + 1))})
+    plan = directed_plan(1, STUCK_FOR_EVER)
+    plan.nodes, plan.heal = nodes, list(range(1, nodes + 1))
+    plan.hactl = "g1 start prefer=1,2\ng2 start prefer=1,2\n"
     plan.conf["voters"] = voters
     if not shoots:
         del plan.conf["stomith"]
