@@ -178,7 +178,8 @@ class Groups:
             local.leash.close()
             local.leash, local.told, local.level, local.state = None, None, None, None
             local.ahead, local.passed_at, local.on_hold, local.restarting = False, None, False, False
-            local.orphaned, local.stuck = local.is_populated or not local.finishing, ""
+            local.orphaned = local.is_populated or not local.finishing
+            local.stuck = ""
             if local.orphaned:
                 log.warning("%s: the leash has ended", name)
                 local.killed_at = self._world.now() if local.killed_at is None else local.killed_at

@@ -31,7 +31,8 @@ from tests.unit.clinit.leashed import is_dead, wait_until
 def main() -> None:
     if os.environ.get("NO_SUBREAPER"):
         linux.set_subreaper = lambda: False
-    group.STUCK_S = float(os.environ.get("STUCK_S", group.STUCK_S))
+    if "STUCK_S" in os.environ:
+        vars(group)["STUCK_S"] = float(os.environ["STUCK_S"])
     if "DIES_AFTER_LOOKS" in os.environ:
         _kill_what_was_seen(int(os.environ["DIES_AFTER_LOOKS"]), os.environ["FROM"])
     leash: Leash | None = None

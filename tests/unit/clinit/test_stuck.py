@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from emulator.fuse.mount import mounts, unmount
 from tests.unit.clinit.leashed import Agent, lives
 from tests.unit.fuse import test_fuse_tree as trees
 
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    try:
-        os.close(os.open("/dev/fuse", os.O_RDWR))
-    except OSError as error:
-        pytest.skip(f"/dev/fuse cannot be opened: {error.strerror}")
-    with tempfile.TemporaryDirectory(prefix="fuse-") as name:
-        try:
-            yield Path(name)
-        finally:
-            while (name, "fuse.hpc") in mounts():
-                unmount(name)
+folder = trees.folder
 
 
 @pytest.fixture

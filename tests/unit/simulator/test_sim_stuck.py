@@ -20,7 +20,7 @@ def cluster(*faults: dict[str, Any], nodes: int = 3, voters: str = "1 2 3", shoo
     plan.conf["voters"] = voters
     if not shoots:
         del plan.conf["stomith"]
-    move = {"do": "order", "whom": [2], "order": {"do": "move", "group": "g1"}}
+    move: dict[str, Any] = {"do": "order", "whom": [2], "order": {"do": "move", "group": "g1"}}
     plan.faults = sorted([
         {"at": STUCK_AT_S, "do": "stuck", "whom": ["owner:g1"], "for": 500.0},
         *({**move, "at": STUCK_AT_S + node, "order": {**move["order"], "node": node}} for node in (1, 2)), *faults,
