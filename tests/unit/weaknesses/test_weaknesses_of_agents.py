@@ -29,6 +29,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 def goes_on(cluster: Cluster, owner: int, ticks: int = 100) -> None:
     """The group runs on where it runs, in its epoch: none of its processes was started anew."""
+    cluster.until(lambda: bool(cluster.ticks()), "the group has shown that it runs")
     before = cluster.ticks()
     cluster.until(lambda: len(cluster.ticks()) > len(before) + ticks, "the group goes on")
     assert set(cluster.ticks()[len(before) - 1:]) == {before[-1]}
