@@ -702,8 +702,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "dead-taken-over", "R9: what a life left that is known to be dead is nobody's",
         (
             Change(
-                f"{OWNERSHIP}/disk_paxos.py", "return not is_over and legacy.identity not in self.records.dead",
-                "return not is_over",
+                f"{OWNERSHIP}/disk_paxos.py", "not is_anothers and legacy.identity not in self.records.dead",
+                "not is_anothers",
             ),
             Change(
                 f"{OWNERSHIP}/disk_paxos.py",
