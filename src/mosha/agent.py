@@ -33,7 +33,7 @@ from mosha.monitor import STOP
 from mosha.operations import Operations
 from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
-from mosha.ownership.disk_paxos import FENCE, LAPSED, Call, DiskPaxos
+from mosha.ownership.disk_paxos import DISPUTED, FENCE, LAPSED, Call, DiskPaxos
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.marker import FULL, configuration
 from mosha.ownership.slot import file_of
@@ -581,6 +581,7 @@ class Agent:
         return {
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
             "settled": self.voter.is_settled(), "next_at": self.ownership.next_change_at(), "answer": self.voter.answer,
+            "disputed": bool(self.voter.disputed) and self.ownership.era in ("", self.voter.disputed),
         }
 
     def _write(self, name: str, text: str) -> None:
@@ -627,6 +628,6 @@ class Agent:
         """Identities that lapse soon, one after the other, show that voters or machines have more to do than they can,
         and each new one has them do more: it reads all that they hold. So this node gives the others a pause."""
         soon = now < self._identity_since + self.timing.lost_s
-        self._lapses = self._lapses + 1 if soon and void.startswith((LAPSED, CLOCKS)) else 0
+        self._lapses = self._lapses + 1 if soon and void.startswith((LAPSED, CLOCKS, DISPUTED)) else 0
         most_s = self.timing.anew_s(self._lapses)
         self._anew_at = now + self._world.uniform(most_s / 2, most_s)

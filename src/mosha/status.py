@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mosha.monitor import STOP
-from mosha.ownership.disk_paxos import DiskPaxos
+from mosha.ownership.disk_paxos import DISPUTED, DiskPaxos
 from mosha.tables import clstat, hactl, hastat
 from mosha.tables.clstat import GroupStat
 from mosha.tables.hactl import Hactl, Wanted
@@ -231,6 +231,7 @@ def table(found: dict[str, Any]) -> str:
         for g in found["groups"] if g.get("waits_for") is not None
     ]
     foot += [f"{g['name']} {stuck(found, g)}" for g in found["groups"] if g.get("stuck")]
+    foot += [f"NOTHING RUNS: {DISPUTED}"] * bool(_of(found, "electorate", dict).get("disputed"))
     foot += _elders(found)
     foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
     foot += [

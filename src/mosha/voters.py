@@ -27,6 +27,7 @@ from mosha.config import OPENMOSIX, Config
 from mosha.lives import AlreadyRuns, Life
 from mosha.ordering import Refused, give, page
 from mosha.ownership import marker
+from mosha.ownership.disk_paxos import DISPUTED
 from mosha.ownership.marker import NONE
 from mosha.ownership.voter import FOUNDED, NO_VOTE, installation, installed
 from mosha.platform import linux
@@ -102,6 +103,8 @@ def _show(settings: Config, options: argparse.Namespace) -> None:
     chosen = shown["electorate"]["voters"]
     print(f"\nseen from node {shown['node']} ({'quorum' if shown['quorum'] else 'NO QUORUM'}): "
           f"{len(chosen) // 2 + 1} of {len(chosen)} are needed")
+    if shown["electorate"].get("disputed"):
+        print(f"nothing runs: {DISPUTED}")
     if shown["electorate"]["before"]:
         print(f"the voters are becoming {_list(chosen)}; until then {_list(shown['electorate']['before'])} count too")
     elif not shown["electorate"]["settled"]:

@@ -8,7 +8,8 @@ Rules (R12):
 3. Phase 2 writes the block with number and value, and reads again, with the same tests. Then it is decided, if the
    whole ballot took less than B.
 4. An owner that releases may name its heir. Of the next epoch the number ``[0, heir]`` is that identity's alone, and
-   no other is as low, so there is nothing that phase 1 could find: the heir begins with phase 2.
+   no other is as low, so there is nothing that phase 1 could find: the heir begins with phase 2. Where the epoch before
+   turns out to have had two owners there may be two heirs, and this ballot ends.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class Ballot:
             register.epoch > self.epoch
             or register.owner_epoch >= self.epoch
             or register.highest_promise() > self.number
+            or (not self.number[0] and 0 < register.disputed_epoch == self.epoch - 1)
         )
 
     def advance(self, now: float, register: Register, quorum: int) -> str:

@@ -9,7 +9,8 @@ all, with the reasons):
    (:mod:`mosha.ownership.electorate`).
 4. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
 5. The identity is void when its lease ends, when it is known to be dead, when a later epoch of what it holds is
-   committed, when Q voters are full in another era, and when the voters changed more than once (R6).
+   committed, when Q voters are full in another era, when the voters changed more than once, and when two electorates
+   are known that have one number (R6).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from mosha.timing import ALL_BEATS, Timing
 FENCE = "stomith/"               # with the node: the pseudo-group of the one that shoots it
 WITNESSES_MAX = 8
 LAPSED = "its lease has ended"
+DISPUTED = "two sets of voters have one number: the voters must be founded anew (docs/ownership.md)"
 NEVER = float("inf")
 
 
@@ -153,7 +155,7 @@ class DiskPaxos:
         if identities.node_of(legacy.identity) != self.node or self.era not in ("", legacy.era) or self._void:
             return False
         register = self.records.register(legacy.group)
-        is_over = register.epoch > legacy.epoch or register.released_epoch >= legacy.epoch
+        is_over = register.epoch > legacy.epoch or register.was_released(legacy.epoch, legacy.identity)
         is_anothers = register.owner_epoch == legacy.epoch and register.owner != legacy.identity
         return not is_over and not is_anothers and legacy.identity not in self.records.dead
 
@@ -514,10 +516,21 @@ class DiskPaxos:
         for entry, writer in reply.entries:
             owner = self._holder(entry.group) if isinstance(entry, Commit) else ""
             owned = isinstance(entry, Commit) and self.records.register(entry.group).is_owned_by(owner)
+            disputed = isinstance(entry, Commit) and self.records.register(entry.group).disputed_epoch
             if self.records.merge(entry, writer, now) and isinstance(entry, Commit):
                 if owned and entry.identity != owner:
                     self._void = self._void or f"{entry.group} has another owner"
                 self._committed(now, entry)
+            if isinstance(entry, Commit) and self.records.register(entry.group).disputed_epoch != disputed:
+                self._insist(now, entry.group)
+
+    def _insist(self, now: float, group: str) -> None:
+        """Somebody else was decided for that epoch as well: who has the group writes its commit again on all voters,
+        as the other one ends when it reads that, and there it may be forgotten."""
+        if self.held(group):
+            commit = Commit(group, self.epoch(group), self._holder(group))
+            self._spreads.pop(commit, None)
+            self._spread(now, commit)
 
     def _committed(self, now: float, commit: Commit) -> None:
         found = electorates.decided(commit.group, commit.identity)
@@ -632,11 +645,22 @@ class DiskPaxos:
             return "it was fenced"
         if self._lease.is_void(now):
             return LAPSED
+        if self.records.disputed or (self.era and self._markers_changed and self._is_disputed()):
+            self._voter.disputed = self.era
+        if self.era and self._voter.disputed == self.era:
+            return DISPUTED
         if self.era and self._markers_changed:
             eras = Counter(one.era for one in self._shown(self.voters) if one.state == marker.FULL)
             if any(era != self.era and count >= self.quorum for era, count in eras.items()):
                 return "the voters are in another era"
         return ""
+
+    def _is_disputed(self) -> bool:
+        """Whether markers of this era show two electorates with one number: no majority of the one has to meet any of
+        the other. The one with which an era is founded was not decided."""
+        known = {one.key: one.voters for one in (self.electorate, self._voter.electorate)}
+        shown = [said.electorate for said in self._shown(self._seen) if said.era == self.era]
+        return any(known.setdefault(one.key, one.voters) != one.voters for one in shown if one.number)
 
     def _full(self) -> Counter[str]:
         """How many voters were last seen to be full and to count this electorate, by era."""

@@ -5,14 +5,16 @@ Rules:
 1. What is known only grows. Of a group only the highest epoch matters: its blocks, and the highest that is committed.
 2. Two commits of one epoch show that voters have forgotten what they promised, and R19 did not notice (A5). Then the
    greater identity is the later owner, for whoever reads both, in whatever order: the other one ends, as by a later
-   epoch (R6), and the group runs on where it is. Of two electorates the one that was known first stays in force: which
-   of them is right no agent can tell. It is said once.
+   epoch (R6), and the group runs on where it is. What the other one releases frees nothing, and nobody is the heir: who
+   has read another release may have another one. Of two electorates none can be told to be right: ``disputed`` says
+   so, and who knows it ends, and owns nothing in this era any more (R6). It is said once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from mosha.ownership import identity as identities
 from mosha.ownership.electorate import PREFIX
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Fact, Number, Released
 
@@ -22,8 +24,8 @@ class Register:
     owner, but one value that is decided once and for all, as that of an electorate. ``disputed_epoch``: rule 2."""
 
     __slots__ = (
-        "blocks", "changed_at", "disputed_epoch", "epoch", "heir", "is_decree", "owner", "owner_epoch",
-        "released_epoch",
+        "blocks", "changed_at", "disputed_epoch", "epoch", "is_decree", "owner", "owner_epoch", "released_epoch",
+        "releases",
     )
 
     def __init__(self, is_decree: bool = False) -> None:
@@ -32,9 +34,9 @@ class Register:
         self.blocks: dict[str, Block] = {}          # of that epoch, by processor, which is an identity
         self.owner = ""                             # the identity, or value, of the highest commit
         self.owner_epoch = 0
-        self.released_epoch = 0
+        self.released_epoch = 0                     # the highest
+        self.releases: dict[str, str] = {}          # of that epoch: who released it -> whom that named as the next
         self.disputed_epoch = 0
-        self.heir = ""                              # whom that owner named as the next
         self.changed_at = 0.0
 
     @property
@@ -44,7 +46,27 @@ class Register:
 
     @property
     def released(self) -> bool:
-        return self.released_epoch >= self.owner_epoch
+        return self.was_released(self.owner_epoch, self.owner)
+
+    @property
+    def heir(self) -> str:
+        """Whom the owner named as the next; empty for nobody."""
+        if self.released_epoch != self.owner_epoch or self.disputed_epoch == self.owner_epoch:
+            return ""
+        return next((heir for one, heir in self.releases.items() if self._may_release(one, self.owner)), "")
+
+    def was_released(self, epoch: int, owner: str) -> bool:
+        """Whether that owner of the epoch is known to have given it up, or anybody a later one."""
+        if self.released_epoch != epoch:
+            return self.released_epoch > epoch
+        return any(self._may_release(one, owner) for one in self.releases)
+
+    def _may_release(self, identity: str, owner: str) -> bool:
+        """Whether what it released is that owner's: another life of the node may have inherited that (R9), but for an
+        epoch that is disputed, where that may be the other owner."""
+        if identity == owner or self.disputed_epoch == self.released_epoch:
+            return identity == owner
+        return identities.node_of(identity) == identities.node_of(owner)
 
     def is_left_to(self, identity: str) -> bool:
         """Whether the next epoch, of which nothing is known, was left to this identity by the owner (R12)."""
@@ -68,9 +90,11 @@ class Register:
 
 
 class Records:
-    """The registers by group, the dead identities, and when each identity was first seen."""
+    """The registers by group, the dead identities, and when each identity was first seen. ``disputed``: the register of
+    an electorate that was decided twice; empty for none."""
 
     def __init__(self) -> None:
+        self.disputed = ""
         self.registers: dict[str, Register] = {}
         self.dead: dict[str, None] = {}
         self.first_seen: dict[str, float] = {}
@@ -144,17 +168,22 @@ class Records:
 
     def _dispute(self, register: Register, commit: Commit) -> None:
         """Rule 2: say it."""
+        if register.is_decree:
+            self.disputed = commit.group
         if register.disputed_epoch < commit.epoch:
             register.disputed_epoch = commit.epoch
             self._log.append(
                 f"epoch {commit.epoch} of {commit.group} was decided twice, for {register.owner} and for "
-                f"{commit.identity}: a voter has forgotten what it promised, as when its disk is an older copy; say "
-                "`mosha voters forget` on that node"
+                f"{commit.identity}: a voter has forgotten what it promised, as when its disk is an older copy"
+                + ("" if register.is_decree else "; say `mosha voters forget` on that node")
             )
 
     @staticmethod
     def _released(register: Register, released: Released) -> bool:
-        if released.epoch <= register.released_epoch:
+        if register.is_decree or released.epoch < register.released_epoch:
             return False
-        register.released_epoch, register.heir = released.epoch, released.heir
-        return True
+        if released.epoch > register.released_epoch:
+            register.released_epoch, register.releases = released.epoch, {}
+        news = released.identity not in register.releases
+        register.releases.setdefault(released.identity, released.heir)
+        return news

@@ -145,6 +145,7 @@ class Voter:
         self._is_named = is_named
         self.wish: Wish | None = None                # to be carried out by the agent
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
+        self.disputed = ""                           # the era in which two electorates have one number
         self._known_era = 0                          # the latest that nodes without a vote know
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters

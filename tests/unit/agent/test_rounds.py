@@ -729,6 +729,22 @@ def test_who_lapses_again_and_again_gives_the_others_a_pause_and_the_first_time_
     running(world)
 
 
+def test_two_electorates_with_one_number_end_all_identities_and_are_shown() -> None:
+    world = world_of([1])
+    running(world)
+    other = f"1.0.{'d' * 32}"
+    world.disk.files[journal.name("7-00000007", other, 0)] = b"".join(
+        journal.encode(Commit("voters/1", 1, value)) for value in ("1,2", "1,3")
+    )
+    assert not page(world)["electorate"]["disputed"]
+    world.until(lambda: bool(page(world)["electorate"]["disputed"]), 30)
+    begun, leashes = int(world.disk.files["state"]), len(world.leashes)
+    world.pass_time(60)
+    assert page(world)["electorate"]["disputed"]
+    assert len(world.leashes) == leashes, "nothing was started"
+    assert int(world.disk.files["state"]) - begun <= 12, "ever longer pauses are between identities"
+
+
 def test_who_has_lapsed_shows_first_that_it_can_keep_a_lease() -> None:
     """What tests and contends at once, with all the others, keeps a busy machine from ever being less so."""
     world = world_of([1])

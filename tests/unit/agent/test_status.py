@@ -75,6 +75,12 @@ def test_an_edit_that_yielded_is_shown_until_its_file_is_gone() -> None:
     )
 
 
+def test_that_the_voters_must_be_founded_anew_is_said() -> None:
+    assert status.table({**PAGE, "electorate": {"disputed": True}}).splitlines()[-1] == (
+        "NOTHING RUNS: two sets of voters have one number: the voters must be founded anew (docs/ownership.md)"
+    )
+
+
 @pytest.mark.parametrize(("page", "group", "said"), [
     ({}, {}, "without STOMITH nobody but you can free the group: switch node 2 off"),
     ({}, {"fenced": True}, "switch node 2 off, and confirm that by starting it again, as the group is fenced"),

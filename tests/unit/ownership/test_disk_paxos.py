@@ -439,9 +439,27 @@ def test_an_epoch_that_was_decided_twice_ends_no_agent_and_the_greater_owner_run
         assert not owner.voids
         assert owner.runs("kv")
         assert len({run.epoch for run in cluster.runs}) == 1
+        own = Commit("kv", epoch, owner.ownership.identity)
+        for voter in (1, 2, 3):
+            files = cluster.nodes[voter].disk.files
+            names = [name for name in files if journal.writer_of(name, ERA) == own.identity]
+            written = [entry for name in names for entry in journal.decode(files[name])[0] if entry == own]
+            assert len(written) == 2, "who forgot the first one reads the second, and ends"
     else:
         assert owner.voids == ["kv has another owner"], "it ended, and not its agent"
         assert cluster.runs[-1].epoch == epoch + 1
+
+
+def test_what_the_loser_of_an_epoch_that_was_decided_twice_releases_takes_nothing_from_the_owner() -> None:
+    cluster, owner = started()
+    other, epoch = f"1.0.{'d' * 32}", owner.ownership.epoch("kv")
+    for voter in (1, 2, 3):
+        content = journal.encode(Released("kv", epoch, other)) + journal.encode(Commit("kv", epoch, other))
+        cluster.nodes[voter].disk.files[journal.name(ERA, other, 0)] = content
+    cluster.until(lambda: all(n.ownership.records.register("kv").disputed_epoch for n in cluster.nodes.values()), 20)
+    cluster.pass_time(20)
+    assert cluster.owners() == [owner.number]
+    assert len(cluster.runs) == 1
 
 
 def test_a_block_of_a_later_epoch_is_enough_to_stop() -> None:

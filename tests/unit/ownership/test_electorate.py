@@ -10,10 +10,12 @@ import pytest
 
 from mosha.ownership import electorate, journal, marker
 from mosha.ownership.ballot import Ballot
+from mosha.ownership.disk_paxos import DISPUTED
 from mosha.ownership.electorate import VOTERS_MAX, Electorate, value_of
+from mosha.ownership.journal import Commit
 from mosha.ownership.marker import FULL, NONE
 from mosha.timing import Timing
-from tests.unit.ownership.cluster import Cluster, Node
+from tests.unit.ownership.cluster import ERA, Cluster, Node
 
 TIMING = Timing()
 W = TIMING.recovery_s
@@ -292,6 +294,59 @@ def test_an_era_that_is_earlier_because_a_clock_went_back_is_joined() -> None:
     assert {node.voter.electorate.era for node in cluster.nodes.values()} == {cluster.nodes[1].voter.electorate.era}
     assert cluster.nodes[1].voter.electorate.era < first
     cluster.until_runs(30)
+
+
+# ---- two electorates with one number: somebody has forgotten what it promised, unnoticed (A5) ----------------------
+
+
+def void(cluster: Cluster) -> bool:
+    return all(node.voids[-3:] == [DISPUTED] * 3 for node in cluster.nodes.values())
+
+
+def found_anew(cluster: Cluster) -> None:
+    """As docs/ownership.md has it."""
+    for node in cluster.nodes.values():
+        node.crash()
+        node.disk.files.pop(marker.NAME)
+    cluster.boot()
+    _, took = cluster.until_runs(60)
+    assert took >= W
+    assert len({node.voter.electorate for node in cluster.nodes.values()}) == 1
+
+
+@pytest.mark.parametrize(("nodes", "values"), [(2, ("1", "2")), (4, ("1,2,3", "2,3,4"))])
+def test_who_reads_of_two_electorates_with_one_number_ends_and_nothing_runs_before_the_voters_are_founded_anew(
+    nodes: int, values: tuple[str, str],
+) -> None:
+    """One half has the one, and the other half the other: each of them was a majority of its own."""
+    cluster, _ = started(nodes, nodes)
+    other = f"1.0.{'d' * 32}"
+    for number, node in cluster.nodes.items():
+        facts = values if number <= nodes // 2 else values[::-1]
+        content = b"".join(journal.encode(Commit("voters/1", 1, value)) for value in facts)
+        node.disk.files[journal.name(ERA, other, 0)] = content
+    cluster.until(lambda: void(cluster), 60)
+    runs = len(cluster.runs)
+    cluster.pass_time(8)
+    assert len(cluster.runs) == runs
+    assert not cluster.owners()
+    found_anew(cluster)
+
+
+def test_markers_show_two_electorates_with_one_number_where_nobody_reads_the_journals_of_the_other_half() -> None:
+    cluster, _ = started(4, 4)
+    elect(cluster, 1, 1, 2, 3)
+    chosen = cluster.nodes[1].voter.electorate
+    for number in (3, 4):
+        node = cluster.nodes[number]
+        node.crash()
+        node.disk.files[marker.NAME] = marker.encode(node.voter.marker._replace(
+            state=FULL, electorate=chosen._replace(voters=(2, 3, 4)),
+        ))
+        node.boot()
+    cluster.until(lambda: void(cluster), 60)
+    assert not cluster.owners()
+    found_anew(cluster)
 
 
 # ---- any order of faults ------------------------------------------------------------------------------------------

@@ -79,12 +79,40 @@ def test_of_two_owners_of_an_epoch_all_take_the_same_one_and_say_so_once(first: 
     assert (found.owner, records.take_log()) == (A, []), "the next epoch is as ever"
 
 
-@pytest.mark.parametrize("first", ["1 2 3", "2 3 4"])
-def test_of_two_electorates_with_one_number_the_first_one_that_was_known_stays(first: str) -> None:
+@pytest.mark.parametrize("order", list(itertools.permutations([
+    Commit("kv", 3, A), Commit("kv", 3, B), Released("kv", 3, A, C), Released("kv", 3, B, A),
+])))
+def test_in_an_epoch_with_two_owners_only_what_the_later_one_releases_counts_and_nobody_is_the_heir(
+    order: tuple[Entry, ...]
+) -> None:
+    records, has_released = Records(), False
+    for entry in order:
+        records.merge(entry, A, 0.0)
+        found = records.register("kv")
+        has_released = has_released or entry == Released("kv", 3, B, A)
+        if found.owner == B and found.disputed_epoch:
+            assert (found.released, found.is_held_by(B)) == (has_released, not has_released)
+    assert (found.released, found.heir, found.is_left_to(C), found.is_left_to(A)) == (True, "", False, False)
+    assert found.was_released(3, A)
+
+
+def test_another_life_of_a_node_releases_what_it_has_inherited_but_not_where_both_were_decided() -> None:
+    earlier, later = f"2.9.{0:032x}", f"2.10.{0:032x}"
+    found = register((Commit("kv", 1, earlier), A), (Released("kv", 1, later, C), A))
+    assert (found.released, found.heir) == (True, C)
+    found = register((Commit("kv", 1, earlier), A), (Commit("kv", 1, later), A), (Released("kv", 1, later, C), A))
+    assert (found.owner, found.released) == (earlier, False)
+
+
+@pytest.mark.parametrize("values", [("1,2,3", "2,3,4"), ("2,3,4", "1,2,3")])
+def test_two_electorates_with_one_number_are_said_once_and_none_of_them_is_right(values: tuple[str, str]) -> None:
     records = Records()
-    for value in (first, "1 2 3", "2 3 4"):
+    records.merge(Commit("voters/1", 1, values[0]), A, 0.0)
+    records.merge(Commit("voters/1", 1, values[0]), B, 0.0)
+    assert (records.disputed, records.take_log()) == ("", [])
+    for value in values:
         records.merge(Commit("voters/1", 1, value), A, 0.0)
-    assert records.register("voters/1").owner == first
+    assert records.disputed == "voters/1"
     assert len(records.take_log()) == 1
 
 
@@ -139,6 +167,14 @@ def test_it_is_beaten_in_either_phase(phase: int, read: tuple[Entry, str]) -> No
         assert mine.advance(10.1, register(), 2) == GOES_ON
     mine.done = {1, 2}
     assert mine.advance(10.2, register(read), 2) == STOPPED
+
+
+def test_an_heirs_ballot_ends_when_the_epoch_before_turns_out_to_have_had_two_owners() -> None:
+    commits: list[tuple[Entry, str]] = [(Commit("kv", 1, A), A), (Released("kv", 1, A, C), A)]
+    mine = ballot((0, C), epoch=2)
+    assert mine.advance(10.1, register(*commits), 2) == GOES_ON
+    assert mine.advance(10.1, register(*commits, (Commit("kv", 1, B), B)), 2) == STOPPED
+    assert ballot((1, C), epoch=2).advance(10.1, register(*commits, (Commit("kv", 1, B), B)), 2) == GOES_ON
 
 
 def test_lower_numbers_and_earlier_epochs_do_not_beat_it() -> None:
