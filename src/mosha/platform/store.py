@@ -10,6 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, TypeVar
 
+from mosha.platform import mountinfo
+
 T = TypeVar("T")
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
 
@@ -109,12 +111,16 @@ class LocalStore:
         return True
 
     def is_being_written(self, name: str) -> bool:
-        """Whether somebody has that file open to write; False where the machine does not tell.
+        """Whether somebody has that file open to write; False where the machine does not tell, and where there is none.
 
         The kernel gives a read lease only for a file that nobody has open to write (since Linux 2.4). Some file systems
-        (NFS) refuse all with the same error: so a file that nobody can have open is asked about as well.
+        refuse all with the same error: so a file that nobody can have open is asked about as well. NFS tells nothing:
+        since Linux 5.9 it gives leases where the server has delegated that file, whoever writes it.
         """
-        if self._may_lease(self._directory / name):
+        try:
+            if self._may_lease(self._directory / name) or self._is_remote():
+                return False
+        except FileNotFoundError:
             return False
         quiet = self._written(name, b"", durable=False)
         try:
@@ -135,6 +141,16 @@ class LocalStore:
         finally:
             os.close(fd)
         return True
+
+    def _is_remote(self) -> bool:
+        """Whether the directory is on NFS; False where the kernel does not say (before Linux 2.6.26)."""
+        device = os.stat(self._directory).st_dev
+        number = f"{os.major(device)}:{os.minor(device)}"
+        try:
+            mounts = mountinfo.read()
+        except OSError:
+            return False
+        return any(mount.device == number and mount.kind.startswith("nfs") for mount in mounts)
 
     def list(self) -> list[str]:
         """The names, sorted; a file that :meth:`replace` has not finished is not one."""

@@ -81,7 +81,7 @@ class Store(Protocol):
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
 
     def is_being_written(self, name: str) -> bool:
-        """Whether somebody has that file open to write; False where the machine does not tell."""
+        """Whether somebody has that file open to write; False where the machine does not tell, and for no file."""
 
     def list(self) -> list[str]: ...
 
