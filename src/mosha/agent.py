@@ -29,7 +29,7 @@ from mosha.config import Config
 from mosha.elders import Elders
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
-from mosha.monitor import STOP
+from mosha.monitor import PLAN, STOP, TEST
 from mosha.operations import Operations
 from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
@@ -45,6 +45,7 @@ from mosha.platform import record
 from mosha.platform.world import PROBES, SHOTS, World
 from mosha.replicas import Replicas
 from mosha.requirements import Requirements
+from mosha.snags import Snags
 from mosha.tables import hactl
 from mosha.tables.hactl import Hactl
 from mosha.timing import CLOCKS_SPAN_S, MAP_BEATS, STOP_LIMIT_S
@@ -178,6 +179,7 @@ class Agent:
             self.groups, self.owner, lambda node: self.others.said_by(self._world.now(), node)
         )
         self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
+        self.snags = Snags(me, self.config.stuck_s, self._has_heir)
 
     def _number(self) -> int:
         """Of the latest life that this disk remembers, 0 for none."""
@@ -346,8 +348,19 @@ class Agent:
         group = min(self.ownership.groups_of(now, victim), default="")
         fit, load = self._others_for(group)
         others = [node for node in fit if node != victim]
-        may_run = not (self.config.arbitrator or self.operations.is_drained or group in self.groups.unfit(now))
-        return rank(group, self.me, others, load, self._prefer(group)) if may_run else len(others)
+        return rank(group, self.me, others, load, self._prefer(group)) if self._may_run(now, group) else len(others)
+
+    def _may_run(self, now: float, group: str) -> bool:
+        """Whether this node could have the group."""
+        is_leaving = self._leaving or self.operations.is_drained
+        return not (self.config.arbitrator or is_leaving or group in self.groups.unfit(now))
+
+    def _has_heir(self, node: int, group: str) -> bool:
+        """Whether a living node besides that one may have the group, and can end what it has itself."""
+        if node != self.me and not self.groups.stuck() and self._may_run(self._world.now(), group):
+            return True
+        fit, _ = self._others_for(group)
+        return any(one != node and not self.others.of(one).get("stuck") for one in fit)
 
     def _next(self, group: str) -> int | None:
         """The living node that should have it when this one gives it up."""
@@ -400,7 +413,7 @@ class Agent:
         self._turn_beats = 1 if len(nodes) <= WATCH_ALL_MAX else len(self._files)    # each slot is looked at once in it
 
     def _fence(self, now: float) -> None:
-        for node in self.fencing.step(now, self._stuck_elsewhere(now)):
+        for node in self.fencing.step(now, self._condemned(now)):
             self._world.submit(PROBES, "probe", [node], self.timing.probe_limit_s, partial(self._probed, node))
         shot = self.fencing.due(now)
         if shot is not None:
@@ -463,18 +476,29 @@ class Agent:
 
     def _give_way(self, now: float) -> None:
         """If a shot is to free a group that cannot be ended here (R24), what else this node has goes before."""
-        wants = bool(self.config.stomith) and any(map(self.ownership.held, self._missed(self.groups.stuck())))
+        stuck = self.groups.stuck()
+        self.snags.step(now, stuck, self._stuck_elsewhere(now))
+        wants = bool(self.config.stomith) and any(map(self.ownership.held, self._to_shoot_for(now, self.me, stuck)))
         self.operations.give_way(now, wants, STOP_LIMIT_S + self.config.shot_limit_s)
 
-    def _stuck_elsewhere(self, now: float) -> dict[int, list[str]]:
-        """Of other nodes, the groups that they say they cannot end, and that are missed."""
-        found = ((node, self.others.said_by(now, node).get("stuck")) for node, said in self.others.records.items()
-                 if said.get("stuck"))
-        return {node: self._missed(stuck) for node, stuck in found if stuck}
+    def _stuck_elsewhere(self, now: float) -> dict[int, Record]:
+        """The records of other nodes that say something of what cannot be ended."""
+        return {
+            node: self.others.said_by(now, node) for node, said in self.others.records.items()
+            if said.get("stuck") or said.get("stuck_on")
+        }
 
-    def _missed(self, groups: Collection[str]) -> list[str]:
-        """Those that hactl wants to run, and wants to be cared for."""
-        return [name for name in groups if self._levels.get(name, STOP) != STOP and name not in self.groups.maintained]
+    def _condemned(self, now: float) -> dict[int, list[str]]:
+        """The nodes that give way, and for which groups each is to be shot. Who is stuck itself leaves it to others."""
+        if self.groups.stuck():
+            return {}
+        giving_way = {node: said for node, said in self._stuck_elsewhere(now).items() if said.get("drained")}
+        return {node: self._to_shoot_for(now, node, said.get("stuck", ())) for node, said in giving_way.items()}
+
+    def _to_shoot_for(self, now: float, node: int, groups: Collection[str]) -> list[str]:
+        """Those that hactl wants to run, and wants to be cared for, and for which the node is to be shot."""
+        wanted = [name for name in groups if self._levels.get(name, STOP) not in (STOP, PLAN, TEST)]
+        return self.snags.due(now, node, [name for name in wanted if name not in self.groups.maintained])
 
     # ---- what people want -------------------------------------------------------------------------------------
 
@@ -532,6 +556,7 @@ class Agent:
             "suspects": self.fencing.suspects(),
             "unfit": sorted(self.groups.unfit(now)),
             "stuck": self.groups.stuck(),
+            "stuck_on": self.snags.said(),
             "failures": self.groups.failed(),
             "ready": self.groups.ready(),
             "up": self.requirements.up,
@@ -565,6 +590,9 @@ class Agent:
         records = {**self.others.records, self.me: self._said}
         page = status.page(now, self.ownership, self.nodes, self.fencing.suspects(), records, self.tables.hactl.table)
         page["stomith"] = bool(self.config.stomith)
+        page["spared"] = {
+            one["name"]: self.snags.spared(one["owner"], one["name"]) for one in page["groups"] if one["stuck"]
+        }
         page["electorate"] = self._electorate()
         page["orders"] = self.operations.orders.page()
         page["conflicts"] = self.tables.conflicts()

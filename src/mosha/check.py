@@ -190,7 +190,12 @@ def levels(settings: Config) -> list[str]:
         *(f"STOMITH level {number}: {name}" for number, name in enumerate(names, 1)),
         f"each device {tries}, {settings.stomith_timeout_s:g} s each, "
         f"{'and its status is looked at' if settings.stomith_verify else 'and believed'}",
+        f"a node that cannot end a group is {_stuck(settings)} (stuck)",
     ]
+
+
+def _stuck(settings: Config) -> str:
+    return f"shot {settings.stuck_s:g} s after SIGKILL" if settings.stuck_s else "never shot for that"
 
 
 def bounds(settings: Config) -> list[str]:
@@ -210,6 +215,7 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
             "timeout_s": settings.stomith_timeout_s,
             "retries": settings.stomith_retries,
             "verify": settings.stomith_verify,
+            "stuck_s": settings.stuck_s,
         },
         "bounds": [
             {"name": b.name, "formula": b.formula, "s": round(b.seconds, 3), "meaning": b.meaning}

@@ -26,7 +26,7 @@ from mosha.stomith.devices import Level, parse_level
 from mosha.tables import settings
 from mosha.tables.errors import TableError, TableErrors
 from mosha.tables.lines import is_node, is_whole, shown
-from mosha.timing import SECONDS_MAX, Timing
+from mosha.timing import SECONDS_MAX, STUCK_S, Timing
 
 DEFAULT_FILE = "/etc/mosha.conf"
 FILE_BYTES_MAX = 65536
@@ -62,6 +62,7 @@ class Config:
     stomith_retries: int = 1
     stomith_delay_s: float = 5.0     # of two voters, the one that owns nothing waits so long before it shoots
     stomith_verify: bool = True      # a device that can tell its status must say off after it switched off
+    stuck_s: float = 60.0            # a node that cannot end a group is shot so long after SIGKILL; 0: never
     voters: frozenset[int] = frozenset()     # empty: the seven nodes with the lowest numbers on the map
     arbitrator: bool = False         # this node votes, and never runs a group
     root: str = "/"                  # where varpath lies on this node
@@ -105,14 +106,14 @@ class Config:
         return self.voters or frozenset(sorted(nodes)[:electorate.VOTERS_MAX])
 
 
-_SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "beat", "lease")}
+_SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "stuck", "beat", "lease")}
 _STRINGS = {f.name for f in fields(Config) if f.type == "str"}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
 NAMES = (
     "platform", "shared", "mfsbase", "hpcbase", "mwhois", "mynode", "varpath", "stomith", *SAME, *UNUSED, "beat",
-    "lease", "voters", "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "root",
-    "rundir", "units", "log",
+    "lease", "voters", "arbitrator", "stomith_timeout", "stomith_retries", "stomith_delay", "stomith_verify", "stuck",
+    "root", "rundir", "units", "log",
 )
 """Settings that have one value; those of OpenMosix::HA are behind the first two."""
 
@@ -290,6 +291,10 @@ def _plug(name: str, value: str) -> tuple[int, str]:
 
 
 def _value(name: str, value: str) -> Any:
+    if name == "stuck":
+        if not value.replace(".", "", 1).isdigit() or not (float(value) == 0 or STUCK_S <= float(value) < SECONDS_MAX):
+            raise ValueError(f"stuck must be 0, or at least {STUCK_S:g} seconds, got {value!r}")
+        return float(value)
     if name in _SECONDS:
         seconds = float(value) if value.replace(".", "", 1).isdigit() else 0.0
         if not 0 < seconds < SECONDS_MAX:

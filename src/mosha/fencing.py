@@ -4,11 +4,12 @@ Rules:
 
 1. Only a node that owns a group is worth a shot. It is suspect when its slot stood still on Q voters for
    ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say
-   (its agent hangs). So is one that beats, where there is STOMITH, and says that it cannot end a group that it owns
-   and others want: when it owns nothing else any more, or has had ``STOP_LIMIT_S`` to give that up.
+   (its agent hangs). So is one that beats, where there is STOMITH, and that is to be shot for a group that it owns and
+   cannot end (:mod:`mosha.snags`), as its newest record says: when it owns nothing else any more, or has had
+   ``STOP_LIMIT_S`` to give that up.
 2. A late observer suspects nobody: after a round of its own that came more than a beat late it starts anew.
 3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes. The
-   turns are those of a group that the node owns.
+   turns are those of a group that the node owns. Who suspects it no more leaves it to others.
 4. What is dead afterwards are the identities known *before* the call, and only if the command said that it succeeded.
    A failure, a time-out or silence frees nothing; it is tried again later, at growing intervals.
 """
@@ -66,8 +67,8 @@ class Fencing:
         return sorted(node for node, watch in self._watches.items() if watch.suspect)
 
     def step(self, now: float, stuck: Mapping[int, Collection[str]]) -> list[int]:
-        """Look at all owners; the nodes that are to be probed now. ``stuck``: of each node the groups that are wanted,
-        and that it says it cannot end."""
+        """Look at all owners; the nodes that are to be probed now. ``stuck``: of each node the groups that it cannot
+        end, and for which it is to be shot."""
         self._now = now
         owners = self._ownership.owners(now)
         for node in [node for node in self._watches if node not in owners]:
@@ -82,7 +83,10 @@ class Fencing:
                 watch.probing, watch.next_probe = True, now + self._timing.eager_s
                 probes.append(node)
             is_stuck = self._is_stuck(now, node, watch, stuck.get(node, ()))
+            was_suspect = watch.suspect
             watch.suspect = is_stuck or (is_late and self._is_suspect(now, node, watch))
+            if was_suspect and not watch.suspect:
+                self._leave(now, node)
         return probes
 
     def probed(self, node: int, up: bool) -> None:
@@ -127,9 +131,15 @@ class Fencing:
 
     def _end(self, now: float, node: int) -> None:
         """The node owns nothing any more."""
-        if self._flying is None or self._flying.node != node:
+        if self._leave(now, node):
             del self._watches[node]
-            self._ownership.renounce(now, f"{FENCE}{node}")
+
+    def _leave(self, now: float, node: int) -> bool:
+        """Whoever wants to may shoot it; false while this node does."""
+        if self._flying is not None and self._flying.node == node:
+            return False
+        self._ownership.renounce(now, f"{FENCE}{node}")
+        return True
 
     def _is_stuck(self, now: float, node: int, watch: _Watch, groups: Collection[str]) -> bool:
         owned = self._ownership.groups_of(now, node) if groups and self._can_shoot else []
@@ -137,6 +147,8 @@ class Fencing:
             watch.stuck_since = float("inf")
             return False
         watch.stuck_since = min(watch.stuck_since, now)
+        if now < self._sure_after or node in self._ownership.peers.unread:
+            return False                             # it may have ended meanwhile
         return set(owned) <= set(groups) or now >= watch.stuck_since + STOP_LIMIT_S
 
     def _is_suspect(self, now: float, node: int, watch: _Watch) -> bool:

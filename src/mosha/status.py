@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mosha.monitor import STOP
+from mosha.monitor import PLAN, STOP, TEST
 from mosha.ownership.disk_paxos import DISPUTED, DiskPaxos
 from mosha.tables import clstat, hactl, hastat
 from mosha.tables.clstat import GroupStat
@@ -250,10 +250,17 @@ def stuck(found: Page, group: Page) -> str:
     """Of a group whose owner cannot end it: what lives on there, and who frees the group."""
     node, is_left = group["owner"], group.get("maintenance")
     lives = f"cannot be ended on node {node}: {group['stuck']} lives on after SIGKILL"
-    if group.get("wanted") == STOP or is_left:
-        return f"{lives}; it is {'in maintenance' if is_left else 'to be stopped'}, so node {node} is not shot for it"
+    if group.get("wanted") in (STOP, PLAN, TEST) or is_left:
+        why = "in maintenance" if is_left else "to be stopped" if group["wanted"] == STOP else "not to run"
+        return f"{lives}; it is {why}, so node {node} is not shot for it"
+    spared = _of(found, "spared", dict).get(group["name"])
+    if found.get("stomith") and spared:
+        return f"{lives}; {spared}, so node {node} is not shot for it: only you can free the group"
     if found.get("stomith"):
-        return f"{lives}; when node {node} has given up what else it has, it is shot, and only that frees the group"
+        return (
+            f"{lives}; when that has lasted for the time of `stuck`, and node {node} has given up what else it has, it "
+            "is shot, and only that frees the group"
+        )
     back = ", and confirm that by starting it again, as the group is fenced" if group.get("fenced") else ""
     return f"{lives}; without STOMITH nobody but you can free the group: switch node {node} off{back}"
 

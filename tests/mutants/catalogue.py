@@ -644,7 +644,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "stuck-unheard", "clinit 10: what lives on after SIGKILL is told of", "mosha/clinit/group.py",
-        "if now_s >= one.killed_s + STUCK_S)", "if now_s < 0)", plan=plans.STUCK_FOR_EVER,
+        "tuple(lasting) if is_leaving else ()", "()", plan=plans.STUCK_FOR_EVER,
     ),
     _one(
         "deaf-unseen", "R7: an extension that a leash does not confirm is none", "mosha/monitor.py",

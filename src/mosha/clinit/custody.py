@@ -55,13 +55,26 @@ WATCH_MAX_S = 1.0                # at most; a leash without an agent never waits
 def tell(
     level: str, entries: Iterable[Entry], environment: Mapping[str, str] | None = None, policy: Policy | None = None
 ) -> Order:
-    """Go to ``level``; ``entries`` are all of the group. ``environment`` and ``policy`` replace those before."""
+    """Go to ``level``; ``entries`` are all of the group. ``environment`` and ``policy`` replace those before.
+
+    Of the policy only what is not the default is told, and ``stop``: a leash of an earlier version has to take it.
+    """
     return {
         "level": level,
         "entries": _listed(entries),
         "environment": dict(environment) if environment else None,
-        "policy": asdict(policy) if policy else None,
+        "policy": _told(policy) if policy else None,
     }
+
+
+def _told(policy: Policy) -> dict[str, Any]:
+    usual = asdict(DEFAULT_POLICY)
+    return {name: value for name, value in asdict(policy).items() if name == "stop" or value != usual[name]}
+
+
+def strange(order: Order) -> list[str]:
+    """What an order says of a policy, and this version does not know; it is left out."""
+    return sorted((order.get("policy") or {}).keys() - asdict(DEFAULT_POLICY).keys())
 
 
 def own(environment: Mapping[str, str]) -> Order:
@@ -210,8 +223,9 @@ class Custody:
         else:
             self.environment = order["environment"] or self.environment
             if order["policy"]:
-                stop = tuple((after_s, signo) for after_s, signo in order["policy"]["stop"])
-                self._group.treat(now_s, Policy(**{**order["policy"], "stop": stop}))
+                known = {name: value for name, value in order["policy"].items() if name not in strange(order)}
+                stop = tuple((after_s, signo) for after_s, signo in known["stop"])
+                self._group.treat(now_s, Policy(**{**known, "stop": stop}))
             self._told, self._entries = order["level"], tuple(Entry(*fields) for fields in order["entries"])
             return self._group.tell(now_s, self._told, self._entries, has_strays())
         return []

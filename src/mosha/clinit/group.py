@@ -25,8 +25,9 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
    it exits non-zero, or takes longer than ``monitor_limit_s``, that is a failure, and no monitor is run any more.
 9. On *hold*, once it is DONE, nothing is started and no end of a process is judged, until the next tell: that starts
    what is missing then, and leaves alone what runs.
-10. A family that lives ``STUCK_S`` after its first KILL, the last of the signals, is *stuck* (state D): whoever asks is
-   told so as long as it is, each time that it is killed again. Nothing else comes of it here.
+10. A family that lives ``STUCK_S`` after its first KILL, the last of the signals, is *stuck* (state D), if the group is
+   leaving something, and waits for it: whoever asks is told so as long as it is, each time that it is killed again.
+   Nothing else comes of it here.
 """
 
 from __future__ import annotations
@@ -349,8 +350,9 @@ class Group:
 
     def _look_for_stuck(self, now_s: float) -> list[Action]:
         """Rule 10."""
-        before = self._stuck
-        self._stuck = tuple(tag for tag, one in self._families.items() if now_s >= one.killed_s + STUCK_S)
+        before, is_leaving = self._stuck, self.state in (STOPPING, DUMPING, HALTING)
+        lasting = [tag for tag, family in self._families.items() if now_s >= family.killed_s + STUCK_S]
+        self._stuck = tuple(lasting) if is_leaving else ()
         return [Stuck(self._stuck)] if self._stuck or before else []
 
     def _hold_strays(self, now_s: float) -> None:

@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Callable
 
-from mosha.clinit.custody import Custody, Order
+from mosha.clinit.custody import Custody, Order, strange
 from mosha.clinit.door import Door
 from mosha.clinit.family import TAG, Families
 from mosha.clinit.group import STRAYS, Action, Signal, Start, StateChanged, Stuck, ending
@@ -338,6 +338,8 @@ class Guardian:
     # ---- the agent --------------------------------------------------------------------------------------------
 
     def _obey(self, order: Order) -> None:
+        for name in strange(order):
+            self._wire.log("", f"setting {name}: not known to this leash, which is of an earlier version")
         self._do(self.custody.obey(linux.boottime(), order, self._has_strays))
         if "deadline" in order and not self.custody.reason:
             self._show_deadline()

@@ -26,7 +26,7 @@ LEFT_OUT = (
 _NEEDED = ("level", "state", "on_hold")
 _TYPES: Mapping[str, type[Any]] = {
     "identity": str, "era": str, "boot": str, "revision": int, "arbitrator": bool, "leaving": bool, "suspects": list,
-    "unfit": list, "ready": list, "up": list, "stuck": dict, "groups": dict, "tables": dict,
+    "unfit": list, "ready": list, "up": list, "stuck": dict, "stuck_on": dict, "groups": dict, "tables": dict,
 }
 
 
@@ -86,6 +86,8 @@ def _is_sound(record: dict[str, Any]) -> bool:
         all(isinstance(group, str) for group in record.get("unfit", []))
         and all(type(node) is int for node in record.get("suspects", []))
         and all(isinstance(text, str) for text in record.get("stuck", {}).values())
+        and all(isinstance(nodes, list) for nodes in record.get("stuck_on", {}).values())
+        and all(type(node) is int for nodes in record.get("stuck_on", {}).values() for node in nodes)
         and all(isinstance(group, dict) and _is_group(group) for group in groups)
     )
 

@@ -93,7 +93,7 @@ def _arbitrators(at_s: float, whom: Sequence[int], for_s: float = 100.0) -> Faul
 def plan(
     faults: Faults, times: tuple[float, float] = QUICK, groups: dict[str, str] | None = None,
     voters: str = "1 2 3", stomith: str | None = None, nodes: int = 5, network: dict[str, float] | None = None,
-    safety_s: float = SAFETY_S, stomith_delay: str | None = None,
+    safety_s: float = SAFETY_S, stomith_delay: str | None = None, stuck: str | None = None,
     **more: Any,
 ) -> dict[str, Any]:
     """Clocks at their limits, answers within milliseconds. ``groups``: name -> where it is unfit."""
@@ -108,7 +108,7 @@ def plan(
         "heal": list(range(1, nodes + 1)), "bound_s": 50.0,
         "conf": {
             "beat": f"{times[0]:g}", "lease": f"{times[1]:g}", "voters": voters, "stomith": stomith,
-            "stomith_delay": stomith_delay,
+            "stomith_delay": stomith_delay, "stuck": stuck,
         },
         "clocks": {"drift": 0.01, "restart": False, "sync_s": 0.0}, "network": network or {}, "faults": faults, **more,
     }
@@ -180,7 +180,7 @@ STUCK_FOR_EVER = plan(
     every(
         20.0, {"at": 4.0, "do": "stuck", "whom": [1], "for": 500.0},
         {"at": 4.1, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": 2}},
-    ), nodes=3, heal=[2, 3], stomith="/sbin/off %n", network=SHARP,
+    ), nodes=3, heal=[2, 3], stomith="/sbin/off %n", stuck="10", network=SHARP,
     cltab=":::stop:INT 0 KILL 0.3\n" + "".join(
         f"{name}:{name}-fit:test:test:run 0.005\n{name}:{name}-run:start:respawn:live{end}\n"
         for name, end in (("g1", " int=ignore"), ("g2", ""))

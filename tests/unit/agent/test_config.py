@@ -62,6 +62,10 @@ def test_stomith() -> None:
     assert "a#b" not in repr(found)
 
 
+def test_when_a_node_is_shot_for_what_it_cannot_end() -> None:
+    assert [config.parse(text).stuck_s for text in ("", "stuck = 0", "stuck = 10.5")] == [60, 0, 10.5]
+
+
 def test_voters() -> None:
     found = config.parse("voters = 9 3, 7\narbitrator = yes\n")
     assert (found.voters, found.arbitrator) == (frozenset({3, 7, 9}), True)
@@ -106,6 +110,9 @@ def test_no_stomith_is_no_stomith() -> None:
         ("beat = 1\nvoters = 1, 2 1", "x:2: voters names node 1 twice"),
         ("voters = 1 b", "x:1: voters must be node numbers from 1 to 65535, got 'b'"),
         ("voters = 0", "x:1: voters must be node numbers"),
+        ("beat = 1\nstuck = 9", "x:2: stuck must be 0, or at least 10 seconds, got '9'"),
+        ("stuck = -1", "x:1: stuck must be 0, or at least 10 seconds, got '-1'"),
+        ("stuck = 1d", "x:1: stuck must be 0, or at least 10 seconds, got '1d'"),
         ("arbitrator = 1", "x:1: arbitrator must be yes or no"),
         ("stomith_verify = maybe", "x:1: stomith_verify must be yes or no"),
         ("log = mosha.log", "x:1: log must be stderr, syslog or an absolute path, got 'mosha.log'"),

@@ -239,6 +239,34 @@ def test_a_shot_that_fails_frees_nothing_of_a_node_that_beats() -> None:
     assert len(cluster.runs) == 1
 
 
+def test_nobody_is_shot_for_what_may_have_ended_meanwhile() -> None:
+    cluster, owner, others = scene()
+    for node in others:
+        node.ownership.peers.unread[owner.number] = None         # it says something new
+    cluster.stuck = {owner.number: ["kv"]}
+    cluster.pass_time(5)
+    assert not suspected_by(owner, others)
+    for node in others:
+        node.ownership.peers.unread.clear()
+        node.fencing.late(node.now)
+    cluster.pass_time(TIMING.suspect_s - 0.1)
+    assert not suspected_by(owner, others)
+    cluster.pass_time(1)
+    assert len(cluster.shots) == 1
+
+
+def test_who_suspects_a_node_no_more_leaves_it_to_others() -> None:
+    cluster, owner, others = scene()
+    cluster.stuck, cluster.shooting_works = {owner.number: ["kv"]}, False
+    cluster.until(lambda: bool(cluster.shots), 5)
+    group = f"{FENCE}{owner.number}"
+    shooter = cluster.nodes[cluster.shots[0][1]]
+    shooter.ownership.want(shooter.now, group, lambda: 0)
+    cluster.stuck = {}
+    cluster.pass_time(1)
+    assert not any(node.ownership.claims(group) for node in others)
+
+
 def test_what_it_does_not_own_is_no_reason_to_shoot_it() -> None:
     cluster, owner, others = scene()
     cluster.stuck = {owner.number: ["other"], others[0].number: ["kv"]}

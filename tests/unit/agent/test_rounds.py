@@ -6,6 +6,7 @@ import errno
 import itertools
 import json
 from collections import Counter
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Callable
 
@@ -22,6 +23,7 @@ from mosha.ownership.marker import FULL, REJOINING
 from mosha.ownership.voter import installation
 from mosha.placement import preference
 from mosha.platform import plans, record
+from mosha.snags import Snags
 from mosha.stomith.devices import parse_level
 from mosha.tables import clstat, cltab
 from mosha.timing import FAILED_PROBES, FORGET_S, STOP_LIMIT_S, STUCK_S, Timing
@@ -233,15 +235,27 @@ def test_leaving_stops_the_groups_first() -> None:
     assert (world.ended, leash.told, leash.gone) == (0, ["test", "own", "start", "stop", "finish"], True)
 
 
-def test_what_cannot_be_ended_is_said_and_everything_else_gives_way_where_a_shot_frees_it() -> None:
-    world = world_of([1], config=Config(stomith=SHOOTS))
+def stuck_with(world: FakeWorld, heir: bool = True) -> FakeLeash:
+    """The group runs, and cannot be ended; ``heir``: another node may have it, if this one does not."""
     leash, world.hangs = running(world), True
+    world.agent.snags = Snags(1, world.agent.config.stuck_s, lambda node, group: heir and (node, group) == (1, "web"))
     leash.report("stuck", text="web-run: 7 (dd, state D)")
-    world.pass_time(1)
+    return leash
+
+
+def test_what_cannot_be_ended_is_said_and_everything_else_gives_way_in_time_where_a_shot_frees_it() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS))
+    leash = stuck_with(world)
+    world.pass_time(45)
     said = record.decode(world.disk.files["beat"])
     assert said is not None
-    assert (said["stuck"], said["drained"]) == ({"web": "web-run: 7 (dd, state D)"}, True)
+    assert (said["stuck"], said["drained"]) == ({"web": "web-run: 7 (dd, state D)"}, False), "60 s after SIGKILL"
+    world.pass_time(6)
+    said = record.decode(world.disk.files["beat"])
+    assert said is not None
+    assert (said["stuck_on"], said["drained"]) == ({"web": [1]}, True)
     assert page(world)["groups"][0]["stuck"] == "web-run: 7 (dd, state D)"
+    assert page(world)["spared"] == {"web": ""}
     assert "drained" not in world.disk.files, "a boot mends that"
     leash.report("stuck", text="")
     world.pass_time(1)
@@ -251,9 +265,8 @@ def test_what_cannot_be_ended_is_said_and_everything_else_gives_way_where_a_shot
 
 
 def test_who_is_not_shot_in_time_takes_groups_again() -> None:
-    world = world_of([1], config=Config(stomith=SHOOTS))
-    leash, world.hangs = running(world), True
-    leash.report("stuck", text="web-run: 7 (dd, state D)")
+    world = world_of([1], config=Config(stomith=SHOOTS, stuck_s=STUCK_S))
+    stuck_with(world)
     world.pass_time(STOP_LIMIT_S - 1)
     assert world.agent.operations.is_drained
     world.pass_time(world.agent.config.shot_limit_s + 2)
@@ -262,21 +275,82 @@ def test_who_is_not_shot_in_time_takes_groups_again() -> None:
 
 def test_nothing_gives_way_without_stomith() -> None:
     world = world_of([1])
-    running(world).report("stuck", text="web-run: 7 (dd, state D)")
-    world.pass_time(1)
+    stuck_with(world)
+    world.pass_time(70)
     assert world.agent.groups.stuck()
     assert not world.agent.operations.is_drained
 
 
-def test_nor_for_a_group_that_is_not_to_run() -> None:
-    world = world_of([1], config=Config(stomith=SHOOTS))
+@pytest.mark.parametrize(("config", "heir", "spared"), [
+    (Config(stomith=SHOOTS), False, "no other node may have it now"),
+    (Config(stomith=SHOOTS, stuck_s=0), True, "the configuration has `stuck = 0`"),
+])
+def test_nor_where_nobody_is_to_be_shot(config: Config, heir: bool, spared: str) -> None:
+    world = world_of([1], config=config)
+    stuck_with(world, heir)
+    world.pass_time(70)
+    assert not world.agent.operations.is_drained
+    assert page(world)["spared"] == {"web": spared}
+
+
+def test_a_node_alone_gives_no_way() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS, stuck_s=STUCK_S))
     leash, world.hangs = running(world), True
-    world.disk.files["hactl"] = b"web stop\n"
-    world.until(lambda: leash.told[-1] == "finish", 10)
+    leash.report("stuck", text="web-run: 7 (dd, state D)")
+    world.pass_time(20)
+    assert world.agent.groups.stuck()
+    assert not world.agent.operations.is_drained
+
+
+@pytest.mark.parametrize("level", ["stop", "plan", "test"])
+def test_nor_for_a_group_that_is_not_to_run(level: str) -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS, stuck_s=STUCK_S))
+    leash = stuck_with(world)
+    world.disk.files["hactl"] = f"web {level}\n".encode()
+    world.until(lambda: world.agent._levels == {"web": level}, 10)
+    world.pass_time(5)
+    assert world.agent.groups.stuck()
+    assert not world.agent.operations.is_drained
+    assert leash.told[-1] != "start"
+
+
+def test_who_gives_way_is_shot_for_what_is_missed_and_not_by_one_that_is_stuck_itself() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS, stuck_s=STUCK_S))
+    leash, agent = running(world), world.agent
+    agent.snags = Snags(1, STUCK_S, lambda node, group: True)
+    said = {"stuck": {"web": "a", "other": "b"}, "drained": True}
+
+    def condemned(**more: Any) -> dict[int, list[str]]:
+        stuck: dict[int, Mapping[str, Any]] = {2: {**said, **more}}
+        agent._stuck_elsewhere = lambda now: stuck   # type: ignore[method-assign]
+        agent.snags.step(world.now(), (), stuck)
+        return agent._condemned(world.now())
+
+    assert condemned() == {2: ["web"]}
+    assert condemned(drained=False) == {}
     leash.report("stuck", text="web-run: 7 (dd, state D)")
     world.pass_time(1)
-    assert world.agent.groups.stuck()
-    assert not world.agent.operations.is_drained
+    assert condemned() == {}
+
+
+def test_who_may_take_a_group_is_neither_stuck_nor_drained_nor_an_arbitrator() -> None:
+    world = world_of([1])
+    agent = world.agent
+    running(world)
+    assert not agent._has_heir(1, "web")
+    agent.nodes = frozenset({1, 2})
+    alive = agent.ownership.peers.alive
+    agent.ownership.peers.alive = lambda now, node: node == 2 or alive(now, node)    # type: ignore[method-assign]
+    assert agent._has_heir(1, "web")
+    ill: list[Mapping[str, Any]] = [
+        {"stuck": {"other": "x"}}, {"drained": True}, {"arbitrator": True}, {"unfit": ["web"]}, {"leaving": True},
+    ]
+    for said in ill:
+        agent.others.records = {2: said}
+        assert not agent._has_heir(1, "web")
+    assert agent._has_heir(2, "web"), "this node"
+    agent.operations.drain(world.now(), True)
+    assert not agent._has_heir(2, "web")
 
 
 def test_what_a_leash_has_left_and_no_sweep_ends_is_said_after_a_while() -> None:

@@ -84,7 +84,10 @@ def test_that_the_voters_must_be_founded_anew_is_said() -> None:
 @pytest.mark.parametrize(("page", "group", "said"), [
     ({}, {}, "without STOMITH nobody but you can free the group: switch node 2 off"),
     ({}, {"fenced": True}, "switch node 2 off, and confirm that by starting it again, as the group is fenced"),
-    ({"stomith": True}, {}, "when node 2 has given up what else it has, it is shot, and only that frees the group"),
+    ({"stomith": True}, {}, "and node 2 has given up what else it has, it is shot, and only that frees the group"),
+    ({"stomith": True, "spared": {"kv": "it rains"}}, {},
+     "; it rains, so node 2 is not shot for it: only you can free the group"),
+    ({"stomith": True}, {"wanted": "test"}, "it is not to run, so node 2 is not shot for it"),
     ({"stomith": True}, {"wanted": "stop"}, "it is to be stopped, so node 2 is not shot for it"),
     ({"stomith": True}, {"maintenance": True}, "it is in maintenance, so node 2 is not shot for it"),
 ])

@@ -11,6 +11,7 @@ from mosha.clinit import custody
 from mosha.clinit.custody import AGENT_GONE, CLOCKS, HIDDEN, NO_TOKEN, ORDERED, OVERDUE, WATCH_S, Custody, Legacy, Order
 from mosha.clinit.group import Action, Signal, Start, StateChanged
 from mosha.tables import cltab
+from mosha.tables.settings import DEFAULT_POLICY, Policy
 
 ENTRIES = cltab.parse("kv:fit:test:test:true\nkv:run:start:respawn:serve\n").entries
 TOKEN = {"MOSHA_EPOCH": "7"}
@@ -282,3 +283,33 @@ def test_processes_of_no_entry_are_asked_for_with_a_new_level_only() -> None:
     obey(one, 1.0, custody.tell("start", ENTRIES))
     assert [a.tag for a in obey(one, 2.0, custody.tell("stop", ENTRIES), strays=True) if isinstance(a, Signal)] == \
         ["run", ""]
+
+
+# ---- other versions -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_usual_is_not_told_so_a_leash_of_an_earlier_version_takes_it() -> None:
+    stop = DEFAULT_POLICY.stop
+    assert custody.tell("start", ENTRIES, policy=DEFAULT_POLICY)["policy"] == {"stop": stop}
+    assert custody.tell("start", ENTRIES, policy=Policy(fast_exits_max=3))["policy"] == \
+        {"stop": stop, "fast_exits_max": 3}
+
+
+def test_what_a_later_version_tells_of_a_policy_is_left_out() -> None:
+    order = {**custody.tell("start", ENTRIES, policy=Policy(stop=((0.0, 9),)))}
+    order["policy"] = {**order["policy"], "naps_s": 1}
+    assert custody.strange(order) == ["naps_s"]
+    assert custody.strange(custody.KILL) == custody.strange(custody.tell("stop", ENTRIES)) == []
+    one = make()
+    assert starts(obey(one, 0.0, order)) == [("run", "start")]
+    obey(one, 1.0, custody.tell("stop", ENTRIES))
+    assert one._group._policy == Policy(stop=((0.0, 9),))
+
+
+def test_of_a_policy_all_comes_through() -> None:
+    policy = Policy(((0.0, 15), (1.0, 9)), 2.0, 3.0, 4, 5.0, 6.0)
+    one = make()
+    obey(one, 0.0, custody.tell("start", ENTRIES, policy=policy))
+    assert one._group._policy == policy
+    obey(one, 1.0, custody.tell("start", ENTRIES, policy=DEFAULT_POLICY))
+    assert one._group._policy == DEFAULT_POLICY

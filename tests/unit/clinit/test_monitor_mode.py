@@ -8,6 +8,7 @@ from mosha.clinit.group import STRAYS, Group, StateChanged
 from mosha.tables import cltab
 from mosha.tables.cltab import Entry
 from mosha.tables.settings import Policy
+from mosha.timing import STUCK_S
 from tests.unit.clinit.test_group import short
 
 TABLE = "g:a:start:respawn:x\ng:m:start:monitor=30:look\n"
@@ -53,6 +54,16 @@ def test_one_that_never_answers_has_failed_and_is_stopped() -> None:
     assert short(group.tick(55)) == ["m-TERM"]
     assert group.exited(56, "m", -15) == []
     assert group.next_due is None
+
+
+def test_what_it_left_is_stuck_only_when_the_group_waits_for_it() -> None:
+    group = up()
+    group.tick(30)
+    group.exited(31, "m", 0, left=1)
+    for now_s in (31, 36, 46, 46 + STUCK_S, 47 + STUCK_S):
+        assert "!m" not in short(group.tick(now_s)), "a child of it is in state D, and the group works"
+    assert group.state == "DONE"
+    assert "!m" in short(group.tell(60, "stop", entries()))
 
 
 def test_it_is_never_started_beside_what_it_left() -> None:

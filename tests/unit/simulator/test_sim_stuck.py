@@ -69,3 +69,19 @@ def test_without_stomith_nothing_moves_before_somebody_switches_the_node_off() -
     assert owner != after
     assert began > 50.0
     assert all(at < STUCK_AT_S or at > 50.0 for at, _ in starts(result, "g2")), "g2 is left where it is"
+
+
+def test_one_storage_does_not_take_one_node_after_the_other() -> None:
+    """g1 is stuck on the next node as well: whatever holds it up, that node is not shot for it."""
+    def moved(at_s: float) -> list[dict[str, Any]]:
+        return [
+            {"at": at_s + node, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": node}}
+            for node in (1, 2, 3)
+        ]
+
+    result = cluster({"at": 40.0, "do": "stuck", "whom": ["owner:g1"], "for": 500.0}, *moved(40.0))
+    (_, owner), (_, after) = starts(result, "g1")[:2]
+    assert owner != after
+    assert len(said(result, "g1: cannot be ended here")) == 2
+    assert said(result, f"g1: nodes {', '.join(map(str, sorted((owner, after))))} were stuck with it")
+    assert len(said(result, "STOMITH node")) == 2, "said before and after the one shot"
