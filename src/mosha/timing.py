@@ -38,10 +38,12 @@ calm      after a lapse the next identity contends for nothing for so long   2 L
 pause     from a shot that failed to the next                              2 L, doubled, at most 60 s
 unfit     a node that failed a group does not try it again for             L, doubled, at most 60 s
 ahead     a test ahead is good for this long                               10 s
-forget    failures of a group on a node are forgotten after the last one   600 s
+forget    failures of a group on a node are forgotten after the last       600 s
+          one, and so is which nodes were stuck with it
 stop      for the groups to stop in order, when the agent is to end, or   40 s
           others are to shoot this node
-stuck     what lives so long after SIGKILL cannot be ended                 10 s
+stuck     what lives so long after SIGKILL is said to be stuck; what       10 s
+          follows from that comes at ``stuck`` of the configuration
 elect     for an operator's wish for other voters                          20 s
 move      for the target of a move to test the group ahead                 30 s
 order     for the answers to an operator's order; a move has move + stop   10 s
