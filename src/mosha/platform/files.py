@@ -24,8 +24,8 @@ HELD_MAX = 256
 class System(Protocol):
     """The system calls that steps are made of; a handle is whatever ``open`` returns. All raise OSError."""
 
-    def open(self, node: int, name: str, create: bool) -> Any:
-        """A handle of a file in the node's directory, for reading and writing."""
+    def open(self, node: int, name: str, writes: bool, create: bool) -> Any:
+        """A handle of a file in the node's directory, for reading, and ``writes`` for writing too."""
 
     def close(self, handle: Any) -> None:
         """The handle is not used again."""
@@ -51,10 +51,10 @@ class Posix:
     open(2), besides."""
 
     def __init__(self, directory: Callable[[int], str], flags: int = 0) -> None:
-        self._directory, self._flags = directory, os.O_RDWR | os.O_CLOEXEC | flags
+        self._directory, self._flags = directory, os.O_CLOEXEC | flags
 
-    def open(self, node: int, name: str, create: bool) -> int:
-        flags = self._flags | (os.O_CREAT if create else 0)
+    def open(self, node: int, name: str, writes: bool, create: bool) -> int:
+        flags = self._flags | (os.O_RDWR if writes else os.O_RDONLY) | (os.O_CREAT if create else 0)
         return os.open(f"{self._directory(node)}/{name}", flags, 0o644)
 
     def close(self, handle: int) -> None:
@@ -83,6 +83,7 @@ class Files:
     def __init__(self, system: System) -> None:
         self._system = system
         self._held: OrderedDict[tuple[int, str], Any] = OrderedDict()
+        self._writable: set[tuple[int, str]] = set()         # of these, those that are open to write, too
         self._whole: dict[tuple[int, str], bytes] = {}       # of those that are only ever replaced
         self._has_written = False                    # the plan that is carried out
 
@@ -116,7 +117,7 @@ class Files:
             return self._read(node, step)
         if kind == "list":
             return sorted(self._system.list(node))
-        handle = self._open(node, step[1], kind != "append" or step[2] == 0)
+        handle = self._open(node, step[1], writes=True, create=kind != "append" or step[2] == 0)
         if kind == "sync":
             self._system.sync(handle)
             return None
@@ -146,7 +147,7 @@ class Files:
             self.drop_all(node)
             if self._has_written:
                 raise OSError(errno.ESTALE, f"{name} was replaced")
-        return self._pread(node, self._open(node, name, False), step)
+        return self._pread(node, self._open(node, name), step)
 
     def _pread(self, node: int, handle: Any, step: Step) -> bytes:
         kind, name, offset, length = step
@@ -157,11 +158,16 @@ class Files:
             known = self._whole[node, name] = self._system.pread(handle, length, offset)
         return known
 
-    def _open(self, node: int, name: str, create: bool) -> Any:
+    def _open(self, node: int, name: str, writes: bool = False, create: bool = False) -> Any:
+        """What is only read is open to read only: a table that an agent has open to write is taken for an edit."""
         key = node, name
+        if writes and key in self._held and key not in self._writable:
+            self._drop(*key)
         handle = self._held.get(key)
         if handle is None:
-            handle = self._held[key] = self._system.open(node, name, create)
+            handle = self._held[key] = self._system.open(node, name, writes, create)
+            if writes:
+                self._writable.add(key)
             if len(self._held) > HELD_MAX:
                 self._drop(*next(iter(self._held)))
         else:
@@ -170,6 +176,7 @@ class Files:
 
     def _drop(self, node: int, name: str) -> None:
         self._whole.pop((node, name), None)
+        self._writable.discard((node, name))
         try:
             self._system.close(self._held.pop((node, name)))
         except OSError:

@@ -50,7 +50,7 @@ class Handles:
         self.read_bytes = 0                          # by all plans, also of those that read from their own node
         self.torn: int | None = None
 
-    def open(self, node: int, name: str, create: bool) -> Handle:
+    def open(self, node: int, name: str, writes: bool, create: bool) -> Handle:
         target = self._nodes[node]
         if not create and name not in target.disk.files:
             raise error(errno.ENOENT)

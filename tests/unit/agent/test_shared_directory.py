@@ -126,7 +126,7 @@ def test_an_agent_on_a_refused_file_system_does_not_begin(tmp_path: Path, monkey
 def test_what_is_written_is_written_through_whatever_was_read(tmp_path: Path) -> None:
     """Rule 4: the flag is what keeps a client of NFS from writing a whole page."""
     (tmp_path / "1").mkdir()
-    handle = SharedDirectory(shared(tmp_path))._files._system.open(1, "slots", True)
+    handle = SharedDirectory(shared(tmp_path))._files._system.open(1, "slots", True, True)
     try:
         flags = int(Path(f"/proc/self/fdinfo/{handle}").read_text().split("flags:")[1].split()[0], 8)
         assert flags & os.O_DSYNC

@@ -13,6 +13,7 @@ import pytest
 from mosha.ownership import journal, marker
 from mosha.platform import files, plans
 from mosha.platform.files import Files, Posix
+from mosha.platform.store import LocalStore
 
 ERA = "1-00000001"
 NODE = 3
@@ -146,6 +147,20 @@ def test_a_file_is_opened_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) ->
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", lambda *_: pytest.fail("opened again"))
         assert scene.exchange(["j", 3, b"two"], ["s", 0, b"t"]) == [b"full", ["s"], [b"t"], [], True]
+
+
+def test_what_is_only_read_is_open_to_read_only(scene: Scene) -> None:
+    """An agent asks the kernel whether somebody writes its tables; others read them."""
+    store = LocalStore(scene.directory)
+    (scene.directory / "s").write_text("lines\n")
+    (scene.directory / marker.NAME).write_text("full")
+    scene.exchange()
+    assert [Path(file).name for file in scene.held()] == ["s", marker.NAME]
+    assert not store.is_being_written("s")
+    scene.exchange(None, ["s", 0, b"L"])
+    assert [Path(file).name for file in scene.held()] == ["s", marker.NAME], "opened anew, and once"
+    assert store.is_being_written("s"), "it is held to be written"
+    assert scene.exchange()[2] == [b"Lines\n"]
 
 
 def test_a_file_that_was_replaced_is_opened_anew(scene: Scene) -> None:

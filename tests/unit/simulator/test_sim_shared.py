@@ -27,7 +27,7 @@ def test_a_directory_outlives_its_node_and_holds_nothing_of_it_back() -> None:
     cluster = Cluster(plan())
     node = cluster.nodes[2]
     node.power_on()
-    handle = cluster.tasks.handles.open(2, "new", True)
+    handle = cluster.tasks.handles.open(2, "new", True, True)
     cluster.tasks.handles.pwrite(handle, b"not synced", 0)
     node.freeze()
     assert not node.holds_files()
@@ -42,7 +42,7 @@ def test_what_a_client_keeps_is_old_but_for_its_own_writes() -> None:
     cluster = Cluster(plan(cache_s=3.0))
     handles, disk = cluster.tasks.handles, cluster.nodes[2].disk
     disk.write("slots", 0, b"aa")
-    mine, theirs = handles.open(2, "slots", False), handles.open(2, "slots", False)
+    mine, theirs = handles.open(2, "slots", True, False), handles.open(2, "slots", True, False)
     assert handles.pread(mine, 2, 0) == b"aa"
     handles.pwrite(theirs, b"b", 0)
     handles.pwrite(mine, b"c", 1)
@@ -52,7 +52,7 @@ def test_what_a_client_keeps_is_old_but_for_its_own_writes() -> None:
     cluster.kernel.at(3.0, lambda _: None, None)
     cluster.kernel.run(3.5, CALLS_MAX)
     assert not handles.is_linked(mine)
-    assert handles.pread(handles.open(2, "slots", False), 3, 0) == b"new"
+    assert handles.pread(handles.open(2, "slots", True, False), 3, 0) == b"new"
 
 
 def test_the_last_node_of_three_goes_on_alone() -> None:
