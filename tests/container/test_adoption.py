@@ -78,6 +78,7 @@ def test_what_runs_goes_on(arena: Arena, kills: int) -> None:
     arena.judge()
 
 
+@pytest.mark.long
 def test_killed_and_not_restarted(arena: Arena) -> None:
     """It ends by its deadline, and then another node takes it."""
     before = arena.life()

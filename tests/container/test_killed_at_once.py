@@ -68,7 +68,8 @@ def held_in(arena: Arena, node: int) -> str:
     return path if there and arena.faults.pids(node, "warden") else ""
 
 
-@pytest.mark.parametrize("hierarchy", ["cgroup2", pytest.param("pids", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("hierarchy", ["cgroup2", "pids"])
 def test_agent_and_leash_are_killed_at_once(arena: Arena, hierarchy: str) -> None:
     hold(arena, hierarchy)
     before = arena.life("ghost")

@@ -42,6 +42,7 @@ def cluster_of(client: docker.DockerClient) -> Iterator[Callable[[str], Cluster]
         world.close()
 
 
+@pytest.mark.long
 def test_acknowledged_writes_survive_the_death_of_their_owner(cluster_of: Callable[[str], Cluster]) -> None:
     cluster = cluster_of(register(NODES))
     reg = cluster.group("reg")

@@ -50,6 +50,7 @@ def drained(arena: Arena, node: int) -> list[int]:
     return [one["id"] for one in json.loads(mosha(arena, node, "status", "--json"))["nodes"] if one["drained"]]
 
 
+@pytest.mark.long
 def test_in_maintenance_a_service_runs_on_unmanaged_and_is_taken_up_again(arena: Arena) -> None:
     before = arena.life()
     other = arena.others(before.node)[0]

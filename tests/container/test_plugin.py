@@ -111,6 +111,7 @@ def test_the_same_scenarios_have_the_same_outcome_in_all_worlds(client: docker.D
     assert by_world["sim"] == by_world["docker"] == by_world["namespaces"]
 
 
+@pytest.mark.long
 def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(FAILS)
     code, said = run_pytest(tmp_path, "--world=docker", "--seed=5", "test_it.py")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import pytest
+
 from emulator.mfs.pace import QUICK
 from moslab import node
 from moslab.faults.links import between
@@ -28,6 +30,7 @@ def status(lab: Lab) -> str:
     return node.run(lab.cluster.node(1), ["cat", "/openmosix/proc/hpc/nodes/2/status"]).stdout
 
 
+@pytest.mark.long
 def test_all_goes_on_over_the_other_network(lab: Lab) -> None:
     faults = started(lab, replace(QUIET, networks=2))
     owner = read(lab.cluster).owner("tick")

@@ -42,6 +42,7 @@ def wait_paired(arena: Arena) -> None:
     eventually(seen, lambda found: found == [([1, 2], True)] * 2, within_s=PAIR_LIMIT_S, what="both vote", every_s=0.5)
 
 
+@pytest.mark.long
 def test_the_group_moves_when_its_node_dies_and_again_when_the_next_one_does(pair: Arena) -> None:
     for _ in range(2):
         wait_paired(pair)
