@@ -226,6 +226,7 @@ def taken_over_without_a_warden(directory: Path) -> None:
 
     Warden.__init__ = refused  # type: ignore[assignment,method-assign]
     lone = Lone(directory, is_first=False)
+    ((lone.leashes["mine"], _),) = lone.machine.legacies()       # it may say something while this life looks
     units = lone.machine._units
     assert units is not None
     assert not units.own()
