@@ -88,10 +88,10 @@ class Reactor:
 
         For one set of signals of one loop, in the main thread.
         """
+        self._on_signals = callback
+        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)  # first: what is caught from here on is heard
         for number in numbers:
             signal.signal(number, lambda _number, _frame: None)
-        self._on_signals = callback
-        signal.set_wakeup_fd(self._wake_w, warn_on_full_buffer=False)
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback()`` once, ``delay_s`` seconds from now."""

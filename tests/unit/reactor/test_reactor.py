@@ -120,6 +120,30 @@ def test_a_signal_ends_the_wait(reactor: Reactor) -> None:
     assert time.monotonic() - began < 10
 
 
+def test_a_signal_is_heard_from_the_moment_in_which_it_is_caught(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, catch = signal.getsignal(signal.SIGUSR1), signal.signal
+    seen: list[set[int]] = []
+
+    def caught_and_sent(number: int, handler: object) -> object:
+        before = catch(number, handler)  # type: ignore[arg-type]
+        signal.raise_signal(number)
+        return before
+
+    def arrived(numbers: set[int]) -> None:
+        seen.append(numbers)
+        reactor.stop()
+
+    monkeypatch.setattr(signal, "signal", caught_and_sent)
+    reactor.watch_signals([signal.SIGUSR1], arrived)
+    monkeypatch.undo()
+    reactor.call_later(10, reactor.stop)
+    reactor.run()
+    signal.signal(signal.SIGUSR1, earlier)
+    assert seen == [{signal.SIGUSR1}]
+
+
 def test_a_callback_that_fails_ends_nothing_else(reactor: Reactor, caplog: pytest.LogCaptureFixture) -> None:
     seen: list[int] = []
     reactor.call_later(0.0, lambda: seen.append(1 // 0))
