@@ -69,7 +69,7 @@ class Daemon:
         self._host = Host(
             reactor, membership, migration, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
         )
-        root = make_root(membership, state, self._prober, tasks, migration)
+        root = make_root(reactor, membership, state, self._prober, tasks, migration)
         root.add("mfs", control_folder(self._mfs, self._server, faults))
         self._tree = TreeFilesystem(root)
 

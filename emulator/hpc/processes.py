@@ -1,4 +1,4 @@
-"""``<pid>/``: what openMosix adds to the directory of each process of this node.
+"""``<pid>/``: what openMosix adds to the directory of each process of this node; and what is there anyway.
 
 Rules:
 
@@ -9,6 +9,7 @@ Rules:
    (EACCES), and only the owner or root ``goto`` (EPERM).
 4. ``cantmove`` names what keeps the process at home, of what the machine tells.
 5. ``where`` is 0 at home, else the node: of a process that is away, and of a guest, which is here.
+6. What lists of processes are made of is here too (:mod:`emulator.hpc.machine`).
 
 Names, modes, values and errors are those of the genuine kernel, but that a running process does not move
 (:mod:`emulator.hpc.migration`).
@@ -24,9 +25,11 @@ from weakref import WeakValueDictionary
 
 from emulator.fuse.tree import Context, Directory, File, Node, Reply, Symlink
 from emulator.hpc.files import Generated, Refused, to_ints
+from emulator.hpc.machine import OF_A_PROCESS, OF_ALL, Shown
 from emulator.hpc.migration import BALANCE, Migration
 from emulator.hpc.procfs import KERNEL_THREAD, live, locked_kib, process_of, stat_of
 from emulator.hpc.tasks import SETTINGS, Task, Tasks
+from emulator.reactor import Reactor
 from emulator.table import NODE_MAX
 
 INIT = 1
@@ -37,10 +40,13 @@ REAL_TIME = (1, 2, 6)  # SCHED_FIFO, SCHED_RR, SCHED_DEADLINE
 class Root(Directory):
     """The root of the tree: ``hpc``, ``self``, and a directory for each live process."""
 
-    def __init__(self, hpc: Directory, tasks: Tasks, migration: Migration) -> None:
+    def __init__(self, hpc: Directory, reactor: Reactor, tasks: Tasks, migration: Migration) -> None:
         super().__init__(0o555)
         self.add("hpc", hpc)
         self.add("self", Symlink(""))
+        for name in OF_ALL:
+            self.add(name, Shown(reactor, name))
+        self._reactor = reactor
         self._tasks = tasks
         self._migration = migration
         self._folders: WeakValueDictionary[int, Process] = WeakValueDictionary()
@@ -65,7 +71,7 @@ class Root(Directory):
             return None
         folder = self._folders.get(pid)
         if folder is None or folder.task is not task:
-            folder = self._folders[pid] = Process(task, self._tasks, self._migration)
+            folder = self._folders[pid] = Process(task, self._reactor, self._tasks, self._migration)
         folder.take_owner()
         return folder
 
@@ -73,9 +79,11 @@ class Root(Directory):
 class Process(Directory):
     """The directory of one process."""
 
-    def __init__(self, task: Task, tasks: Tasks, migration: Migration) -> None:
+    def __init__(self, task: Task, reactor: Reactor, tasks: Tasks, migration: Migration) -> None:
         super().__init__(0o555)
         self.task = task
+        for name in OF_A_PROCESS:
+            self.add(name, Shown(reactor, f"{task.pid}/{name}"))
         self.add("where", Generated(0o444, lambda: f"{migration.where(task.pid)}\n"))
         self.add("nmigs", Generated(0o444, lambda: f"{migration.moves_of(task.pid)}\n"))
         for name in SETTINGS:

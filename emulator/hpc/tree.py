@@ -14,10 +14,11 @@ from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership
 from emulator.probe import Prober
+from emulator.reactor import Reactor
 
 
 def make_root(
-    membership: Membership, state: State, prober: Prober, tasks: Tasks, migration: Migration
+    reactor: Reactor, membership: Membership, state: State, prober: Prober, tasks: Tasks, migration: Migration
 ) -> Root:
     """The root directory, for :class:`emulator.fuse.tree.TreeFilesystem`."""
     hpc = folder(
@@ -29,4 +30,4 @@ def make_root(
             ("remote", Remote(migration)),
         ]
     )
-    return Root(hpc, tasks, migration)
+    return Root(hpc, reactor, tasks, migration)

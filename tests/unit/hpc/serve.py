@@ -38,7 +38,7 @@ guests.home.AWAY_MAX = guests.host.GUESTS_MAX = int(os.environ.get("MOST", "256"
 home = Home(reactor, membership, migration, b"a key", lambda: pace, Balance(reactor, membership, prober, state).choose)
 host = Host(reactor, membership, migration, b"a key", lambda: pace, lambda: "block" in state.toggles)
 home.listen()
-root = make_root(membership, state, prober, Tasks(), migration)
+root = make_root(reactor, membership, state, prober, Tasks(), migration)
 session = Session(reactor, mount(settings.proc_root(), "hpc"), TreeFilesystem(root))
 try:
     reactor.run()

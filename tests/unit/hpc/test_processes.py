@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulator.fuse.tree import Context
+from emulator.hpc.machine import OF_A_PROCESS
 from emulator.hpc.processes import Cantmove
 from emulator.hpc.procfs import KERNEL_THREAD, Stat
 from emulator.hpc.tasks import DECAY, SETTINGS, Task, Tasks
@@ -40,7 +41,7 @@ def own(node: Node, name: str) -> Path:
 
 def test_a_process_has_the_files_of_one_at_home(node: Node, sleeper: subprocess.Popen[bytes]) -> None:
     folder = node.proc / str(sleeper.pid)
-    assert sorted(os.listdir(folder)) == sorted(PID)
+    assert sorted(os.listdir(folder)) == sorted([*PID, *OF_A_PROCESS])
     for name, (bits, content) in PID.items():
         assert mode(folder / name) == bits, name
         if content is not None:

@@ -201,27 +201,6 @@ def test_on_the_real_tree(node: Node) -> None:
     assert node.tool("mosctl", "status") == (0, "up,lstay,block.\n", "")
 
 
-def test_in_a_root_whose_proc_is_the_tree(node: Node, tmp_path: Path) -> None:
-    """Programs that know only the genuine paths work there: files, processes, a toggle on one descriptor."""
-    node.configure(f"1 {NETWORK}.1 2\n")
-    root = tmp_path / "root"
-    (root / "proc").mkdir(parents=True)
-    code = (
-        "import os, sys; from emulator.tools import mosctl\n"
-        "os.chroot(sys.argv[1]); os.chdir('/'); os.environ['OPENMOSIX_PROC'] = '/proc'\n"
-        "stay = os.open('/proc/hpc/admin/stay', os.O_RDWR); os.read(stay, 29); os.write(stay, b'1\\n')\n"
-        "lock = os.open('/proc/self/lock', os.O_RDWR); os.write(lock, b'1\\n')\n"
-        "print(open(f'/proc/{os.getpid()}/lock').read())\n"
-        "sys.argv[1:] = ['status']; sys.exit(mosctl.main())"
-    )
-    script = 'mount --bind "$0" "$1/proc" && exec "$2" -c "$3" "$1"'
-    done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", script, str(node.proc), str(root), sys.executable, code],
-        env=node.environment, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n\nup,stay.\n", "")
-
-
 @pytest.mark.parametrize("tool", ["mosctl", "migrate", "mosrun", "mps", "setpe", "showmap"])
 def test_it_starts_with_little(tool: str) -> None:
     """These are started often: nothing that costs milliseconds is imported."""
