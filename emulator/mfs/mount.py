@@ -41,6 +41,9 @@ from emulator.mfs.pace import QUICK, Pace
 from emulator.mfs.peer import Peer
 from emulator.reactor import Reactor
 
+TARGET_MAX = 4095
+"""How long a link's target may be: the kernel takes less than a page."""
+
 _LOCAL = (fuse.GETATTR, fuse.ACCESS)
 _TWO_NODES = (fuse.RENAME, fuse.RENAME2, fuse.LINK)
 
@@ -66,7 +69,8 @@ class MfsFilesystem:
         self._port = port
         self._mountpoint = mountpoint or settings.mfs_root()
         self._incarnation = secrets.randbits(64)
-        self._tree = TreeFilesystem(_Root(membership, {"selected": selected, "home": home}))
+        own = {"selected": lambda pid: selected(pid) or home(pid), "home": home}
+        self._tree = TreeFilesystem(_Root(membership, own))
         self._own = Own(reactor, membership, root, faults, self._incarnation, QUICK)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
@@ -210,7 +214,7 @@ def _top(name: str) -> Node:
 
 
 class _LinkSink:
-    """Puts ``/mfs/<node>`` before an absolute target."""
+    """Puts ``/mfs/<node>`` before an absolute target; one that is too long then is ENAMETOOLONG."""
 
     def __init__(self, sink: Sink, prefix: bytes) -> None:
         self._sink = sink
@@ -219,4 +223,6 @@ class _LinkSink:
     def send(self, request: Request, error: int, buffers: tuple[Buffer, ...]) -> None:
         if buffers and bytes(buffers[0][:1]) == b"/":
             buffers = (self._prefix, *buffers)
+            if sum(map(len, buffers)) > TARGET_MAX:
+                error, buffers = -errno.ENAMETOOLONG, ()
         self._sink.send(request, error, buffers)

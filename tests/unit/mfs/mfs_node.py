@@ -1,7 +1,8 @@
 """One MFS node as a process: ``python node.py '{"node": 1, "nodes": {"1": "127.0.0.11", ...}, ...}'``.
 
 Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
-(its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, or ``selected PID NODE``. The tree of
+(its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, ``selected PID NODE``, or ``home PID NODE`` (a
+guest's). The tree of
 :mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but so many seconds for
 ten; with ``quick_s`` quick, but so many seconds for one. Ends at TERM or the end of stdin, without its mounts.
 """
@@ -42,7 +43,7 @@ def main() -> None:
     options: dict[str, Any] = json.loads(sys.argv[1])
     reactor, membership = Reactor(), Membership()
     key, root, port = options["key"].encode(), options["root"], options["port"]
-    selected: dict[int, int] = {}
+    leads: dict[str, dict[int, int]] = {"selected": {}, "home": {}}
     mounted = {options["mountpoint"]: mount(options["mountpoint"], "mfs")}
     try:
         mounted[options["control"]] = mount(options["control"], "hpc")
@@ -53,8 +54,8 @@ def main() -> None:
         server.listen()
         filesystem = MfsFilesystem(
             reactor, membership, key, faults, root=root, mountpoint=options["mountpoint"], port=port,
-            selected=lambda pid: selected.get(pid, 0),
-        )
+            selected=lambda pid: leads["selected"].get(pid, 0), home=lambda pid: leads["home"].get(pid, 0),
+        )  # fmt: skip
         if options["quick_s"]:
             filesystem.pace = QUICK._replace(reply_s=options["quick_s"], connect_s=options["quick_s"])
         if options["genuine_s"]:
@@ -72,9 +73,9 @@ def main() -> None:
                 membership.serve_files(line == "mfs")
             elif line == "off":
                 membership.disable()
-            elif line.startswith("selected "):
-                _, pid, node = line.split()
-                selected[int(pid)] = int(node)
+            elif line.startswith(("selected ", "home ")):
+                name, pid, node = line.split()
+                leads[name][int(pid)] = int(node)
             elif line:
                 configure(membership, options["node"], json.loads(line))
             else:

@@ -40,7 +40,6 @@ def test_root_lists_all_configured_nodes_dead_or_alive(patient_pair: list[MfsNod
 
 
 def test_selected_is_what_the_process_has_selected(patient_pair: list[MfsNode]) -> None:
-    """All other magic links lead home: no process is ever away."""
     one, two = patient_pair
     selected = one.mfs / "selected"
     one.tell(f"selected {os.getpid()} 2")
@@ -55,6 +54,16 @@ def test_selected_is_what_the_process_has_selected(patient_pair: list[MfsNode]) 
     for name in SPECIALS:
         (one.mfs / name / name).write_text(name)
         assert (one.root / name).read_text() == name
+
+
+def test_where_a_guest_is_led(patient_pair: list[MfsNode]) -> None:
+    """It is here, and was made a command here; what it selected begins as its home."""
+    one, _ = patient_pair
+    one.tell(f"home {os.getpid()} 2")
+    leads = {"here": "1", "home": "2", "lastexec": "1", "magic": "1", "selected": "2"}
+    assert {name: os.readlink(one.mfs / name) for name in SPECIALS} == leads
+    one.tell(f"selected {os.getpid()} 3")
+    assert os.readlink(one.mfs / "selected") == "3"
 
 
 def test_unmapped_names_do_not_exist(patient_pair: list[MfsNode]) -> None:
@@ -305,6 +314,13 @@ def test_absolute_and_climbing_links_stay_on_the_node(patient_pair: list[MfsNode
     assert os.readlink(seen / "etc/c") == "../etc/name"
     (seen / "d").symlink_to("/etc/name")
     assert os.readlink(root / "d") == "/etc/name"
+
+
+def test_a_link_that_is_too_long_with_its_node(there: Path) -> None:
+    for length, end in ((4095 - len(str(there)), "ok"), (4096 - len(str(there)), "ENAMETOOLONG")):
+        (there / end).symlink_to("/" + "x" * (length - 1))
+    assert len(os.readlink(there / "ok")) == 4095
+    assert failing(lambda: os.readlink(there / "ENAMETOOLONG")) == "ENAMETOOLONG"
 
 
 def test_statfs_and_attributes_beyond(there: Path) -> None:
