@@ -65,9 +65,9 @@ class Daemon:
         )
         self._mfs.pace = pace
         balance = Balance(reactor, membership, self._prober, state)
-        self._home = Home(reactor, membership, migration, key, lambda: self._mfs.pace, balance.choose)
+        self._home = Home(reactor, membership, migration, tasks, key, lambda: self._mfs.pace, balance.choose)
         self._host = Host(
-            reactor, membership, migration, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
+            reactor, membership, migration, tasks, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
         )
         root = make_root(reactor, membership, state, self._prober, tasks, migration)
         root.add("mfs", control_folder(self._mfs, self._server, faults))

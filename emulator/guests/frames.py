@@ -89,6 +89,7 @@ class Caller(NamedTuple):
     uid: int
     gid: int
     groups: list[int]
+    settings: dict[str, int]
 
 
 def frame(kind: Kind, number: int = 0, payload: Buffer = b"") -> list[Buffer]:
@@ -124,12 +125,14 @@ def parse_start(payload: Buffer) -> tuple[Caller, Job]:
     if not isinstance(said, list) or len(said) != 2:
         raise ValueError("not a start")
     caller, job = said
-    if not isinstance(caller, list) or len(caller) != len(Caller._fields) or not isinstance(caller[-1], list):
+    if not isinstance(caller, list) or len(caller) != len(Caller._fields):
         raise ValueError("not a caller")
-    node, hostname, pid, pgrp, session, uid, gid, groups = caller
-    if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups)):
+    node, hostname, pid, pgrp, session, uid, gid, groups, settings = caller
+    if not isinstance(groups, list) or not isinstance(settings, dict):
         raise ValueError("not a caller")
-    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups), _job(job)
+    if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups, *settings.values())):
+        raise ValueError("not a caller")
+    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups, settings), _job(job)
 
 
 def resume(number: int, came: int) -> list[Buffer]:

@@ -32,6 +32,7 @@ from emulator.guests.frames import Caller, Frame, Kind
 from emulator.guests.line import Line, is_of_the_path
 from emulator.hpc.migration import Migration
 from emulator.hpc.procfs import fields_of, groups_of, is_stopped
+from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership, Path
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.link import Link
@@ -58,6 +59,7 @@ class Home:
         reactor: Reactor,
         membership: Membership,
         migration: Migration,
+        tasks: Tasks,
         key: bytes,
         pace: Callable[[], Pace],
         choose: Callable[[Callable[[int], None]], None],
@@ -66,6 +68,7 @@ class Home:
         self.reactor = reactor
         self.membership = membership
         self.migration = migration
+        self.tasks = tasks
         self.key = key
         self.pace = pace
         self.choose = choose
@@ -206,13 +209,14 @@ class _Away:
 
     def _caller(self) -> Caller:
         node = self._home.membership.mospe
-        fields = fields_of(self._pid)
-        if fields is None:
+        fields, task = fields_of(self._pid), self._home.tasks.of(self._pid)
+        if fields is None or task is None:
             raise ValueError("it has ended")
         pgrp, session = int(fields[2]), int(fields[3])
         groups = groups_of(self._pid)
         signal.pidfd_send_signal(self._pidfd, 0)  # all this was said of it, and not of the next with its pid
-        return Caller(node, socket.gethostname(), self._pid, pgrp, session, self._uid, self._gid, groups)
+        ids = (self._pid, pgrp, session, self._uid, self._gid)
+        return Caller(node, socket.gethostname(), *ids, groups, task.settings)
 
     def _admitted(self, code: int) -> None:
         if self._is_closed:

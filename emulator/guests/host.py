@@ -20,6 +20,7 @@ import select
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Callable
 
@@ -31,6 +32,7 @@ from emulator.guests.frames import Caller, Frame, Kind
 from emulator.guests.home import BEAT_S
 from emulator.guests.line import Line
 from emulator.hpc.migration import Guest, Migration
+from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership
 from emulator.mfs import hello
 from emulator.mfs.link import Link, tune
@@ -58,6 +60,7 @@ class Host:
         reactor: Reactor,
         membership: Membership,
         migration: Migration,
+        tasks: Tasks,
         key: bytes,
         pace: Callable[[], Pace],
         is_blocked: Callable[[], bool],
@@ -66,6 +69,7 @@ class Host:
         self.reactor = reactor
         self.membership = membership
         self.migration = migration
+        self.tasks = tasks
         self.key = key
         self.pace = pace
         self.is_blocked = is_blocked
@@ -236,14 +240,14 @@ class _Visitor:
         self._number = said.number
         self._line = Line(self._home, self._from_line, self._line_ended, taken=1)
         host.lines[self._node, self._number] = self._line
-        self._spawn(data)
+        self._spawn(data, caller.settings)
         host.strangers.pop(self)
         host.guests.add(self)
         self._beat()
 
     # the warden
 
-    def _spawn(self, start: Buffer) -> None:
+    def _spawn(self, start: Buffer, wanted: Mapping[str, int]) -> None:
         here, there = socket.socketpair()
         with there:
             actions = [
@@ -256,6 +260,7 @@ class _Visitor:
             self._warden_pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
         assert self._guest is not None
         self._host.migration.arrives(self._guest, self._warden_pid)
+        self._host.tasks.give(self._warden_pid, wanted)  # who starts the body, which so has them
         self._warden_fd = os.pidfd_open(self._warden_pid)
         self._reactor.watch(self._warden_fd, select.EPOLLIN, self._reap)
         here.setblocking(False)

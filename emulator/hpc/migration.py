@@ -133,7 +133,7 @@ class Migration:
 
         here = self.where(pid) or self._membership.mospe
         if node == HOME:
-            node = self._guests[pid].home if pid in self._guests else self._membership.mospe
+            node = self.home_of(pid) or self._membership.mospe
         if node in (BALANCE, here):
             then(0)
         elif node == self._membership.mospe:

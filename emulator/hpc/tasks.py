@@ -5,9 +5,12 @@ Rules:
 1. A process is known by pid and start time: what an old pid had does not pass to a new process.
 2. A new process has the settings that its parent has, as fork copies them. That is seen when the process, or any
    setting, is next asked for or changed; one whose parent ended before that has the settings of who adopted it.
+3. A guest has those that it had at home when it came.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from emulator.hpc.procfs import Stat, live, process_of, stat_of
 
@@ -85,6 +88,12 @@ class Tasks:
         for pid in live():
             self.of(pid)
         task.settings.update(changes)
+
+    def give(self, pid: int, settings: Mapping[str, int]) -> None:
+        """Let a process that has started nothing yet have these settings; names that are none are left out."""
+        task = self.of(pid)
+        if task is not None:
+            task.settings.update({name: settings[name] for name in task.settings.keys() & settings.keys()})
 
     def _prune(self) -> None:
         if len(self._tasks) > self._prune_at:

@@ -3,17 +3,19 @@
 Rules:
 
 1. A process that is not there, and a request that leads to nothing, are silent, exit code 0.
-2. What the kernel refuses is said on stderr, exit code 1.
+2. What the kernel refuses is said on stderr, exit code 1; why no process that runs can be moved is said there too.
 """
 
 from __future__ import annotations
 
 import sys
+from errno import EOPNOTSUPP
 
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
 
 USAGE = "Usage: migrate pid {openMosix_ID|home|balance}"
+CANNOT = "the memory of a running process cannot be moved here; mosrun starts a command on another node"
 PLACES = {"home": 0, "balance": -1}
 
 
@@ -29,7 +31,8 @@ def main() -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        complain(f"migrate: {error.strerror}")
+        reason = f": {CANNOT}" if error.errno == EOPNOTSUPP else ""
+        complain(f"migrate: {error.strerror}{reason}")
         return 1
     return 0
 

@@ -14,6 +14,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -115,19 +116,28 @@ def main() -> int:
             complain(f"mosrun: not locked: {error.strerror}")
     for name, value in job.decay.items():
         hpcfile.write(f"decay/{name}", b"%d\n" % value)
-    if job.place not in (None, HOME):
+    if job.place is not None:
         try:
-            run_at(job.place, job.program, job.arguments)
+            if job.place == HOME:
+                be_at_home()
+            else:
+                run_at(job.place, job.program, job.arguments)
         except OSError as error:
             if not job.anywhere:
                 complain(f"Migration Failed: {error.strerror}")
                 return 1
-    elif job.place is None and job.lock != 1 and is_free():
+    elif job.lock != 1 and is_free():
         try:
             run_at(ANYWHERE, job.program, job.arguments)
         except OSError:  # nothing is said: it may as well be at home
             pass
     return run(job.program, job.arguments)
+
+
+def be_at_home() -> None:
+    """OSError if this process is a guest here: it runs, so it cannot be moved."""
+    if hpcfile.read_process("self", "where") != b"0\n":
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
 
 def is_free() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,6 +17,11 @@ from tests.unit.guests.pair import LONG_S, MOSRUN, UNREACHABLE, Pair, children_o
 from tests.unit.hpc.loopback import NO_ONE, mode, refused
 
 PIPE = subprocess.PIPE
+STAYS = (
+    1, "", "migrate: Operation not supported: the memory of a running process cannot be moved here;"
+    " mosrun starts a command on another node\n",
+)  # fmt: skip
+NODE = ("OPENMOSIX_PROC", "OPENMOSIX_DEPUTIES")
 
 
 def test_it_is_the_command_as_far_as_its_parent_can_tell(shared: Pair) -> None:
@@ -260,8 +266,7 @@ def test_a_user_stays_that_user(shared: Pair) -> None:
 def test_a_running_process_stays_where_it_is_and_that_is_said(shared: Pair) -> None:
     with subprocess.Popen(["sleep", "60"]) as process:
         try:
-            refusal = (1, "", "migrate: Operation not supported\n")
-            assert shared.home.tool("migrate", str(process.pid), "2") == refusal
+            assert shared.home.tool("migrate", str(process.pid), "2") == STAYS
             assert refused(lambda: (shared.home.proc / f"{process.pid}/migrate").write_text("2")) == errno.EOPNOTSUPP
             assert (shared.home.proc / f"{process.pid}/where").read_text() == "0\n"
             assert process.poll() is None
@@ -275,11 +280,34 @@ def test_nor_does_one_that_is_away_come_home(shared: Pair) -> None:
         pid = str(process.pid)
         assert shared.home.tool("migrate", pid, "2") == (0, "", "")
         assert shared.home.tool("migrate", pid, "balance") == (0, "", "")
-        assert shared.home.tool("migrate", pid, "home") == (1, "", "migrate: Operation not supported\n")
-        assert shared.home.tool("migrate", pid, "1") == (1, "", "migrate: Operation not supported\n")
+        assert shared.home.tool("migrate", pid, "home") == STAYS
+        assert shared.home.tool("migrate", pid, "1") == STAYS
         goto = shared.host.path(f"remote/{shared.body_of(process)}/goto")
         wait_until(lambda: refused(lambda: goto.write_text("0")) == errno.EOPNOTSUPP)    # a busy home may miss a probe
         assert shared.where(process) == 2
+
+
+def test_a_guest_has_the_settings_that_it_had_at_home(shared: Pair) -> None:
+    here = shared.host.proc / "self"
+    for words, lock in ((["-2"], "1\n"), (["-2", "-l"], "0\n")):
+        assert shared.mosrun(*words, "cat", str(here / "lock")) == (0, lock, "")
+    (shared.home.proc / f"{os.getpid()}/selected").write_text("3")
+    try:
+        said = shared.mosrun("-2", "sh", "-c", f"(cat {here}/selected); echo 0 >{here}/selected; cat {here}/selected")
+        assert said == (0, "3\n0\n", "")
+    finally:
+        (shared.home.proc / f"{os.getpid()}/selected").write_text("0")
+
+
+def test_a_guest_is_not_taken_for_one_at_home(shared: Pair) -> None:
+    """What is to be run at home must not be run where the guest is, without a word."""
+    at_host = shlex.join(["env", *(f"{name}={shared.host.environment[name]}" for name in NODE), *MOSRUN])
+    refused_there = (1, "", "Migration Failed: Operation not supported\n")
+    assert shared.mosrun("-2", "sh", "-c", f"{at_host} -h echo there") == refused_there
+    assert shared.mosrun("-2", "sh", "-c", f"{at_host} -h -F echo there") == (0, "there\n", "")
+    assert shared.mosrun("-2", "sh", "-c", f"{at_host} echo there") == (0, "there\n", "")
+    goes_home = f"echo 0 | tee {shared.host.proc}/self/goto"
+    wait_until(lambda: shared.mosrun("-2", "sh", "-c", goes_home)[2].endswith("Operation not supported\n"))
 
 
 def test_where_it_cannot_go(shared: Pair) -> None:

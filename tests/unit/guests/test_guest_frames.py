@@ -11,7 +11,7 @@ from emulator.guests import frames
 from emulator.guests.frames import Caller, Job, Kind
 
 JOB = Job("/bin/e\udcffcho", ["echo", "ä\udcff"], {"PATH": "/bin"}, "/tmp", 0o22, [1, 2])
-CALLER = Caller(1, "node1", 42, 42, 40, 1000, 1000, [1000, 4])
+CALLER = Caller(1, "node1", 42, 42, 40, 1000, 1000, [1000, 4], {"lock": 1})
 
 
 def test_a_frame_and_what_it_held() -> None:
@@ -46,7 +46,13 @@ def test_what_is_no_job_at_all(said: object) -> None:
         frames.parse_job(json.dumps(said).encode())
 
 
-@pytest.mark.parametrize("changes", [{"uid": -1}, {"pid": "1"}, {"groups": [0, None]}, {"gid": 1 << 32}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uid": -1}, {"pid": "1"}, {"groups": [0, None]}, {"gid": 1 << 32},
+        {"settings": [1]}, {"settings": {"lock": "1"}},
+    ],
+)  # fmt: skip
 def test_what_is_no_caller(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a caller"):
         frames.parse_start(frames.pack_start(CALLER._replace(**changes), JOB))
