@@ -2,18 +2,20 @@
 
 Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
 (its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, ``selected PID NODE``, or ``home PID NODE`` (a
-guest's). The tree of
-:mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but so many seconds for
-ten; with ``quick_s`` quick, but so many seconds for one. Ends at TERM or the end of stdin, without its mounts.
+guest's). The tree of :mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but
+so many seconds for ten; with ``quick_s`` quick, but so many seconds for one. With ``ahead_s`` its clock is
+so far ahead of the machine's, and its disks'. Ends at TERM or the end of stdin, without its mounts.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import select
 import signal
 import sys
+import time
 from typing import Any
 
 from emulator.fuse.mount import mount, unmount
@@ -38,9 +40,40 @@ def configure(membership: Membership, node: int, nodes: dict[str, str]) -> None:
     membership.configure(node, records + aliases)
 
 
+class Ahead:
+    """What stat(2) says where the clock is ``ahead`` nanoseconds ahead."""
+
+    def __init__(self, state: os.stat_result, ahead: int) -> None:
+        self._state = state
+        self._ahead = ahead
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._state, name) + (self._ahead if name.endswith("time_ns") else 0)
+
+
+def set_clock(ahead: int) -> None:
+    """Let all that this process hears of the time, and says of it, be of another clock; ``ahead`` in nanoseconds."""
+    stat, fstat, utime, time_ns = os.stat, os.fstat, os.utime, time.time_ns
+
+    def set_times(path: Any, ns: tuple[int, int] | None = None) -> None:
+        if ns is None:
+            utime(path)
+        else:
+            utime(path, ns=(ns[0] - ahead, ns[1] - ahead))
+
+    changed: Any = os
+    changed.stat = lambda *where, **how: Ahead(stat(*where, **how), ahead)
+    changed.fstat = lambda fd: Ahead(fstat(fd), ahead)
+    changed.utime = set_times
+    changed = time
+    changed.time_ns = lambda: time_ns() + ahead
+
+
 def main() -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
     options: dict[str, Any] = json.loads(sys.argv[1])
+    if options["ahead_s"]:
+        set_clock(options["ahead_s"] * 10**9)
     reactor, membership = Reactor(), Membership()
     key, root, port = options["key"].encode(), options["root"], options["port"]
     leads: dict[str, dict[int, int]] = {"selected": {}, "home": {}}

@@ -59,6 +59,7 @@ class MfsNode:
 
     def start(
         self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0, quick_s: float = 0,
+        ahead_s: int = 0,
     ) -> None:
         """Start, and wait until it serves."""
         options = {
@@ -72,6 +73,7 @@ class MfsNode:
             "boot": boot,
             "genuine_s": genuine_s,
             "quick_s": quick_s,
+            "ahead_s": ahead_s,
             "address": self.address,
             "port": self.port,
         }

@@ -10,6 +10,8 @@ import socket
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import pytest
 
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 
+DAY_S = 86400
 SPECIALS = {"here", "home", "lastexec", "magic", "selected"}
 
 
@@ -175,6 +178,36 @@ def test_attributes(there: Path) -> None:
     assert (state.st_uid, state.st_gid, state.st_mtime_ns) == (5, 6, 2 * 10**9)
     assert os.access(file, os.R_OK)
     assert not os.access(file, os.X_OK)
+
+
+def test_times_are_of_the_owners_clock(nodes: Nodes) -> None:
+    """Node 2's is a day ahead: nothing that node 1 does there has a time of node 1, unless it says which."""
+    one, two = nodes.nodes[1], nodes.nodes[2]
+    one.start(nodes.table, quick_s=10.0)
+    two.start(nodes.table, quick_s=10.0, ahead_s=DAY_S)
+    file, folder = one.path(2, "f"), one.path(2, "d")
+    file.write_text("made")
+    folder.mkdir()
+    (folder / "f").touch()
+    paths = [file, folder, folder / "f"]
+    times = [getattr(path.stat(), name) for path in paths for name in ("st_atime", "st_mtime", "st_ctime")]
+    assert {round((at - time.time()) / DAY_S, 2) for at in times} == {1.0}
+
+    def shows(change: Callable[[], object]) -> tuple[int, int]:
+        """How many days ahead the times of reading and of writing are after it."""
+        os.utime(file, (0, 0))
+        change()
+        now_s, state = time.time(), file.stat()
+        return round((state.st_atime - now_s) / DAY_S), round((state.st_mtime - now_s) / DAY_S)
+
+    ago = round(-time.time() / DAY_S)
+    assert shows(lambda: None) == (ago, ago), "what is said is as it was said"
+    assert shows(lambda: file.open("a").close()) == (ago, ago)
+    assert shows(lambda: file.write_text("more")) == (ago, 1)
+    assert shows(lambda: os.truncate(file, 5)) == (ago, 1)
+    assert shows(lambda: os.utime(file)) == (1, 1)
+    assert shows(lambda: subprocess.run(["touch", "-a", file], check=True)) == (1, ago)
+    assert shows(lambda: subprocess.run(["touch", "-m", file], check=True)) == (ago, 1)
 
 
 def test_umask_is_the_callers(there: Path) -> None:
