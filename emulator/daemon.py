@@ -7,12 +7,14 @@ Rules:
 2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
 3. What a power cut took from the disk is gone before anything is served (:mod:`emulator.mfs.unsynced`).
 4. Processes that are away, and guests, end with it.
-5. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
+5. ``/mfs`` that somebody has unmounted is mounted again by a write to ``mfs/mounted`` (``mount -t mfs``).
+6. On SIGTERM and SIGINT, and on any failure, both mounts are taken away; what a killed daemon left mounted is
    replaced at the next start.
 """
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -25,6 +27,7 @@ from emulator.fuse.tree import TreeFilesystem
 from emulator.guests.home import Home
 from emulator.guests.host import Host
 from emulator.hpc.balance import Balance
+from emulator.hpc.files import Generated, Refused, to_ints
 from emulator.hpc.migration import Migration
 from emulator.hpc.state import State
 from emulator.hpc.tasks import Tasks
@@ -70,7 +73,9 @@ class Daemon:
             reactor, membership, migration, tasks, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
         )
         root = make_root(reactor, membership, state, self._prober, tasks, migration)
-        root.add("mfs", control_folder(self._mfs, self._server, faults))
+        control = control_folder(self._mfs, self._server, faults)
+        control.add("mounted", Generated(0o644, lambda: f"{self._is_mounted():d}\n", self._mount_again))
+        root.add("mfs", control)
         self._tree = TreeFilesystem(root)
 
     def start(self) -> None:
@@ -93,6 +98,21 @@ class Daemon:
         self._host.close()
         self._server.close()
         self._prober.close()
+
+    def _is_mounted(self) -> bool:
+        return any(point == settings.mfs_root() for point, _ in self._sessions)
+
+    def _mount_again(self, data: bytes) -> None:
+        to_ints(data, 1, 1)
+        if self._is_mounted():
+            log.warning("MFS already mounted!")
+            raise Refused(errno.EINVAL)
+        if not self._membership.mospe:
+            log.warning("WARNING: MFS mounting is ineffective until openMosix is configured.")
+        try:
+            self._mount(settings.mfs_root(), "mfs", self._mfs)
+        except OSError as error:
+            raise Refused(error.errno or errno.EIO) from None
 
     def _mount(self, mountpoint: str, subtype: str, filesystem: Filesystem) -> None:
         fd = mount(mountpoint, subtype)

@@ -51,6 +51,11 @@ def write(name: str, data: bytes) -> None:
     _write(path(name), data)
 
 
+def write_mfs(name: str, data: bytes) -> None:
+    """Make ``data`` the new value of ``mfs/<name>``; OSError."""
+    _write(f"{settings.proc_root()}/mfs/{name}", data)
+
+
 def read_process(pid: int | str, name: str) -> bytes:
     """The content of ``<pid>/<name>``; OSError."""
     return _read(f"{settings.proc_root()}/{pid}/{name}")

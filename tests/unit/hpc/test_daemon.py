@@ -66,6 +66,14 @@ class Daemon:
             env=self.environment, input=f"1 {NETWORK}.1 2\n".encode(), check=True, timeout=READY_S,
         )  # fmt: skip
 
+    def mount(self, where: Path, *options: str) -> tuple[int, str]:
+        """``mount -t mfs any WHERE``: exit code, stderr."""
+        done = subprocess.run(
+            [sys.executable, "-m", "emulator.tools.mount_mfs", "any", str(where), *options],
+            env=self.environment, capture_output=True, text=True, timeout=READY_S, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
     def close(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -170,6 +178,25 @@ def test_a_mount_in_use_is_taken_away_too(daemon: Daemon) -> None:
             os.close(fd)
 
 
+def test_mfs_can_be_mounted_again_and_not_twice(daemon: Daemon) -> None:
+    daemon.start()
+    daemon.ready()
+    twice = (1, f"mount: Mounting any on {daemon.mfs} failed: Invalid argument\n")
+    assert daemon.mount(daemon.mfs) == twice
+    assert daemon.log.read_text() == "MFS already mounted!\n"
+    assert (daemon.proc / "mfs/mounted").read_text() == "1\n"
+    subprocess.run(["umount", daemon.mfs], check=True)
+    wait_until(lambda: (daemon.proc / "mfs/mounted").read_text() == "0\n")
+    assert daemon.mount(daemon.proc)[0] == 1, "elsewhere"
+    assert daemon.mount(daemon.mfs, "-o", "rw,dfsa=1") == (0, "")
+    assert daemon.mounts() == sorted([str(daemon.mfs), str(daemon.proc)])
+    said = "WARNING: MFS mounting is ineffective until openMosix is configured."
+    assert daemon.log.read_text().splitlines()[1:] == [f"{daemon.mfs} was unmounted", said]
+    daemon.setpe()
+    assert Path(daemon.mfs, "1", str(daemon.key)[1:]).read_bytes() == b"a key"
+    assert daemon.mount(daemon.mfs) == twice
+
+
 @pytest.mark.parametrize(("key", "message"), [(None, "No such file or directory"), (b"", "a key has 1 to")])
 def test_without_a_key_it_says_so(daemon: Daemon, key: bytes | None, message: str) -> None:
     daemon.key.unlink()
@@ -195,7 +222,7 @@ def test_its_file_says_how_long_mfs_may_take(daemon: Daemon, tmp_path: Path, tim
         (tmp_path / "mfs_time").write_text(time + "\n")
     daemon.start()
     daemon.ready()
-    assert sorted(os.listdir(daemon.proc / "mfs")) == ["asked", "faults", "links", "served", "time"]
+    assert sorted(os.listdir(daemon.proc / "mfs")) == ["asked", "faults", "links", "mounted", "served", "time"]
     assert (daemon.proc / "mfs/time").read_text() == (time or "quick") + "\n"
     assert (daemon.proc / "mfs/faults").read_text() == "[]\n"
 
