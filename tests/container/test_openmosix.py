@@ -37,6 +37,8 @@ def test_the_tools_of_a_node(running: Lab) -> None:
     assert re.match(r"    1   \?    0 ", shown[1])
     assert in_node(running, 2, "migrate", "1", "home") == (0, "", "")
     assert "N#" in in_node(running, 2, "mtop", "-b").stdout
+    twice = (1, "", "mount: Mounting mfs_mnt on /mfs failed: Invalid argument\n")
+    assert in_node(running, 2, "mount", "-t", "mfs", "mfs_mnt", "/mfs", "-o", "dfsa=1") == twice
 
 
 def test_a_node_without_power_is_down_to_every_tool(running: Lab) -> None:
