@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -71,6 +72,12 @@ class Pair:
     def __init__(self, folder: Path) -> None:
         self.home, self.host = self.nodes = [Node(number, folder) for number in (1, 2)]
 
+    def turned(self) -> Pair:
+        """The same two, the other way round."""
+        other = copy.copy(self)
+        other.home, other.host = self.host, self.home
+        return other
+
     @property
     def environment(self) -> dict[str, str]:
         """What a command at home has."""
@@ -107,7 +114,7 @@ class Pair:
         """A command of the home whose body runs on the host; it is killed afterwards."""
         deadline_s = time.monotonic() + LONG_S
         while True:  # again if the host has missed the probe
-            process = subprocess.Popen([*MOSRUN, "-2", *words], env=self.environment, **options)
+            process = subprocess.Popen([*MOSRUN, f"-{self.host.number}", *words], env=self.environment, **options)
             if self._is_away(process):
                 break
             close_pipes(process)
@@ -120,7 +127,7 @@ class Pair:
                 close_pipes(process)
 
     def _is_away(self, process: subprocess.Popen[bytes]) -> bool:
-        wait_until(lambda: self.where(process) == 2 or process.poll() is not None)
+        wait_until(lambda: self.where(process) == self.host.number or process.poll() is not None)
         return process.poll() is None
 
     def where(self, process: subprocess.Popen[bytes]) -> int | None:
