@@ -45,10 +45,11 @@ def run_at(node: int, program: str, arguments: list[str]) -> None:
     """
     _open_standard()
     reactor = Reactor()
+    job = _job(program, arguments)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(ANSWER_S)
         sock.connect(settings.deputies_path())
-        if _ask(sock, node, _job(program, arguments)):
+        if _ask(sock, node, job):
             sock.setblocking(False)
             try:
                 _take_name(os.path.basename(program), arguments)
@@ -62,8 +63,12 @@ def _ask(sock: socket.socket, node: int, job: Job) -> bool:
     packed = frames.pack_job(job)
     if len(packed) > frames.JOB_MAX:
         raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
-    sock.sendall(b"".join(frames.frame(Kind.START, node, packed)))
-    said = frames.parse(memoryview(sock.recv(16, socket.MSG_WAITALL).ljust(16, b"\0")))
+    try:
+        sock.sendall(b"".join(frames.frame(Kind.START, node, packed)))
+        answer = sock.recv(16, socket.MSG_WAITALL)
+    except ConnectionError:  # the daemon has hung up, as it does on who takes too long
+        answer = b""
+    said = frames.parse(memoryview(answer.ljust(16, b"\0")))
     if said.kind == Kind.STARTED:
         return True
     if said.kind == Kind.NO_PROGRAM:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,25 @@ def test_without_openmosix(tmp_path: Path) -> None:
         env={**os.environ, "OPENMOSIX_PROC": str(tmp_path)}, capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (1, "This is NOT a OpenMosix system!\n")
+
+
+def test_a_daemon_that_hangs_up(home: Node) -> None:
+    """While it is told what is to be run: that is more than a socket holds."""
+    with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor() as pool:
+        listening.bind(str(home.folder / "hangs-up"))
+        listening.listen()
+        listening.settimeout(30)
+        hung_up = pool.submit(lambda: listening.accept()[0].close())
+        done = subprocess.run(
+            [sys.executable, "-m", "emulator.tools.mosrun", "-2", "true", *["x" * 100_000] * 9],
+            env={
+                **home.environment, "OPENMOSIX_DEPUTIES": str(home.folder / "hangs-up"),
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
+            capture_output=True, text=True, timeout=30, check=False,
+        )  # fmt: skip
+        hung_up.result(30)
+    assert (done.returncode, done.stderr) == (1, "Migration Failed: Network is unreachable\n")
 
 
 def test_migrate(home: Node) -> None:
