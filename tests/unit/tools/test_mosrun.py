@@ -135,11 +135,16 @@ def test_without_openmosix(tmp_path: Path) -> None:
 
 def test_a_daemon_that_hangs_up(home: Node) -> None:
     """While it is told what is to be run: that is more than a socket holds."""
+
+    def hang_up() -> None:
+        sock, _ = listening.accept()
+        sock.close()
+
     with socket.socket(socket.AF_UNIX) as listening, ThreadPoolExecutor() as pool:
         listening.bind(str(home.folder / "hangs-up"))
         listening.listen()
         listening.settimeout(30)
-        hung_up = pool.submit(lambda: listening.accept()[0].close())
+        hung_up = pool.submit(hang_up)
         done = subprocess.run(
             [sys.executable, "-m", "emulator.tools.mosrun", "-2", "true", *["x" * 100_000] * 9],
             env={
