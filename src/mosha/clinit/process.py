@@ -6,10 +6,12 @@ Rules:
    ``/dev/null`` as input, and one pipe for output and errors.
 2. It dies with its parent, and it is not executed after the deadline of the leash.
 3. A command that cannot be executed says so in its output and exits 127, as a shell has it.
+4. A file that is executable and no program, a script without ``#!``, is one for the shell, as Perl's exec has it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import Mapping
@@ -21,13 +23,14 @@ EXIT_TOO_LATE = 126
 UMASK = 0o022
 SHELL = "/bin/sh"
 SHELL_CHARACTERS = frozenset("$&*(){}[]'\";\\|?<>~`\n")
-"""What makes a command one for the shell, as Perl's exec decides it."""
+SHELL_WORDS = frozenset((".", "exec"))
+"""What makes a command one for the shell, as Perl's exec decides it: such a character anywhere, such a first word."""
 
 
 def arguments(command: str) -> list[str]:
     """The program and its arguments: the words of the command, or a shell that is given all of it."""
     words = command.split()
-    if SHELL_CHARACTERS.isdisjoint(command) and "=" not in words[0]:
+    if SHELL_CHARACTERS.isdisjoint(command) and "=" not in words[0] and words[0] not in SHELL_WORDS:
         return words
     return [SHELL, "-c", command]
 
@@ -75,12 +78,22 @@ def _execute(
         if os.getppid() != parent or linux.boottime() >= deadline_s:
             status = EXIT_TOO_LATE
         else:
-            words = arguments(command)
-            os.execvpe(words[0], words, dict(environment))
+            _become(command, dict(environment))
     except OSError as error:
         os.write(2, f"cannot execute {command}: {error.strerror}\n".encode(errors="replace"))
     finally:
         os._exit(status)
+
+
+def _become(command: str, environment: dict[str, str]) -> None:
+    """Rule 4. Raises OSError."""
+    words = arguments(command)
+    try:
+        os.execvpe(words[0], words, environment)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        os.execve(SHELL, [SHELL, "-c", command], environment)
 
 
 def _pin(path: str) -> None:

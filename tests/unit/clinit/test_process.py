@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -22,18 +23,32 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:Deprecati
         ('echo "a  b"', ["/bin/sh", "-c", 'echo "a  b"']),
         ("echo $HOME", ["/bin/sh", "-c", "echo $HOME"]),
         ("a > b", ["/bin/sh", "-c", "a > b"]),
+        ("exec serve -d", ["/bin/sh", "-c", "exec serve -d"]),
+        (" . /etc/rc", ["/bin/sh", "-c", " . /etc/rc"]),
+        ("execute ./a .", ["execute", "./a", "."]),
     ],
 )
 def test_a_shell_is_used_only_where_one_is_needed(command: str, words: list[str]) -> None:
     assert process.arguments(command) == words
 
 
+def test_a_script_without_an_interpreter_is_the_shells(tmp_path: Path) -> None:
+    script = tmp_path / "start"
+    script.write_text("exit ${1}3\n")
+    script.chmod(0o755)
+    assert run(f"{script} 4", 60.0) == 43
+
+
 @pytest.mark.parametrize(("lease_s", "status"), [(60.0, 0), (0.0, process.EXIT_TOO_LATE)])
 def test_nothing_is_executed_after_the_deadline(lease_s: float, status: int) -> None:
+    assert run("true", lease_s) == status
+
+
+def run(command: str, lease_s: float) -> int:
     with open(os.devnull, "wb") as output:
         deadline = linux.boottime() + lease_s
-        pid = process.spawn("true", {"PATH": os.environ["PATH"]}, output.fileno(), deadline, "", 0)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
+        pid = process.spawn(command, {"PATH": os.environ["PATH"]}, output.fileno(), deadline, "", 0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 def test_lines_are_cut_at_line_ends_and_at_their_limit() -> None:
