@@ -16,6 +16,7 @@ from mosha.platform.world import Store
 FILE = "history"
 EVENTS_MAX = 500
 BYTES_MAX = 512 * 1024
+TIME_MAX_S = 2.0 ** 40           # of a clock that people can be shown
 Page = Mapping[str, Any]
 
 
@@ -48,11 +49,15 @@ def read(store: Store) -> list[dict[str, Any]]:
     for line in content.decode("utf-8", "replace").splitlines():
         try:
             event = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(event, dict) and isinstance(event.get("time"), (int, float)) and "what" in event:
+        if isinstance(event, dict) and _is_time(event.get("time")) and "what" in event:
             found.append({"time": event["time"], "group": str(event.get("group", "")), "what": str(event["what"])})
     return found[-EVENTS_MAX:]
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= TIME_MAX_S
 
 
 def changes(before: Page, page: Page) -> Iterator[tuple[str, str]]:

@@ -14,6 +14,7 @@ from mosha.platform import mountinfo
 
 T = TypeVar("T")
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
 
 
 class LocalStore:
@@ -31,7 +32,7 @@ class LocalStore:
     def read(self, name: str, bytes_max: int) -> bytes | None:
         """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
         try:                                     # these are the calls that it takes: open() makes three more
-            fd = os.open(f"{self._directory}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(f"{self._directory}/{name}", READING)
         except FileNotFoundError:
             return None
         parts, left = [], bytes_max + 1
@@ -42,6 +43,9 @@ class LocalStore:
                     break
                 parts.append(part)
                 left -= len(part)
+        except OSError as error:
+            error.filename = f"{self._directory}/{name}"
+            raise
         finally:
             os.close(fd)
         return b"".join(parts)
@@ -131,7 +135,7 @@ class LocalStore:
     @staticmethod
     def _may_lease(file: Path) -> bool:
         """Whether the kernel gives a read lease, or cannot say why not; it is given back at once."""
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(file, READING)
         try:
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)       # it is told so if somebody opens it amid that
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -219,7 +219,8 @@ def test_history_is_what_differs_between_pages() -> None:
 
 
 def test_history_is_kept_over_lives_and_bounded() -> None:
-    store = MemoryStore(history=b'{"time": 1, "group": "kv", "what": "x"}\n[]\n{"time": "y"}\n\xff\n')
+    wrong = b'[]\n{"time": "y"}\n\xff\n{"time": 1e999, "what": 1}\n{"time": -1e99, "what": 1}\n' + b"[" * 100_000
+    store = MemoryStore(history=b'{"time": 1, "group": "kv", "what": "x"}\n' + wrong + b"\n")
     events = Events(store, lambda: 5.0)
     for number in range(2 * EVENTS_MAX):
         events.note(a_page({"kv": {"owner": number % 4 + 1}}, {}))

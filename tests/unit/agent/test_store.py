@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +27,28 @@ def test_a_read_is_bounded_and_shows_that_there_is_more(tmp_path: Path) -> None:
     store.replace("cltab", b"0123456789")
     assert store.read("cltab", 10) == b"0123456789"
     assert store.read("cltab", 4) == b"01234"
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path, writes: bool) -> None:
+    """In a process of its own, as it would be held up itself."""
+    store = LocalStore(tmp_path)
+    os.mkfifo(tmp_path / "hactl")
+    (tmp_path / "cltab").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}/cltab"):
+        store.read("cltab", 10)
+    writer = os.open(tmp_path / "hactl", os.O_RDWR) if writes else None
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            found = store.read("hactl", 10)
+        except BlockingIOError:
+            found = None
+        os._exit(0 if found == (None if writes else b"") and not store.is_being_written("hactl") else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    if writer is not None:
+        os.close(writer)
 
 
 @pytest.mark.parametrize("durable", [False, True])
