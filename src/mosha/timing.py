@@ -52,8 +52,8 @@ map       the map is looked at, and all that no slot spoke of is read      every
 
 On each of these depends who owns what, who is shot, or how long a group is away. What only tries again, cleans up or
 is shown to people stays where it is used: limits of openMosix's own commands, the pause between two attempts to kill
-one process, how often pages are written. What a group's own commands may take (stop, ahead, move; ``test_limit_s`` of
-cltab), and people (elect, order), does not follow from beat and lease.
+one process, how often pages are written. What a group's own commands may take (stop, ahead, move; ``test_limit_s``,
+``wait_limit_s``, ``stop_limit_s`` of cltab), and people (elect, order), does not follow from beat and lease.
 
 What follows for those who wait for a service is in :meth:`Timing.bounds`.
 """

@@ -60,7 +60,7 @@ def check_agent(data: bytes) -> None:
 def check_next_life(data: bytes) -> None:
     """The same input is there when it begins."""
     name, content = _file(data)
-    world = world_of([1], **{name: content})
+    world = world_of([1], None, None, **{name: content})
     world.pass_time(BEATS * world.agent.timing.beat_s)
     assert world.ended is None, f"{name} ended the next life"
 

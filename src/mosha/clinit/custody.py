@@ -11,7 +11,9 @@ are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simula
 3. One that was begun ahead of its epoch starts nothing but tests (entries of mode test, at level test), until it is
    told the token.
 4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
-   To halt is to finish with everything stopped by the usual signals, and without a level.
+   To halt is to finish with everything stopped by the usual signals, and without a level. So is halted what still lives
+   when the group rests and ``stop_limit_s`` has passed since it was told to finish: what a command of the level ``stop``
+   left, and a ``once`` or ``respawn`` there. Nobody else may have the group before that has ended.
 5. The next life of the agent may take a group over that has a token, is in a control group, and was told neither to
    stop nor to finish. It learns what it takes over (:meth:`Custody.legacy`), and tells a deadline of its own when it
    knows that the group is its own; until then nothing has changed but who gives the orders.
@@ -28,7 +30,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Callable, NamedTuple
 
-from mosha.clinit.group import Action, Group, Start
+from mosha.clinit.group import STOP, Action, Group, Start
 from mosha.clocks import Clocks
 from mosha.tables.cltab import TEST, Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
@@ -41,7 +43,6 @@ FINISH: Order = {"finish": True}
 HALT: Order = {"halt": True}
 HOLD: Order = {"hold": True}
 
-STOP = "stop"
 OWNER = "MOSHA_OWNER"
 """The variable that has the whole token, for the next life of the agent: era, epoch and identity, by spaces."""
 
@@ -130,6 +131,7 @@ class Custody:
         self._is_ahead = ahead
         self._in_unit = in_unit
         self._finishing = False
+        self._finish_by_s = float("inf")
         self._clocks = Clocks()
         self._watch_due_s = 0.0 if math.isfinite(deadline_s) else float("inf")
         self._told = ""
@@ -140,7 +142,8 @@ class Custody:
     def next_due(self) -> float:
         """When :meth:`watch` and :meth:`look` are to be called at the latest."""
         due = self._group.next_due
-        return min(self.deadline_s, self._watch_due_s, float("inf") if due is None else due)
+        finish_by_s = self._finish_by_s if self._group.rests else float("inf")
+        return min(self.deadline_s, self._watch_due_s, finish_by_s, float("inf") if due is None else due)
 
     def remains(self) -> list[str]:
         """The tags whose main process ended, and whose other processes are not known to have ended."""
@@ -200,7 +203,14 @@ class Custody:
 
     def look(self, now_s: float) -> list[Action]:
         """Time went by."""
-        return self._group.tick(now_s) if self._holds(now_s) else []
+        if not self._holds(now_s):
+            return []
+        actions = self._group.tick(now_s)
+        if self._group.rests and now_s >= self._finish_by_s:
+            self._finish_by_s = float("inf")
+            reason = f"not all has ended within {self._group.policy.stop_limit_s:g} s"
+            actions += self._group.halt_in_order(now_s, reason=reason)
+        return actions
 
     def obey(self, now_s: float, order: Order, has_strays: Callable[[], bool]) -> list[Action]:
         """The agent tells something; ``has_strays()``: whether processes live that belong to no entry."""
@@ -215,6 +225,7 @@ class Custody:
             self.kill(ORDERED)
         elif "finish" in order:
             self._finishing = True
+            self._finish_by_s = now_s + self._group.policy.stop_limit_s
         elif "hold" in order:
             self._group.hold()
         elif "halt" in order:

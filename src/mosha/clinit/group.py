@@ -18,7 +18,8 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
 5. A ``respawn`` that exits is started again at once, but never beside what its family left: that is stopped first.
 6. CHECKING: FAILED after any failure; PASSED if the level has entries and all are tests; else DONE, also for a level
    without entries. A failure that comes later turns DONE into FAILED; what runs is left to the next tell.
-   A ``test`` that takes longer than ``test_limit_s`` is a failure, and is stopped; nobody waits for its end.
+   A ``test`` that takes longer than ``test_limit_s`` is a failure, and is stopped; nobody waits for its end. So is a
+   ``wait`` that takes longer than ``wait_limit_s``, or ``stop_limit_s`` at the level ``stop``.
 7. HALTING is the end: nothing is started or told any more. Either everything is stopped with the usual grace, or
    somebody kills it.
 8. A ``monitor`` runs while the group is DONE, the first time one interval after that, and then one after each end. If
@@ -32,6 +33,7 @@ It has no clock and starts no process: :meth:`Group.tell`, :meth:`Group.exited`,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Union
@@ -53,6 +55,7 @@ from mosha.tables.cltab import MONITOR, OFF, ONCE, RESPAWN, TEST, WAIT, Entry
 from mosha.tables.settings import DEFAULT_POLICY, Policy
 from mosha.timing import STUCK_S
 
+STOP = "stop"
 STRAYS = ""
 """The tag of processes that belong to the group, but to which entry nobody can tell: any change of level ends them."""
 
@@ -72,7 +75,7 @@ class Signal(NamedTuple):
 
 
 class StateChanged(NamedTuple):
-    """The group came to ``state``; ``reason`` says why it is FAILED."""
+    """The group came to ``state``; ``reason`` says why it is FAILED, or why it is halted."""
 
     level: str
     state: str
@@ -132,13 +135,14 @@ class _Family:
 
 
 class Group:
-    """One group; ``level`` and ``state`` are what clstat shows (no level before the first tell)."""
+    """One group; ``level`` and ``state`` are what clstat shows (no level before the first tell). ``policy``: how its
+    processes are treated."""
 
     def __init__(self, name: str, policy: Policy = DEFAULT_POLICY) -> None:
         self.name = name
         self.level = ""
         self.state = CONFIGURED
-        self._policy = policy
+        self.policy = policy
         self._wanted = ""
         self._repeated = False
         self._on_hold = False
@@ -183,14 +187,14 @@ class Group:
             return []
         self._hold_strays(now_s)
         self._families[STRAYS].changed = True
-        self._families[STRAYS].stop(now_s, self._policy)
+        self._families[STRAYS].stop(now_s, self.policy)
         return self.tick(now_s)
 
     def treat(self, now_s: float, policy: Policy) -> None:
         """From now on processes are treated so; what is being stopped begins with the first signal again."""
-        if policy == self._policy:
+        if policy == self.policy:
             return
-        self._policy = policy
+        self.policy = policy
         for family in self._families.values():
             if family.stopping:
                 family.signals_sent, family.due_s = 0, now_s + policy.stop[0][0]
@@ -234,7 +238,7 @@ class Group:
             if self._on_hold and family.entry.mode == RESPAWN and not family.running:
                 family.changed = True                # only what its process left behind is there
             if family.changed or tag not in wanted:
-                family.stop(now_s, self._policy)
+                family.stop(now_s, self.policy)
         self._on_hold = False
         before = self.state
         change = self._enter("tell")
@@ -249,10 +253,12 @@ class Group:
         family = self._families[tag]
         was_stopping = family.stopping
         family.enter("exited")
+        if not was_stopping:
+            family.due_s = None                      # what it left may live for as long as it likes
         if not was_stopping and not self._on_hold:
             self._judge(now_s, family, status)
             if left and family.entry.mode in (RESPAWN, TEST, MONITOR):
-                family.stop(now_s, self._policy)
+                family.stop(now_s, self.policy)
         if not left:
             return self.emptied(now_s, tag)
         return [*self.tick(now_s), *self._advance(now_s)]
@@ -271,7 +277,7 @@ class Group:
         """Time went by: the signals and the monitors that are due."""
         news = self._watch(now_s)
         signals = [
-            Signal(tag, family.next_signal(now_s, self._policy))
+            Signal(tag, family.next_signal(now_s, self.policy))
             for tag, family in self._families.items()
             if family.stopping and family.due_s is not None and family.due_s <= now_s
         ]
@@ -283,16 +289,16 @@ class Group:
         self._monitors_due_s.clear()
         return [self._enter("halt")]
 
-    def halt_in_order(self, now_s: float, strays: bool = False) -> list[Action]:
-        """Rule 7: stop everything with the usual grace."""
+    def halt_in_order(self, now_s: float, strays: bool = False, reason: str = "") -> list[Action]:
+        """Rule 7: stop everything with the usual grace; ``reason`` is for people."""
         self._to_start.clear()
         self._monitors_due_s.clear()
         if strays:
             self._hold_strays(now_s)
         for family in self._families.values():
             family.again = False
-            family.stop(now_s, self._policy)
-        return [self._enter("halt"), *self.tick(now_s)]
+            family.stop(now_s, self.policy)
+        return [self._enter("halt")._replace(reason=reason), *self.tick(now_s)]
 
     def _enter(self, event: str) -> StateChanged:
         self.state = states.GROUP[self.state][event]
@@ -343,10 +349,16 @@ class Group:
             self._awaited = entry.tag if entry.mode in (WAIT, TEST) else ""
 
     def _start(self, now_s: float, entry: Entry) -> Start:
-        limits_s = {MONITOR: self._policy.monitor_limit_s, TEST: self._policy.test_limit_s}
-        due_s = now_s + limits_s[entry.mode] if entry.mode in limits_s else None
-        self._families[entry.tag] = _Family(entry, now_s, due_s=due_s)
+        limit_s = self._limit_s(entry.mode)
+        self._families[entry.tag] = _Family(entry, now_s, due_s=now_s + limit_s if math.isfinite(limit_s) else None)
         return Start(entry, self.level)
+
+    def _limit_s(self, mode: str) -> float:
+        """How long a process may take before it has failed."""
+        policy = self.policy
+        wait_limit_s = policy.stop_limit_s if self.level == STOP else policy.wait_limit_s
+        limits_s = {MONITOR: policy.monitor_limit_s, TEST: policy.test_limit_s, WAIT: wait_limit_s}
+        return limits_s.get(mode, math.inf)
 
     def _look_for_stuck(self, now_s: float) -> list[Action]:
         """Rule 10."""
@@ -360,7 +372,7 @@ class Group:
             self._families[STRAYS] = _Family(Entry(self.name, STRAYS, "", OFF, ""), now_s, LEFT)
 
     def _watch(self, now_s: float) -> list[Action]:
-        """Rules 6 and 8: start the monitors that are due, and stop them and tests that take too long."""
+        """Rules 6 and 8: start the monitors that are due, and stop what takes too long."""
         actions: list[Action] = []
         for tag in [tag for tag, due_s in self._monitors_due_s.items() if due_s <= now_s]:
             del self._monitors_due_s[tag]
@@ -370,9 +382,11 @@ class Group:
             if family.state == RUNNING and family.due_s is not None and family.due_s <= now_s
         ]
         for family in late:
-            if family.entry.mode == TEST or (self.state == DONE and not self._on_hold):
+            if family.entry.mode != MONITOR or (self.state == DONE and not self._on_hold):
                 self._fail(f"{family.entry.tag}: no answer within {now_s - family.started_s:g} s")
-            family.stop(now_s, self._policy)
+            if family.entry.mode == WAIT:
+                self._to_start.clear()
+            family.stop(now_s, self.policy)
         return [*actions, *(self._advance(now_s) if late else [])]
 
     def _judge(self, now_s: float, family: _Family, status: int) -> None:
@@ -388,7 +402,7 @@ class Group:
                 self._to_start.clear()
 
     def _may_start_again(self, now_s: float, family: _Family) -> bool:
-        tag, policy = family.entry.tag, self._policy
+        tag, policy = family.entry.tag, self.policy
         fast = now_s - family.started_s < policy.fast_exit_s
         count = self._fast_exits[tag] = max(0, self._fast_exits.get(tag, 0) + (1 if fast else -1))
         if count <= policy.fast_exits_max:

@@ -9,6 +9,8 @@ fast_exit_s           a ``respawn`` that runs no longer than this has exited fas
 fast_exits_max        and after more of these, less one for each longer run, the group has failed
 monitor_limit_s       a ``monitor`` that takes longer has failed
 test_limit_s          and so has a ``test``
+wait_limit_s          and so has a ``wait``, but at level ``stop``; without that it may take as long as it likes
+stop_limit_s          and so has a ``wait`` at level ``stop``
 units                 of the stand-alone daemon: ``auto``, ``cgroup`` or ``session``, see :mod:`mosha.platform.units`
 ====================  ==============================================================================================
 
@@ -49,6 +51,8 @@ class Policy:
     fast_exits_max: int = 5
     monitor_limit_s: float = 20.0
     test_limit_s: float = 120.0
+    wait_limit_s: float = math.inf
+    stop_limit_s: float = 120.0
 
 
 DEFAULT_POLICY = Policy()
@@ -145,4 +149,6 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "fast_exits_max": _count,
     "monitor_limit_s": seconds,
     "test_limit_s": seconds,
+    "wait_limit_s": seconds,
+    "stop_limit_s": seconds,
 }

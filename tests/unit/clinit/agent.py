@@ -86,7 +86,8 @@ def _obey(leash: Leash | None, word: str, *arguments: Any) -> Leash | None:
         )
     assert leash is not None
     if word == "tell":
-        leash.tell(arguments[0], cltab.parse(arguments[1]).entries)
+        table = cltab.parse(arguments[1])
+        leash.tell(arguments[0], table.entries, policy=table.policy if table.settings else None)
     elif word == "own":
         leash.own({"TOKEN": "7"})
     elif word == "extend":

@@ -46,8 +46,8 @@ class Agent:
         return self
 
     def tell(self, level: str, *lines: str) -> None:
-        """Each line is an entry without its group: ``tag:levels:mode:command``."""
-        self.do("tell", level, "".join(f"{self.group}:{line}\n" for line in lines))
+        """Each line is an entry without its group, ``tag:levels:mode:command``, or a setting."""
+        self.do("tell", level, "".join(f"{'' if line[0] == ':' else f'{self.group}:'}{line}\n" for line in lines))
 
     def do(self, word: str, *arguments: Any) -> None:
         assert self.process.stdin is not None

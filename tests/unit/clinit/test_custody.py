@@ -295,6 +295,35 @@ def test_what_is_usual_is_not_told_so_a_leash_of_an_earlier_version_takes_it() -
         {"stop": stop, "fast_exits_max": 3}
 
 
+def test_what_runs_on_at_level_stop_is_stopped_after_the_limit_so_that_another_node_may_have_the_group() -> None:
+    entries = cltab.parse("kv:o:stop:once:x\nkv:r:stop:respawn:x\nkv:w:stop:wait:x\n").entries
+    one = Custody("kv", {}, float("inf"), False, Policy(stop_limit_s=120))
+    actions = obey(one, 0.0, custody.tell("stop", entries))
+    assert starts(actions) == [("o", "stop"), ("r", "stop"), ("w", "stop")]
+    obey(one, 1.0, custody.FINISH)
+    assert states(one.ended(2.0, "w", 1, 0)) == ["CHECKING", "DONE"]
+    assert not one.has_ended(False)
+    assert one.look(120.9) == []
+    assert one.next_due == 121.0
+    halted, *signals = one.look(121.0)
+    assert halted == StateChanged("stop", "HALTING", "not all has ended within 120 s")
+    assert [action.tag for action in signals if isinstance(action, Signal)] == ["o", "r", "w"]
+    assert one.next_due == 126.0
+    for tag in "orw":
+        assert starts(one.ended(122.0, tag, 0, 0 if tag != "w" else None)) == []
+    assert one.has_ended(True)
+
+
+def test_a_level_stop_that_has_not_come_to_rest_is_left_to_its_own_limit() -> None:
+    one = Custody("kv", {}, float("inf"), False, Policy(stop=((0.0, 2), (200.0, 9)), stop_limit_s=120))
+    run(one)
+    obey(one, 0.0, custody.tell("stop", ENTRIES))
+    obey(one, 0.0, custody.FINISH)
+    assert states(one.look(150.0)) == []
+    assert one.next_due == 200.0
+    assert [action.signo for action in one.look(200.0) if isinstance(action, Signal)] == [9]
+
+
 def test_what_a_later_version_tells_of_a_policy_is_left_out() -> None:
     order = {**custody.tell("start", ENTRIES, policy=Policy(stop=((0.0, 9),)))}
     order["policy"] = {**order["policy"], "naps_s": 1}
@@ -303,13 +332,13 @@ def test_what_a_later_version_tells_of_a_policy_is_left_out() -> None:
     one = make()
     assert starts(obey(one, 0.0, order)) == [("run", "start")]
     obey(one, 1.0, custody.tell("stop", ENTRIES))
-    assert one._group._policy == Policy(stop=((0.0, 9),))
+    assert one._group.policy == Policy(stop=((0.0, 9),))
 
 
 def test_of_a_policy_all_comes_through() -> None:
-    policy = Policy(((0.0, 15), (1.0, 9)), 2.0, 3.0, 4, 5.0, 6.0)
+    policy = Policy(((0.0, 15), (1.0, 9)), 2.0, 3.0, 4, 5.0, 6.0, 7.0, 8.0)
     one = make()
     obey(one, 0.0, custody.tell("start", ENTRIES, policy=policy))
-    assert one._group._policy == policy
+    assert one._group.policy == policy
     obey(one, 1.0, custody.tell("start", ENTRIES, policy=DEFAULT_POLICY))
-    assert one._group._policy == DEFAULT_POLICY
+    assert one._group.policy == DEFAULT_POLICY

@@ -88,6 +88,32 @@ def test_a_test_that_never_ends_has_failed_is_stopped_and_nobody_waits_for_its_e
     assert group.next_due == 247
 
 
+def test_a_wait_may_take_long_but_not_at_level_stop_nor_where_it_has_a_limit() -> None:
+    text = "a:start:wait:x b:start:test:x c:stop:wait:x d:stop:wait:x"
+    group = Group("g")
+    told(group, "start", text)
+    assert group.next_due is None
+    group = Group("g", Policy(wait_limit_s=3600, stop_limit_s=60))
+    told(group, "start", text)
+    assert short(group.tick(3599.9)) == []
+    actions = group.tick(3600)
+    assert short(actions) == ["start/CHECKING", "start/FAILED", "a-INT"]
+    assert actions[1] == StateChanged("start", "FAILED", "a: no answer within 3600 s")
+    assert told(group, "stop", text, 3601) == ["start/STOPPING"]
+    assert short(group.exited(3602, "a", -2)) == ["start/DUMPING", "stop/STARTING", "+c"]
+    assert group.next_due == 3662
+    assert short(group.tick(3662)) == ["stop/CHECKING", "stop/FAILED", "c-INT"], "and d is not started"
+    assert short(group.exited(3663, "c", -2)) == []
+
+
+def test_what_a_wait_left_has_no_limit() -> None:
+    group = Group("g", Policy(wait_limit_s=5))
+    told(group, "start", "a:start:wait:x")
+    assert short(group.exited(1, "a", 0, left=1)) == END
+    assert group.next_due is None
+    assert short(group.tick(6)) == []
+
+
 def test_what_lives_on_after_sigkill_is_stuck_until_it_has_ended() -> None:
     group = Group("g", Policy(stop=((0.0, INT), (2.0, KILL))))
     told(group, "start", "a:start:respawn:x b:start:respawn:x")

@@ -357,6 +357,27 @@ def test_a_stop_with_finish_ends_the_leash_after_the_last_process(any_agent: Age
     assert list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("entry", "state", "reason"),
+    [
+        ("s:stop:wait:sleep 600", "FAILED", "s: no answer within 0.2"),
+        ("s:stop:once:sleep 600", "HALTING", "not all has ended within 0.2 s"),
+        ("s:stop:respawn:sleep 600", "HALTING", "not all has ended within 0.2 s"),
+        ("s:stop:wait:sleep 600 &", "HALTING", "not all has ended within 0.2 s"),
+    ],
+)
+def test_a_command_of_level_stop_that_hangs_keeps_no_group_for_ever(
+    agent: Agent, entry: str, state: str, reason: str
+) -> None:
+    lines = "r:start:respawn:sleep 600", entry, ":::stop_limit_s:0.2"
+    agent.start().tell("start", *lines)
+    agent.wait_state("start", "DONE")
+    agent.tell("stop", *lines)
+    agent.do("finish")
+    assert agent.wait("state", level="stop", state=state)["text"].startswith(reason)
+    assert agent.wait("gone")["status"] == 0
+
+
 def test_finish_waits_for_the_last_process(any_agent: Agent, tmp_path: Path) -> None:
     lines = f"d:start:once:{daemon(tmp_path / 'pid')}", "e:start:wait:echo done"
     any_agent.start().tell("start", lines[0])

@@ -18,10 +18,12 @@ def test_all_is_read() -> None:
     found = settings.read({
         "socket": "/s", "clstat": "/c", "log": "/l", "heartbeat_s": "3", "stop": "TERM 0, KILL 2.5",
         "fast_exit_s": "0.5", "fast_exits_max": "0", "monitor_limit_s": "60", "test_limit_s": "7",
+        "wait_limit_s": "8", "stop_limit_s": "9",
         "units": "session",
     })
     policy = Policy(
         stop=((0.0, TERM), (2.5, KILL)), fast_exit_s=0.5, fast_exits_max=0, monitor_limit_s=60, test_limit_s=7,
+        wait_limit_s=8, stop_limit_s=9,
     )
     assert found == Settings("/s", "/c", "/l", 3.0, policy, "session")
 
