@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from mosha import novelties, status
+from mosha import mismatches, novelties, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
 from mosha.platform import linux, openmosix, platforms, shared_directory
 from mosha.stomith import process
@@ -39,7 +39,9 @@ class Found(NamedTuple):
 def add_to(commands: Any) -> None:
     """The command for :mod:`mosha.cli`."""
     parser = commands.add_parser("check", help="say everything that is wrong with the configuration, and its times")
-    parser.add_argument("files", nargs="*", metavar="FILE", help="cltab or hactl files; default: all of this node's")
+    parser.add_argument(
+        "files", nargs="*", metavar="FILE", help="cltab, or hactl if that is in its name; default: both of this node",
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.add_argument(
         "--2003", action="store_true", dest="with_2003",
@@ -54,6 +56,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     found = Found([], [])
     for file in files:
         found.problems.extend(tables(file))
+    found.warnings.extend(together(files))
     if options.with_2003 or (not options.files and _has_elders(settings)):
         for file in files:
             found.warnings.extend(unknown_in_2003(file))
@@ -90,6 +93,15 @@ def tables(file: Path) -> list[str]:
     return []
 
 
+def together(files: list[Path]) -> list[str]:
+    """What one cltab and one hactl say together, where both are right."""
+    try:
+        texts = {_is_hactl(file): file.read_text(encoding="utf-8", errors="surrogateescape") for file in files}
+        return list(mismatches.of(cltab.parse(texts[False]), hactl.parse(texts[True]))) if len(files) == 2 else []
+    except (TableErrors, OSError, KeyError):
+        return []                                    # said already, or not one of each
+
+
 def unknown_in_2003(file: Path) -> list[str]:
     """What agents of 2003 do not know of one table."""
     find = novelties.of_hactl if _is_hactl(file) else novelties.of_cltab
@@ -100,7 +112,7 @@ def unknown_in_2003(file: Path) -> list[str]:
 
 
 def _is_hactl(file: Path) -> bool:
-    return file.name.startswith("hactl")
+    return "hactl" in file.name
 
 
 def _has_elders(settings: Config) -> bool:

@@ -12,7 +12,7 @@ are the leash of a machine (:mod:`mosha.clinit.guardian`) and that of the simula
    told the token.
 4. It has ended only when no process lives: after a kill, or when it was told to finish and the group rests.
    To halt is to finish with everything stopped by the usual signals, and without a level. So is halted what still lives
-   when the group rests and ``stop_limit_s`` has passed since it was told to finish: what a command of the level ``stop``
+   when the group rests and ``stop_limit_s`` has passed since it was told to finish: what a command of level ``stop``
    left, and a ``once`` or ``respawn`` there. Nobody else may have the group before that has ended.
 5. The next life of the agent may take a group over that has a token, is in a control group, and was told neither to
    stop nor to finish. It learns what it takes over (:meth:`Custody.legacy`), and tells a deadline of its own when it

@@ -214,6 +214,27 @@ def test_check_of_files_is_about_these_only(node: Node) -> None:
     assert f"{node.root}/hactl: No such file" in err
 
 
+def test_check_says_what_the_tables_say_together_and_nobody_means(node: Node) -> None:
+    files = node.root / "cltab.new", node.root / "my-hactl"
+    files[0].write_text(
+        ":::stop:TERM 0 KILL 60\n:::stop_limit_s:90\nweb:r:start:respawn:x\nweb:o:3:off\n"
+        "kv:k:start,stop:respawn:x\nkv:p:plan:once:x\n"
+    )
+    files[1].write_text("web strat\nkv start\ndb start\nold stop\n")
+    code, out, err = node.mosha("check", *map(str, files))
+    assert (code, out) == (0, f"{files[0]}, {files[1]}: ok\n")
+    assert err.splitlines() == [f"warning: {line}" for line in (
+        "group web: hactl wants strat, and cltab has no entry at that level: nothing would run",
+        "group db: hactl wants start, and cltab has no entry of it: nothing would run",
+        "k: a respawn at level stop keeps group kv on its node until it is stopped after 90 s",
+        "p: agents of today start nothing at level plan",
+        "setting stop: KILL comes after 60 s, and an agent that ends kills what still lives after 40 s",
+    )]
+    files[1].write_text("web 3\n")
+    assert "no entry at that level" in node.mosha("check", *map(str, files))[2], "one that is off"
+    assert node.mosha("check", str(files[1]))[2] == ""
+
+
 def test_a_bad_configuration_is_refused_with_its_line(node: Node) -> None:
     node.configure("stomith = fence:x ip=a plug=1 password=geheim")
     for command in ("check", "stomith"):
