@@ -108,8 +108,9 @@ class HA:
 def run(settings: Config) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
     gc.disable()                                     # nothing that is imported is garbage
-    from mosha.platform import logs, machine
+    from mosha.platform import home, logs, machine
 
+    at_home = home.Home(settings.lock_path)          # before any process is forked
     gc.freeze()                                      # nor is it copied into each worker only for having been looked at
     gc.enable()
     journal = logs.begin(settings.log)               # its process shares all that was imported with the others
@@ -117,7 +118,7 @@ def run(settings: Config) -> int:
     for name in settings.unused:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])
     try:
-        return machine.run(settings, journal)
+        return machine.run(settings, journal, at_home)
     finally:
         journal.end()
 

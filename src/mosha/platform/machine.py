@@ -31,6 +31,7 @@ from mosha.clinit.leash import Leash
 from mosha.config import Config
 from mosha.lives import AlreadyRuns, Life
 from mosha.platform import cgroups, linux, openmosix, plans, platforms
+from mosha.platform.home import Home
 from mosha.platform.logs import Logs
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
@@ -55,10 +56,9 @@ class Machine:
     run: Store
     _agent: Agent
 
-    def __init__(self, config: Config, logs: Logs | None = None) -> None:
+    def __init__(self, config: Config, logs: Logs | None = None, home: Home | None = None) -> None:
         """Raises AlreadyRuns, OSError."""
-        self._logs = logs
-        openmosix.stay_home(config.lock_path)
+        self._logs, self._home = logs, home
         self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
         self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid, self._in_units)
@@ -195,6 +195,9 @@ class Machine:
         self._orphans.collect()
         if self._logs is not None:
             self._logs.flush()
+        away = self._home.look(self.now()) if self._home is not None else ""
+        if away:
+            log.warning("somebody moved this agent to node %s: it goes home", away)
 
     def _leash_readable(self, group: str, leash: Leash) -> None:
         fd = leash.fileno()
@@ -221,10 +224,10 @@ class Machine:
             self._agent.clear()
 
 
-def run(config: Config, logs: Logs | None = None) -> int:
+def run(config: Config, logs: Logs | None = None, home: Home | None = None) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
     os.umask(0o022)
-    machine = Machine(config, logs)
+    machine = Machine(config, logs, home)
     if elders.are_here(machine.var):
         raise AlreadyRuns(f"OpenMosix::HA of 2003 runs on this node, or was killed: end it with TERM; then, if "
                           f"{config.var}/clstat is still there, end what it had started, and remove that file")

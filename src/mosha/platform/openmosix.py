@@ -79,12 +79,3 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return ""
-
-
-def stay_home(lock: str) -> None:
-    """Write 1 into this process's ``lock``: the balancer of openMosix leaves it where it is (mosrun -h)."""
-    try:
-        with open(lock, "w", encoding="ascii") as stream:
-            stream.write("1\n")
-    except OSError:
-        pass
