@@ -200,6 +200,8 @@ class Groups:
                     log.info("%s: %s %s", name, report.level, report.state)
                 local.level, local.state, local.since = report.level, report.state, report.time
                 local.reason = report.text
+                if report.level == STOP and report.state == "FAILED" and not local.restarting:
+                    self._is_unfit(self._world.now(), name, local, local.failed_how)
                 if local.ahead and report.state in ("PASSED", "DONE"):
                     local.passed_at = self._world.now()
             elif report.kind == "log":

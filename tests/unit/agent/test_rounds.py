@@ -616,6 +616,21 @@ def test_hactl_says_how_often_a_group_is_started_again() -> None:
     assert leash.told[-1] == "finish"
 
 
+def test_a_stop_that_fails_is_a_failure_of_its_node_although_all_processes_have_ended() -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.hangs = True
+    world.disk.files["hactl"] = b"web stop\n"
+    world.until(lambda: leash.told[-2:] == ["stop", "finish"], 30)
+    leash.report("state", level="stop", state="FAILED", text="umount: exit status 32")
+    leash.report("empty")
+    leash.kill()
+    world.until(lambda: page(world)["groups"][0]["owner"] is None, 10)
+    node = page(world)["nodes"][0]
+    assert (node["failures"]["web"]["count"], node["unfit"]) == (1, ["web"])
+    assert node["failures"]["web"]["why"] == "stop failed here: umount: exit status 32"
+
+
 def test_failures_are_forgotten_when_an_operator_says_so() -> None:
     world = world_of([1])
     running(world)
