@@ -71,6 +71,9 @@ def changes(before: Page, page: Page) -> Iterator[tuple[str, str]]:
             yield "", f"node {node['id']}: {old} -> {new}"
     for gone in nodes:
         yield "", f"node {gone}: not on the map any more"
+    failed = {node["id"]: node["failures"] for node in before["nodes"]}
+    for node in page["nodes"]:
+        yield from _failures(node, failed.get(node["id"], {}))
     groups = {group["name"]: group for group in before["groups"]}
     for group in page["groups"]:
         yield from _of_group(groups.get(group["name"], {}), group)
@@ -95,6 +98,13 @@ def _of_group(old: Page, new: Page) -> Iterator[tuple[str, str]]:
     yield name, f"node {new['owner']}: {new['level']} {new['state']}{why}"
     if new["state"] == "FAILED" and new["reason"]:
         yield name, f"node {new['owner']}: failed: {new['reason']}"
+
+
+def _failures(node: Page, before: Page) -> Iterator[tuple[str, str]]:
+    for group, now in node["failures"].items():
+        if now["count"] != before.get(group, {}).get("count"):
+            times = "once" if now["count"] == 1 else f"{now['count']} times"
+            yield group, f"node {node['id']} has failed it {times}: {now['why']}"
 
 
 def _state(node: Page) -> str:

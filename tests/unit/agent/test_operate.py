@@ -208,11 +208,13 @@ def test_history_is_what_differs_between_pages() -> None:
     first = a_page({"kv": {}}, {})
     second = a_page(
         {"kv": {"owner": 3, "why": "node 2 was known to be dead", "state": "FAILED", "reason": "run: exit status 1"}},
-        {2: {"state": "fenced"}, 4: {"drained": True}}, quorum=False, orders={"1.5": {"4": ""}},
+        {2: {"state": "fenced", "failures": {"kv": {"count": 2, "why": "stop failed here", "until": 0}}},
+         4: {"drained": True}}, quorum=False, orders={"1.5": {"4": ""}},
     )
     assert list(changes(first, first)) == []
     assert [f"{group}: {what}" for group, what in changes(first, second)] == [
         ": NO QUORUM: nothing runs here", ": node 2: up -> fenced", ": node 4: up -> up, drained",
+        "kv: node 2 has failed it 2 times: stop failed here",
         "kv: node 3: start FAILED (node 2 was known to be dead)", "kv: node 3: failed: run: exit status 1",
         ": order 1.5: node 4: done",
     ]
