@@ -179,7 +179,7 @@ class Agent:
             self.groups, self.owner, lambda node: self.others.said_by(self._world.now(), node)
         )
         self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
-        self.snags = Snags(me, self.config.stuck_s, self._has_heir)
+        self.snags = Snags(me, self.config.stuck_s, self._has_heir, self._are_most)
 
     def _number(self) -> int:
         """Of the latest life that this disk remembers, 0 for none."""
@@ -361,6 +361,10 @@ class Agent:
             return True
         fit, _ = self._others_for(group)
         return any(one != node and not self.others.of(one).get("stuck") for one in fit)
+
+    def _are_most(self, nodes: Collection[int]) -> bool:
+        """Whether they are more than half of the nodes, or of the voters."""
+        return any(2 * len(all_.intersection(nodes)) > len(all_) for all_ in (self.nodes, self.ownership.voters))
 
     def _next(self, group: str) -> int | None:
         """The living node that should have it when this one gives it up."""

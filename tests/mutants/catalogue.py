@@ -643,6 +643,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "watch.suspect = is_stuck or (", "watch.suspect = (", plan=plans.STUCK_FOR_EVER,
     ),
     _one(
+        "stuck-shot-in-turn", "R24: nobody is shot for a group with which two nodes were stuck", "mosha/snags.py",
+        "        if len(nodes) > 1:\n", "        if False:\n", plan=plans.STUCK_AGAIN,
+    ),
+    _one(
+        "most-shot", "R24: nobody is shot while most nodes were stuck with something", "mosha/snags.py",
+        "if len(every) > 1 and self._are_most(every)", "if False", plan=plans.STUCK_ELSEWHERE,
+    ),
+    _one(
         "stuck-unheard", "clinit 10: what lives on after SIGKILL is told of", "mosha/clinit/group.py",
         "tuple(lasting) if is_leaving else ()", "()", plan=plans.STUCK_FOR_EVER,
     ),

@@ -41,6 +41,8 @@ Rules:
     token or identity. Among agents of today all is as ever.
 16. **linear**: what clients wrote to a register that a group serves, and read there, fits one order: what was
     acknowledged survives whatever happens to its owner (:mod:`moslab.history.linear`).
+17. **shots**: where nothing is broken but that killed processes stay, a node is not shot for groups with which others
+    were stuck as well, nor while those that were stuck with anything are several, and most of the nodes or voters.
 """
 
 from __future__ import annotations
@@ -49,10 +51,10 @@ import re
 from collections.abc import Sequence
 from typing import Callable
 
-from mosha.timing import THAW_S
+from mosha.timing import FORGET_S, STUCK_S, THAW_S
 from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
 from moslab.history.linear import check_linear
-from moslab.history.record import Elected, Held, History, Numbered
+from moslab.history.record import Elected, Gone, Held, History, Numbered
 
 KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
 SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
@@ -428,9 +430,43 @@ def check_elders(history: History) -> list[str]:
     return problems
 
 
+def check_shots(history: History) -> list[str]:
+    """Rule 17."""
+    problems = []
+    for time_s, node in history.shots:
+        seen = [one for one in history.gone if _is_seen(history, one, time_s)]
+        own = {one.group for one in seen if one.node == node and one.gone_s >= time_s}
+        if not own or not _is_well(history, min(one.end_s for one in seen), time_s):
+            continue
+        stuck = {one.node for one in seen}
+        voters = next(one.voters for one in reversed(history.electorates) if one.time_s <= time_s)
+        are_most = any(2 * len(stuck.intersection(all_)) > len(all_) for all_ in (range(1, history.nodes + 1), voters))
+        if own <= {one.group for one in seen if one.node != node}:
+            problems.append(f"shots: node {node} at {time_s:.4f}, and others were stuck with {', '.join(sorted(own))}")
+        elif len(stuck) > 1 and are_most:
+            problems.append(f"shots: node {node} at {time_s:.4f}, and nodes {sorted(stuck)} were stuck with something")
+    return problems
+
+
+def _is_seen(history: History, one: Gone, time_s: float) -> bool:
+    """Whether all know by then that its node is or was stuck with it."""
+    until_s = min(one.gone_s, time_s)
+    return until_s > max(one.end_s + STUCK_S + SEEN_LEASES * history.lease_s, time_s - FORGET_S)
+
+
+def _is_well(history: History, since_s: float, until_s: float) -> bool:
+    """Whether nothing was broken meanwhile, and all nodes but those that were shot could reach the voters."""
+    shot = {node for time_s, node in history.shots if since_s <= time_s <= until_s}
+    return not any(begin <= until_s and since_s <= end for begin, end, _ in history.hampered) and all(
+        any(begin <= since_s and until_s <= end for begin, end in spans)
+        for pair, spans in history.contacts.items() if not shot.intersection(pair)
+    )
+
+
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_overlap, check_quorum, check_epochs, check_released, check_edits, check_liveness, check_leak, check_crash,
     check_lives, check_journals, check_fenced, check_order, check_rest, check_leashes, check_elders,
+    check_shots,
 )
 
 

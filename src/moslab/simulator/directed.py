@@ -81,6 +81,10 @@ def edit(at_s: float, whom: int, table: str = "cltab", **more: Any) -> Fault:
     return {"at": at_s, "do": "edit", "whom": [whom], "table": table, **more}
 
 
+def _order(at_s: float, whom: Sequence[int], **order: Any) -> Fault:
+    return {"at": at_s, "do": "order", "whom": list(whom), "order": order}
+
+
 def weather(at_s: float, for_s: float, whom: Sequence[int], **more: float) -> Fault:
     return {"at": at_s, "do": "weather", "whom": list(whom), "for": for_s, **more}
 
@@ -175,17 +179,47 @@ STUCK = plan(every(
 ))
 
 
+def _killed_at_once(*deaf: str) -> str:
+    """A table of g1 and g2; what of these ignores signals is killed soon after it was told to end."""
+    return ":::stop:INT 0 KILL 0.3\n" + "".join(
+        f"{name}:{name}-fit:test:test:run 0.005\n"
+        f"{name}:{name}-run:start:respawn:live{' int=ignore' if name in deaf else ''}\n" for name in ("g1", "g2")
+    )
+
+
 # It is to go, and what its owner runs never ends: the node beats, so only a shot frees it (R24), after g2 has gone.
 STUCK_FOR_EVER = plan(
     every(
         20.0, {"at": 4.0, "do": "stuck", "whom": [1], "for": 500.0},
         {"at": 4.1, "do": "order", "whom": [2], "order": {"do": "move", "group": "g1", "node": 2}},
     ), nodes=3, heal=[2, 3], stomith="/sbin/off %n", stuck="10", network=SHARP,
-    cltab=":::stop:INT 0 KILL 0.3\n" + "".join(
-        f"{name}:{name}-fit:test:test:run 0.005\n{name}:{name}-run:start:respawn:live{end}\n"
-        for name, end in (("g1", " int=ignore"), ("g2", ""))
-    ), hactl="g1 start prefer=1 failback\ng2 start prefer=1 failback\n", power={"shot_min_s": 0.05, "shot_max_s": 0.1},
+    cltab=_killed_at_once("g1"), hactl="g1 start prefer=1 failback\ng2 start prefer=1 failback\n",
+    power={"shot_min_s": 0.05, "shot_max_s": 0.1},
 )
+
+
+def _held_up(at_s: float, group: str, whom: int | str) -> Faults:
+    """What it runs of the group never ends, and the group is to go to whichever other node."""
+    moves = [_order(at_s + node, [2, 3], do="move", group=group, node=node) for node in (2, 3)]
+    return [{"at": at_s, "do": "stuck", "whom": [whom], "for": 500.0}, *moves]
+
+
+def _one_server(nodes: int, *faults: Faults) -> dict[str, Any]:
+    """As STUCK_FOR_EVER, but who was shot stays off, and all know of what is stuck before anybody is shot for it."""
+    everybody = list(range(1, nodes + 1))
+    return {
+        **STUCK_FOR_EVER, "nodes": nodes, "heal": everybody, "cltab": _killed_at_once("g1", "g2"),
+        "hactl": "g1 start prefer=1 failback\ng2 start prefer=2 failback\n",
+        "faults": sorted((fault for some in faults for fault in some), key=lambda fault: fault["at"]),
+        "conf": {**STUCK_FOR_EVER["conf"], "voters": " ".join(map(str, everybody)), "stuck": "14"},
+        "power": {**STUCK_FOR_EVER["power"], "on_after_s": 200.0},
+    }
+
+
+# One server holds g1 up on two nodes of five, one after the other: the second is not shot for it.
+STUCK_AGAIN = _one_server(5, _held_up(8.0, "g1", 1), _held_up(28.0, "g1", "owner:g1"))
+# It holds up another group on the second of three nodes: that is not shot, as two of three would be off.
+STUCK_ELSEWHERE = _one_server(3, _held_up(8.0, "g1", 1), _held_up(28.0, "g2", 2))
 # Fresh agents meet long journals of others: 1 to 4 own h1 to h3 in turn, and fail.
 FLIPS = plan(
     every(3.0, end_life(0, 5)), groups={"g1": "1,2,3", "h1": "1,2,3,4", "h2": "1,2,3,4", "h3": "1,2,3,4"},
@@ -417,9 +451,6 @@ FIRST_UNSEEN = plan(every(
     14.0, crash(0, 2.0, [4]), weather(1.9, 1.6, [4], error=0.6), cut(3.5, 3.3, [4], [1, 2, 3, 5, 6]),
     cut(6.7, 1.7, [5], [2, 3]), {"at": 6.9, "do": "leave", "whom": [6]}, pause(8.05, 2.6, "agent", 4),
 ), SLOW, {"kv": "1,2,3"}, nodes=6, network=SHARP)
-
-def _order(at_s: float, whom: Sequence[int], **order: Any) -> Fault:
-    return {"at": at_s, "do": "order", "whom": list(whom), "order": order}
 
 
 def _damages(voter: int, shape: str) -> Faults:

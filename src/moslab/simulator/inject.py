@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Callable
 
-from mosha.orders import UNDRAIN
+from mosha.orders import KINDS, UNDRAIN
 from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
@@ -29,6 +29,8 @@ from moslab.simulator.process import Process
 Undo = Callable[[], None]
 RECORDED = {"crash": OFF, "freeze": PAUSE, "pause": STOP, "cut": CUT}
 """What the plan's kinds are called in the record of a run."""
+ELSEWHERE = ("cut", "freeze", "stuck")
+"""What of these a history has in its own terms: contacts, thaws, and what was gone late."""
 FLAPS_MAX = 50
 LINKS = ("to", "both", "for")
 
@@ -120,8 +122,8 @@ class Injector:
             detail = ""
         place, name = len(self.record), str(RECORDED.get(kind, kind))
         self.record.append(Recorded(name, numbers, detail, now, now if undo is None else UNENDED))
-        if kind not in ("cut", "freeze"):
-            ends_s = now + fault.get("for", UNENDED if undo is not None or kind == "stuck" else 0.0)
+        if kind not in ELSEWHERE and fault.get("order", {}).get("do") not in KINDS:
+            ends_s = now + fault.get("for", UNENDED if undo is not None else 0.0)
             self._cluster.result.hampered += [(now, ends_s, number) for number in numbers]
         if undo is None:
             return None

@@ -183,6 +183,8 @@ class Member(Process):
         """Nothing is told to anybody."""
         if self.runs:
             self.record_end(self.node.kernel.now)
+        else:
+            self.node.history.gone(self, self.node.kernel.now)
         self.alive = False
 
     def _gone(self, status: int) -> None:

@@ -238,7 +238,8 @@ def test_leaving_stops_the_groups_first() -> None:
 def stuck_with(world: FakeWorld, heir: bool = True) -> FakeLeash:
     """The group runs, and cannot be ended; ``heir``: another node may have it, if this one does not."""
     leash, world.hangs = running(world), True
-    world.agent.snags = Snags(1, world.agent.config.stuck_s, lambda node, group: heir and (node, group) == (1, "web"))
+    world.agent.snags = Snags(1, world.agent.config.stuck_s, lambda node, group: heir and (node, group) == (1, "web"),
+                              lambda nodes: False)
     leash.report("stuck", text="web-run: 7 (dd, state D)")
     return leash
 
@@ -317,7 +318,7 @@ def test_nor_for_a_group_that_is_not_to_run(level: str) -> None:
 def test_who_gives_way_is_shot_for_what_is_missed_and_not_by_one_that_is_stuck_itself() -> None:
     world = world_of([1], config=Config(stomith=SHOOTS, stuck_s=STUCK_S))
     leash, agent = running(world), world.agent
-    agent.snags = Snags(1, STUCK_S, lambda node, group: True)
+    agent.snags = Snags(1, STUCK_S, lambda node, group: True, lambda nodes: False)
     said = {"stuck": {"web": "a", "other": "b"}, "drained": True}
 
     def condemned(**more: Any) -> dict[int, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pytest
@@ -13,8 +13,13 @@ from mosha.timing import FORGET_S, STUCK_S
 Said = Mapping[int, Mapping[str, Any]]
 
 
-def snags(stuck_s: float = 60.0, heir: bool = True) -> Snags:
-    return Snags(1, stuck_s, lambda node, group: heir)
+def are_most(nodes: Collection[int]) -> bool:
+    return len(nodes) > 2
+
+
+def snags(stuck_s: float = 60.0, heir: bool = True, me: int = 1) -> Snags:
+    """Of five nodes."""
+    return Snags(me, stuck_s, lambda node, group: heir, are_most)
 
 
 def with_kv(*nodes: int) -> Said:
@@ -62,6 +67,31 @@ def test_the_second_node_is_not_shot_for_the_same_group_however_long_it_lasts(ca
     assert caplog.messages == ["kv: nodes 2, 3 were stuck with it, nobody is shot for it"]
 
 
+def test_most_nodes_are_not_shot_whatever_each_is_stuck_with(caplog: pytest.LogCaptureFixture) -> None:
+    """A minority is, one after the other: the last one of a majority that was stuck within ``FORGET_S`` is not."""
+    one = snags()
+    for node, now in ((2, 0), (3, 100)):
+        stuck: Said = {node: {"stuck": {f"g{node}": "x"}}}
+        one.step(now, (), stuck)
+        one.step(now + 60, (), stuck)
+        assert one.due(now + 60, node, [f"g{node}"]) == [f"g{node}"]
+    third: Said = {4: {"stuck": {"g4": "x"}}}
+    for now in (200, 260):
+        one.step(now, (), third)
+        assert one.due(now, 4, ["g4"]) == []
+    assert one.spared(4, "g4") == "what it waits for holds up other nodes too (nodes 2, 3, 4 were stuck with something)"
+    assert "g4: nodes 2, 3, 4 were stuck with something, nobody is shot for it" in caplog.messages
+    one.step(60 + FORGET_S, (), third)
+    assert one.due(60 + FORGET_S, 4, ["g4"]) == ["g4"], "what was seen of node 2 is forgotten"
+
+
+def test_the_only_node_that_is_stuck_may_be_most_of_all() -> None:
+    one = Snags(1, 60, lambda node, group: True, lambda nodes: True)
+    one.step(0, (), with_kv(2))
+    one.step(60, (), with_kv(2))
+    assert one.due(60, 2, ["kv"]) == ["kv"]
+
+
 def test_what_was_seen_of_a_group_is_forgotten_together() -> None:
     one = snags()
     one.step(0, (), with_kv(2, 3))
@@ -74,7 +104,7 @@ def test_what_was_seen_of_a_group_is_forgotten_together() -> None:
 
 
 def test_who_was_shot_and_is_back_hears_of_itself() -> None:
-    back = Snags(2, 60, lambda node, group: True)
+    back = snags(me=2)
     told: Said = {**with_kv(3), 4: {"stuck_on": {"kv": [2, 3]}}}
     back.step(0, (), told)
     back.step(60, (), told)

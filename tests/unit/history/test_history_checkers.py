@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -104,7 +104,30 @@ def test_a_test_ahead_of_the_token_is_no_run_of_the_group() -> None:
     assert problems(replace(whole(), intervals=[FIRST, ahead, SECOND])) == {"overlap", "epochs"}
 
 
-BROKEN = {
+def stuck(history: History, group: str, after: str) -> History:
+    """Node 1 is shot for the one, and then node 2 for the other; nothing else is broken."""
+    gone = [Gone(group, 1, "", 300.0, 360.0), Gone(after, 2, "", 400.0, 460.0)]
+    return replace(
+        history, end_s=500.0, shots=[(360.0, 1), (460.0, 2)], gone=gone, lease_s=2.5, contacts=ALWAYS,
+        healed_s=None, promised=False,
+    )
+
+
+def test_one_node_is_shot_for_what_it_cannot_end_and_others_for_what_is_broken() -> None:
+    one = stuck(whole(), "db", "db")
+    assert judge(replace(one, shots=one.shots[:1], gone=one.gone[:1])) == (VALID, [])
+    assert problems(one) == {"shots"}
+    assert judge(replace(one, hampered=[(410.0, 411.0, 3)])) == (VALID, []), "node 2 may have been silent"
+    assert judge(replace(one, contacts={**ALWAYS, (3, 3): [(0.0, 399.0), (402.0, 500.0)]})) == (VALID, [])
+    soon = [one.gone[0]._replace(end_s=345.0), one.gone[1]]
+    assert judge(replace(one, gone=soon)) == (VALID, []), "of node 1 nobody need have heard that it was stuck"
+    minority = replace(
+        stuck(whole(), "db", "web"), nodes=5, electorates=[Elected(0.0, 7, 0, (1, 2, 3, 4, 5))],
+    )
+    assert judge(minority) == (VALID, [])
+
+
+BROKEN: dict[str, list[Callable[[History], History]]] = {
     "order": [
         lambda h: replace(h, requires={"kv": ("db",)}),
         lambda h: replace(
@@ -181,6 +204,13 @@ BROKEN = {
     "rest": [
         lambda h: replace(h, voids=[(25.3, 1)]),
         lambda h: replace(h, rest_s=20.0),
+    ],
+    "shots": [
+        # the second one that cannot end it; then of three nodes, and of three voters, the second with anything
+        lambda h: replace(stuck(h, "db", "db"), nodes=9, electorates=[Elected(0.0, 7, 0, (1, 2, 3, 4, 5))]),
+        lambda h: stuck(h, "db", "web"),
+        lambda h: replace(stuck(h, "db", "web"), nodes=9),
+        lambda h: replace(stuck(h, "db", "web"), electorates=[Elected(0.0, 7, 0, (1, 2, 3, 4, 5))]),
     ],
     "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
 }
