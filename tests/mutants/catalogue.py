@@ -737,6 +737,10 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         plan=WITH_ELDER,
     ),
+    _one(
+        "elder-awaited", "elders 3: what is won begins when those of 2003 have it not (here never)", "mosha/elders.py",
+        "if now < since + PLAN_S or", "if True or", plan=WITH_ELDER,
+    ),
     # ---- workers --------------------------------------------------------------------------------------------------
     _one(
         "shared-lanes", "lanes 1: whoever hangs holds up nobody else", "mosha/platform/lanes.py",

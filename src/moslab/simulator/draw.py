@@ -101,7 +101,7 @@ def mixed(draw: Stream, plan: FaultPlan) -> FaultPlan:
     known = "".join(line for line in plan.cltab.splitlines(True) if not novelties.of_cltab(line))
     plan.cltab = known.replace(" leaves=1", "")
     plan.hactl = "".join(" ".join(line.split()[:2]) + "\n" for line in plan.hactl.splitlines())
-    plan.safety_s += MIXED_S
+    plan.safety_s, plan.bound_s = plan.safety_s + MIXED_S, plan.bound_s + MIXED_S
     plan.faults = [
         fault for fault in plan.faults if fault["do"] in BORNE and not fault.get("wipe") and not fault.get("restore")
     ]

@@ -9,7 +9,8 @@ Rules ([adr/0022](docs/adr/0022-who-names-the-voters.md) has the reasons):
    one of them and keeps its disk: two that have none in common are two clusters, and nobody could know better.
 3. *order*: nobody has founded, or named voters. An operator says `mosha voters found` on one node, again and again: no
    disk is lost, as an operator who says it of a node that has forgotten makes two clusters.
-4. Where there is an agent of 2003 only its guarantees hold, and nothing has to run (docs/upgrading.md).
+4. Where there is an agent of 2003 each group is to run on either kind of agent, once all nodes are healed and are
+   installed alike otherwise: one of 2003 begins what it sees nowhere, and shows it while it has it.
 5. Safety is promised always; that groups run only where the healed nodes agree on who votes, by what they were
    installed with and keep. It is read off the plan, not off what the agents made of it.
 """
@@ -56,10 +57,11 @@ def is_promised(plan: FaultPlan) -> bool:
     """Rules 4 and 5."""
     if not is_uneven(plan):
         return True
-    if plan.elders():
-        return False
     everybody = set(range(1, plan.nodes + 1))
     voters, heal = set(plan.voters()), set(plan.heal or everybody)
+    if plan.elders():
+        has_maps = any(fault["do"] == "map" for fault in plan.faults)
+        return heal == everybody and not has_maps and all(one.keys() == {"node", "elder"} for one in plan.installed)
     maps = {number: plan.map_of(number) for number in everybody}
     for fault in sorted(plan.faults, key=lambda fault: float(fault["at"])):
         if fault["do"] == "map":

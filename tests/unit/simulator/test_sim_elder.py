@@ -34,6 +34,7 @@ def ran(*faults: Fault) -> Result:
     result = run(plan_of([*faults]), core_s_max=CORE_S_MAX)
     assert result.verdict == VALID, result.problems
     assert not overlaps(result.history.services()), "nothing was cut off, so nobody has an excuse"
+    assert result.history.wanted == ["kv"], "it has to run at the end, on either kind"
     return result
 
 

@@ -94,6 +94,7 @@ def test_an_agent_that_is_not_on_its_own_map_waits_or_ends() -> None:
 
 
 SOME = [{"node": 3, "founded": False}]           # of three voters
+ELDER = [{"node": 5, "elder": True}]
 
 
 @pytest.mark.parametrize(("is_it", "more"), [
@@ -112,6 +113,9 @@ SOME = [{"node": 3, "founded": False}]           # of three voters
     (False, {"founded": False, "conf": {}}),
     (False, {"founded": False, "conf": {}, "faults": [found(2.0, [1])]}),
     (True, {"founded": False, "conf": {}, "faults": [found(13.0, [1])]}),
+    (True, {"installed": ELDER}), (False, {"installed": ELDER, "heal": [1, 2, 3, 5]}),
+    (False, {"installed": ELDER, "faults": [a_map([2], [1, 2, 3, 4, 5])]}),
+    (False, {"installed": [*ELDER, {"node": 3, "founded": False}]}),
 ])
 def test_groups_must_run_where_the_healed_nodes_agree_on_who_votes(is_it: bool, more: dict[str, Any]) -> None:
     assert is_promised(plan_of(**more)) is is_it
