@@ -93,7 +93,7 @@ mutants: .venv/.dev ## does the simulator catch each mutant, after how many seed
 	$(BIN)/python -m tests.mutants.hunt -j $(JOBS) $(if $(BUDGET),--budget $(BUDGET)) $(if $(RUNS),--python $(RUNS)) \
 		$(if $(DOCS),--docs) $(MUTANTS)
 
-sim-coverage: .venv/.dev ## what simulation alone reaches of the ownership package, at least 95 % of its branches
+sim-coverage: .venv/.dev ## what simulation alone reaches of the ownership package, at least 95 % of its branches (5 minutes)
 	$(BIN)/python -m tests.mutants.reach -j $(JOBS)
 
 coverage: .venv/.dev ## all tests, counting subprocesses and the code in containers: out/coverage/

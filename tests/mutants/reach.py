@@ -2,9 +2,10 @@
 
 Rules:
 
-1. What counts is the simulator: seeds from ``--first`` on, and each directed plan with a few seeds. No other test runs.
-2. It fails below ``PERCENT`` of branch coverage of ``mosha.ownership``, if something of ``EXPECTED`` or ``RARE`` was
-   never reached, or if a run is not valid.
+1. What counts is the simulator: each directed plan with a seed, and seeds from ``--first`` on. No other test runs.
+2. It fails below ``PERCENT`` of branch coverage of ``mosha.ownership``, if something of ``RARE``, of which directed
+   plans are sure, was never reached, or if a run is not valid. What an ordinary budget of seeds has to reach besides a
+   campaign of that size says (``EXPECTED``): measuring makes a run four times as long.
 3. The seeds are given, so that one result is like the next; ``--seconds`` bounds it on a slow machine, and a run that
    this leaves out is reported.
 """
@@ -26,7 +27,7 @@ from coverage import Coverage
 
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import VALID
-from moslab.simulator.campaign import EXPECTED, summary
+from moslab.simulator.campaign import summary
 from moslab.simulator.directed import DIRECTED
 from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.facts import RARE
@@ -37,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 OUT = ROOT / "out" / "sim-coverage"
 PACKAGE = "mosha.ownership"
 PERCENT = 95.0
-SEEDS, DIRECTED_SEEDS = 200, 1
+SEEDS, DIRECTED_SEEDS = 40, 1
 SECONDS_MAX = 3600.0
 
 
@@ -128,7 +129,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verdict != VALID:
             wrong.append(f"{name}: {verdict}: {problems}")
     found = reached()
-    never = [name for name in (*EXPECTED, *RARE) if not counts[name]]
+    never = [name for name in RARE if not counts[name]]
     wanted = len(DIRECTED) * DIRECTED_SEEDS + seeds
     for file, branches in found.missing.items():
         print(f"{file}: {', '.join(f'{one} -> {other}' for one, other in branches)}")

@@ -63,7 +63,9 @@ damage   what lies on the disk is bad (A5)                                      
                                                                                 shape: bits (one is another), short,
                                                                                 other (bytes), later (of a version
                                                                                 that is not this one), empty or
-                                                                                gone (of what a slot tells of)
+                                                                                gone (of what a slot tells of).
+                                                                                file decided: all that was decided was
+                                                                                so twice, which nobody can detect
 config   the agent runs with another configuration, or is of another version    conf: lines of mosha.conf; protocol:
                                                                                 its number
 ======== ===================================================================== ==============================
@@ -99,6 +101,7 @@ CHANCE = shape.number(0, 1)
 FACTOR = shape.number(0, 1e4)
 DAMAGED = ("voter", "state", "counted", "slots", "order", "founded", "stray", "journal", "written")
 DAMAGES = ("bits", "short", "other", "later")
+DECIDED = "decided"
 LOSSES = ("empty", "gone")       # of a journal that counts: its writer's slot tells that there was more
 BOTH = "agent and leashes"
 LOOK, WRITE = STALLS = ("look", "write")
@@ -136,7 +139,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     },
     "map": {"nodes": shape.wholes(1, NODES_MAX)},
     "damage": {
-        "file": shape.one_of(*DAMAGED), "shape": shape.one_of(*DAMAGES, *LOSSES),
+        "file": shape.one_of(*DAMAGED, DECIDED), "shape": shape.one_of(*DAMAGES, *LOSSES),
     },
     "config": {"conf": shape.LINES, "protocol": shape.whole(0, 1000)},
 }

@@ -7,6 +7,9 @@ Rules:
    writer's slot there tells of it: else nobody can detect that whole lines are not there any more.
 2. What a person puts there (an order, an era, a journal of nobody) is not changed, but is there now, damaged as it is.
    No shape of it says anything: a whole ``founded`` on a disk that was wiped would be a lie that nobody can detect.
+3. But for ``decided``, whatever the shape: a life before the first one of node 1 was decided to be the owner of each
+   group, and other voters, in the epochs in force, as when voters have forgotten what they promised. With that nothing
+   is promised; directed plans have it, to see who ends then.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ import zlib
 from collections.abc import Callable, Mapping
 
 from mosha.agent import STATE
-from mosha.ownership import identity, journal, marker, slot
-from mosha.ownership.journal import Dead
+from mosha.ownership import electorate, identity, journal, marker, slot
+from mosha.ownership.journal import Commit, Dead
 from mosha.ownership.marker import Marker
 from mosha.ownership.voter import FOUNDED, ORDER
-from moslab.faults.plan import LOSSES
+from moslab.faults.plan import DECIDED, LOSSES
 from moslab.simulator.kernel import Stream
 
 STRAY = "cltab.copy.before"
@@ -28,7 +31,11 @@ CRC_BYTES = 9                    # before each line, with a blank
 OTHER_BYTES = 100                # more than an era or the number of a life has
 NOBODY_NODE, NOBODY_NUMBER = 9999, 1
 LATER_STATE = "a state of a later version"
-LATER_ENTRY = ["an entry of a later version", "g1"]
+LATER_ENTRIES = (
+    ["an entry of a later version", "g1"], ["commit", "g1", "the first", "1"], ["commit", "g1", 1, ["1"]],
+    ["block", "g1", 1, ["1", 1], [0, ""], "", 0], ["dead", 1],
+)
+LATER_FOUNDED = ("node 1", "1 1", "1 2 3 4 5 6 7 8", "1" + 200 * " ")    # voters
 
 
 def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonce: str) -> tuple[str, bytes | None]:
@@ -44,6 +51,8 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
         "order": b'{"name": "a person", "do": "sleep"}', "founded": b"at the beginning of the year\n",
         "stray": b"nothing to do with it\n", "journal": journal.encode(Dead(nobody)),
     }
+    if file == DECIDED:
+        return _decided(era, files, identity.make(1, 0, nonce))
     if file == "written" and shape in LOSSES and found is not None and (told := _told(found, files)):
         return draw.pick(told), b"" if shape == "empty" else None
     if file == "written":
@@ -52,6 +61,20 @@ def damage(file: str, shape: str, files: Mapping[str, bytes], draw: Stream, nonc
     name = names[file]
     content = put.get(file) or files.get(name) or b"nothing\n"
     return name, _LATER[file](content, draw) if shape == "later" and file in _LATER else _spoiled(shape, content, draw)
+
+
+def _decided(era: str, files: Mapping[str, bytes], loser: str) -> tuple[str, bytes]:
+    """Rule 3."""
+    latest: dict[str, Commit] = {}
+    for name in sorted(files):
+        for entry in journal.decode(files[name])[0] if journal.writer_of(name, era) else ():
+            if isinstance(entry, Commit) and entry.epoch >= latest.get(entry.group, entry).epoch:
+                latest[entry.group] = entry
+    others = [
+        Commit(group, entry.epoch, "1" if group.startswith(electorate.PREFIX) else loser)
+        for group, entry in sorted(latest.items())
+    ]
+    return journal.name(era, loser, 0), b"".join(map(journal.encode, others))
 
 
 def _told(found: Marker, files: Mapping[str, bytes]) -> list[str]:
@@ -105,5 +128,6 @@ def _misplaced(content: bytes, _draw: Stream) -> bytes:
 
 _LATER: dict[str, Callable[[bytes, Stream], bytes]] = {
     "voter": _later_marker, "slots": _misplaced, "order": lambda whole, _: whole,
-    "journal": lambda whole, _: whole + _line(LATER_ENTRY),
+    "journal": lambda whole, draw: whole + _line(draw.pick(LATER_ENTRIES)),
+    "founded": lambda _, draw: f"{marker.make_era(1, 'ffffffff')} {draw.pick(LATER_FOUNDED)}\n".encode(),
 }

@@ -486,6 +486,24 @@ REPEATED_EARLY = plan([
 DAMAGES = plan(every(
     14.0, _damages(1, "bits"), _damages(2, "short"), _damages(3, "other"), _damages(1, "later"),
 ), groups=AWAY, network=SHARP)
+# A person, and a later version, have left on the only voter what this one refuses, again and again; the other node,
+# which has no vote, loses its directory.
+LATER = plan(every(
+    2.5, *({"at": 0, "do": "damage", "whom": [1], "file": file, "shape": "later"} for file in ("founded", "journal")),
+    crash(0.1, 0.2, [1]), wipe(1.5, 2),
+), voters="1", nodes=2, network=SHARP)
+# Another owner was decided for the same epochs on one voter after the other: who has the group goes on.
+OWNED_TWICE = plan(every(
+    12.0, *([
+        {"at": 0, "do": "damage", "whom": [voter], "file": "decided", "shape": "other"},
+        {"at": 5.0, "do": "leave", "whom": ["owner:g1"]},
+    ] for voter in (1, 2, 3)),
+), network=SHARP)
+# Other voters were decided as well: all end, and nothing runs before the lowest of the voters founds them anew.
+ELECTED_TWICE = plan([
+    *_elect(4.0, 6.0, [1, 2, 3, 4]), {"at": 20.0, "do": "damage", "whom": [2], "file": "decided", "shape": "other"},
+    _order(30.0, [1, 2, 3, 4], do="forget"), _order(30.6, [2, 3], do="found", without=[]),
+], network=SHARP, safety_s=40.0)
 # The same on two voters, one after the other is well again, and none of them boots: who does not look, and goes on with
 # what is bad, counts for nobody for ever.
 MARKERS_ROT = plan([

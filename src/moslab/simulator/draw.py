@@ -15,7 +15,7 @@ from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
-from moslab.faults.plan import BOTH, DAMAGED, DAMAGES, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
+from moslab.faults.plan import BOTH, DAMAGED, DAMAGES, DECIDED, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
 from moslab.simulator.directed import DIRECTED, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
@@ -203,10 +203,12 @@ def _worsened(plan: FaultPlan) -> list[Fault]:
 def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:
     """The same with its times moved, and with more faults now and then.
 
-    As it is where some nodes never come back, or a disk gets an older content, which is noticed only in its time (R19).
+    As it is where some nodes never come back, or a disk gets an older content, which is noticed only in its time (R19),
+    or something that nobody can detect.
     """
     plan.profile = profile
-    if len(plan.heal) < plan.nodes or any("restore" in fault for fault in plan.faults):
+    is_delicate = any("restore" in fault or fault.get("file") == DECIDED for fault in plan.faults)
+    if len(plan.heal) < plan.nodes or is_delicate:
         return plan
     lease_s = float(plan.conf["lease"])
     by_s = draw.weighted(MOVED_LEASES) * lease_s

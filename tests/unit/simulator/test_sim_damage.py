@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from mosha.ownership import electorate, identity, journal, marker, slot
-from mosha.ownership.journal import Dead
+from mosha.ownership.journal import Commit, Dead
 from mosha.ownership.marker import FULL, Marker
-from moslab.faults.plan import DAMAGED, DAMAGES
+from moslab.faults.plan import DAMAGED, DAMAGES, DECIDED
 from moslab.history.checkers import VALID
 from moslab.simulator import directed
 from moslab.simulator.damage import damage
@@ -52,6 +55,29 @@ def test_what_is_bad_is_noticed(file: str, shape: str) -> None:
                 found is None or identity.node_of(found.identity) != node for node, found in enumerate(places, 1)
             ]
             assert any(wrong) or shape in ("bits", "short"), "the end of each may be anything"
+
+
+def test_what_was_decided_twice_is_whole_and_of_the_epochs_in_force() -> None:
+    """Nobody can detect that by a checksum; the owner is the greater of the two, and goes on."""
+    voters = Commit(f"{electorate.PREFIX}1", 1, "1,2,3,4")
+    files = {**FILES, journal.name(ERA, ME, 1): b"".join(map(journal.encode, [
+        Commit("g1", 2, ME), Commit("g1", 3, ME), Commit("g1", 1, ME), voters,
+    ]))}
+    name, content = damage(DECIDED, "other", files, Stream(1, "damage"), NONCE)
+    loser = identity.make(1, 0, NONCE)
+    assert (journal.writer_of(name, ERA), loser < ME) == (loser, True)
+    assert content is not None
+    assert journal.decode(content)[0] == [Commit("g1", 3, loser), replace(voters, identity="1")]
+
+
+@pytest.mark.parametrize(("plan", "name"), [
+    (directed.OWNED_TWICE, "takeover: released"), (directed.ELECTED_TWICE, "voter: founded an era"),
+])
+def test_after_a_second_decision_nothing_runs_twice_and_all_runs_again(plan: dict[str, Any], name: str) -> None:
+    result = run(directed_plan(1, plan), traced=True)
+    assert result.verdict == VALID, result.problems
+    assert any("was decided twice" in text for _, _, text in result.log)
+    assert result.counters[name]
 
 
 def test_it_lies_in_the_same_file_and_no_crash_undoes_it() -> None:
