@@ -107,6 +107,16 @@ def test_w24_garbage_in_any_file_of_the_owner_stops_nothing(garbled: Cluster, na
         goes_on(garbled, owner, 15)
 
 
+@pytest.mark.parametrize("name", ["cltab", "hactl", "order"])
+def test_w24_a_fifo_in_the_place_of_a_file_holds_up_nobody(garbled: Cluster, name: str) -> None:
+    owner = garbled.wait_running("web", asked=1)
+    path = garbled.var(owner) / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    goes_on(garbled, owner, 15)
+    path.unlink(missing_ok=True)
+
+
 @pytest.fixture(scope="module")
 def garbled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("garbled"), 3, stomith=False)
