@@ -52,7 +52,7 @@ class Policy:
     monitor_limit_s: float = 20.0
     test_limit_s: float = 120.0
     wait_limit_s: float = math.inf
-    stop_limit_s: float = 120.0
+    stop_limit_s: float = 600.0
 
 
 DEFAULT_POLICY = Policy()
