@@ -314,3 +314,27 @@ def test_a_wrong_cltab_is_refused_with_its_line(pytest_: Pytest) -> None:
 
 def test_nobody_who_wants_no_cluster_pays_for_one(pytest_: Pytest) -> None:
     pytest_("def test_it(cache):\n    assert cache\n", "--junitxml=x.xml").assert_outcomes(passed=1)
+
+
+SETUP = """
+import pytest
+
+@pytest.fixture
+def moved(cluster):
+    with cluster.kill("owner of web"):
+        cluster.group("web").wait_running(elsewhere=True, within=0.1)
+
+def test_it(moved):
+    pass
+"""
+
+
+def test_a_failure_in_setup_leaves_the_same(pytest_: Pytest) -> None:
+    done = pytest_(SETUP, "--seed=7", "--keep=failed")
+    done.assert_outcomes(errors=1)
+    done.stdout.fnmatch_lines([
+        "*runs elsewhere than on node *: not within 0.1 s*", "report: *", "a simulated cluster ends with its test;*",
+        "again: pytest 'test_it.py::test_it[[]sim]' --world=sim --seed=7",
+    ])
+    assert load(pytest_.left("history.json")).failure.startswith("AssertionError: group web runs elsewhere")
+    assert pytest_.left("plan.json").exists()
