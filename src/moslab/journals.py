@@ -41,6 +41,14 @@ class Freeze(NamedTuple):
     end_s: float
 
 
+class Forgotten(NamedTuple):
+    """Not all is kept of what a node wrote of a group until then."""
+
+    group: str
+    node: str
+    until_s: float
+
+
 class Life(NamedTuple):
     """One run of a ticker."""
 
@@ -75,6 +83,7 @@ class Look(NamedTuple):
     now_s: float
     lives: tuple[Life, ...]
     freezes: tuple[Freeze, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
 
     def since(self, zero_s: float) -> Look:
         """The same, with times that count from then."""
@@ -85,6 +94,7 @@ class Look(NamedTuple):
                 pauses=tuple((since_s - zero_s, until_s - zero_s) for since_s, until_s in life.pauses),
             ) for life in self.lives),
             tuple(one._replace(begin_s=one.begin_s - zero_s, end_s=one.end_s - zero_s) for one in self.freezes),
+            tuple(one._replace(until_s=one.until_s - zero_s) for one in self.forgotten),
         )
 
     def running(self, group: str) -> tuple[Life, ...]:
@@ -109,7 +119,15 @@ class Look(NamedTuple):
             pieces = [piece._replace(pid=number, epoch=epoch) for piece in life.pieces(self.freezes)]
             (made.addresses if is_address(life.group) else made.intervals).extend(pieces)
             made.thaws += [(until, life.node) for _since, until in life.stood_still(whole)]
+        made.unfinished = self.unseen()
         return made
+
+    def unseen(self) -> str:
+        """What is not known by rule 3; nothing if all is."""
+        return "; ".join(
+            f"the journals of {one.group} on node {one.node} have forgotten some of what was until {one.until_s:.3f}"
+            for one in self.forgotten if one.until_s > 0
+        )
 
 
 def is_address(name: str) -> bool:
@@ -163,4 +181,4 @@ def look_of(answer: dict[str, Any]) -> Look:
         Freeze(node, group, begin_s, float("inf") if end_s is None else end_s)
         for node, group, begin_s, end_s in answer["freezes"]
     )
-    return Look(float(answer["now"]), lives, freezes)
+    return Look(float(answer["now"]), lives, freezes, tuple(Forgotten(*one) for one in answer["forgotten"]))

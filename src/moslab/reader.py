@@ -5,10 +5,10 @@ that began after that time, or with 1 after LIMIT_S: one process that waits cost
 
 It reads the journals that the demo's ``tick`` writes below DIRECTORY (/san), a directory for each group, and prints
 {"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...],
-"freezes": [[node, group, begin_s, end_s], ...]}: a life is one run, and the pauses are the gaps between two of its
+"freezes": [[node, group, begin_s, end_s], ...], "forgotten": [[group, node, until_s], ...]}: a life is one run, and the pauses are the gaps between two of its
 ticks that are longer than PAUSE_NS. ``now``: only those that wrote lately, without their pauses. The freezes are those
 that the laboratory wrote down (:mod:`moslab.faults.inside`); the group of a whole node's is null, and so is the end of
-one that lasts. Times are those of the engine's monotonic clock.
+one that lasts. What was forgotten is that not all is there which a node wrote of a group until then. Times are those of the engine's monotonic clock.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ LATELY_S = 5.0
 FILE_BYTES_MAX = 64 << 20
 TAIL_BYTES = 512
 FREEZES = ".freezes"
+FORGOTTEN = ".forgotten"
 
 
 def life(group: str, texts: list[bytes]) -> list[Any] | None:
@@ -121,6 +122,17 @@ def freezes(directory: str) -> list[list[Any]]:
     return found
 
 
+def forgotten(directory: str) -> list[list[Any]]:
+    """Of which groups and nodes not everything is kept, and until when."""
+    found: list[list[Any]] = []
+    for group in sorted(os.listdir(directory)):
+        below = os.path.join(directory, group)
+        names = sorted(os.listdir(below)) if os.path.isdir(below) else []
+        found += [[group, name[:-len(FORGOTTEN)], int(pieces(os.path.join(below, name), True)) / 1e9]
+                  for name in names if name.endswith(FORGOTTEN)]
+    return found
+
+
 def main() -> int:
     if sys.argv[1] == "run":
         print("looks", flush=True)
@@ -128,7 +140,8 @@ def main() -> int:
     whole = sys.argv[1] == "all"
     directory = sys.argv[2] if len(sys.argv) > 2 else "/san"
     found = lives(directory, whole)
-    print(json.dumps({"now": time.monotonic(), "lives": found, "freezes": freezes(directory)}))
+    print(json.dumps({"now": time.monotonic(), "lives": found, "freezes": freezes(directory),
+                      "forgotten": forgotten(directory)}))
     return 0
 
 

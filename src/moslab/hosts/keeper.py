@@ -334,7 +334,7 @@ class Keeper:
         for one in boots:
             directory = f"{self.home}/journals/{one}"
             looks[one] = {"lives": reader.lives(directory, whole), "freezes": reader.freezes(directory),
-                          "now": time.monotonic()}
+                          "forgotten": reader.forgotten(directory), "now": time.monotonic()}
         return looks
 
     def signal(self, role: str, signals: list[int]) -> list[int]:

@@ -46,7 +46,7 @@ def history(nodes: int, seen: list[Seen], zero_s: float, now_s: float) -> Histor
                 possible.append(may_be._replace(pid=number, node=one.node, epoch=epoch))
     for interval in certain:
         (made.addresses if journals.is_address(interval.group) else made.intervals).append(interval)
-    made.unfinished = _unclear(certain, possible)
+    made.unfinished = "; ".join(filter(None, [*(one.look.unseen() for one in seen), _unclear(certain, possible)]))
     return made
 
 

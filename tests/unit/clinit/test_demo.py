@@ -55,9 +55,9 @@ def test_tick_writes_down_when_it_lives(tmp_path: Path, signo: int) -> None:
 
 
 def test_each_run_has_a_file_and_old_ones_are_forgotten(tmp_path: Path) -> None:
-    for number in range(70):
+    for number in range(262):
         old = tmp_path / f"3-{number}-1.log"
-        old.write_text("start 1 3 1 0\n")
+        old.write_text(f"start 1 3 1 0\ntick {number + 5} 3 1 0\ntick 99")
         os.utime(old, (number, number))
     (tmp_path / "3-0-1.log.old").touch()
     (tmp_path / "33-1-1.log").touch()
@@ -65,9 +65,10 @@ def test_each_run_has_a_file_and_old_ones_are_forgotten(tmp_path: Path) -> None:
         wait_until(lambda: any(f"3-{process.pid}-" in path.name for path in tmp_path.iterdir()))
         process.terminate()
     names = {path.name for path in tmp_path.iterdir()}
-    assert {"3-7-1.log", "3-69-1.log", "33-1-1.log"} <= names
+    assert {"3-7-1.log", "3-261-1.log", "33-1-1.log"} <= names
     assert not names & {"3-6-1.log", "3-0-1.log", "3-0-1.log.old"}
-    assert len(names) == 64 + 1
+    assert len(names) == 256 + 2
+    assert (tmp_path / "3.forgotten").read_text() == "11\n", "the last whole line of the last one that is gone"
 
 
 def test_a_full_file_is_kept_once_and_the_start_is_repeated(tmp_path: Path) -> None:
@@ -80,8 +81,13 @@ def test_a_full_file_is_kept_once_and_the_start_is_repeated(tmp_path: Path) -> N
     old = journal.with_name(journal.name + ".old")
     starts = {path.read_text().splitlines()[0] for path in (journal, old)}
     assert len(starts) == 1
-    assert starts.pop().startswith("start ")
+    word, starts_ns, *_ = starts.pop().split()
+    assert word == "start"
     assert all(path.stat().st_size < 200 + TICK_BYTES for path in (journal, old))
+    (said,) = tmp_path.glob("*.forgotten")
+    assert said.name == "3.forgotten"
+    first_ns = int(old.read_text().splitlines()[1].split()[1])
+    assert int(starts_ns) < int(said.read_text()) < first_ns, "more than one file was full"
 
 
 def test_tick_that_cannot_write_says_so(tmp_path: Path) -> None:

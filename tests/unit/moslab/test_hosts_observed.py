@@ -8,7 +8,7 @@ from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.record import History
 from moslab.hosts import observed
 from moslab.hosts.clock import Clock
-from moslab.journals import Life, Look
+from moslab.journals import Forgotten, Life, Look
 
 ERROR_S = 0.01
 
@@ -39,6 +39,13 @@ def verdict(gap_s: float, is_over: bool = False, **first: object) -> str:
     """Node 1 runs web until 50 s by its clock, which is 1000 s behind ours; node 2, 2000 s behind, so much later."""
     one = life(1, 10.0, 50.0, **first)  # type: ignore[arg-type]
     return judge(history(seen(one, 1000.0, is_over), seen(life(2, 50.0 - 20.0 + gap_s, 90.0), 1020.0)))[0]
+
+
+def test_what_a_machine_has_forgotten_is_unknown() -> None:
+    one = seen(life(1, 10.0, 50.0), 1000.0)
+    look = one.look._replace(forgotten=(Forgotten("web", "1", 20.0),))
+    assert judge(history(one))[0] == VALID
+    assert judge(history(one._replace(look=look)))[0] == UNKNOWN
 
 
 @pytest.mark.parametrize(("gap_s", "word"), [

@@ -28,7 +28,13 @@ def journal(
 
 
 def lives(directory: Path, whole: bool = True) -> list[Life]:
-    return list(look_of({"now": 0.0, "lives": reader.lives(str(directory), whole), "freezes": []}).lives)
+    return list(read(directory, whole).lives)
+
+
+def read(directory: Path, whole: bool = True) -> Look:
+    """As main does, at no time."""
+    return look_of({"now": 0.0, "lives": reader.lives(str(directory), whole), "freezes": [],
+                    "forgotten": reader.forgotten(str(directory))})
 
 
 def test_a_run_is_from_its_first_line_to_its_last_whole_one(tmp_path: Path) -> None:
@@ -63,6 +69,19 @@ def test_a_run_goes_on_from_its_full_file(tmp_path: Path) -> None:
     path.rename(f"{path}.old")
     path.write_text(f"start {NS} 1 7 2\ntick {int(1.51 * NS)} 1 7 2\n")
     assert lives(tmp_path) == [Life("kv", 1, 7, "2", 1.0, 1.51, False, ((1.0, 1.5),))]
+
+
+def test_what_was_forgotten_is_not_known_to_be_valid(tmp_path: Path) -> None:
+    """An overlap that was written down was 'valid' after so many restarts that both its files were gone."""
+    journal(tmp_path / "kv", 1, [("start", 8.0), ("tick", 9.0)])
+    assert judge(read(tmp_path).history())[0] == VALID
+    (tmp_path / "kv" / "1.forgotten").write_text(f"{int(1.5 * NS)}\n")
+    word, problems = judge(read(tmp_path).history())
+    assert (word, problems) == (
+        UNKNOWN, ["the journals of kv on node 1 have forgotten some of what was until 1.500"],
+    )
+    assert judge(read(tmp_path).since(1.0).history())[0] == UNKNOWN
+    assert judge(read(tmp_path).since(2.0).history())[0] == VALID, "it was before the first of all that is judged"
 
 
 @pytest.mark.parametrize("text", ["", "tick", "tick x 1 7 2\n", "start 12"])
@@ -124,7 +143,7 @@ def test_freezes_are_read_beside_the_journals(tmp_path: Path) -> None:
         f"freeze {NS} 1\nfreeze {2 * NS} 2 kv\nthaw {3 * NS} 1\nthaw {3 * NS} 3\nfreeze {4 * NS} 1\n"
     )
     assert reader.freezes(str(tmp_path)) == [[1, None, 1.0, 3.0], [2, "kv", 2.0, None], [1, None, 4.0, None]]
-    look = look_of({"now": 9.0, "lives": [], "freezes": reader.freezes(str(tmp_path))})
+    look = look_of({"now": 9.0, "lives": [], "freezes": reader.freezes(str(tmp_path)), "forgotten": []})
     assert look.freezes == (Freeze(1, None, 1.0, 3.0), Freeze(2, "kv", 2.0, float("inf")),
                             Freeze(1, None, 4.0, float("inf")))
 
