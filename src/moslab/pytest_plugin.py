@@ -7,8 +7,8 @@ Rules:
 2. Everything random comes of ``--seed`` and the test's own name, so a test does the same alone and among others, and
    with one of ``--seeds`` what it does with that seed alone.
 3. A test that a world cannot do is skipped by the name of what it cannot, and counted.
-4. A test that failed, in its setup too, leaves ``artifacts/<test>/`` and prints the line that does it again. Whatever happens, its
-   clusters are removed, unless ``--keep failed`` keeps them.
+4. A test that failed, in its setup too, leaves ``artifacts/<test>/`` and prints the line that does it again. Whatever
+   happens, its clusters are removed, unless ``--keep failed`` keeps them.
 5. With ``--replay`` fault plans are carried out, each as a test of its own, and no other test is run
    (:mod:`moslab.pytest_replay`); with ``--chaos-budget`` random scenarios on the clusters that tests ask for
    (:mod:`moslab.pytest_chaos`).

@@ -5,10 +5,11 @@ that began after that time, or with 1 after LIMIT_S: one process that waits cost
 
 It reads the journals that the demo's ``tick`` writes below DIRECTORY (/san), a directory for each group, and prints
 {"now": s, "lives": [[group, node, pid, epoch, begin_s, end_s, stopped, [[from_s, to_s], ...]], ...],
-"freezes": [[node, group, begin_s, end_s], ...], "forgotten": [[group, node, until_s], ...]}: a life is one run, and the pauses are the gaps between two of its
-ticks that are longer than PAUSE_NS. ``now``: only those that wrote lately, without their pauses. The freezes are those
-that the laboratory wrote down (:mod:`moslab.faults.inside`); the group of a whole node's is null, and so is the end of
-one that lasts. What was forgotten is that not all is there which a node wrote of a group until then. Times are those of the engine's monotonic clock.
+"freezes": [[node, group, begin_s, end_s], ...], "forgotten": [[group, node, until_s], ...]}: a life is one run, and the
+pauses are the gaps between two of its ticks that are longer than PAUSE_NS. ``now``: those that wrote lately, without
+their pauses. The freezes are those that the laboratory wrote down (:mod:`moslab.faults.inside`); the group of a whole
+node's is null, and so is the end of one that lasts. What a node wrote of a group until ``until_s`` is not all there
+any more. Times are those of the engine's monotonic clock.
 """
 
 from __future__ import annotations

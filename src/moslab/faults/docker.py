@@ -32,6 +32,7 @@ from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import FILES, OF_POWER, OFF, OUTLET, PAUSE, Record, check_outlet
 from moslab.faults.toxics import Toxic
 from moslab.layout import archive
+from moslab.logs import Removed
 from moslab.node import create_node, run
 
 MAP = "/etc/openmosix.map"
@@ -54,6 +55,7 @@ class Faults(Agents):
         self.cluster = cluster
         self.fabric = Fabric(cluster)
         self.record = Record(self.now_s)
+        self.removed: dict[str, Removed] = {}                # by its id, the log of a container that was
         self.zero_s = 0.0
         self._offset_s, self._wall_s = self._clocks()
 
@@ -246,5 +248,6 @@ class Faults(Agents):
             raise LabError(f"{like.name} has no image")
         files = {path.lstrip("/"): (read_file(like, path), INSTALLED[path]) for path in sorted(paths)}
         if like.name == self.cluster.names.node(node):
+            self.removed[str(like.id)] = Removed(node, like.logs(timestamps=True))
             like.remove(v=False)
         create_node(self.cluster.client, self.cluster.names, str(image.id), addresses, node, archive(files))

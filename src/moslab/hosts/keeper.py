@@ -254,6 +254,8 @@ class Keeper:
         with open(log, "ab") as file:
             file.writelines(f"{time.monotonic()} {boot()} ".encode() + line + b"\n" for line in lines)
             if file.tell() > LOG_BYTES_MAX:
+                if os.path.exists(f"{log}.old"):
+                    self.write("log.forgotten", "", 0o644)
                 os.replace(log, f"{log}.old")
         if not data:
             del self.said[fd]
@@ -285,7 +287,8 @@ class Keeper:
             return {}
         if do == "read":
             log = b"".join(map(read_whole, (f"{self.home}/log.old", f"{self.home}/log")))
-            return {"log": log.decode(errors="replace"), "files": len(os.listdir(f"{self.home}/var"))}
+            return {"log": log.decode(errors="replace"), "is_whole": not os.path.exists(f"{self.home}/log.forgotten"),
+                    "files": len(os.listdir(f"{self.home}/var"))}
         if do == "run":
             self.commands.append(Command(request["id"], request["words"], request["limit"], self.environment))
             return None

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -30,6 +29,7 @@ from moslab.guard import Guard
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.layout import Options
+from moslab.logs import Logs
 from moslab.namespaces.own import OwnEngine
 from moslab.node import run
 from moslab.progress import Progress
@@ -40,8 +40,6 @@ from moslab.wait import REAL, eventually
 
 SETTLE_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.2
-LOG_BYTES_MAX = 4 << 20
-STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)Z ")     # by the engine, before each line
 
 
 class DockerWorld:
@@ -49,7 +47,7 @@ class DockerWorld:
 
     def __init__(
         self, cluster: Cluster, groups: tuple[str, ...], spec: Spec, guard: Guard | None = None,
-        own: OwnEngine | None = None,
+        own: OwnEngine | None = None, began: datetime | None = None,
     ) -> None:
         self.name = DOCKER if own is None else NAMESPACES
         self._own = own
@@ -57,7 +55,7 @@ class DockerWorld:
         self._guard = guard
         self._faults = Faults(cluster)
         self._faults.zero_s = self._faults.now_s()
-        self._since = datetime.now(timezone.utc)
+        self._logs = Logs(cluster.nodes, self._faults.removed, began or datetime.now(timezone.utc))
         self._workloads: list[clients.Workload] = []
 
     @classmethod
@@ -74,12 +72,10 @@ class DockerWorld:
         began = datetime.now(timezone.utc)
         guard = cluster.up(spec.nodes, progress, options=options, stays=False)
         try:
-            world = cls(cluster, wanted(hactl), spec, guard, own)
+            return cls(cluster, wanted(hactl), spec, guard, own, began)
         except BaseException:
             cluster.down()
             raise
-        world._since = began
-        return world
 
     @classmethod
     def attach(cls, cluster: Cluster) -> DockerWorld:
@@ -126,14 +122,14 @@ class DockerWorld:
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
 
     def history(self) -> History:
-        """What the journals, the logs since the last time, and the agents' directories show."""
+        """What the journals, the logs, and the agents' directories show."""
         history = self._look(whole=True).history()
         history.nodes = len(self.nodes)
-        since, self._since = self._since, datetime.now(timezone.utc)
+        self._logs.look(history.end_s)
+        history.crashes += self._logs.crashes
+        history.unfinished = "; ".join(filter(None, [history.unfinished, *self._logs.missed]))
         history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
         for node, container in self.cluster.nodes().items():
-            said = container.logs(since=since.timestamp()).decode(errors="replace")
-            history.crashes += [(history.end_s, node, said)] if "Traceback" in said else []
             if container.status == "running":
                 listed = run(container, ["ls", "-A", "/var/mosix-ha"])
                 history.files[node] = len(listed.stdout.splitlines())
@@ -155,14 +151,7 @@ class DockerWorld:
         return workload
 
     def log(self) -> list[Line]:
-        found = []
-        for node, container in self.cluster.nodes().items():
-            for line in container.logs(timestamps=True)[-LOG_BYTES_MAX:].decode(errors="replace").splitlines():
-                stamp = STAMP.match(line)
-                if stamp:
-                    whole_s = datetime.fromisoformat(f"{stamp[1]}+00:00").timestamp()
-                    found.append(Line(self._faults.when_s(whole_s + float(stamp[2])), node, line[stamp.end():]))
-        return sorted(found)
+        return self._logs.lines(self._faults.when_s)
 
     def papers(self) -> dict[str, str]:
         return {}

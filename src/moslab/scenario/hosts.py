@@ -47,7 +47,6 @@ class HostsWorld:
             inventory, spec, run, era, {"cltab": _witnessed(spec.cltab, run), "hactl": hactl}))
         self._faults = Faults(self.fleet)
         self._begins: dict[tuple[int, str, int, float], float] = {}
-        self._reported: dict[int, int] = {}                  # node -> how much of its log was judged already
 
     def now_s(self) -> float:
         return REAL.now_s()
@@ -87,21 +86,23 @@ class HostsWorld:
 
     def history(self) -> History:
         answers = self.fleet.ask_all("look", whole=True)
-        missing = sorted(set(self.nodes) - set(answers))
-        if missing:
-            raise LabError(f"the journals of node {missing[0]} cannot be read: it is off")
+        absent = sorted(set(self.nodes) - set(answers))
+        if absent:
+            raise LabError(f"the journals of node {absent[0]} cannot be read: it is off")
         seen = [
             observed.Seen(node, journals.look_of(look), self.fleet.clocks[node][boot], boot != answer["boot"])
             for node, answer in answers.items() for boot, look in answer["looks"].items()
         ]
         history = observed.history(len(self.nodes), seen, self._faults.zero_s, REAL.now_s())
         history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
+        missed = []
         for node, answer in self.fleet.ask_all("read").items():
             history.files[node] = answer["files"]
-            known = self._reported.get(node, 0)
-            said = answer["log"][known if known <= len(answer["log"]) else 0:]      # else the oldest of it is gone
-            self._reported[node] = len(answer["log"])
-            history.crashes += [(history.end_s, node, said)] if "Traceback" in said else []
+            if "Traceback" in answer["log"]:
+                history.crashes.append((history.end_s, node, answer["log"]))
+            if not answer["is_whole"]:
+                missed.append(f"the log of node {node} has forgotten its beginning")
+        history.unfinished = "; ".join(filter(None, [history.unfinished, *missed]))
         return history
 
     def edit(self, node: int, table: str, text: str) -> None:

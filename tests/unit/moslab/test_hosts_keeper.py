@@ -99,3 +99,14 @@ def test_a_command_ends_in_time_or_is_killed() -> None:
     }
     with pytest.raises(Refused, match="did not end in time"):
         ended(Command(2, ["sleep", "60"], 0.1, environment))
+
+
+def test_a_log_that_has_forgotten_its_beginning_says_so(kept: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "LOG_BYTES_MAX", 100)
+    os.makedirs(f"{kept.home}/var")
+    kept.said[-1] = b""
+    told = []
+    for _ in range(3):
+        kept.hear_agent(-1, b"x" * 60 + b"\n" + b"y" * 60 + b"\n")
+        told.append((kept.answer({"do": "read"}) or {})["is_whole"])
+    assert told == [True, False, False]
