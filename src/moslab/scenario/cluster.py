@@ -9,6 +9,9 @@ Rules:
 3. *Elsewhere* is not where this test has last seen the group run, by :attr:`Group.owner` or by a wait.
 4. Of the agent of a node and the leash of a group there one runs always, or nothing is promised (assumption A2 of
    docs/ownership.md): a stop that would leave neither is refused.
+5. Of faults of one kind at the same node (and role) the last one that ends, ends it: a second ``kill``, ``pause``,
+   ``stop_process`` or ``drain`` changes nothing until then. Of outlets and clocks the latest one that lasts holds; of
+   files the worst error and the worst hang. What ended otherwise, by a heal or with its node's power, is over for all.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from signal import SIGCONT, SIGKILL, SIGSTOP
 from types import TracebackType
-from typing import Callable, NamedTuple, TypeVar, Union
+from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults import toxics
 from moslab.faults.links import Link, apart, between, from_power, majorities_ring
-from moslab.faults.record import STOP, Fault, flap, lines
+from moslab.faults.record import CLOCK, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
 from moslab.faults.targets import select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
@@ -44,6 +47,8 @@ Targets = Union[int, str, "Group", Iterable[int]]
 WITHIN_S = 45.0
 LOOK_EVERY_S = 0.05
 AGENT, LEASH = "agent", "leash"
+ONCE = frozenset({OFF, PAUSE, DRAINED})
+"""Of these a second one is not begun while the first one lasts."""
 
 
 class Verdict(NamedTuple):
@@ -162,6 +167,7 @@ class Cluster:
         self._faults = Written(world.faults)
         self.random = random.Random(f"{seed}/targets")
         self._groups: dict[str, Group] = {}
+        self._held: dict[tuple[str, int, str], dict[object, Any]] = {}     # fault -> whose it is, and how much; rule 5
         self._clients: list[Clients] = []
         self._first = len(world.faults.record.all)
         self._began_s = world.faults.record.now_s()
@@ -218,7 +224,7 @@ class Cluster:
 
     def kill(self, targets: Targets) -> Breach:
         """Cut the power of nodes. It comes back with the end of the breach, by :meth:`start` or :meth:`heal`."""
-        return self._each("off", targets, self._faults.kill, self._power_on)
+        return self._each("off", OFF, targets, lambda node, _: self._faults.kill(node), self._faults.start)
 
     def start(self, targets: Targets) -> None:
         """Give nodes power; also those that STOMITH has put off."""
@@ -227,7 +233,7 @@ class Cluster:
 
     def pause(self, targets: Targets) -> Breach:
         """Freeze whole nodes; where there is STOMITH they may be shot, and then are off."""
-        return self._each("paused", targets, self._faults.pause, self._thaw)
+        return self._each("paused", PAUSE, targets, lambda node, _: self._faults.pause(node), self._faults.resume)
 
     def resume(self, targets: Targets) -> None:
         """Thaw nodes."""
@@ -346,8 +352,8 @@ class Cluster:
         for _, node, stopped in self.world.faults.record.lasting(STOP):
             if role.split()[0] in (AGENT, LEASH) and node in nodes and stopped.split()[0] == other:
                 raise CannotError(f"{stopped} of node {node} stands still: nothing is promised if {role} does, too")
-        return self._each(f"{role} stopped", nodes, lambda node: self._signal(node, role, SIGSTOP),
-                          lambda node: self._signal_if_there(node, role, SIGCONT))
+        return self._each(f"{role} stopped", STOP, nodes, lambda node, _: self._signal(node, role, SIGSTOP),
+                          lambda node: self._signal_if_there(node, role, SIGCONT), role)
 
     def restart_agent(self, targets: Targets) -> None:
         """End agents in order; returns when init has begun the next ones."""
@@ -360,18 +366,23 @@ class Cluster:
         """Of what others do with the nodes' files through MFS so much, from 0 to 1, fails, and so much never ends."""
         if not 0 < error + hang <= 1 or min(error, hang) < 0:
             raise CannotError(f"error and hang are parts of 1, not {error:g} and {hang:g}")
-        return self._each("files disturbed", targets, lambda node: self._faults.disturb(node, error, hang),
-                          lambda node: self._if_there(self._faults.disturb, node, 0.0, 0.0))
+
+        def begin(node: int, all_held: list[tuple[float, float]]) -> None:
+            errors, hangs = zip(*all_held)
+            self._faults.disturb(node, min(max(errors), 1 - max(hangs)), max(hangs))
+
+        return self._each("files disturbed", FILES, targets, begin, lambda node: self._faults.disturb(node, 0.0, 0.0),
+                          amount=(error, hang))
 
     def break_outlet(self, targets: Targets, how: str) -> Breach:
         """Shots at the nodes fail: ``fails``; seem to fail and do not: ``lies``; come seconds late: ``slow``."""
-        return self._each(f"outlet {how}", targets, lambda node: self._faults.outlet(node, how),
-                          lambda node: self._faults.outlet(node, WORKS))
+        return self._each(f"outlet {how}", OUTLET, targets, lambda node, held: self._faults.outlet(node, held[-1]),
+                          lambda node: self._faults.outlet(node, WORKS), amount=how)
 
     def slew_clock(self, targets: Targets, by: float) -> Breach:
         """Their clocks run faster by so much (0.05: 5 %), or slower; not in containers."""
-        return self._each(f"clock {by:+g}", targets, lambda node: self._faults.slew(node, by),
-                          lambda node: self._faults.slew(node, 0.0))
+        return self._each(f"clock {by:+g}", CLOCK, targets, lambda node, held: self._faults.slew(node, held[-1]),
+                          lambda node: self._faults.slew(node, 0.0), amount=by)
 
     def jump_clock(self, targets: Targets, by_s: float) -> None:
         """Set their wall clocks forward, or back; not in containers."""
@@ -395,7 +406,7 @@ class Cluster:
 
     def drain(self, targets: Targets) -> Breach:
         """``mosha drain``: nodes give their groups up, and take none until the end of the breach."""
-        return self._each("drained", targets, lambda node: self.order(node, DRAIN, "", node),
+        return self._each("drained", DRAINED, targets, lambda node, _: self.order(node, DRAIN, "", node),
                           lambda node: self._if_there(self.order, node, UNDRAIN, "", node))
 
     # -- all ---------------------------------------------------------------------------------------
@@ -472,17 +483,43 @@ class Cluster:
     # -- inside ------------------------------------------------------------------------------------
 
     def _each(
-        self, what: str, targets: Targets, begin: Callable[[int], object], end: Callable[[int], None]
+        self, what: str, kind: str, targets: Targets, begin: Callable[[int, list[Any]], object],
+        end: Callable[[int], object], role: str = "", amount: Any = None,
     ) -> Breach:
-        nodes = self.whom(targets)
-        for node in nodes:
-            begin(node)
+        """One more fault of that kind at each of the nodes (rule 5). ``begin`` gets the amounts of all that last."""
+        nodes, mine = self.whom(targets), object()
+        begun: list[int] = []
+        try:
+            for node in nodes:
+                held = self._held_now(kind, node, role)
+                if not held or kind not in ONCE:
+                    begin(node, [*held.values(), amount])
+                held[mine] = amount
+                begun.append(node)
+        except BaseException:
+            for node in begun:                               # it lasts until the heal, and nobody can end it before
+                del self._held[kind, node, role][mine]
+            raise
 
         def ends() -> None:
             for node in nodes:
-                end(node)
+                held = self._held_now(kind, node, role)
+                if mine in held:
+                    del held[mine]
+                    if not held:
+                        end(node)
+                    elif amount is not None:
+                        begin(node, [*held.values()])
 
         return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
+
+    def _held_now(self, kind: str, node: int, role: str) -> dict[object, Any]:
+        """By whom that fault is held; by nobody if it has ended."""
+        held = self._held.setdefault((kind, node, role), {})
+        lasts = (kind, node, role) in self.world.faults.record.lasting(kind)
+        if not lasts or (kind in OF_POWER and (node in self.world.off()) != (kind == OFF)):
+            held.clear()
+        return held
 
     def _sides(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Of a cut: some nodes, and others."""
@@ -511,14 +548,6 @@ class Cluster:
         """End what a node has lost with its power, if it is off."""
         if node not in self.world.off():
             end(node, *more)
-
-    def _power_on(self, node: int) -> None:
-        if node in self.world.off():
-            self._faults.start(node)
-
-    def _thaw(self, node: int) -> None:
-        if node not in self.world.off():                     # it was shot, and stays off
-            self._faults.resume(node)
 
     def _uncut(self, name: str) -> None:
         if any(detail == name for _, _, detail in self.world.faults.record.lasting()):

@@ -228,8 +228,11 @@ class SimFaults:
         begin_s = self._simulated.now_s()
         begun: list[Lasting] = []
         yield begun
-        self._lasting[kind, node, detail] = begun
-        self.record.begins(kind, node, detail, begin_s, shown)
+        if (kind, node, detail) in self._lasting:            # once more what lasts already
+            self._lasting[kind, node, detail] += begun
+        else:
+            self._lasting[kind, node, detail] = begun
+            self.record.begins(kind, node, detail, begin_s, shown)
 
     def _end(self, kind: str, node: int, detail: str = "") -> None:
         for begun in self._lasting.pop((kind, node, detail), []):

@@ -182,3 +182,89 @@ def test_packets_that_are_lost_need_no_toxiproxy() -> None:
         cluster.sleep(LEASES_S)
     assert cluster.world._simulated.cluster.counters["probe lost"] > 10  # type: ignore[attr-defined]
     cluster.check()
+
+
+TWICE: dict[str, Callable[[Cluster], Breach]] = {
+    "off": lambda cluster: cluster.kill(1),
+    "pause": lambda cluster: cluster.pause(1),
+    "stop": lambda cluster: cluster.stop_process("agent", on=1),
+    **dict(LASTING),
+}
+
+
+@pytest.mark.parametrize("kind", TWICE)
+@pytest.mark.parametrize("is_first_in_first_out", [True, False])
+def test_of_two_at_one_node_the_last_one_that_ends_ends_it(kind: str, is_first_in_first_out: bool) -> None:
+    cluster = made(3, stomith=False)
+    last = [TWICE[kind](cluster), TWICE[kind](cluster)]
+    one, other = last if is_first_in_first_out else reversed(last)
+    lasting = cluster.world.faults.record.lasting
+    one.heal()
+    assert [key[:2] for key in lasting()] == [(kind, 1)]
+    other.heal()
+    assert lasting() == []
+    assert all(fault.end_s < UNENDED for fault in cluster.faults)
+    cluster.check()
+
+
+def test_a_part_and_all_overlap() -> None:
+    cluster = made(3, stomith=False)
+    with cluster.kill(1), cluster.kill("all"):
+        assert cluster.world.off() == [1, 2, 3]
+    assert cluster.world.off() == []
+    with cluster.kill("all"):
+        with cluster.kill(1):
+            pass
+        assert cluster.world.off() == [1, 2, 3]
+    assert [fault.nodes for fault in cluster.faults] == [(1,), (2,), (3,)] * 2
+    cluster.check()
+
+
+def test_what_ended_otherwise_is_over_for_all_who_held_it() -> None:
+    cluster = made(3, stomith=False)
+    with cluster.pause(2), cluster.kill(2):
+        pass
+    assert cluster.world.off() == []
+    with cluster.pause(2):
+        cluster.kill(2)
+        cluster.start(2)
+    first = cluster.kill(3)
+    cluster.start(3)
+    with cluster.kill(3):
+        first.heal()
+        assert cluster.world.off() == [3]
+    second = cluster.kill(3)
+    cluster.heal()
+    second.heal()
+    assert cluster.world.off() == []
+    cluster.check()
+
+
+def test_of_amounts_the_latest_that_lasts_holds_and_of_files_the_worst() -> None:
+    cluster = made(3)
+
+    def said(kind: str) -> list[str]:
+        return [fault.detail for fault in cluster.faults if (fault.kind, fault.end_s) == (kind, UNENDED)]
+
+    fails, slow = cluster.break_outlet(1, "fails"), cluster.break_outlet(1, "slow")
+    assert said("outlet") == ["slow outlet"]
+    slow.heal()
+    assert said("outlet") == ["fails outlet"]
+    fails.heal()
+    errors, hangs = cluster.disturb(1, error=0.9, hang=0.1), cluster.disturb(1, hang=0.5)
+    assert said("files") == ["0.5 0.5"]
+    errors.heal()
+    assert said("files") == ["0.0 0.5"]
+    hangs.heal()
+    assert said("outlet") + said("files") == []
+    cluster.check()
+
+
+def test_what_could_not_be_begun_is_held_by_nobody() -> None:
+    cluster = made(3, stomith=False)
+    cluster.world.faults.kill(2)
+    with pytest.raises(LabError, match="node 2 is off already"):
+        cluster.kill("all")
+    with pytest.raises(LabError, match="node 1 is off already"):
+        cluster.kill(1)
+    cluster.check()
