@@ -86,7 +86,27 @@ def test_cuts_overlap_and_are_healed_by_name(one_lab: Lab, faults: Faults) -> No
     one_lab.moslab("heal")
     assert connects(faults, 1, 2)
     assert connects(faults, 3, 1)
-    assert one_lab.moslab("heal") == "nothing was cut\n"
+    assert one_lab.moslab("heal") == "nothing was broken\n"
+
+
+def test_heal_ends_what_any_command_has_broken(one_lab: Lab, faults: Faults) -> None:
+    """Each command is a process of its own: nobody remembers."""
+    one_lab.moslab("signal", "1", "agent", "STOP")
+    one_lab.moslab("signal", "2", "log", "STOP")
+    one_lab.moslab("files", "2", '[{"do": "delay", "seconds": 0.001}]')
+    one_lab.moslab("outlet", "3", "fails")
+    one_lab.moslab("pause", "3")
+    assert faults.record.lasting() == []
+    said = one_lab.moslab("heal").splitlines()
+    assert said == [
+        "node 3 runs again", "node 1: what stood still goes on", "node 2: what stood still goes on",
+        "node 2: no faults of its files", "outlet 3 works",
+    ]
+    one_lab.moslab("exec", "1", "--", "mosha", "drain", "2")
+    eventually(lambda: one_lab.moslab("heal"), lambda said: said == "node 2 is drained no more\n", within_s=10.0,
+               what="it is seen that it is drained")
+    eventually(lambda: one_lab.moslab("heal"), lambda said: said == "nothing was broken\n", within_s=10.0,
+               what="nobody is drained")
 
 
 def test_one_way(faults: Faults) -> None:

@@ -8,8 +8,10 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import LabError, UnsupportedError
@@ -17,6 +19,8 @@ from moslab.faults.record import DRAINED, STOP, Record
 from moslab.wait import eventually
 
 AGENT_LIMIT_S = 30.0
+STOPPED = "stopped"
+"""The role of all that stand still."""
 
 
 class Agents:
@@ -32,8 +36,8 @@ class Agents:
         """Send them that; LabError if there are none."""
         raise NotImplementedError
 
-    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
-        """Exit code and complaint of that command of the agent's."""
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str, str]:
+        """Exit code, output and complaint of that command of the agent's."""
         raise NotImplementedError
 
     def signal(self, node: int, role: str, signo: int) -> list[int]:
@@ -76,7 +80,7 @@ class Agents:
         begin_s = self.record.now_s()
         if do == DRAIN:
             self.record.begins(DRAINED, target, "", begin_s)     # also if the command fails: it may be under way
-        code, said = self._mosha(node, words)
+        code, _, said = self._mosha(node, words)
         if code:
             raise LabError(f"mosha {' '.join(words)} on node {node}: {said.strip()}")
         if do == MOVE:
@@ -84,7 +88,23 @@ class Agents:
         elif do == UNDRAIN:
             self.record.ends(DRAINED, target)
 
-    def undrain(self) -> None:
-        """End what was drained here; to be called when all agents run."""
-        for _, node, _ in self.record.lasting(DRAINED):
+    def status(self, node: int) -> dict[str, Any]:
+        """What its agent says of all; nothing if it does not answer."""
+        try:
+            code, page, _ = self._mosha(node, ["status", "--json"])
+        except LabError:                                     # it was shot just now
+            return {}
+        return dict(json.loads(page)) if code == 0 else {}
+
+    def undrain(self, pages: Mapping[int, dict[str, Any]]) -> list[int]:
+        """Undrain all nodes, whoever drained them; which these were. Agents have to run, and each knows of itself best
+        (``pages``, by node, as :meth:`status`; of one that gave none others know)."""
+        ours = {node for _, node, _ in self.record.lasting(DRAINED)}
+        drained = [
+            node for node, page in pages.items()
+            if node in ours or any(one["id"] == node and one.get("drained")
+                                   for view in ([page] if page else pages.values()) for one in view.get("nodes", []))
+        ]
+        for node in drained:
             self.order(node, UNDRAIN, "", node)
+        return drained

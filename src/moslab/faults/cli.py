@@ -1,4 +1,4 @@
-"""``moslab cut``, ``loss``, ``delay``, ``rate``, ``reset``, ``slow-close``, ``heal``: what ails links between nodes."""
+"""``moslab cut``, ``loss``, ``delay``, ``rate``, ``reset``, ``slow-close``: what ails links; ``heal`` ends all."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def add_commands(command: Command, find: Find) -> None:
           "connections of MFS between nodes break, new ones too")
     added("slow-close", lambda faults, links, said: faults.worsen(links, toxics.slow_close(said.amount)),
           "that one side has closed a connection of MFS the other is told later", ("SECONDS", float, "by so much"))
-    heal = command("heal", lambda arguments: _heal(find(arguments), arguments), "heal one of these, or all")
+    heal = command("heal", lambda arguments: _heal(find(arguments), arguments), "heal one of these, or all but power")
     heal.add_argument("name", metavar="NAME", nargs="?", help="as it was printed: cut-1a2b")
 
 
@@ -96,6 +96,18 @@ def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
 
 
 def _heal(cluster: Cluster, arguments: argparse.Namespace) -> int:
-    healed = Fabric(cluster).heal(arguments.name)
-    print("\n".join(f"{name} is healed" for name in healed) or "nothing was cut")
+    if arguments.name is not None:
+        Fabric(cluster).heal(arguments.name)
+        print(f"{arguments.name} is healed")
+        return 0
+    faults = Faults(cluster)
+    mended = faults.mend()
+    print("".join(f"{line}\n" for line in mended), end="", flush=True)
+    nodes = cluster.nodes()
+    off = [node for node, container in nodes.items() if container.status != "running"]
+    pages = {node: faults.status(node) for node in nodes if node not in off}
+    drained = faults.undrain(pages)
+    said = [*(f"node {node} is drained no more" for node in drained),
+            *(f"node {node} is off: moslab start {node}" for node in off)]
+    print("".join(f"{line}\n" for line in said or ([] if mended else ["nothing was broken"])), end="")
     return 0

@@ -18,15 +18,17 @@ import json
 import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
+from docker.errors import NotFound
 from docker.models.containers import Container
 
 from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
 from emulator.powerswitch.outlets import WORKS
-from moslab.cluster import Cluster
+from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import CannotError, LabError
-from moslab.faults.agents import Agents
+from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.fabric import Fabric, addresses_of, read_file
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import FILES, OF_POWER, OFF, OUTLET, PAUSE, Record, check_outlet
@@ -46,6 +48,15 @@ TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
+STANDS, DISTURBED = "stands still", "files have faults"
+LOOK = f"""
+[ "$1" ] || for stat in /proc/[0-9]*/stat; do
+    read -r line 2>/dev/null <"$stat" || continue
+    case ${{line##*) }} in T*) echo {STANDS}; exit ;; esac
+done
+grep -q do {MFS_FAULTS} && echo {DISTURBED}
+"""
+"""Whether anything of a node stands still; if not, or if that does not matter, whether its files have faults."""
 
 
 class Faults(Agents):
@@ -189,25 +200,62 @@ class Faults(Agents):
     # -- all ---------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """End what still lasts, whoever began it: paused, cut, stopped, off; of files and outlets what began here."""
-        for node, container in self.cluster.nodes().items():
-            if container.status == "paused":
-                self.resume(node)
-        for name in self.fabric.heal():
-            self.record.ends(kind_of(name), 0, name)
-        self.end_stops()
-        for _, node, _ in self.record.lasting(FILES):
-            try:
-                self.files(node, [])
-            except LabError:                                 # its node is off, and they with it
-                self.record.ends(FILES, node)
-        for _, node, _ in self.record.lasting(OUTLET):
-            self.outlet(node, WORKS)
+        """End what still lasts, whoever began it; nodes that are off are given power."""
+        self.mend()
         for node, container in self.cluster.nodes().items():
             if container.status != "running":
                 self.start(node)
 
+    def mend(self) -> list[str]:
+        """End all but a lack of power and drains, whoever began it; what it was, a line for each."""
+        said = []
+        for node, container in self.cluster.nodes().items():
+            if container.status == "paused":
+                self.resume(node)
+                said.append(f"node {node} runs again")
+        for name in self.fabric.heal():
+            self.record.ends(kind_of(name), 0, name)
+            said.append(f"{name} is healed")
+        self.end_stops()
+        running = [node for node, container in self.cluster.nodes().items() if container.status == "running"]
+        with ThreadPoolExecutor(REQUESTS_MAX) as pool:
+            broken = pool.submit(self._outlets)
+            said += [one for found in pool.map(self._mend_inside, running) for one in found]
+        for _, node, _ in self.record.lasting(FILES):
+            self.record.ends(FILES, node)                    # its node is off, and they with it
+        for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
+            self.outlet(node, WORKS)
+            said.append(f"outlet {node} works")
+        return said
+
     # -- inside ------------------------------------------------------------------------------------
+
+    def _mend_inside(self, node: int) -> list[str]:
+        """Of a node that runs: what stands still goes on, its files have no faults."""
+        said, container = [], self.cluster.node(node)
+        try:
+            seen = run(container, ["sh", "-c", LOOK]).stdout
+            if STANDS in seen:
+                pids = run(container, [*self._command(node, STOPPED), str(int(signal.SIGCONT))]).stdout.split()
+                said += [f"node {node}: what stood still goes on"] if pids else []
+                seen = run(container, ["sh", "-c", LOOK, "look", "files"]).stdout
+            if DISTURBED in seen:
+                self.files(node, [])
+                said.append(f"node {node}: no faults of its files")
+        except LabError:
+            container.reload()
+            if container.status == "running":                # else it was shot just now, and all has ended
+                raise
+        return said
+
+    def _outlets(self) -> set[int]:
+        """The outlets that are broken; none where the power switch has died."""
+        try:
+            switch = self.cluster.client.containers.get(self.cluster.names.power)
+            found = run(switch, ["sh", "-c", f"cd {OUTLETS_DIRECTORY} && grep -Hv {WORKS} *"]).stdout
+        except (NotFound, LabError):
+            return set()
+        return {int(line.partition(":")[0]) for line in found.splitlines()}
 
     def _inside(self, node: int, role: str, signo: int) -> list[int]:
         done = run(self.cluster.node(node), [*self._command(node, role), str(int(signo))])
@@ -215,9 +263,9 @@ class Faults(Agents):
             raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
         return [int(pid) for pid in done.stdout.split()]
 
-    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str, str]:
         done = run(self.cluster.node(node), ["mosha", *words])
-        return done.exit_code, done.stderr
+        return done.exit_code, done.stdout, done.stderr
 
     @staticmethod
     def _command(node: int, role: str) -> list[str]:

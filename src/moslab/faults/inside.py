@@ -5,7 +5,7 @@ which do for the agent what may block; ``shot``, what a call of a STOMITH device
 the group's first processes (not the agent, to which comes what a killed leash held); ``guardians GROUP``, both;
 ``log``, which writes what the agent says (one of its workers here, but without a socket); ``warden``, which ends
 control groups; ``group GROUP``, all processes that carry the group's mark, and what descends
-from these. Exit code 1 if there is none.
+from these; ``stopped``, those of all these that stand still. Exit code 1 if there is none.
 
 Before a group is stopped, and after it goes on, a line ``freeze|thaw MONOTONIC_NS NODE [GROUP]`` is added to the file
 that :mod:`moslab.reader` reads beside the journals. ``node`` is the role of a whole node: just the line.
@@ -18,6 +18,10 @@ import re
 import signal
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MARK = "MOSHA_GROUP"
 SHOT = b"\0MOSHA_SHOT="
@@ -83,6 +87,21 @@ def find(role: str, group: str) -> list[int]:
     return leashes + sorted(agents) if role == "guardians" else leashes
 
 
+def stopped() -> list[int]:
+    """Of agents, their workers and leashes, of groups and shots: who stands still."""
+    parent = parents()
+    ours = {pid for pid in parent if AGENT.search(read(f"/proc/{pid}/cmdline"))} | set(find("shot", ""))
+    for group in marks(parent):
+        ours |= set(members(group, parent))
+    return sorted(pid for pid in ours if read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"T"])
+
+
+def marks(pids: Iterable[int]) -> set[str]:
+    """The groups whose mark these processes carry."""
+    words = (word for pid in pids for word in read(f"/proc/{pid}/environ").split(b"\0"))
+    return {word.partition(b"=")[2].decode() for word in words if word.startswith(f"{MARK}=".encode())}
+
+
 def opened(pid: int) -> list[str]:
     """What a process has open; nothing if it has ended."""
     try:
@@ -120,15 +139,17 @@ def send(pids: list[int], signo: int) -> None:
 def act(node: str, whom: str, signals: list[int]) -> list[int]:
     """Send these to a role, as ``leash web``; its process ids."""
     role, _, group = whom.partition(" ")
-    pids = [] if role == "node" else find(role, group)
-    noted = [node, *filter(None, [group])]
-    is_noted = role == "node" or (role == "group" and bool(pids))
+    pids = stopped() if role == "stopped" else [] if role == "node" else find(role, group)
+    if role == "stopped":
+        noted = [[node, one] for one in sorted(marks(pids))]
+    else:
+        noted = [[node, *filter(None, [group])]] if role == "node" or (role == "group" and pids) else []
     for signo in signals:
-        if signo == signal.SIGSTOP and is_noted:
-            note("freeze", *noted)
+        for whom_of in noted if signo == signal.SIGSTOP else []:
+            note("freeze", *whom_of)
         send(pids, signo)
-        if signo == signal.SIGCONT and is_noted:
-            note("thaw", *noted)
+        for whom_of in noted if signo == signal.SIGCONT else []:
+            note("thaw", *whom_of)
     return pids
 
 

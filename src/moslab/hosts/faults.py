@@ -11,9 +11,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from signal import SIGCONT
 
 from moslab.errors import CannotError, LabError, UnsupportedError
-from moslab.faults.agents import Agents
+from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.links import CHAIN, HEAD, POWER, Cuts, Link, receivers, rules, shown
 from moslab.faults.record import CUT, OF_POWER, OFF, Record
 from moslab.faults.toxics import Toxic
@@ -114,6 +115,7 @@ class Faults(Agents):
         for name in list(self._cuts):
             self.heal(name)
         self.end_stops()
+        self.fleet.ask_all("signal", role=STOPPED, signals=[int(SIGCONT)])
         for node in self.fleet.off():
             self.start(node)
 
@@ -129,9 +131,9 @@ class Faults(Agents):
         pids: list[int] = self.fleet.ask(node, "signal", role=role, signals=signals)["pids"]
         return pids
 
-    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str]:
-        code, _, said = self.fleet.command(node, ["mosha", *words])
-        return code, said
+    def _mosha(self, node: int, words: Sequence[str]) -> tuple[int, str, str]:
+        code, shown, said = self.fleet.command(node, ["mosha", *words])
+        return code, shown, said
 
     def _filter(self, nodes: Iterable[int]) -> None:
         """Have these nodes drop what is cut now, and nothing else (rule 1)."""

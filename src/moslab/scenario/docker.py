@@ -11,17 +11,16 @@ Rules:
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
 
 import docker
-from docker.models.containers import Container
 
 from moslab import clients, journals
-from moslab.cluster import Cluster
+from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.docker import Faults
 from moslab.faults.fabric import Fabric
@@ -56,6 +55,7 @@ class DockerWorld:
         self._faults = Faults(cluster)
         self._faults.zero_s = self._faults.now_s()
         self._logs = Logs(cluster.nodes, self._faults.removed, began or datetime.now(timezone.utc))
+        self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._workloads: list[clients.Workload] = []
 
     @classmethod
@@ -115,9 +115,9 @@ class DockerWorld:
             eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=SETTLE_LIMIT_S,
                        what="all agents are up", every_s=LOOK_EVERY_S)
         except LabError as error:
-            words = [self.cluster.last_words(node) for node, page in self._pages().items() if not page]
+            words = [self.cluster.last_words(node) for node, page in self._seen.items() if not page]
             raise LabError("\n".join([str(error), *words])) from None
-        self._faults.undrain()
+        self._faults.undrain(self._seen)
         eventually(self._owners, lambda seen: None not in seen.values(), within_s=SETTLE_LIMIT_S,
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
 
@@ -184,15 +184,6 @@ class DockerWorld:
         """How each node's agent sees all nodes. A node that a late shot has hit is given power again."""
         for node in self.off():
             self._faults.start(node)
-        return [node["state"] for page in self._pages().values() for node in page.get("nodes", [{"state": "no agent"}])]
-
-    def _pages(self) -> dict[int, dict[str, Any]]:
-        return {node: self._page(container) for node, container in self.cluster.nodes().items()}
-
-    @staticmethod
-    def _page(container: Container) -> dict[str, Any]:
-        try:
-            answer = run(container, ["mosha", "status", "--json"])
-        except LabError:                                     # it was shot just now
-            return {}
-        return dict(json.loads(answer.stdout)) if answer.exit_code == 0 else {}
+        with ThreadPoolExecutor(REQUESTS_MAX) as pool:
+            self._seen = dict(zip(self.nodes, pool.map(self._faults.status, self.nodes)))
+        return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]

@@ -11,7 +11,6 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +45,7 @@ class HostsWorld:
         self.fleet = Fleet(inventory, lambda run: install.files(
             inventory, spec, run, era, {"cltab": _witnessed(spec.cltab, run), "hactl": hactl}))
         self._faults = Faults(self.fleet)
+        self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._begins: dict[tuple[int, str, int, float], float] = {}
 
     def now_s(self) -> float:
@@ -80,7 +80,7 @@ class HostsWorld:
         except LabError as error:
             words = [f"node {line.node}: {line.text}" for line in self.log()[-15:]]
             raise LabError("\n".join([str(error), *words])) from None
-        self._faults.undrain()
+        self._faults.undrain(self._seen)
         eventually(self._owners, lambda seen: all(len(nodes) == 1 for nodes in seen.values()), within_s=SETTLE_LIMIT_S,
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
 
@@ -137,15 +137,8 @@ class HostsWorld:
         """How each node's agent sees all nodes. A machine that a late shot has hit is given power again."""
         for node in self.off():
             self._faults.start(node)
-        pages = [self._page(node) for node in self.nodes]
-        return [node["state"] for page in pages for node in page.get("nodes", [{"state": "no agent"}])]
-
-    def _page(self, node: int) -> dict[str, Any]:
-        try:
-            code, text, _ = self.fleet.command(node, ["mosha", "status", "--json"])
-        except LabError:                                     # it was shot just now
-            return {}
-        return dict(json.loads(text)) if code == 0 else {}
+        self._seen = {node: self._faults.status(node) for node in self.nodes}
+        return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]
 
 
 def can_be(inventory: Inventory, spec: Spec) -> None:

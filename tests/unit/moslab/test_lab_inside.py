@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from signal import SIGCONT
+
 import pytest
 
 from mosha.stomith import process
@@ -40,6 +43,23 @@ def _node(monkeypatch: pytest.MonkeyPatch) -> None:
 ])
 def test_roles(role: str, group: str, pids: list[int]) -> None:
     assert inside.find(role, group) == pids
+
+
+def test_whatever_of_ours_stands_still_goes_on_and_groups_are_said_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:
+    stats = {**dict.fromkeys(PARENT, "S"), 20: "T", 31: "T", 40: "T", 60: "T"}
+    files = {**FILES, **{f"/proc/{pid}/stat": f"{pid} (a) b) {state} 1".encode() for pid, state in stats.items()},
+             "/proc/70/environ": b"MOSHA_SHOT=3", "/proc/70/stat": b"70 (shot) T 10"}
+    sent = []
+    monkeypatch.setattr(inside, "parents", lambda: {**PARENT, 60: 1, 70: 10})
+    monkeypatch.setattr(inside, "read", lambda path: files.get(path, b""))
+    monkeypatch.setattr(inside, "send", lambda pids, signo: sent.append((pids, signo)))
+    monkeypatch.setattr(inside, "FREEZES", str(tmp_path / "freezes"))
+    assert inside.act("3", "stopped", [SIGCONT]) == [20, 31, 40, 70], "a leash, two of a group, a shot; not a stranger"
+    assert sent == [([20, 31, 40, 70], SIGCONT)]
+    (line,) = (tmp_path / "freezes").read_text().splitlines()
+    assert [*line.split()[:1], *line.split()[2:]] == ["thaw", "3", "kv"]
 
 
 def test_a_shot_is_found_by_the_mark_that_the_agent_gives_it() -> None:

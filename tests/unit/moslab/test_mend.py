@@ -1,0 +1,138 @@
+"""What one process has broken another one ends: it is found where it is, not in anybody's record."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from emulator.powerswitch.outlets import FAILS, WORKS
+from moslab.errors import LabError
+from moslab.faults import cli
+from moslab.faults import docker as faults
+from moslab.faults.agents import STOPPED
+from moslab.faults.record import Record
+from moslab.node import Result
+
+GOES_ON = str(int(signal.SIGCONT))
+
+
+class Cluster:
+    """Three nodes, a power switch; what commands do to them."""
+
+    def __init__(self) -> None:
+        self.status = {1: "running", 2: "running", 3: "running"}
+        self.stands = {1}
+        self.files = dict.fromkeys(self.status, "[]")
+        self.outlets = {2: WORKS}
+        self.drained: set[int] = set()
+        self.mute: set[int] = set()                          # their agents say nothing
+        self.names = SimpleNamespace(power="power")
+        self.client = SimpleNamespace(containers=SimpleNamespace(get=lambda _: SimpleNamespace(number=0)))
+
+    def nodes(self) -> dict[int, Any]:
+        return {node: self.node(node) for node in self.status}
+
+    def node(self, node: int) -> Any:
+        return SimpleNamespace(number=node, status=self.status[node], reload=lambda: None)
+
+    def resume(self, node: int) -> None:
+        self.status[node] = "running"
+
+    def run(self, container: Any, command: list[str], *_: object) -> Result:
+        node, words = container.number, command
+        if node and self.status[node] != "running":
+            raise LabError(f"node {node} is off")
+        if words[2] == faults.LOOK:
+            if node in self.stands and len(words) == 3:
+                return Result(0, faults.STANDS, "")
+            return Result(0, faults.DISTURBED if self.files[node] != "[]" else "", "")
+        if words[-2:] == [STOPPED, GOES_ON]:
+            self.stands -= {node}
+            return Result(0, "17 18", "")
+        if words[0] == "mosha":
+            return self.mosha(node, words[1:])
+        if not node and "grep" in words[2]:
+            return Result(0, "".join(f"{one}:{how}\n" for one, how in self.outlets.items() if how != WORKS), "")
+        if not node:
+            self.outlets[int(words[-2])] = words[-1]
+        elif words[3] == "files":
+            self.files[node] = words[-1]
+        return Result(0, "", "")
+
+    def mosha(self, node: int, words: list[str]) -> Result:
+        if words[0] == "status":
+            page = {"nodes": [{"id": one, "state": "up", "drained": one in self.drained} for one in self.status]}
+            return Result(1, "", "it does not run") if node in self.mute else Result(0, json.dumps(page), "")
+        assert words[0] == "drain"
+        assert words[2] == "--off"
+        self.drained -= {int(words[1])}
+        return Result(0, "", "")
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    made = Cluster()
+    monkeypatch.setattr(faults, "run", made.run)
+    monkeypatch.setattr(cli, "Faults", broken)
+    return made
+
+
+def broken(cluster: Cluster) -> faults.Faults:
+    """The faults of another process, which knows of none."""
+    made = faults.Faults.__new__(faults.Faults)
+    made.cluster = cast(Any, cluster)
+    made.fabric = cast(Any, SimpleNamespace(heal=dict))
+    made._offset_s = made.zero_s = 0.0
+    made.record = Record(lambda: 0.0)
+    return made
+
+
+def heal(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    assert cli._heal(cast(Any, cluster), argparse.Namespace(name=None)) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+def test_heal_ends_all_and_says_it(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    cluster.status.update({2: "paused", 3: "exited"})
+    cluster.files[1], cluster.outlets[2] = '[{"do": "hang"}]', FAILS
+    cluster.drained, cluster.mute = {2}, {2}
+    assert heal(cluster, capsys) == [
+        "node 2 runs again", "node 1: what stood still goes on", "node 1: no faults of its files", "outlet 2 works",
+        "node 2 is drained no more", "node 3 is off: moslab start 3",
+    ]
+    assert (cluster.stands, cluster.files[1], cluster.outlets, cluster.drained) == (set(), "[]", {2: WORKS}, set())
+    cluster.status[3] = "running"
+    assert heal(cluster, capsys) == ["nothing was broken"]
+
+
+def test_what_of_a_node_was_shot_meanwhile_is_over(cluster: Cluster) -> None:
+    made = broken(cluster)
+    mend_inside = made._mend_inside
+
+    def shot(node: int) -> list[str]:
+        cluster.status[node] = "exited"
+        return mend_inside(node)
+
+    made._mend_inside = shot  # type: ignore[method-assign]
+    assert made.mend() == []
+
+
+def test_each_knows_best_whether_it_is_drained(cluster: Cluster) -> None:
+    """Another's view of it is a beat old: who was undrained just now is not ordered to once more."""
+    late = {"nodes": [{"id": 2, "drained": True}]}
+    made = broken(cluster)
+    assert made.undrain({1: late, 2: made.status(2)}) == []
+    assert made.undrain({1: late, 2: {}}) == [2]
+
+
+def test_once_more_stopped_is_one_fault(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = broken(cluster)
+    monkeypatch.setattr(made, "_inside", lambda *_: [7])
+    for signo in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGCONT):
+        assert made.signal(1, "agent", signo) == [7]
+    assert [(fault.kind, fault.end_s) for fault in made.record.all] == [("stop", 0.0)]
