@@ -31,7 +31,7 @@ from moslab.removal import remove
 
 NODES = 8
 ROUNDS = 5
-FACTOR, EXTRA_S = 3.0, 2.0
+FACTOR, EXTRA_S = 1.3, 1.0
 CLUSTER = "bench"
 OUT = Path("out/bench")
 MET = {True: "met", False: "MISSED", None: "-"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -58,13 +59,17 @@ def test_the_cluster_is_named_by_the_environment(monkeypatch: pytest.MonkeyPatch
     assert cli._parser().parse_args(["status"]).cluster == "mosha"
 
 
-def test_bench_rows_are_medians_with_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_rows_are_medians_with_the_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
     row = bench._row([9.0, 5.0, 7.0], [3.0, 2.0, 1.0])
-    assert (row["ours"], row["peer"], row["ratio"], row["target"], row["n"]) == (7.0, 2.0, 3.5, 8.0, 3)
+    assert (row["ours"], row["peer"], row["ratio"], row["target"], row["n"]) == (7.0, 2.0, 3.5, 3.6, 3)
     monkeypatch.setattr(bench, "OUT", tmp_path / "out" / "bench")
     bench.write("up", [row])
+    assert bench.conclude("up", [row]) == 1, "so CI tells a target that was missed, which it bears, from a failure"
     assert json.loads((tmp_path / "out/bench/up.json").read_text()) == [row]
-    assert "7.00 s" in bench.table([row])
+    assert re.search(r"7.00 s +2.00 s +3.50 +3.60 s MISSED", capsys.readouterr().out)
+    assert bench.conclude("up", [bench._row([3.6], [2.0])]) == 0
 
 
 def test_a_row_without_a_peer_shows_none() -> None:
