@@ -14,7 +14,7 @@ BIN := .venv/bin
 MOSLAB := $(BIN)/moslab --cluster $(CLUSTER)
 
 .DEFAULT_GOAL := help
-.PHONY: help cluster status kill start pause resume exec logs down test test-long chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-failover bench-sim bench-mfs bench-idle bench-agent wheel clean
+.PHONY: help cluster status kill start pause resume exec logs down test test-long chaos unit posix compose-test check diagrams fuzz mutants sim-coverage coverage sim bench-up bench-lab bench-failover bench-sim bench-mfs bench-idle bench-agent wheel clean
 .DELETE_ON_ERROR:
 
 help: ## show this text
@@ -101,6 +101,9 @@ coverage: .venv/.dev ## all tests, counting subprocesses and the code in contain
 
 bench-up: .venv/.dev ## start-up of 8 nodes beside 8 bare containers: out/bench/up.json
 	@$(BIN)/moslab bench-up
+
+bench-lab: .venv/.dev ## tests of the laboratory: kill and recover, two workers, simulated, namespaces: out/bench/lab.json (6 minutes)
+	@$(BIN)/moslab bench-lab
 
 bench-failover: .venv/.dev ## first boot, cold start, failover, planned move; N = 3, 5, 8: out/bench/failover.json (about 35 minutes)
 	@$(BIN)/moslab bench-failover

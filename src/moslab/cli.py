@@ -28,6 +28,7 @@ from moslab import (
     bench_agent,
     bench_failover,
     bench_idle,
+    bench_lab,
     bench_mfs,
     bench_sim,
     compose,
@@ -155,6 +156,10 @@ def _parser() -> argparse.ArgumentParser:
     command("down", _down, "remove the cluster and all that belongs to it")
     measure = command("bench-up", _bench_up, "measure the start of 8 nodes against 8 bare containers")
     measure.add_argument("-n", "--rounds", type=int, default=bench.ROUNDS, help=f"default {bench.ROUNDS}")
+    lab = command("bench-lab", _bench_lab, "measure tests of the laboratory: time, two workers, namespaces")
+    lab.add_argument("-n", "--rounds", type=int, default=bench_lab.ROUNDS, help=f"default {bench_lab.ROUNDS}")
+    lab.add_argument("--scenarios", metavar="FOLDER", type=Path, default=bench_lab.SCENARIOS,
+                     help=f"simulated (default {bench_lab.SCENARIOS})")
     failover = command("bench-failover", _bench_failover, "measure cold start, failover and planned move")
     failover.add_argument("-n", "--rounds", type=int, default=bench_failover.ROUNDS,
                           help=f"default {bench_failover.ROUNDS}")
@@ -366,6 +371,10 @@ def _bench_up(arguments: argparse.Namespace) -> int:
     if arguments.rounds < 1:
         raise CannotError(f"bench-up: at least one round, not {arguments.rounds}")
     return bench.bench_up(engine.ensure(progress), arguments.rounds, progress)
+
+
+def _bench_lab(arguments: argparse.Namespace) -> int:
+    return bench_lab.bench_lab(arguments.rounds, arguments.scenarios, Progress())
 
 
 def _bench_failover(arguments: argparse.Namespace) -> int:
