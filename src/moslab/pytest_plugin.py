@@ -68,6 +68,8 @@ class Session:
     """What one process of the session knows: the worlds, the seed, and the pool of clusters."""
 
     def __init__(self, config: pytest.Config) -> None:
+        # a worker of xdist has the arguments of the session, and what it was told by pytest_configure_node
+        self._told = getattr(config, "workerinput", {}).get(FIXTURE)
         given = config.getoption("--world")
         self.worlds = given.split(",") if given else []
         self.why = "asked for"
@@ -88,7 +90,7 @@ class Session:
         if given_seeds is not None and len(given_seeds) > SEEDS_MAX:
             raise pytest.UsageError(f"--seeds: more than {SEEDS_MAX}")
         if given_seeds is None and config.getoption("--seed") is None:
-            config.option.seed = new_seed()         # workers of xdist are given the same options
+            config.option.seed = self._told[2] if self._told else new_seed()
         self.seeds: range | None = given_seeds
         self.seed: int | None = config.getoption("--seed")
         self.replays = [_plan_of(Path(config.invocation_params.dir, file)) for file in config.getoption("--replay")]
@@ -107,8 +109,7 @@ class Session:
     def chosen(self) -> list[str]:
         """The worlds; looks for the best one once, and a worker is told."""
         if not self.worlds:
-            told = getattr(self._config, "workerinput", {}).get(FIXTURE)
-            self.worlds, self.why = told or _best()
+            self.worlds, self.why = self._told[:2] if self._told else _best()
         return self.worlds
 
     def each(self) -> Sequence[int]:
@@ -197,9 +198,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Of pytest-xdist: all workers have the worlds of the session."""
+    """Of pytest-xdist: all workers have the worlds and the seed of the session."""
     session = node.config.stash[SESSION]
-    node.workerinput[FIXTURE] = session.chosen(), session.why
+    node.workerinput[FIXTURE] = session.chosen(), session.why, session.seed
 
 
 def pytest_report_header(config: pytest.Config) -> str:

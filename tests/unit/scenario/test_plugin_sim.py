@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import shlex
 import xml.etree.ElementTree as xml
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from mosha.ownership.lease import Lease
+from moslab import engine, pytest_plugin
+from moslab.errors import CannotError
 from moslab.faults.plan import from_json
 from moslab.history.checkers import VALID
 from moslab.history.stored import load
+from moslab.namespaces import own
 from moslab.scenario import artifacts, pool
 from moslab.simulator.run import run
 
@@ -338,3 +341,59 @@ def test_a_failure_in_setup_leaves_the_same(pytest_: Pytest) -> None:
     ])
     assert load(pytest_.left("history.json")).failure.startswith("AssertionError: group web runs elsewhere")
     assert pytest_.left("plan.json").exists()
+
+
+def test_without_a_world_it_is_the_best_and_the_header_says_why(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Answers:
+        def close(self) -> None: ...
+
+    def cannot(said: str) -> Callable[[], Answers]:
+        def refuses() -> Answers:
+            raise CannotError(said)
+
+        return refuses
+
+    pytest_.pytester.makepyfile(test_it=EXAMPLE)
+
+    def header() -> tuple[str, str]:
+        """And the id of the test."""
+        called = ["-p", "moslab.pytest_plugin", "--seed=1", "--collect-only"]
+        lines = pytest_.pytester.runpytest_inprocess(*called).outlines
+        (test,) = (line for line in lines if "<Function" in line)
+        return next(line for line in lines if line.startswith("moslab: ")), test.strip()
+
+    monkeypatch.setattr(engine, "connect", Answers)
+    assert header() == ("moslab: world docker (a container engine answers), seed 1",
+                        "<Function test_owner_is_cut_off[docker]>")
+    monkeypatch.setattr(engine, "connect", cannot("no engine answers\nstart one"))
+    monkeypatch.setattr(own, "OwnEngine", Answers)
+    assert header() == ("moslab: world namespaces (no engine answers), seed 1",
+                        "<Function test_owner_is_cut_off[namespaces]>")
+    monkeypatch.setattr(own, "OwnEngine", cannot("no namespaces for this user"))
+    assert header() == ("moslab: world sim (no engine answers; no namespaces for this user), seed 1",
+                        "<Function test_owner_is_cut_off[sim]>")
+
+
+def test_workers_of_xdist_have_the_world_and_the_seed_of_the_session(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is the best world was found out once, here: a worker that looked itself would find another."""
+    monkeypatch.setattr(pytest_plugin, "_best", lambda: ([pytest_plugin.SIM], "it is said so"))
+    text = EXAMPLE + "    print('drawn', [cluster.whom('minority') for _ in range(9)])\n    assert False\n"
+    pytest_.pytester.makepyfile(test_it=text, test_other=text)
+    called = ["-p", "xdist.plugin", "-p", "moslab.pytest_plugin"]
+    done = pytest_.pytester.runpytest_inprocess(*called, "-n2")
+    done.assert_outcomes(failed=2)
+    done.stdout.fnmatch_lines(["moslab: world sim (it is said so), seed *"])
+    seed = next(line for line in done.outlines if line.startswith("moslab: ")).rpartition(" ")[2]
+    again = {line for line in done.outlines if line.startswith("again: ")}
+    assert again == {
+        f"again: pytest '{name}.py::test_owner_is_cut_off[sim]' --world=sim --seed={seed}"
+        for name in ("test_it", "test_other")
+    }
+    alone = pytest_.again(f"--seed={seed}")
+    drawn = [sorted(line for line in one.outlines if line.startswith("drawn")) for one in (done, alone)]
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 2
