@@ -8,7 +8,17 @@ from typing import Any, Callable
 import pytest
 
 from mosha.timing import THAW_S
-from moslab.history.checkers import INVALID, KILL_S, SEEN_LEASES, UNKNOWN, VALID, judge, thaw_overlap_s, token
+from moslab.history.checkers import (
+    CHECKERS,
+    INVALID,
+    KILL_S,
+    SEEN_LEASES,
+    UNKNOWN,
+    VALID,
+    judge,
+    thaw_overlap_s,
+    token,
+)
 from moslab.history.intervals import Interval, merged, overlaps
 from moslab.history.record import (
     Buried,
@@ -180,7 +190,10 @@ BROKEN: dict[str, list[Callable[[History], History]]] = {
         lambda h: replace(h, tests={22}),
     ],
     "journals": [lambda h: replace(h, overwritten=[Overwritten(3.0, 2, "1-aa.j.1.1.aa.0")])],
-    "leak": [lambda h: replace(h, files={1: 10, 2: 21})],
+    "leak": [
+        lambda h: replace(h, files={1: 10, 2: 21}),
+        lambda h: replace(h, journal_bytes={1: 100, 2: 101}, journal_bytes_max=100),
+    ],
     "lives": [
         lambda h: replace(h, lives=[Life(9.8, 1)], buried=[Buried(9.99, 1, frozenset({"web"}))], released=[]),
         lambda h: replace(h, lives=[Life(10.1, 1)], buried=[Buried(10.1, 1, frozenset())],
@@ -214,6 +227,11 @@ BROKEN: dict[str, list[Callable[[History], History]]] = {
     ],
     "crash": [lambda h: replace(h, crashes=[(3.0, 2, "AssertionError")])],
 }
+
+
+def test_every_checker_has_a_broken_history() -> None:
+    """That of clients is fed in test_linear.py."""
+    assert {check.__name__ for check in CHECKERS} == {f"check_{name}" for name in BROKEN}
 
 
 @pytest.mark.parametrize(("name", "number"), [(name, n) for name, all_ in BROKEN.items() for n in range(len(all_))])

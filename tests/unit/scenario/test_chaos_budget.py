@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from mosha.ownership.lease import Lease
 from moslab import pytest_chaos
 from moslab.errors import CannotError
 from moslab.history.checkers import INVALID, VALID
-from moslab.scenario import artifacts, failing, pool
+from moslab.history.stored import load
+from moslab.scenario import artifacts, failing, pool, sim
 from moslab.scenario.cluster import Cluster, Verdict
 from moslab.scenario.failing import CASES_MAX, Case
 from moslab.scenario.world import Spec
@@ -74,6 +76,29 @@ def test_seeds_go_on_until_the_time_is_spent_on_the_clusters_that_tests_ask_for(
     runs("--chaos-budget=4s", "--seed=1").assert_outcomes(passed=1)
     assert {*runs.ran} <= {3, 4}
     assert len(runs.ran) > 1
+
+
+def test_what_is_broken_in_that_time_is_real(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stands for chaos here; an agent that crashes whenever a lease of its node ends is found by it."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(test_it=ASKING)
+    called = ["-p", "moslab.pytest_plugin", "--world=sim", "--chaos-budget=0.001s", "--seed=7"]
+    pytester.runpytest_inprocess(*called).assert_outcomes(passed=1)
+    is_void = Lease.is_void
+
+    def crashes(self: Lease, now: float) -> bool:
+        if is_void(self, now):
+            raise RuntimeError("a bug")
+        return False
+
+    monkeypatch.setattr(Lease, "is_void", crashes)
+    monkeypatch.setattr(sim, "SHRINK_CORE_S_MAX", 0.1)
+    done = pytester.runpytest_inprocess(*called)
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["seed 7: sim, * nodes*: invalid", "*crash: the agent of node *: a bug*"])
+    left = load(next(pytester.path.glob("artifacts/chaos-sim-7/history.json")))
+    assert left.faults, "what was broken is in the report"
+    assert [case.seed for case in failing.load(pytester.path / "artifacts/failing-seeds.jsonl")] == [7]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

@@ -1,0 +1,175 @@
+"""What the command line makes of faults, of chaos and of drills, on clusters that write down what they are told."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from moslab import cli
+from moslab.errors import CannotError
+from moslab.faults import cli as links
+from moslab.faults import toxics
+from moslab.faults.links import Link, between, from_power
+from moslab.faults.toxics import Toxic
+from moslab.scenario import drill
+from moslab.scenario.docker import DockerWorld
+from moslab.scenario.sim import SimWorld
+from moslab.scenario.world import Spec
+
+NODES = (1, 2, 3)
+
+
+class Cluster:
+    """Three nodes."""
+
+    def nodes(self) -> dict[int, None]:
+        return dict.fromkeys(NODES)
+
+    def node(self, node: int) -> None:
+        if node not in NODES:
+            raise CannotError(f"there is no node {node}")
+
+
+class Faults:
+    """What was told to it, in order."""
+
+    told: list[tuple[Any, ...]]
+
+    def __init__(self, _cluster: Cluster) -> None: ...
+
+    def cut(self, links_: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
+        self.told.append(("cut", frozenset(links_), loss, network))
+        return "cut-1a"
+
+    def worsen(self, links_: Iterable[Link], toxic: Toxic) -> str:
+        self.told.append(("worsen", frozenset(links_), toxic))
+        return "worse-2b"
+
+    def heal(self, name: str) -> None:
+        self.told.append(("heal", name))
+
+    def outlet(self, node: int, how: str) -> None:
+        self.told.append(("outlet", node, how))
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    """What the cluster is told, and what was waited for in between."""
+    found: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(cli, "_existing", lambda _arguments: Cluster())
+    monkeypatch.setattr(Faults, "told", found, raising=False)
+    monkeypatch.setattr(cli, "Faults", Faults)
+    monkeypatch.setattr(links, "Faults", Faults)
+    monkeypatch.setattr(time, "sleep", lambda for_s: found.append(("sleep", for_s)))
+    return found
+
+
+BOTH, ONE_WAY = between([1], [2, 3]), between([1], [2, 3], one_way=True)
+
+
+@pytest.mark.parametrize(("words", "expected"), [
+    ("cut 1", [("cut", BOTH, 1.0, None)]),
+    ("cut 1 --one-way", [("cut", ONE_WAY, 1.0, None)]),
+    ("cut 1 --from 3 --one-way", [("cut", {(1, 3)}, 1.0, None)]),
+    ("cut 1 --power", [("cut", BOTH | from_power([1]), 1.0, None)]),
+    ("cut 1 --network 2", [("cut", BOTH, 1.0, 2)]),
+    ("cut 1 --for 4", [("cut", BOTH, 1.0, None), ("sleep", 4.0), ("heal", "cut-1a")]),
+    ("cut 1 --for 4 --flap 1", [("cut", BOTH, 1.0, None), ("sleep", 1.0), ("heal", "cut-1a"), ("sleep", 1.0)] * 2),
+    ("loss 1 0.25 --one-way", [("cut", ONE_WAY, 0.25, None)]),
+    ("delay 1 0.2 --jitter 0.1 --one-way", [("worsen", ONE_WAY, toxics.delay(0.2, 0.1))]),
+    ("rate 1 50", [("worsen", BOTH, toxics.rate(50))]),
+    ("reset 1 --for 2", [("worsen", BOTH, toxics.reset()), ("sleep", 2.0), ("heal", "worse-2b")]),
+    ("slow-close 1 5 --from 3", [("worsen", between([1], [3]), toxics.slow_close(5.0))]),
+    ("outlet 3 lies", [("outlet", 3, "lies")]),
+])
+def test_what_is_said_is_what_is_done(
+    told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, expected: list[tuple[Any, ...]],
+) -> None:
+    assert cli.main(words.split()) == 0
+    assert told == expected
+    said = capsys.readouterr().out
+    if "--flap" not in words and not words.startswith("outlet"):
+        name, count = re.fullmatch(r"(\S+): (\d+) links; heal it: moslab heal \1\n", said).groups()  # type: ignore[union-attr]
+        assert (name, int(count)) == ("worse-2b" if told[0][0] == "worsen" else "cut-1a", len(told[0][1]))
+
+
+@pytest.mark.parametrize(("words", "said"), [
+    ("cut 1 --flap 1", "--flap needs --for"), ("cut 1 --flap 1 --for 4 --network 1", "--flap is of all networks"),
+    ("cut 1 --for -1", "not less than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
+    ("slow-close 1 -1", "a slow close is from"), ("outlet 4 lies", "no node 4"),
+])
+def test_what_cannot_be_said_does_nothing(
+    told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, said: str,
+) -> None:
+    assert cli.main(words.split()) == 2
+    assert re.search(said, capsys.readouterr().err)
+    assert not told
+
+
+def test_what_is_interrupted_meanwhile_is_healed(
+    told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_for_s: float) -> None:
+        raise CannotError("enough")
+
+    monkeypatch.setattr(time, "sleep", interrupted)
+    assert cli.main(["reset", "1", "--for", "9"]) == 2
+    assert told[1:] == [("heal", "worse-2b")]
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> SimWorld:
+    """The cluster that runs, for commands that ask for one of containers."""
+    world = SimWorld(Spec(5), 3)
+    world.settle()
+    monkeypatch.setattr(cli, "_existing", lambda _arguments: Cluster())
+    monkeypatch.setattr(DockerWorld, "attach", lambda _cluster: world)
+    return world
+
+
+def overlap(world: SimWorld) -> None:
+    """From now on the history has one."""
+    process = world.running("web")[0]
+    other = next(node for node in world.nodes if node != process.node)
+    world._simulated.cluster.result.intervals.append(process._replace(node=other, pid=1_000_000))
+
+
+def test_chaos_says_its_seed_and_what_came_of_it(simulated: SimWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["chaos", "--seed", "7", "--for", "20s"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "seed 7, 20 s, groups web"
+    assert re.fullmatch(r"[1-9]\d* faults; the history is valid", said[-1])
+    assert len(said) > 2, "each thing that was broken has a line"
+
+
+def test_chaos_on_a_cluster_that_does_wrong_ends_with_1(
+    simulated: SimWorld, capsys: pytest.CaptureFixture[str],
+) -> None:
+    overlap(simulated)
+    assert cli.main(["chaos", "--seed", "7", "--for", "2m"]) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1].endswith("the history is invalid")
+    assert "overlap: web" in err
+    assert "again: moslab chaos --seed 7 --for 120s" in err
+
+
+def test_a_drill_prints_downtime_and_overlap(simulated: SimWorld, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["drill", "--group", "web"]) == 0
+    head, *steps, verdict = capsys.readouterr().out.splitlines()
+    assert head.split() == ["group", "web", "from", "to", "away", "overlap"]
+    assert [line[:24].strip() for line in steps] == list(drill.STEPS)
+    away_s = [float(re.fullmatch(r" +\d +\d +(\S+) s +0\.000 s", line[24:])[1]) for line in steps]  # type: ignore[index]
+    assert all(0.0 < one < 10.0 for one in away_s)
+    assert verdict == "the history is valid"
+    assert not simulated.faults.record.lasting()
+
+
+def test_a_drill_of_a_group_that_writes_no_journal_says_which_do(
+    simulated: SimWorld, capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["drill", "--group", "kv"]) == 2
+    assert "kv writes no journal, so nothing is known of it; web does" in capsys.readouterr().err
