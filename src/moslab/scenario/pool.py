@@ -5,7 +5,9 @@ Rules:
 1. A simulated cluster is new for each test, and its seed is the test's. A real one is lent again to a test that
    wants the same, after an audit: it is settled, all groups run, no fault lasts, and nothing was wrong. Else it is
    removed.
-2. Clusters that nobody has are bounded in nodes: who begins a new one removes the oldest of these.
+2. Clusters that nobody has are bounded in nodes, those of all workers and sessions together: who begins a new one
+   removes the oldest of its own, and one for which there is no place is not kept. So are those that somebody has: who
+   wants one waits for places (:mod:`moslab.scenario.places`).
 3. The machines of an inventory are one cluster: who wants another one of them has the idle one removed first, and a
    test never has two.
 4. Names have the worker's and a random part, so sessions and workers do not meet. Each of them has an engine of
@@ -19,8 +21,9 @@ import uuid
 from typing import TYPE_CHECKING
 
 from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.scenario.places import IDLE_MAX, LENT_MAX, Places
 from moslab.scenario.sim import SimWorld
-from moslab.scenario.world import DOCKER, HOSTS, SIM, Spec, World
+from moslab.scenario.world import DOCKER, HOSTS, NAMESPACES, SIM, Spec, World
 
 if TYPE_CHECKING:
     import docker
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from moslab.hosts.inventory import Inventory
     from moslab.namespaces.own import OwnEngine
 
-IDLE_NODES_MAX = 10
+COUNTED = (DOCKER, NAMESPACES)
 
 
 class Pool:
@@ -38,13 +41,22 @@ class Pool:
         self._inventory = inventory
         self._idle: list[World] = []
         self._lent: list[World] = []
+        self._for_idle, self._for_lent = Places("idle", IDLE_MAX), Places("lent", LENT_MAX)
+        self._held: dict[World, list[int]] = {}
         self._clients: dict[str, docker.DockerClient] = {}
         self._own: OwnEngine | None = None
 
     def lend(self, name: str, spec: Spec, seed: int) -> World:
         """A cluster that is settled; CannotError, LabError if none can be had."""
-        self._lent.append(self._found(name, spec, seed))
-        return self._lent[-1]
+        held = self._for_lent.take(spec.nodes) if name in COUNTED else []
+        try:
+            world = self._found(name, spec, seed)
+        except BaseException:
+            self._for_lent.give(held)
+            raise
+        self._lent.append(world)
+        self._held[world] = held
+        return world
 
     def _found(self, name: str, spec: Spec, seed: int) -> World:
         if name == SIM:
@@ -52,7 +64,7 @@ class Pool:
             world.settle()
             return world
         for idle in [idle for idle in self._idle if (idle.name, idle.spec) == (name, spec)]:
-            self._idle.remove(idle)
+            self._no_longer_idle(idle)
             try:
                 idle.settle()
             except LabError:
@@ -61,22 +73,39 @@ class Pool:
                 return idle
         if name == HOSTS:
             return self._begin_hosts(spec)
-        while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_NODES_MAX:
-            self._idle.pop(0).close()
+        while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_MAX:
+            self._no_longer_idle(self._idle[0]).close()
         return self._begin(name, spec)
 
     def give_back(self, world: World, sound: bool) -> None:
         """``sound``: its audit found nothing (rule 1)."""
         self._lent.remove(world)
-        if sound and world.name != SIM:
-            self._idle.append(world)
-        else:
-            world.close()
+        held = self._held.pop(world)
+        try:
+            if not sound or not self._is_kept(world):
+                world.close()
+        finally:
+            self._for_lent.give(held)
+
+    def _is_kept(self, world: World) -> bool:
+        """Whether it is idle from now on: where there is a place for it (rule 2)."""
+        wanted = len(world.nodes) if world.name in COUNTED else 0
+        held = self._for_idle.try_take(wanted)
+        if world.name == SIM or len(held) < wanted:
+            return False
+        self._idle.append(world)
+        self._held[world] = held
+        return True
+
+    def _no_longer_idle(self, world: World) -> World:
+        self._idle.remove(world)
+        self._for_idle.give(self._held.pop(world))
+        return world
 
     def close(self) -> None:
         """Remove all that nobody has."""
         while self._idle:
-            self._idle.pop().close()
+            self._no_longer_idle(self._idle[-1]).close()
         for client in self._clients.values():
             client.close()
         if self._own is not None:
@@ -92,8 +121,7 @@ class Pool:
         if any(world.name == HOSTS for world in self._lent):
             raise UnsupportedError("make two clusters of one inventory")
         for idle in [idle for idle in self._idle if idle.name == HOSTS]:
-            self._idle.remove(idle)
-            idle.close()
+            self._no_longer_idle(idle).close()
         world = HostsWorld(self._inventory, spec)
         try:
             world.settle()

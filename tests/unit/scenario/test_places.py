@@ -1,0 +1,127 @@
+"""Places for nodes: bounded for all processes of a user together, and those of who has died are free."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moslab.errors import CannotError, LabError
+from moslab.scenario import pool as module
+from moslab.scenario.places import Places
+from moslab.scenario.pool import Pool
+from moslab.scenario.world import DOCKER, Spec
+
+OTHER = """
+import sys
+from moslab.scenario.places import Places
+places = Places("lent", 8)
+print(len(places.take(int(sys.argv[1]))), flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return tmp_path
+
+
+def test_places_are_taken_all_or_none_and_those_of_a_killed_process_are_free() -> None:
+    mine = Places("lent", 8)
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER, "5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "5\n"
+        with pytest.raises(LabError, match="4 of 8 places for nodes, which tests of this user have in all: not within"):
+            mine.take(4, within_s=0.3)
+        held = mine.take(3)
+        assert len(held) == 3
+        assert mine.take(4) == [], "who holds some does not wait"
+        mine.give(held)
+        other.kill()
+        other.wait()
+    assert len(mine.take(8, within_s=5.0)) == 8
+
+
+def test_a_cluster_that_is_larger_than_all_has_them_all() -> None:
+    assert len(Places("lent", 8).take(64, within_s=0.0)) == 8
+
+
+def test_where_nodes_cannot_be_counted_it_says_so(temporary: Path) -> None:
+    temporary.joinpath(f"moslab-places-{os.geteuid()}").write_text("no directory")
+    with pytest.raises(CannotError, match="where tests count their nodes: "):
+        Places("lent", 8).take(1)
+
+
+class Real:
+    """A cluster of containers, as the pool sees it."""
+
+    name = DOCKER
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec, self.is_closed = spec, False
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        return tuple(range(1, self.spec.nodes + 1))
+
+    def settle(self) -> None: ...
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> Sequence[Pool]:
+    """The pools of two."""
+    monkeypatch.setattr(Pool, "_begin", lambda _pool, _name, spec: Real(spec))
+    monkeypatch.setattr(module, "LENT_MAX", 8)
+    return Pool(), Pool()
+
+
+def lent(pool: Pool, nodes: int) -> Any:
+    return pool.lend(DOCKER, Spec(nodes), 1)
+
+
+def test_idle_nodes_of_all_workers_are_bounded_together(workers: Sequence[Pool]) -> None:
+    one, other = workers
+    first, second = lent(one, 5), lent(other, 3)
+    one.give_back(first, True)
+    assert lent(one, 5) is first, "it was kept"
+    other.give_back(second, True)
+    one.give_back(first, True)
+    third = lent(other, 4)
+    other.give_back(third, True)
+    assert [world.is_closed for world in (first, second, third)] == [False, False, True], "10 in all"
+    one.close()
+    other.give_back(lent(other, 5), True)
+    assert first.is_closed
+    other.close()
+
+
+def test_a_worker_waits_for_the_nodes_of_another_and_not_for_ever(
+    workers: Sequence[Pool], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, other = workers
+    first = lent(one, 5)
+    take = Places.take
+    monkeypatch.setattr(Places, "take", lambda these, wanted: take(these, wanted, within_s=0.2))
+    with pytest.raises(LabError, match="4 of 8 places"):
+        lent(other, 4)
+    assert len(lent(one, 4).nodes) == 4, "a test that has one has its second"
+    one.give_back(first, False)
+    second = lent(other, 4)
+    monkeypatch.setattr(Pool, "_begin", lambda _pool, _name, _spec: pytest.fail("no engine"))
+    other.give_back(second, False)
+    with pytest.raises(pytest.fail.Exception, match="no engine"):
+        lent(other, 3)
+    assert len(other._for_lent.take(4)) == 4, "what did not begin has no places"
