@@ -17,6 +17,13 @@ from tests.container.conftest import COMMAND_LIMIT_S, Lab
 pytestmark = pytest.mark.container
 
 ROOT = Path(__file__).parents[2]
+SCENARIO = """
+def test_owner_is_cut_off(cluster):
+    web = cluster.group("web")
+    with cluster.cut(web.owner):
+        web.wait_running(elsewhere=True, within=10)
+    cluster.check()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +34,30 @@ def moslab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder, ROOT], check=True)
     venv.create(folder / "venv", with_pip=False)
     (site,) = (folder / "venv/lib").glob("python3.*/site-packages")
-    (site / "dependencies.pth").write_text(str(Path(docker.__file__).parents[1]) + "\n")
+    (folder / "others").mkdir()
+    for one in Path(docker.__file__).parents[1].iterdir():
+        if "mosha" not in one.name:                          # else what this one says of itself would do for the wheel
+            (folder / "others" / one.name).symlink_to(one)
+    (site / "dependencies.pth").write_text(f"{folder / 'others'}\n")
     (wheel,) = folder.glob("mosha-*.whl")
     subprocess.run([*pip, "--python", folder / "venv/bin/python", "install", "--no-deps", wheel], check=True)
     return folder / "venv/bin/moslab"
+
+
+@pytest.mark.long
+def test_the_plugin_from_the_wheel(moslab: Path, tmp_path: Path) -> None:
+    """In anybody's folder, by its entry point alone, also on workers of xdist: no engine is asked."""
+    (tmp_path / "test_failover.py").write_text(SCENARIO)
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYT")}
+    for more in ((), ("-n2",)):
+        done = subprocess.run(
+            [moslab.with_name("python"), "-m", "pytest", "--world=sim", "--seed=7", "-v", *more], cwd=tmp_path,
+            env=clean, capture_output=True, text=True, timeout=COMMAND_LIMIT_S, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "moslab: world sim (asked for), seed 7" in done.stdout
+        assert "test_failover.py::test_owner_is_cut_off[sim]" in done.stdout
+        assert "1 passed" in done.stdout
 
 
 def test_a_cluster_from_the_wheel(moslab: Path, lab: Lab, tmp_path: Path) -> None:
