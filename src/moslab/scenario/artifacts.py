@@ -4,8 +4,8 @@
 ``report.html``           the run as a page, of ``history.json``
 ``history.json``          what happened, what was broken, what was said, the verdict (:mod:`moslab.history.stored`)
 ``node1.log``, …          what each node said; ``world.log``: what nobody of them did
-``plan.json``             in the simulated world: what was done, for ``pytest --replay``
-``shrunk.json``           the same as small as it could be made, if the plan alone breaks a promise
+``plan.json``             what was done, for ``pytest --replay`` in any world
+``shrunk.json``           simulated: the same as small as it could be made, if the plan alone breaks a promise
 ========================  =========================================================================================
 """
 
