@@ -146,3 +146,13 @@ def test_a_majority_is_frozen_and_thaws(cluster: Cluster) -> None:
         web.wait_stopped()
     web.wait_running()
     cluster.check()
+
+
+@pytest.mark.cluster(nodes=8)
+def test_less_than_a_third_lose_their_power(cluster: Cluster) -> None:
+    """As many as may be anything in protocols that bear traitors: here they are just off."""
+    web = cluster.group("web")
+    assert len(cluster.whom("minority third")) == 2
+    with cluster.kill("minority third"):
+        web.wait_running()
+    cluster.check()

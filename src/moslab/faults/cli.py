@@ -13,7 +13,7 @@ from moslab.faults.docker import Faults
 from moslab.faults.fabric import Fabric
 from moslab.faults.links import Link, between, from_power
 from moslab.faults.record import flap
-from moslab.faults.targets import select
+from moslab.faults.targets import RING, ring, select
 from moslab.status import owner_of
 from moslab.wait import REAL
 
@@ -27,7 +27,7 @@ def add_commands(command: Command, find: Find) -> None:
 
     def added(name: str, begin: Begin, text: str, *amounts: tuple[str, type, str]) -> argparse.ArgumentParser:
         parser = command(name, lambda arguments: _begin(find(arguments), begin, arguments), text)
-        parser.add_argument("whom", metavar="WHOM", help="1,2 or words: owner of GROUP, half, not WHOM, WHOM+WHOM")
+        parser.add_argument("whom", metavar="WHOM", help=f"1,2; owner of GROUP, half, not WHOM, WHOM+WHOM; {RING}")
         for metavar, kind, help_ in amounts:
             parser.add_argument("amount", metavar=metavar, type=kind, help=help_)
         parser.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
@@ -85,9 +85,10 @@ def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
     def chosen(words: str) -> tuple[int, ...]:
         return select(words, nodes, lambda group: owner_of(cluster, group))
 
-    some = chosen(arguments.whom)
+    links = ring(nodes, arguments.whom, arguments.others)
+    some = tuple(nodes) if links else chosen(arguments.whom)
     others = chosen(arguments.others) if arguments.others else tuple(node for node in nodes if node not in some)
-    links = between(some, others, arguments.one_way)
+    links = links or between(some, others, arguments.one_way)
     if arguments.power:
         links |= from_power(some)
     if not links:

@@ -1,7 +1,8 @@
 """Whom a fault hits, in words: ``3``, ``1,2``, ``owner of kv``, ``one``, ``minority``, ``majority``, ``half``, ``all``.
 
 Several of these are joined by ``+``, and ``not`` before one of them means all others. Where words leave a choice, the
-nodes come in the order of their numbers, or shuffled by the random numbers that the caller gives.
+nodes come in the order of their numbers, or shuffled by the random numbers that the caller gives. ``minority
+third`` is less than a third, as in Jepsen: of fewer than four nobody. Of links, not of nodes, is ``majorities ring``.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 from typing import Callable
 
 from moslab.errors import CannotError
+from moslab.faults.links import Link, majorities_ring
 
 OWNER = "owner of "
+RING = "majorities ring"
 
 
 def quorum(size: int) -> int:
@@ -33,13 +36,30 @@ def select(
     return tuple(sorted(chosen))
 
 
+def ring(nodes: Sequence[int], whom: object = RING, others: object = None) -> frozenset[Link]:
+    """The links that ``majorities ring`` means; none if ``whom`` is something else. CannotError if there are none."""
+    if whom != RING:
+        return frozenset()
+    links = majorities_ring(nodes)
+    if others is not None:
+        raise CannotError(f"{RING} is of all nodes, and not from others")
+    if not links:
+        raise CannotError(f"{len(nodes)} nodes make no ring of majorities: at least 4")
+    return links
+
+
 def _part(words: str, order: list[int], owner: Callable[[str], int]) -> set[int]:
     if words.startswith("not "):
         return set(order) - _part(words[4:].strip(), order, owner)
     if words.startswith(OWNER):
         return {owner(words[len(OWNER):].strip())}
     size = len(order)
-    counts = {"one": 1, "minority": size - quorum(size), "majority": quorum(size), "half": size // 2, "all": size}
+    if words == RING:
+        raise CannotError(f"{RING} says which links, not which nodes: it stands alone, of what can be done to links")
+    counts = {
+        "one": 1, "minority": size - quorum(size), "minority third": (size - 1) // 3, "majority": quorum(size),
+        "half": size // 2, "all": size,
+    }
     if words in counts:
         return set(order[:counts[words]])
     try:

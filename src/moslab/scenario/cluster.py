@@ -28,9 +28,9 @@ from emulator.powerswitch.outlets import WORKS
 from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults import toxics
-from moslab.faults.links import Link, apart, between, from_power, majorities_ring
+from moslab.faults.links import Link, apart, between, from_power
 from moslab.faults.record import CLOCK, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
-from moslab.faults.targets import select
+from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
 from moslab.history.intervals import Interval
@@ -271,9 +271,9 @@ class Cluster:
         ``one_way``: only those from the first to the second. ``power``: from the power switch as well.
         ``network``: only in that one (1 or 2), where there is ``cluster(networks=2)``; containers.
         """
-        some, others = self._sides(targets, from_)
-        links = between(some, others, one_way) | (from_power(some) if power else frozenset())
-        return self.cut_links(links, f"{some} from {others}{f' in network {network}' if network else ''}", network)
+        links, some, what = self._to_cut(targets, from_, one_way)
+        links |= from_power(some) if power else frozenset()
+        return self.cut_links(links, f"{what}{f' in network {network}' if network else ''}", network)
 
     def cut_links(self, links: frozenset[Link], what: str, network: int | None = None) -> Breach:
         """Cut just these; ``what`` they are, for people; ``network``: in that one only."""
@@ -290,16 +290,13 @@ class Cluster:
 
     def ring(self) -> Breach:
         """Each node hears a majority, and no two nodes the same one; from four nodes on."""
-        links = majorities_ring(self.nodes)
-        if not links:
-            raise CannotError(f"{len(self.nodes)} nodes make no ring of majorities: at least 4")
-        return self.cut_links(links, "a ring of majorities")
+        return self.cut(RING)
 
     def flap(
         self, targets: Targets, from_: Targets | None = None, *, one_way: bool = False, every: float, times: int,
     ) -> None:
         """Cut them off for ``every`` seconds and heal it for as long, so many times; returns when all is healed."""
-        links = between(*self._sides(targets, from_), one_way)
+        links, _, _ = self._to_cut(targets, from_, one_way)
         flap(self._faults, self.world.sleep, links, every, every, times)
 
     def lose(
@@ -521,12 +518,17 @@ class Cluster:
             held.clear()
         return held
 
-    def _sides(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Of a cut: some nodes, and others."""
+    def _to_cut(
+        self, targets: Targets, from_: Targets | None, one_way: bool
+    ) -> tuple[frozenset[Link], tuple[int, ...], str]:
+        """The links of a cut, whom it cuts off, and what it is, for people."""
+        links = ring(self.nodes, targets, from_)
+        if links:
+            return links, self.nodes, "a ring of majorities"
         some, others = self._ends(targets, from_)
         if set(some) & set(others) or not some or not others:
             raise CannotError(f"a cut is between some nodes and others, not between {some} and {others}")
-        return some, others
+        return between(some, others, one_way), some, f"{some} from {others}"
 
     def _ends(self, targets: Targets, from_: Targets | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Some nodes, and others; all others if nothing is said."""
@@ -538,6 +540,9 @@ class Cluster:
 
     def _links(self, targets: Targets, from_: Targets | None, one_way: bool) -> frozenset[Link]:
         """As of a cut, but the sides may overlap: from all to all are all links."""
+        links = ring(self.nodes, targets, from_)
+        if links:
+            return links
         some, others = self._ends(targets, from_)
         links = between(some, others, one_way)
         if not links:

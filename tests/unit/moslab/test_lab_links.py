@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 
 import pytest
 
 from moslab.errors import CannotError
-from moslab.faults.links import apart, between, edited, mark, parse, receivers, rules, severed
-from moslab.faults.targets import select
+from moslab.faults import cli
+from moslab.faults.links import (
+    apart,
+    between,
+    edited,
+    from_power,
+    majorities_ring,
+    mark,
+    parse,
+    receivers,
+    rules,
+    severed,
+)
+from moslab.faults.targets import RING, select
 
 ADDRESSES = {node: f"10.0.0.{100 + node}" for node in range(1, 6)}
 
@@ -46,6 +59,7 @@ def test_a_rule_names_both_nodes_own_addresses_only() -> None:
     ("owner of kv", (4,)),
     ("not owner of kv", (1, 2, 3, 5)),
     ("minority", (1, 2)),
+    ("minority third", (1,)),
     ("majority", (1, 2, 3)),
     ("half", (1, 2)),
     ("one", (1,)),
@@ -63,7 +77,33 @@ def test_words_draw_from_the_given_numbers_only() -> None:
     assert select("one", range(1, 6), int, random.Random(7)) == select("one", range(1, 6), int, random.Random(7))
 
 
-@pytest.mark.parametrize("words", ["", "nobody", "9", "1,x", "not 9"])
+@pytest.mark.parametrize(("size", "count"), [(3, 0), (4, 1), (6, 1), (7, 2), (9, 2), (10, 3)])
+def test_a_minority_third_is_less_than_a_third(size: int, count: int) -> None:
+    assert len(select("minority third", range(1, size + 1), int)) == count
+
+
+class Five:
+    """What the command line asks of a cluster."""
+
+    def nodes(self) -> dict[int, None]:
+        return dict.fromkeys(range(1, 6))
+
+
+def told(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    cli.add_commands(lambda name, run, text: parser if name == "cut" else argparse.ArgumentParser(), lambda _: Five())  # type: ignore[arg-type,return-value]
+    return parser.parse_args(words)
+
+
+def test_moslab_cut_takes_a_ring_of_majorities() -> None:
+    links = cli._links(Five(), told(RING))  # type: ignore[arg-type]
+    assert links == majorities_ring(range(1, 6))
+    assert cli._links(Five(), told(RING, "--power")) - links == from_power(range(1, 6))  # type: ignore[arg-type]
+    with pytest.raises(CannotError, match="not from others"):
+        cli._links(Five(), told(RING, "--from", "1"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("words", ["", "nobody", "9", "1,x", "not 9", RING, f"1+{RING}"])
 def test_other_words_are_refused(words: str) -> None:
     with pytest.raises(CannotError):
         select(words, range(1, 6), int)

@@ -11,6 +11,7 @@ from moslab.errors import CannotError
 from moslab.faults.links import majorities_ring
 from moslab.faults.plan import from_json
 from moslab.faults.record import UNENDED
+from moslab.faults.targets import RING
 from moslab.history.checkers import VALID
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec
@@ -37,6 +38,23 @@ def test_in_a_ring_each_hears_a_majority_and_no_two_the_same(nodes: int) -> None
 def test_few_nodes_make_no_ring(nodes: int) -> None:
     with pytest.raises(CannotError, match="at least 4"):
         made(nodes).ring()
+
+
+def test_majorities_ring_is_a_target_of_what_is_of_links() -> None:
+    cluster = made(toxiproxy=True)
+    links = {f"{a}>{b}" for a, b in majorities_ring(cluster.nodes)}
+    begins: list[Callable[[], Breach]] = [
+        lambda: cluster.cut(RING), cluster.ring, lambda: cluster.lose(RING, 0.1), lambda: cluster.delay(RING, 0.05),
+        lambda: cluster.cut(RING, power=True),
+    ]
+    for begin in begins:
+        begin().heal()
+        assert links <= {*cluster.faults[-1].detail.split()}
+    cluster.flap(RING, every=0.2, times=1)
+    assert {*cluster.faults[-1].detail.split()} == links
+    with pytest.raises(CannotError, match="which links"):
+        cluster.kill(RING)
+    cluster.check()
 
 
 def test_a_split_has_parts_and_bridges() -> None:
