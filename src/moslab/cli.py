@@ -41,7 +41,7 @@ from moslab.drift import cli as comparison
 from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
-from moslab.history.checkers import VALID, judge, thaw_overlap_s
+from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
 from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
 from moslab.namespaces import own
@@ -355,6 +355,7 @@ def _history(arguments: argparse.Namespace) -> int:
     verdict, problems = judge(history)
     thaw_s = thaw_overlap_s(history)
     print("\n".join(problems) or f"never twice{f', but for {thaw_s:.3f} s after a thaw' if thaw_s else ''}")
+    print(unseen(history) or "something was seen of every rule")
     return 0 if verdict == VALID else 1
 
 

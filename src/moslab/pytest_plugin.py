@@ -305,7 +305,8 @@ class Lent:
         try:
             run = cluster.stored(self._item.nodeid, self.seed, again, failure)
             first = "".join(f"; {problem.splitlines()[0]}" for problem in run.problems[:1])
-            said = [f"the history is {run.verdict}{first}", f"report: {artifacts.write(folder, run)}"]
+            said = [f"the history is {run.verdict}{first}", *filter(None, [run.unseen]),
+                    f"report: {artifacts.write(folder, run)}"]
             papers = cluster.papers()
             artifacts.add(folder, papers)
         except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
@@ -336,6 +337,8 @@ class Lent:
             try:
                 verdict = cluster.audit() if self.passed or self.failed else None    # neither: it was interrupted
                 sound = bool(verdict)
+                if verdict is not None:
+                    self._item.user_properties.append(("moslab_unseen", verdict.unseen))
                 if verdict is not None and not sound and self.passed:
                     whole = [f"the history is {verdict.word}:", *verdict.problems]
                     problems += [*whole, self.report(whole[0])]

@@ -48,7 +48,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Callable
 
 from mosha.timing import FORGET_S, STUCK_S, THAW_S
@@ -468,6 +468,32 @@ CHECKERS: tuple[Callable[[History], list[str]], ...] = (
     check_lives, check_journals, check_fenced, check_order, check_rest, check_leashes, check_elders,
     check_shots,
 )
+
+
+SEEN: Mapping[str, Callable[[History], object]] = {
+    "overlap": lambda history: history.intervals or history.addresses,
+    "quorum": lambda history: history.electorates,
+    "epochs": lambda history: history.intervals,
+    "released": lambda history: history.released,
+    "edits": lambda history: history.edits or history.numbered or history.final,
+    "leak": lambda history: history.files or history.journal_bytes,
+    "lives": lambda history: history.buried,
+    "journals": lambda history: history.overwritten or history.journal_bytes,
+    "fenced": lambda history: history.fenced,
+    "order": lambda history: history.requires,
+    "rest": lambda history: history.healed_s is not None,
+    "leashes": lambda history: history.leashes,
+    "elders": lambda history: history.elders,
+    "linear": lambda history: history.registers,
+}
+"""What a rule is about. A crash is looked for always, and who heals waits for liveness."""
+
+
+def unseen(history: History) -> str:
+    """The rules of which nothing was seen, in a sentence: nothing of it happened, or nobody could see it. Empty if there
+    is none."""
+    found = [rule for rule, seen in SEEN.items() if not seen(history)]
+    return f"nothing was seen of: {', '.join(found)}" if found else ""
 
 
 def judge(history: History) -> tuple[str, list[str]]:

@@ -20,7 +20,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from moslab import files
 from moslab.errors import CannotError
 from moslab.faults.record import Fault
-from moslab.history.checkers import INVALID, UNKNOWN, VALID
+from moslab.history.checkers import INVALID, UNKNOWN, VALID, unseen
 from moslab.history.record import History, Line
 
 FORMAT = 4
@@ -55,6 +55,11 @@ class Run:
     def outcome(self) -> str:
         """In a word, or of the test and of the history where these are two things."""
         return f"test failed, history {self.verdict}" if self.failure else self.verdict
+
+    @property
+    def unseen(self) -> str:
+        """The rules about which the verdict says nothing."""
+        return unseen(self.history)
 
 
 def to_json(run: Run) -> str:

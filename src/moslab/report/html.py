@@ -49,7 +49,8 @@ def _data(shown: Picture) -> dict[str, Any]:
         "title": run.title or "a run", "world": run.world, "again": run.again, "failure": run.failure,
         "seed": None if run.seed is None else str(run.seed), "outcome": run.outcome,    # larger than a script's numbers
         "colour": "invalid" if run.failure else run.verdict,
-        "problems": [(problem, moment(problem)) for problem in run.problems], "lease": history.lease_s,
+        "problems": [(problem, moment(problem)) for problem in run.problems], "unseen": run.unseen,
+        "lease": history.lease_s,
         "begin": shown.begin_s, "end": shown.end_s, "focus": _focus(shown), "healed": history.healed_s,
         "nodes": shown.nodes, "groups": shown.groups, "tenures": shown.tenures,
         "gaps": [(group, *gap) for group, gaps in shown.gaps.items() for gap in gaps], "twice": shown.twice,

@@ -468,6 +468,7 @@ function introduce() {
     `${seconds(whole.to - whole.from, 1)}`];
   const gaps = data.gaps.map((gap) => gap[2] - gap[1]).filter((gap) => gap > SPAN_MIN_S);
   if (gaps.length) facts.push(`longest gap ${short(Math.max(...gaps))}`);
+  if (data.unseen) facts.push(data.unseen);
   by("facts").textContent = facts.filter(Boolean).join(" · ");
   for (const [problem, time] of data.problems) {
     const item = make(by("problems"), "li", {});

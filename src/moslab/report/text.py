@@ -36,7 +36,7 @@ def timeline(run: Run, width: int = 100, events_max: int = EVENTS_MAX) -> str:
     left = max(map(len, [*names, *shown.groups, "group"])) + 2
     columns = max(WIDTH_MIN, min(width, WIDTH_MAX) - left)
     grid = _Grid(shown, columns)
-    said = [*run.failure.splitlines(), *run.problems]
+    said = [*run.failure.splitlines(), *run.problems, *filter(None, [run.unseen])]
     lines = [f"{run.title or 'a run'}: {run.outcome}", *(f"  {line}" for line in said), ""]
     lines.append(" " * left + grid.axis())
     lines += [group.ljust(left) + grid.group(group) for group in shown.groups]

@@ -45,7 +45,8 @@ def _chaos(arguments: argparse.Namespace, find: Find) -> int:
     print(f"seed {seed}, {arguments.for_s:g} s, groups {', '.join(cluster.world.groups)}", flush=True)
     with _healed(cluster):
         verdict = chaos(cluster, arguments.for_s, lambda text: print(f"  {text}", flush=True))
-    print(f"{len(cluster.faults)} faults; the history is {verdict.word}")
+    unseen = f"; {verdict.unseen}" if verdict.unseen else ""
+    print(f"{len(cluster.faults)} faults; the history is {verdict.word}{unseen}")
     if verdict.word != VALID:
         print("\n".join([*verdict.problems, "what was broken:", *lines(cluster.faults)]), file=sys.stderr)
         print(f"again: moslab chaos --seed {seed} --for {arguments.for_s:g}s", file=sys.stderr)

@@ -32,7 +32,7 @@ from moslab.faults.links import Link, apart, between, from_power
 from moslab.faults.record import CLOCK, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
-from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge
+from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
 from moslab.history.intervals import Interval
 from moslab.history.record import History
 from moslab.history.stored import Run
@@ -60,6 +60,11 @@ class Verdict(NamedTuple):
 
     def __bool__(self) -> bool:
         return self.word == VALID
+
+    @property
+    def unseen(self) -> str:
+        """The rules about which it says nothing, in a sentence; empty if there is none."""
+        return unseen(self.history) if self.history is not None else ""
 
 
 class Breach:
@@ -474,7 +479,8 @@ class Cluster:
         __tracebackhide__ = True
         verdict = self.judge()
         if not verdict:
-            raise AssertionError("\n".join([f"the history is {verdict.word}:", *verdict.problems, self._broken()]))
+            said = [f"the history is {verdict.word}:", *verdict.problems, *filter(None, [verdict.unseen])]
+            raise AssertionError("\n".join([*said, self._broken()]))
         return verdict
 
     # -- inside ------------------------------------------------------------------------------------

@@ -12,12 +12,14 @@ from moslab.history.checkers import (
     CHECKERS,
     INVALID,
     KILL_S,
+    SEEN,
     SEEN_LEASES,
     UNKNOWN,
     VALID,
     judge,
     thaw_overlap_s,
     token,
+    unseen,
 )
 from moslab.history.intervals import Interval, merged, overlaps
 from moslab.history.record import (
@@ -376,6 +378,23 @@ def test_a_conflict_is_settled_by_who_edits_one_side_again() -> None:
 
 def test_in_the_middle_of_a_run_no_edit_is_lost_yet() -> None:
     assert judge(replace(whole(), final={}))[0] == VALID
+
+
+def test_rules_of_which_nothing_was_seen_are_named() -> None:
+    assert unseen(whole()) == "nothing was seen of: lives, journals, fenced, order, leashes, elders, linear"
+    in_containers = History(3, intervals=[FIRST, SECOND], files={1: 10}, files_max=20)
+    assert judge(in_containers) == (VALID, [])
+    assert unseen(in_containers).startswith("nothing was seen of: quorum, released, edits, lives,")
+    everything = replace(
+        whole(), buried=[Buried(1.0, 1, frozenset())], journal_bytes={1: 1}, fenced=frozenset({"kv"}), leashes={11: 1},
+        requires={"kv": ()}, elders=frozenset({9}), registers=["a"],
+    )
+    assert not unseen(everything)
+
+
+def test_each_rule_says_what_it_is_about() -> None:
+    always = {"crash", "liveness"}
+    assert {check.__name__.removeprefix("check_") for check in CHECKERS} | {"linear"} == {*SEEN} | always
 
 
 def test_tokens_compare_by_number() -> None:

@@ -111,6 +111,12 @@ def test_the_text_tells_what_happened_in_order_up_to_a_bound() -> None:
     assert "… and " in timeline(made(), events_max=3)
 
 
+def test_text_and_page_name_the_rules_of_which_nothing_was_seen() -> None:
+    said = "nothing was seen of: overlap, quorum"
+    assert said in timeline(EMPTY)
+    assert f'"unseen":"{said}' in page(EMPTY)
+
+
 def test_nothing_reaches_the_terminal_that_it_obeys() -> None:
     text = timeline(made(BAD))
     assert "\\x1b[31m" in text

@@ -75,7 +75,8 @@ def test_the_example(pytest_: Pytest) -> None:
 def test_a_broken_history_fails_the_check_and_leaves_what_shows_it(pytest_: Pytest) -> None:
     done = pytest_(BROKEN + "    cluster.check()\n", "--seed=7")
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*what was broken:*", "*: cut (*"])
+    done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*nothing was seen of: *fenced*",
+                               "*what was broken:*", "*: cut (*"])
     left = load(pytest_.left("history.json"))
     assert (left.verdict, left.problems[0][:8], left.seed, left.world) == ("invalid", "overlap:", 7, "sim")
     assert left.failure.startswith("AssertionError: the history is invalid:")
@@ -213,7 +214,9 @@ def test_many_seeds(pytest_: Pytest) -> None:
     done = pytest_(text, "--seeds=3..5", "--junitxml=x.xml")
     done.assert_outcomes(failed=3)
     done.stdout.fnmatch_lines(["moslab: world sim (asked for), seeds 3..5"])
-    assert [one["moslab_seed"] for one in properties(pytest_.pytester.path / "x.xml")] == ["3", "4", "5"]
+    found = properties(pytest_.pytester.path / "x.xml")
+    assert [one["moslab_seed"] for one in found] == ["3", "4", "5"]
+    assert all("linear" in one["moslab_unseen"] and "quorum" not in one["moslab_unseen"] for one in found)
     drawn = [line for line in done.outlines if line.startswith("drawn")]
     assert len(set(drawn)) == 3
     lines = [line for line in done.outlines if line.startswith("again: ")]
