@@ -41,6 +41,7 @@ from moslab.drift import cli as comparison
 from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
+from moslab.faults.record import EXHAUSTIBLE
 from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
 from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
@@ -57,6 +58,7 @@ from moslab.status import owner_of, render, status
 from moslab.streams import Piece
 
 INTERRUPTED = 130
+NOTHING = "nothing"
 EXEC_LIMIT_S = 24 * 3600.0
 
 
@@ -146,6 +148,10 @@ def _parser() -> argparse.ArgumentParser:
     outlet = command("outlet", _outlet, "break an outlet of the power switch: STOMITH of that node then ends so")
     outlet.add_argument("node", metavar="NODE", type=_node)
     outlet.add_argument("how", metavar="HOW", choices=OUTLETS, help=", ".join(OUTLETS))
+    exhaust = command("exhaust", _exhaust, "an agent gets no more memory or descriptors than it has, or again")
+    exhaust.add_argument("node", metavar="NODE", type=_node)
+    exhaust.add_argument("what", metavar="WHAT", choices=[*EXHAUSTIBLE, NOTHING],
+                         help=f"{', '.join(EXHAUSTIBLE)}; {NOTHING}: relieve it of all")
     scenarios.add_chaos(command("chaos", None, "break things at random, from a seed, and judge what came"), _existing)
     scenarios.add_drill(command("drill", None, "kill, cut off, freeze: how long is a group away?"), _existing)
     ran = command("history", _history, "when the tickers ran, by their journals; exit code 1 if two nodes did at once")
@@ -338,6 +344,18 @@ def _outlet(arguments: argparse.Namespace) -> int:
     cluster.node(arguments.node)
     Faults(cluster).outlet(arguments.node, arguments.how)
     print(f"outlet {arguments.node}: {arguments.how}")
+    return 0
+
+
+def _exhaust(arguments: argparse.Namespace) -> int:
+    cluster = _existing(arguments)
+    faults = Faults(cluster)
+    if arguments.what != NOTHING:
+        faults.exhaust(arguments.node, arguments.what)
+    else:
+        for what in EXHAUSTIBLE:
+            faults.relieve(arguments.node, what)
+    print(f"node {arguments.node}: {arguments.what} {'are' if arguments.what.endswith('s') else 'is'} exhausted")
     return 0
 
 

@@ -30,8 +30,19 @@ from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.fabric import Fabric, addresses_of, read_file
+from moslab.faults.inside import EXHAUST, RELIEVE
 from moslab.faults.links import FILE, Link, kind_of, shown
-from moslab.faults.record import FILES, OF_POWER, OFF, OUTLET, PAUSE, Record, check_outlet
+from moslab.faults.record import (
+    EXHAUSTED,
+    FILES,
+    OF_POWER,
+    OFF,
+    OUTLET,
+    PAUSE,
+    Record,
+    check_exhaustible,
+    check_outlet,
+)
 from moslab.faults.toxics import Toxic
 from moslab.layout import archive
 from moslab.logs import Removed
@@ -173,9 +184,21 @@ class Faults(Agents):
         if faults:
             self.record.begins(FILES, node, "", begin_s, given)
 
-    def disturb(self, node: int, error: float, hang: float) -> None:
+    def disturb(self, node: int, error: float, hang: float, full: bool = False) -> None:
         faults = [{"do": "error", "errno": "EIO", "chance": error}, {"do": "hang", "chance": hang}]
-        self.files(node, [fault for fault in faults if fault["chance"]])
+        self.files(node, [*(fault for fault in faults if fault["chance"]), *[{"do": "full"}] * full])
+
+    # -- resources ---------------------------------------------------------------------------------
+
+    def exhaust(self, node: int, what: str) -> None:
+        check_exhaustible(what)
+        with self.record.lasts(EXHAUSTED, node, what):
+            self._carry_out(node, "agent", EXHAUST, what)
+
+    def relieve(self, node: int, what: str) -> None:
+        check_exhaustible(what)
+        self._carry_out(node, NODE, RELIEVE, what)
+        self.record.ends(EXHAUSTED, node, what)
 
     # -- power, operators --------------------------------------------------------------------------
 
@@ -223,6 +246,12 @@ class Faults(Agents):
             said += [one for found in pool.map(self._mend_inside, running) for one in found]
         for _, node, _ in self.record.lasting(FILES):
             self.record.ends(FILES, node)                    # its node is off, and they with it
+        for _, node, what in self.record.lasting(EXHAUSTED):
+            if node in running:
+                self.relieve(node, what)
+                said.append(f"node {node} is out of {what} no more")
+            else:
+                self.record.ends(EXHAUSTED, node, what)
         for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
             self.outlet(node, WORKS)
             said.append(f"outlet {node} works")
@@ -258,7 +287,10 @@ class Faults(Agents):
         return {int(line.partition(":")[0]) for line in found.splitlines()}
 
     def _inside(self, node: int, role: str, signo: int) -> list[int]:
-        done = run(self.cluster.node(node), [*self._command(node, role), str(int(signo))])
+        return self._carry_out(node, role, str(int(signo)))
+
+    def _carry_out(self, node: int, role: str, *words: str) -> list[int]:
+        done = run(self.cluster.node(node), [*self._command(node, role), *words])
         if done.exit_code:
             raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
         return [int(pid) for pid in done.stdout.split()]

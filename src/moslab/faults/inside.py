@@ -1,4 +1,4 @@
-"""Runs inside a node, as ``python3 -IS -c <this text> NODE ROLE [SIGNAL]``; the laboratory reads its line.
+"""Runs inside a node, as ``python3 -IS -c <this text> NODE ROLE [SIGNAL | DO WHAT]``; the laboratory reads its line.
 
 It prints the process ids of a role, and sends them a signal if it is given a number. Roles: ``agent``; ``workers``,
 which do for the agent what may block; ``shot``, what a call of a STOMITH device runs; ``leash GROUP``, the parent of
@@ -9,12 +9,16 @@ from these; ``stopped``, those of all these that stand still. Exit code 1 if the
 
 Before a group is stopped, and after it goes on, a line ``freeze|thaw MONOTONIC_NS NODE [GROUP]`` is added to the file
 that :mod:`moslab.reader` reads beside the journals. ``node`` is the role of a whole node: just the line.
+
+``exhaust memory|descriptors`` lowers what the processes of a role, and what these start from then on, may have to what
+they have (and ``SPARE_BYTES``): soft limits, by prlimit(2). ``relieve`` raises them to the hard ones, of all processes.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import sys
 import time
@@ -29,6 +33,9 @@ LIFE, UNITS, ONLY = "/life.lock", "/units", "/agent.lock"
 FREEZES = "/san/.freezes"
 AGENT = re.compile(rb"/s?bin/mosha\0$")
 READ_BYTES = 1 << 16
+EXHAUST, RELIEVE = "exhaust", "relieve"
+LIMITS = {"memory": resource.RLIMIT_AS, "descriptors": resource.RLIMIT_NOFILE}
+SPARE_BYTES = 1 << 20
 
 
 def read(path: str) -> bytes:
@@ -153,8 +160,32 @@ def act(node: str, whom: str, signals: list[int]) -> list[int]:
     return pids
 
 
+def used(pid: int, what: str) -> int:
+    """How much memory it has; or its lowest descriptor that is free, as limits are of numbers."""
+    if what == "memory":
+        return int(read(f"/proc/{pid}/statm").split()[0]) * resource.getpagesize() + SPARE_BYTES
+    taken = {int(fd) for fd in os.listdir(f"/proc/{pid}/fd")}
+    return min(set(range(len(taken) + 1)) - taken)
+
+
+def limit(pids: list[int], do: str, what: str) -> list[int]:
+    """Whom it was done to: exhaust these, or relieve all processes of whom that is true."""
+    done = []
+    for pid in pids if do == EXHAUST else sorted(parents()):
+        try:
+            _soft, hard = resource.prlimit(pid, LIMITS[what])
+            resource.prlimit(pid, LIMITS[what], (used(pid, what) if do == EXHAUST else hard, hard))
+            done.append(pid)
+        except (OSError, ValueError, IndexError):            # it has ended just now
+            pass
+    return done
+
+
 def main() -> int:
-    pids = act(sys.argv[1], sys.argv[2], [*map(int, sys.argv[3:])])
+    if len(sys.argv) > 3 and sys.argv[3] in (EXHAUST, RELIEVE):
+        pids = limit([] if sys.argv[2] == "node" else find(sys.argv[2], ""), *sys.argv[3:5])
+    else:
+        pids = act(sys.argv[1], sys.argv[2], [*map(int, sys.argv[3:])])
     print(*pids)
     return 0 if pids or sys.argv[2] == "node" else 1
 

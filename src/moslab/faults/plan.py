@@ -39,7 +39,8 @@ cut      no messages from ``whom`` to ``to``                                    
 worsen   MFS from ``whom`` to ``to`` meets that, as through Toxiproxy            to; both; delay, jitter: seconds;
                                                                                 rate: thousand bytes a second; reset;
                                                                                 slow_close: seconds; loss: of packets
-weather  requests from and to the node suffer                                   slow, error, hang, loss, torn
+weather  requests from and to the node suffer                                   slow, error, hang, loss, torn;
+                                                                                full: its files take no more bytes
 stuck    killed processes stay in state D
 stall    the agent that runs stands still for ``for``, once, amid what it does  amid: look (after its next look at the
                                                                                 clock), write (in its next durable
@@ -127,7 +128,8 @@ KINDS: dict[str, dict[str, Shape]] = {
         "to": shape.FULL_LIST, "both": shape.YES_NO, "delay": TIME, "jitter": TIME, "rate": shape.whole(1, RATE_MAX),
         "reset": shape.YES_NO, "slow_close": TIME, "loss": CHANCE,
     },
-    "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE},
+    "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE,
+                "full": shape.YES_NO},
     "stuck": {},
     "stall": {"amid": shape.one_of(*STALLS)},
     "stomith": {"how": shape.one_of(*SHOTS), "of": shape.one_of("shooter", "outlet")},

@@ -21,12 +21,12 @@ from moslab.faults.toxics import DELAY, RATE, RESET, SLOW_CLOSE, Toxic
 
 UNENDED = float("inf")
 OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
-OUTLET, CLOCK, DRAINED = "outlet", "clock", "drained"
+OUTLET, CLOCK, DRAINED, EXHAUSTED = "outlet", "clock", "drained", "exhausted"
 LOSS = "loss"
 """The kinds that last."""
 OF_LINKS = frozenset({CUT, LOSS, DELAY, RATE, RESET, SLOW_CLOSE})
 """Those of links. Each has a name, which begins with its kind."""
-OF_POWER = frozenset({OFF, PAUSE, STOP, FILES})
+OF_POWER = frozenset({OFF, PAUSE, STOP, FILES, EXHAUSTED})
 """Those of a node that end when it loses its power, or gets it back; an outlet, a clock and a disk are as they were."""
 
 
@@ -125,9 +125,15 @@ class Breaker(Protocol):
         """From now on shots at the node end so: "fails", "lies" (it is shot, and a failure is said), "slow" (seconds
         late), "works"."""
 
-    def disturb(self, node: int, error: float, hang: float) -> None:
+    def disturb(self, node: int, error: float, hang: float, full: bool = False) -> None:
         """Of what others do with its files through MFS so much, from 0 to 1, fails with EIO, and so much is never
-        answered; with 0 and 0 all is well again."""
+        answered; ``full``: there is no room for more (ENOSPC). With nothing of it all is well again."""
+
+    def exhaust(self, node: int, what: str) -> None:
+        """From now on the agent there, and what it starts, gets no more ``memory`` or ``descriptors``."""
+
+    def relieve(self, node: int, what: str) -> None:
+        """They get it again."""
 
     def slew(self, node: int, by: float) -> None:
         """Its clocks run faster by so much, as 0.05, or slower; 0: as before."""
@@ -143,6 +149,15 @@ class Breaker(Protocol):
 
     def end(self) -> None:
         """End what still lasts, whoever began it."""
+
+
+EXHAUSTIBLE = ("memory", "descriptors")
+
+
+def check_exhaustible(what: str) -> None:
+    """LabError for what nobody can have too little of."""
+    if what not in EXHAUSTIBLE:
+        raise LabError(f"{what!r} is none of {', '.join(EXHAUSTIBLE)}")
 
 
 def check_outlet(how: str) -> None:

@@ -490,8 +490,7 @@ SEEN: Mapping[str, Callable[[History], object]] = {
 
 
 def unseen(history: History) -> str:
-    """The rules of which nothing was seen, in a sentence: nothing of it happened, or nobody could see it. Empty if there
-    is none."""
+    """The rules of which nothing was seen, in a sentence: none happened, or nobody could see it; else empty."""
     found = [rule for rule, seen in SEEN.items() if not seen(history)]
     return f"nothing was seen of: {', '.join(found)}" if found else ""
 

@@ -99,8 +99,14 @@ class Faults(Agents):
 
     # -- files, power, operators -------------------------------------------------------------------
 
-    def disturb(self, node: int, error: float, hang: float) -> None:
+    def disturb(self, node: int, error: float, hang: float, full: bool = False) -> None:
         raise UnsupportedError("disturb files of machines")
+
+    def exhaust(self, node: int, what: str) -> None:
+        raise UnsupportedError("exhaust machines")
+
+    def relieve(self, node: int, what: str) -> None:
+        raise UnsupportedError("exhaust machines")
 
     def outlet(self, node: int, how: str) -> None:
         raise UnsupportedError("break outlets")

@@ -29,7 +29,7 @@ from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults import toxics
 from moslab.faults.links import Link, apart, between, from_power
-from moslab.faults.record import CLOCK, DRAINED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
+from moslab.faults.record import CLOCK, DRAINED, EXHAUSTED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
@@ -364,17 +364,23 @@ class Cluster:
 
     # -- files, STOMITH, clocks --------------------------------------------------------------------
 
-    def disturb(self, targets: Targets, *, error: float = 0.0, hang: float = 0.0) -> Breach:
-        """Of what others do with the nodes' files through MFS so much, from 0 to 1, fails, and so much never ends."""
-        if not 0 < error + hang <= 1 or min(error, hang) < 0:
+    def disturb(self, targets: Targets, *, error: float = 0.0, hang: float = 0.0, full: bool = False) -> Breach:
+        """Of what is done with the nodes' files through MFS so much, from 0 to 1, fails, and so much never ends; or
+        their disks are ``full``: what is there can be written over, and no more (ENOSPC)."""
+        if not (full or error + hang > 0) or not 0 <= error + hang <= 1 or min(error, hang) < 0:
             raise CannotError(f"error and hang are parts of 1, not {error:g} and {hang:g}")
 
-        def begin(node: int, all_held: list[tuple[float, float]]) -> None:
-            errors, hangs = zip(*all_held)
-            self._faults.disturb(node, min(max(errors), 1 - max(hangs)), max(hangs))
+        def begin(node: int, all_held: list[tuple[float, float, bool]]) -> None:
+            errors, hangs, fulls = zip(*all_held)
+            self._faults.disturb(node, min(max(errors), 1 - max(hangs)), max(hangs), any(fulls))
 
-        return self._each("files disturbed", FILES, targets, begin, lambda node: self._faults.disturb(node, 0.0, 0.0),
-                          amount=(error, hang))
+        return self._each("disks full" if full else "files disturbed", FILES, targets, begin,
+                          lambda node: self._faults.disturb(node, 0.0, 0.0), amount=(error, hang, full))
+
+    def exhaust(self, targets: Targets, what: str) -> Breach:
+        """Their agents, and what these start meanwhile, get no more ``memory`` (1 MiB) or ``descriptors``."""
+        return self._each(f"no more {what}", EXHAUSTED, targets, lambda node, _: self._faults.exhaust(node, what),
+                          lambda node: self._faults.relieve(node, what), role=what)
 
     def break_outlet(self, targets: Targets, how: str) -> Breach:
         """Shots at the nodes fail: ``fails``; seem to fail and do not: ``lies``; come seconds late: ``slow``."""

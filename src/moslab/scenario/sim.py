@@ -143,10 +143,18 @@ class SimFaults:
 
     # -- files, power, clocks, operators -----------------------------------------------------------
 
-    def disturb(self, node: int, error: float, hang: float) -> None:
+    def disturb(self, node: int, error: float, hang: float, full: bool = False) -> None:
         """Of what it does with the others' files, too."""
         self._node(node)
-        self._instead(FILES, node, "weather", {"error": error, "hang": hang} if error or hang else None)
+        more: dict[str, object] = {"full": True} if full else {}
+        fault = {"error": error, "hang": hang, **more} if error or hang or full else None
+        self._instead(FILES, node, "weather", fault)
+
+    def exhaust(self, node: int, what: str) -> None:
+        raise UnsupportedError(f"exhaust the {what} of nodes")
+
+    def relieve(self, node: int, what: str) -> None:
+        raise UnsupportedError(f"exhaust the {what} of nodes")
 
     def outlet(self, node: int, how: str) -> None:
         record.check_outlet(how)

@@ -6,7 +6,7 @@ Rules:
    record does not know of, as it ended something else, is no fault.
 2. The plan's zero is when this began. Not in it are faults that other hands made, signals to what no plan has (workers,
    shots), the end of a drain before the heal, and a service's own commands: those are modelled. Nor is a cut of one of
-   several networks, of which plans know nothing.
+   several networks, or memory or descriptors that are exhausted, of which plans know nothing.
 """
 
 from __future__ import annotations
@@ -99,9 +99,16 @@ class Written:
 
     # -- files, power, clocks, operators -----------------------------------------------------------
 
-    def disturb(self, node: int, error: float, hang: float) -> None:
-        with self._writes({"do": "weather", "whom": [node], "error": error, "hang": hang}):
-            self._faults.disturb(node, error, hang)
+    def disturb(self, node: int, error: float, hang: float, full: bool = False) -> None:
+        more = {"full": True} if full else {}
+        with self._writes({"do": "weather", "whom": [node], "error": error, "hang": hang, **more}):
+            self._faults.disturb(node, error, hang, full)
+
+    def exhaust(self, node: int, what: str) -> None:
+        self._faults.exhaust(node, what)
+
+    def relieve(self, node: int, what: str) -> None:
+        self._faults.relieve(node, what)
 
     def outlet(self, node: int, how: str) -> None:
         with self._writes({"do": "stomith", "whom": [node], "how": how, "of": "outlet"}):

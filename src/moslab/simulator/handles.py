@@ -8,6 +8,7 @@ Rules:
 3. A file that is opened to be written comes to be with the first write.
 4. On a file server (``shared``) no reboot of a node makes a handle stale. With ``cache_s`` what a handle has shown is
    shown again for so long, with what was written through it, as by a client of NFS that keeps attributes.
+5. Where a disk is full (``weather``) what is there can be written over; what a write has beyond that is not written.
 """
 
 from __future__ import annotations
@@ -75,6 +76,8 @@ class Handles:
 
     def pwrite(self, handle: Handle, content: bytes, offset: int) -> int:
         node = handle.node
+        if node.weather.full:
+            content = self._fitting(handle, content, offset)
         if self._cache_s:
             handle.cached = over(handle.cached, offset, content)
         if not handle.is_current():
@@ -85,6 +88,19 @@ class Handles:
         else:
             node.wrote(handle.name, offset, content)
         return len(content)
+
+    @staticmethod
+    def _fitting(handle: Handle, content: bytes, offset: int) -> bytes:
+        """Rule 5; ENOSPC if that is nothing."""
+        disk = handle.node.disk
+        is_current = handle.is_current()
+        old = disk.files.get(handle.name) if is_current else disk.replaced.get((handle.name, handle.generation))
+        found = content[: max(0, len(old or b"") - offset)]
+        if len(found) < len(content):
+            handle.node.count("no room on the disk")
+        if content and not found:
+            raise error(errno.ENOSPC)
+        return found
 
     def sync(self, handle: Handle) -> None:
         if handle.is_current():

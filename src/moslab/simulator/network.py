@@ -26,7 +26,7 @@ RETRY_S, TRIES_MAX = 0.2, 12     # of TCP: the first try again, and then after t
 class Weather:
     """What ails requests that come from a node or go to it; probabilities are per request or step."""
 
-    __slots__ = ("error", "hang", "loss", "slow", "torn")
+    __slots__ = ("error", "full", "hang", "loss", "slow", "torn")
 
     def __init__(self) -> None:
         self.clear()
@@ -35,6 +35,7 @@ class Weather:
         """Nothing ails it."""
         self.slow = 1.0
         self.error = self.hang = self.loss = self.torn = 0.0
+        self.full = False                            # no room for more bytes in the files of this node
 
     def fine(self) -> bool:
         """Whether nothing but slowness ails it."""

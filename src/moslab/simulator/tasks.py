@@ -261,6 +261,8 @@ class Tasks:
     @staticmethod
     def _apply_alone(target: Node, step: tuple[Any, ...]) -> None:
         """What is written without an answer."""
+        if target.weather.full and step[0] in WRITES:
+            return
         if step[0] == "pwrite" or (step[0] == "append" and (step[2] == 0 or step[1] in target.disk.files)):
             target.wrote(*step[1:])
         elif step[0] == "sync":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from pathlib import Path
 from signal import SIGCONT
 
@@ -64,3 +67,50 @@ def test_whatever_of_ours_stands_still_goes_on_and_groups_are_said_to(
 
 def test_a_shot_is_found_by_the_mark_that_the_agent_gives_it() -> None:
     assert f"\0{process.MARK}=".encode() == inside.SHOT
+
+
+HUNGRY = """
+import os, sys
+for _ in sys.stdin:
+    for take in (lambda: os.open("/dev/null", os.O_RDONLY), lambda: bytearray(64 << 20)):
+        try:
+            take()
+            print("has it", flush=True)
+        except (OSError, MemoryError) as error:
+            print(type(error).__name__, flush=True)
+"""
+
+
+def test_an_exhausted_process_gets_no_more_until_it_is_relieved(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", HUNGRY], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          text=True) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        monkeypatch.undo()
+        monkeypatch.setattr(inside, "parents", lambda: {child.pid: 1})
+        monkeypatch.setattr(inside, "find", lambda role, group: [child.pid])
+
+        def asked() -> list[str]:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+            return [child.stdout.readline().strip() for _ in range(2)]
+
+        assert asked() == ["has it", "has it"]
+        for what in inside.LIMITS:
+            assert inside.limit([child.pid], inside.EXHAUST, what) == [child.pid]
+            assert inside.limit([child.pid], inside.EXHAUST, what) == [child.pid], "again is no error"
+        assert asked() == ["OSError", "MemoryError"]
+        assert inside.limit([], inside.RELIEVE, "descriptors") == [child.pid]
+        assert asked() == ["has it", "MemoryError"]
+        inside.limit([], inside.RELIEVE, "memory")
+        assert asked() == ["has it", "has it"]
+        soft, hard = resource.prlimit(child.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard
+        child.stdin.close()
+
+
+def test_nobody_is_exhausted_where_nobody_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["inside", "1", "leash none", inside.EXHAUST, "memory"])
+    assert inside.main() == 1

@@ -7,7 +7,7 @@ from typing import Callable
 import pytest
 
 from moslab import Breach, Cluster, LabError
-from moslab.errors import CannotError
+from moslab.errors import CannotError, UnsupportedError
 from moslab.faults.links import majorities_ring
 from moslab.faults.plan import from_json
 from moslab.faults.record import UNENDED
@@ -78,6 +78,7 @@ def test_flaps_are_cuts_of_the_same_nodes() -> None:
 
 LASTING: list[tuple[str, Callable[[Cluster], Breach]]] = [
     ("files", lambda cluster: cluster.disturb(1, error=0.5, hang=0.1)),
+    ("files", lambda cluster: cluster.disturb(1, full=True)),
     ("outlet", lambda cluster: cluster.break_outlet(1, "fails")),
     ("clock", lambda cluster: cluster.slew_clock(1, 0.005)),
     ("drained", lambda cluster: cluster.drain(1)),
@@ -286,3 +287,25 @@ def test_what_could_not_be_begun_is_held_by_nobody() -> None:
     with pytest.raises(LabError, match="node 1 is off already"):
         cluster.kill(1)
     cluster.check()
+
+
+def test_a_full_disk_takes_nothing_more_and_a_plan_says_so() -> None:
+    cluster = made(stomith=False)
+    web = cluster.group("web")
+    owner = web.owner
+    with cluster.disturb([node for node in cluster.nodes if node != owner][:3], full=True):
+        cluster.kill(owner)
+        cluster.sleep(LEASES_S)
+        assert not web.runs
+        counted = cluster.world._simulated.cluster.counters  # type: ignore[attr-defined]
+        assert counted["no room on the disk"]
+    web.wait_running()
+    faults = from_json(cluster.papers()["plan.json"]).faults
+    assert [fault["full"] for fault in faults if fault["do"] == "weather"] == [True] * 3
+    cluster.check()
+
+
+@pytest.mark.parametrize("what", ["memory", "descriptors"])
+def test_nobody_is_exhausted_in_the_simulator(what: str) -> None:
+    with pytest.raises(UnsupportedError, match=what):
+        made().exhaust(1, what)
