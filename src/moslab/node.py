@@ -19,6 +19,8 @@ from moslab.streams import Piece, Streams
 EXEC_LIMIT_S = 30.0
 OUTPUT_BYTES_MAX = 16 << 20
 FILES_MAX = 16384
+CORE_BYTES_MAX = 64 << 20
+"""Of a core dump, where the kernel's core_pattern puts it on the node: an audit finds it. It may be cut off."""
 
 
 class Result(NamedTuple):
@@ -48,7 +50,7 @@ def settings(names: Names, node: int) -> dict[str, Any]:
         "shm_size": "64m",
         "ulimits": [
             Ulimit(name="nofile", soft=FILES_MAX, hard=FILES_MAX),
-            Ulimit(name="core", soft=0, hard=0),
+            Ulimit(name="core", soft=CORE_BYTES_MAX, hard=CORE_BYTES_MAX),
         ],
         "mounts": [Mount("/san", names.san, type="volume")],
         "log_config": LOG,

@@ -328,7 +328,8 @@ class Lent:
         return [folder, *(folder / f"cluster{place + 1}" for place in range(1, len(self._clusters)))]
 
     def end(self) -> None:
-        """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid."""
+        """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid, or if it
+        left anything; tables that are others are for nobody else, and the cluster is removed."""
         problems = []
         for cluster in self._clusters:
             if self.failed and self.session.keep and self.world != HOSTS:
@@ -344,11 +345,18 @@ class Lent:
                     problems += [*whole, self.report(whole[0])]
             finally:
                 if self.session.attached is None:
-                    self.session.pool.give_back(cluster.world, sound)
+                    left = self.session.pool.give_back(cluster.world, sound)
+                    problems += _beside_tables(left) if self.passed and left else []
                 else:
                     problems += self.session.attached.left()
         if problems:
             raise AssertionError("\n".join(problems))
+
+
+def _beside_tables(left: list[str]) -> list[str]:
+    from moslab.scenario.leavings import beside_tables
+
+    return beside_tables(left)
 
 
 LENT = pytest.StashKey[Lent]()

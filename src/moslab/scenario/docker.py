@@ -32,6 +32,7 @@ from moslab.logs import Logs
 from moslab.namespaces.own import OwnEngine
 from moslab.node import run
 from moslab.progress import Progress
+from moslab.scenario.leavings import Leavings
 from moslab.scenario.tables import as_in, hactl_of, wanted, witnessed
 from moslab.scenario.world import DOCKER, NAMESPACES, Output, Spec
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
@@ -57,6 +58,7 @@ class DockerWorld:
         self._logs = Logs(cluster.nodes, self._faults.removed, began or datetime.now(timezone.utc))
         self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._workloads: list[clients.Workload] = []
+        self._leavings: Leavings | None = None
 
     @classmethod
     def begin(
@@ -120,6 +122,12 @@ class DockerWorld:
         self._faults.undrain(self._seen)
         eventually(self._owners, lambda seen: None not in seen.values(), within_s=SETTLE_LIMIT_S,
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
+        if self._guard is not None and self._leavings is None:
+            self._leavings = Leavings(self.cluster)
+
+    def left(self) -> list[str]:
+        """Of a cluster that was begun here."""
+        return self._leavings.found() if self._leavings is not None else []
 
     def history(self) -> History:
         """What the journals, the logs, and the agents' directories show."""

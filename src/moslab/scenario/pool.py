@@ -3,8 +3,8 @@
 Rules:
 
 1. A simulated cluster is new for each test, and its seed is the test's. A real one is lent again to a test that
-   wants the same, after an audit: it is settled, all groups run, no fault lasts, and nothing was wrong. Else it is
-   removed.
+   wants the same, after an audit: it is settled, all groups run, no fault lasts, nothing was wrong, and nothing was
+   left (:mod:`moslab.scenario.leavings`). Else it is removed.
 2. Clusters that nobody has are bounded in nodes, those of all workers and sessions together: who begins a new one
    removes the oldest of its own, and one for which there is no place is not kept. So are those that somebody has: who
    wants one waits for places (:mod:`moslab.scenario.places`).
@@ -77,15 +77,20 @@ class Pool:
             self._no_longer_idle(self._idle[0]).close()
         return self._begin(name, spec)
 
-    def give_back(self, world: World, sound: bool) -> None:
-        """``sound``: its audit found nothing (rule 1)."""
+    def give_back(self, world: World, sound: bool) -> list[str]:
+        """``sound``: nothing was wrong; what was left all the same (rule 1)."""
         self._lent.remove(world)
         held = self._held.pop(world)
         try:
-            if not sound or not self._is_kept(world):
+            left = world.left() if sound else []
+        except LabError as error:
+            left = [str(error)]
+        try:
+            if not sound or left or not self._is_kept(world):
                 world.close()
         finally:
             self._for_lent.give(held)
+        return left
 
     def _is_kept(self, world: World) -> bool:
         """Whether it is idle from now on: where there is a place for it (rule 2)."""

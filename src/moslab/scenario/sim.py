@@ -311,6 +311,9 @@ class SimWorld:
     def serve(self, group: str, count: int, keys: int, port: int) -> Workload:
         raise UnsupportedError("serve clients")
 
+    def left(self) -> list[str]:
+        return []
+
     def log(self) -> list[Line]:
         return [Line(*said) for said in self._simulated.log]
 

@@ -96,6 +96,9 @@ class World(Clock, Protocol):
     def serve(self, group: str, count: int, keys: int, port: int) -> Workload:
         """So many clients write and read so many registers that a group serves."""
 
+    def left(self) -> list[str]:
+        """What there is on its nodes that a test has left; nothing where that cannot be told."""
+
     def log(self) -> list[Line]:
         """What all nodes have said, on the clock of the history."""
 

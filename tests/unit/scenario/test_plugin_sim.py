@@ -17,6 +17,7 @@ from moslab.history.checkers import VALID
 from moslab.history.stored import load
 from moslab.namespaces import own
 from moslab.scenario import artifacts, pool
+from moslab.scenario.sim import SimWorld
 from moslab.simulator.run import run
 
 pytest_plugins = ["pytester"]
@@ -96,6 +97,19 @@ def test_a_broken_history_fails_a_test_that_forgot_to_check(pytest_: Pytest) -> 
     done.assert_outcomes(passed=1, errors=1)
     done.stdout.fnmatch_lines(["*the history is invalid:*", "*overlap: web: nodes*", "*again: pytest*"])
     assert load(pytest_.left("history.json")).verdict == "invalid"
+
+
+@pytest.mark.parametrize(("left", "fails"), [
+    (["left: process: sleep 9999"], True), (["left: node 1: cltab: 1", "left: process: sleep 9999"], False),
+])
+def test_what_a_test_left_fails_it(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch, left: list[str], fails: bool
+) -> None:
+    monkeypatch.setattr(SimWorld, "left", lambda _: left)
+    done = pytest_("def test_it(cluster):\n    cluster.check()\n", "--seed=7")
+    done.assert_outcomes(passed=1, errors=int(fails))
+    if fails:
+        done.stdout.fnmatch_lines(["*left: process: sleep 9999"])
 
 
 def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:

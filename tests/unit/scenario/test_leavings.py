@@ -1,0 +1,126 @@
+"""What a test leaves on nodes is seen there, and told from what was there before."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from moslab.faults.inside import EXHAUST, limit
+from moslab.node import Result
+from moslab.scenario import leavings, traces
+from moslab.scenario.leavings import Leavings, beside_tables
+
+SLEEPER = "import time; print(1, flush=True); time.sleep(60)  # of leavings"
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen([sys.executable, "-c", SLEEPER], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        yield child
+        child.kill()
+
+
+def test_processes_and_how_they_are(sleeper: subprocess.Popen[str]) -> None:
+    words = f"{sys.executable} -c {SLEEPER}"
+    assert f"process: {words}" in [*traces.processes()]
+    assert not [line for line in traces.processes() if words in line and not line.startswith("process: ")]
+    os.kill(sleeper.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
+    limit([sleeper.pid], EXHAUST, "descriptors")
+    assert {f"stands still: {words}", f"gets no more descriptors: {words}"} <= {*traces.processes()}
+
+
+def test_sockets_that_listen(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(path)
+        assert f"socket: {path}" not in [*traces.sockets()]
+        one.listen()
+        assert f"socket: {path}" in [*traces.sockets()]
+    for port in range(20000, 20100):
+        with socket.socket() as two, socket.socket(type=socket.SOCK_DGRAM) as three:
+            try:
+                two.bind(("127.0.0.1", port))
+                three.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            assert f"socket: tcp {port}" not in [*traces.sockets()]
+            two.listen()
+            assert {f"socket: tcp {port}", f"socket: udp {port}"} <= {*traces.sockets()}
+            return
+    pytest.fail("no port is free")
+
+
+def test_tables_files_disk_and_core_dumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"FREE": (str(tmp_path),), "BOUNDED": (str(tmp_path),), "TABLES": str(tmp_path)}.items():
+        monkeypatch.setattr(traces, name, value)
+    before = {*traces.files(), *traces.processes()}
+    (tmp_path / "cltab").write_text("web:\n")
+    (tmp_path / "big").write_bytes(b"x" * 8192)
+    (tmp_path / "core.17").write_text("")
+    monkeypatch.setattr(traces, "BYTES_MAX", 8000)
+    lines = {*traces.files(), *traces.processes()} - before
+    assert {f"file: {tmp_path}/big", f"disk: more than 0 MiB in {tmp_path}", f"core dump: {tmp_path}/core.17"} <= lines
+    assert any(line.startswith("cltab: ") for line in lines)
+    assert any(line.startswith("mount: ") for line in before)
+
+
+class Nodes:
+    """A cluster of which nodes print what ``says`` has of them."""
+
+    def __init__(self) -> None:
+        self.says = {1: ["mount: /mfs", "process: web"], 2: ["mount: /mfs"]}
+        self.status = "running"
+
+    def nodes(self) -> dict[int, SimpleNamespace]:
+        return {node: SimpleNamespace(status=self.status, name=str(node)) for node in self.says}
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    made = Nodes()
+    monkeypatch.setattr(leavings, "run", lambda container, _: Result(0, "\n".join(made.says[int(container.name)]), ""))
+    monkeypatch.setattr(leavings, "GONE_LIMIT_S", 0.05)
+    monkeypatch.setattr(leavings, "LOOK_EVERY_S", 0.01)
+    return made
+
+
+def test_what_is_left_and_what_has_gone_is_said_of_its_node(nodes: Nodes) -> None:
+    left = Leavings(nodes)  # type: ignore[arg-type]
+    nodes.says = {1: ["mount: /mfs"], 2: ["mount: /mfs", "process: web"]}
+    assert left.found() == [], "a group moved"
+    nodes.says = {1: ["core dump: /core"], 2: ["mount: /mfs", "process: cat"], 3: []}
+    assert left.found() == ["left: node 1: core dump: /core", "left: node 3: running", "left: process: cat",
+                            "gone: node 1: mount: /mfs"]
+    nodes.status = "paused"
+    assert "left: node 1: paused" in left.found()
+
+
+def test_what_ends_in_time_is_not_left(nodes: Nodes) -> None:
+    left = Leavings(nodes)  # type: ignore[arg-type]
+    looks = iter([["process: cat"], ["process: cat"]])
+    nodes.says = {1: nodes.says[1], 2: ["mount: /mfs"]}
+    whole = nodes.nodes
+
+    def going() -> dict[int, SimpleNamespace]:
+        nodes.says[2] = ["mount: /mfs", *next(looks, [])]
+        return whole()
+
+    nodes.nodes = going  # type: ignore[method-assign]
+    assert left.found() == []
+    assert next(looks, None) is None
+
+
+def test_with_other_tables_other_things_run() -> None:
+    assert beside_tables(["left: node 1: cltab: 12", "left: process: cat"]) == []
+    assert beside_tables(["left: process: cat"]) == ["left: process: cat"]
