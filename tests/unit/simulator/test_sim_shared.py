@@ -93,3 +93,19 @@ def test_there_is_nobody_to_be_probed(node: int) -> None:
     world.submit(-1, "probe", [node], 1.0, lambda up, _: answers.append(up))
     cluster.kernel.run(4.0, CALLS_MAX)
     assert answers == [False]
+
+
+def test_a_full_disk_takes_what_is_there_already() -> None:
+    cluster = Cluster(plan())
+    handles, node = cluster.tasks.handles, cluster.nodes[2]
+    node.disk.write("slots", 0, b"aaaa")
+    old, new = handles.open(2, "slots", False), handles.open(2, "new", True)
+    node.weather.full = True
+    assert handles.pwrite(old, b"bb", 1) == 2
+    assert handles.pwrite(old, b"cccc", 2) == 2, "the rest has no room"
+    for handle, offset in ((old, 4), (old, 9), (new, 0)):
+        with pytest.raises(OSError, match="No space"):
+            handles.pwrite(handle, b"d", offset)
+    assert (node.disk.files["slots"], "new" in node.disk.files) == (b"abcc", False)
+    node.weather.clear()
+    assert handles.pwrite(new, b"d", 0) == 1
