@@ -29,7 +29,20 @@ from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults import toxics
 from moslab.faults.links import Link, apart, between, from_power
-from moslab.faults.record import CLOCK, DRAINED, EXHAUSTED, FILES, OF_POWER, OFF, OUTLET, PAUSE, STOP, Fault, flap, lines
+from moslab.faults.record import (
+    CLOCK,
+    DRAINED,
+    EXHAUSTED,
+    FILES,
+    OF_POWER,
+    OFF,
+    OUTLET,
+    PAUSE,
+    STOP,
+    Fault,
+    flap,
+    lines,
+)
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen

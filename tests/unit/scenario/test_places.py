@@ -76,6 +76,9 @@ class Real:
 
     def settle(self) -> None: ...
 
+    def left(self) -> list[str]:
+        return []
+
     def close(self) -> None:
         self.is_closed = True
 

@@ -99,7 +99,7 @@ def test_a_full_disk_takes_what_is_there_already() -> None:
     cluster = Cluster(plan())
     handles, node = cluster.tasks.handles, cluster.nodes[2]
     node.disk.write("slots", 0, b"aaaa")
-    old, new = handles.open(2, "slots", False), handles.open(2, "new", True)
+    old, new = handles.open(2, "slots", True, False), handles.open(2, "new", True, True)
     node.weather.full = True
     assert handles.pwrite(old, b"bb", 1) == 2
     assert handles.pwrite(old, b"cccc", 2) == 2, "the rest has no room"
