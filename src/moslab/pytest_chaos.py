@@ -5,8 +5,8 @@ Rules:
 1. First come the failing seeds of that world that were stored, whatever the time; then new ones, from ``--seed`` on,
    one at least. A scenario that has begun is ended.
 2. Its cluster is one that a test asks for, drawn by the seed: the tests themselves are not run.
-3. Each is said with its verdict. One that is not valid leaves its artifacts and is stored; one that is valid again is
-   struck out. At the end any that was not valid fails the item.
+3. Each is said with its verdict. One that is not valid leaves its artifacts and is stored, so is one that left
+   something on its nodes; one that is right again is struck out. At the end any that was not right fails the item.
 """
 
 from __future__ import annotations
@@ -70,10 +70,15 @@ class Chaos(pytest.Item):
             except UnsupportedError as error:
                 say(self.config, f"{case}: cannot {error}")
                 continue
-            say(self.config, f"{case}: {verdict.word}{', and was not before' if case in stored and verdict else ''}")
-            if not verdict:
+            said = f"{case}: {verdict.word}"
+            if verdict and left:
+                said += ", but it left something"
+            elif verdict and case in stored:
+                said += ", and was not before"
+            say(self.config, said)
+            if left:
                 failing.add(self.budget.root / STORE, case)
-                wrong += [f"{case}: {verdict.word}", *verdict.problems, *left]
+                wrong += [said, *verdict.problems, *left]
             elif case in stored:
                 failing.strike(self.budget.root / STORE, case)
         if wrong:
@@ -81,9 +86,10 @@ class Chaos(pytest.Item):
             pytest.fail("\n".join([*wrong, f"stored: {self.budget.root / STORE}", f"again: {again}"]), pytrace=False)
 
     def _run(self, case: Case) -> tuple[Verdict, list[str]]:
-        """The verdict, and what was left to look at."""
+        """The verdict, and what was left: of a history that is not valid a report."""
         world = self.budget.pool.lend(case.world, case.spec, case.seed)
         sound = False
+        left: list[str] = []
         try:
             cluster = Cluster(world, case.seed)
             try:
@@ -91,11 +97,12 @@ class Chaos(pytest.Item):
             except CannotError:                              # nothing could be broken in that time
                 verdict = cluster.judge()
             sound = verdict.word == VALID
-            return verdict, [] if sound else self._left(case, cluster)
+            left += [] if sound else self._report(case, cluster)
         finally:
-            self.budget.pool.give_back(world, sound)
+            left += self.budget.pool.give_back(world, sound)
+        return verdict, left
 
-    def _left(self, case: Case, cluster: Cluster) -> list[str]:
+    def _report(self, case: Case, cluster: Cluster) -> list[str]:
         folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
         report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, "", ""))
         artifacts.add(folder, cluster.papers())

@@ -22,6 +22,7 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 
@@ -330,33 +331,31 @@ class Lent:
     def end(self) -> None:
         """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid, or if it
         left anything; tables that are others are for nobody else, and the cluster is removed."""
-        problems = []
-        for cluster in self._clusters:
-            if self.failed and self.session.keep and self.world != HOSTS:
-                continue
-            sound = False
-            try:
-                verdict = cluster.audit() if self.passed or self.failed else None    # neither: it was interrupted
-                sound = bool(verdict)
-                if verdict is not None:
-                    self._item.user_properties.append(("moslab_unseen", verdict.unseen))
-                if verdict is not None and not sound and self.passed:
-                    whole = [f"the history is {verdict.word}:", *verdict.problems]
-                    problems += [*whole, self.report(whole[0])]
-            finally:
-                if self.session.attached is None:
-                    left = self.session.pool.give_back(cluster.world, sound)
-                    problems += _beside_tables(left) if self.passed and left else []
-                else:
-                    problems += self.session.attached.left()
+        problems: list[str] = []
+        with ExitStack() as ends:                            # of all, also where one ends in an error
+            for cluster in reversed(self._clusters):
+                ends.callback(self._end, cluster, problems)
         if problems:
             raise AssertionError("\n".join(problems))
 
-
-def _beside_tables(left: list[str]) -> list[str]:
-    from moslab.scenario.leavings import beside_tables
-
-    return beside_tables(left)
+    def _end(self, cluster: Cluster, problems: list[str]) -> None:
+        if self.failed and self.session.keep and self.world != HOSTS:
+            return
+        sound = False
+        try:
+            verdict = cluster.audit() if self.passed or self.failed else None        # neither: it was interrupted
+            sound = bool(verdict)
+            if verdict is not None:
+                self._item.user_properties.append(("moslab_unseen", verdict.unseen))
+            if verdict is not None and not sound and self.passed:
+                whole = [f"the history is {verdict.word}:", *verdict.problems]
+                problems += [*whole, self.report(whole[0])]
+        finally:
+            if self.session.attached is None:
+                left = self.session.pool.give_back(cluster.world, sound)
+                problems += left if self.passed else []
+            else:
+                problems += self.session.attached.left()
 
 
 LENT = pytest.StashKey[Lent]()

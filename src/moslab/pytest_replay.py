@@ -105,7 +105,9 @@ class PlanItem(pytest.Item):
             if plan.faults and not cluster.faults:
                 raise UnsupportedError("do anything of this plan")
         finally:
-            pool.give_back(world, sound)
+            left = pool.give_back(world, sound)
+        if left:
+            pytest.fail("\n".join([*left, f"again: {self._again()}"]), pytrace=False)
 
     def _judge(self, verdict: str, problems: list[str], stored: Run) -> None:
         if verdict == VALID:

@@ -124,8 +124,9 @@ def _came(plan: FaultPlan, name: str, pool: Pool) -> Found:
     except (LabError, AssertionError) as error:
         return Missing(str(error), is_failure=True)
     finally:
-        if world is not None:
-            pool.give_back(world, sound)
+        left = pool.give_back(world, sound) if world is not None else []
+    if left:
+        return Missing("; ".join(left), is_failure=True)
     if left_out:
         return Missing(left_out[0], is_failure="it cannot" not in left_out[0])
     return outcome

@@ -1,9 +1,6 @@
 """Faults of real processes, and operators at real agents: the same in containers and on machines.
 
-Rules:
-
-1. A signal to a role that no process has is a LabError, and no fault.
-2. A role that is stopped once more is one fault, which goes on.
+Rule: a signal to a role that no process has is a LabError, and no fault.
 """
 
 from __future__ import annotations
@@ -43,8 +40,6 @@ class Agents:
     def signal(self, node: int, role: str, signo: int) -> list[int]:
         """Send a signal to a role of a node; their pids. LabError if none."""
         name = signal.Signals(signo).name
-        if signo == signal.SIGSTOP and (STOP, node, role) in self.record.lasting(STOP):
-            return self._inside(node, role, signo)           # rule 2
         if signo == signal.SIGSTOP:
             with self.record.lasts(STOP, node, role):
                 return self._inside(node, role, signo)

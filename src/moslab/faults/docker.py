@@ -34,6 +34,7 @@ from moslab.faults.inside import EXHAUST, RELIEVE
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import (
     EXHAUSTED,
+    EXHAUSTIBLE,
     FILES,
     OF_POWER,
     OFF,
@@ -59,15 +60,18 @@ TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
-STANDS, DISTURBED = "stands still", "files have faults"
+STANDS, DISTURBED, IS_SHORT = "stands still", "files have faults", "gets no more"
 LOOK = f"""
 [ "$1" ] || for stat in /proc/[0-9]*/stat; do
     read -r line 2>/dev/null <"$stat" || continue
     case ${{line##*) }} in T*) echo {STANDS}; exit ;; esac
 done
 grep -q do {MFS_FAULTS} && echo {DISTURBED}
+grep -hs '^Max address space\\|^Max open files' /proc/[0-9]*/limits | grep -qv ' \\([^ ][^ ]*\\)  *\\1 ' &&
+    echo {IS_SHORT}
 """
-"""Whether anything of a node stands still; if not, or if that does not matter, whether its files have faults."""
+"""Whether anything of a node stands still; if not, or if that does not matter, whether its files have faults, and
+whether a process may have less than it could get (soft and hard limits)."""
 
 
 class Faults(Agents):
@@ -247,11 +251,7 @@ class Faults(Agents):
         for _, node, _ in self.record.lasting(FILES):
             self.record.ends(FILES, node)                    # its node is off, and they with it
         for _, node, what in self.record.lasting(EXHAUSTED):
-            if node in running:
-                self.relieve(node, what)
-                said.append(f"node {node} is out of {what} no more")
-            else:
-                self.record.ends(EXHAUSTED, node, what)
+            self.record.ends(EXHAUSTED, node, what)          # the same, or a new agent has it all
         for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
             self.outlet(node, WORKS)
             said.append(f"outlet {node} works")
@@ -260,7 +260,7 @@ class Faults(Agents):
     # -- inside ------------------------------------------------------------------------------------
 
     def _mend_inside(self, node: int) -> list[str]:
-        """Of a node that runs: what stands still goes on, its files have no faults."""
+        """Of a node that runs: what stands still goes on, its files have no faults, nobody is exhausted."""
         said, container = [], self.cluster.node(node)
         try:
             seen = run(container, ["sh", "-c", LOOK]).stdout
@@ -271,6 +271,10 @@ class Faults(Agents):
             if DISTURBED in seen:
                 self.files(node, [])
                 said.append(f"node {node}: no faults of its files")
+            if IS_SHORT in seen:
+                for what in EXHAUSTIBLE:
+                    self.relieve(node, what)
+                said.append(f"node {node}: nobody is exhausted")
         except LabError:
             container.reload()
             if container.status == "running":                # else it was shot just now, and all has ended

@@ -55,10 +55,11 @@ class Record:
 
     @contextmanager
     def lasts(self, kind: str, node: int, detail: str = "") -> Iterator[None]:
-        """The block begins it."""
+        """The block begins it; once more what lasts already is one fault, which goes on."""
         begin_s = self.now_s()
         yield
-        self.begins(kind, node, detail, begin_s)
+        if (kind, node, detail) not in self.lasting(kind):
+            self.begins(kind, node, detail, begin_s)
 
     @contextmanager
     def instant(self, kind: str, node: int, detail: str = "") -> Iterator[None]:

@@ -9,7 +9,6 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 
@@ -23,7 +22,6 @@ from moslab.wait import eventually
 GONE_LIMIT_S = 10.0
 LOOK_EVERY_S = 0.5
 EVERYWHERE = ("process: ", "socket: ")
-TABLES = (": cltab: ", ": hactl: ")
 
 
 class Leavings:
@@ -55,12 +53,6 @@ class Leavings:
                 line if line.startswith(EVERYWHERE) else f"node {node}: {line}"
                 for node, lines in zip(nodes, looks) for line in lines
             )
-
-
-def beside_tables(left: Iterable[str]) -> list[str]:
-    """What of it is no matter of tables that are others, by which anything else may run."""
-    found = list(left)
-    return [] if any(word in line for line in found for word in TABLES) else found
 
 
 def _look(container: Container) -> list[str]:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moslab.namespaces.own import OwnEngine
 
 COUNTED = (DOCKER, NAMESPACES)
+TABLES = (": cltab: ", ": hactl: ")                          # of what was left
 
 
 class Pool:
@@ -78,22 +79,25 @@ class Pool:
         return self._begin(name, spec)
 
     def give_back(self, world: World, sound: bool) -> list[str]:
-        """``sound``: nothing was wrong; what was left all the same (rule 1)."""
+        """``sound``: nothing was wrong. What was left all the same (rule 1): nothing where tables are others, by which
+        anything else may run."""
         self._lent.remove(world)
-        held = self._held.pop(world)
+        held, left, is_kept = self._held.pop(world), [], False
         try:
             left = world.left() if sound else []
+            is_kept = sound and not left and self._try_keep(world)
         except LabError as error:
             left = [str(error)]
-        try:
-            if not sound or left or not self._is_kept(world):
-                world.close()
         finally:
-            self._for_lent.give(held)
-        return left
+            try:
+                if not is_kept:
+                    world.close()
+            finally:
+                self._for_lent.give(held)
+        return [] if any(word in line for line in left for word in TABLES) else left
 
-    def _is_kept(self, world: World) -> bool:
-        """Whether it is idle from now on: where there is a place for it (rule 2)."""
+    def _try_keep(self, world: World) -> bool:
+        """It is idle from now on, if there is a place for it (rule 2)."""
         wanted = len(world.nodes) if world.name in COUNTED else 0
         held = self._for_idle.try_take(wanted)
         if world.name == SIM or len(held) < wanted:

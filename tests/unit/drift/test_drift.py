@@ -104,6 +104,12 @@ def test_a_plan_that_a_world_cannot_is_no_difference(tmp_path: Path) -> None:
     assert lines([voters])[0] == "voters: not in sim: it cannot have the voters [1]"
 
 
+def test_what_a_plan_leaves_is_a_failure_of_that_world(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimWorld, "left", lambda _: ["left: process: cat"])
+    (row,) = drift({"one": shipped()["another-dies"]}, ["sim"], Pool(), lambda _text: None)
+    assert row.wrong() == ["sim: left: process: cat"]
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from moslab.cli import main
 

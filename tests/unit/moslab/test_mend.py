@@ -15,6 +15,7 @@ from moslab.errors import LabError
 from moslab.faults import cli
 from moslab.faults import docker as faults
 from moslab.faults.agents import STOPPED
+from moslab.faults.inside import RELIEVE
 from moslab.faults.record import Record
 from moslab.node import Result
 
@@ -27,6 +28,7 @@ class Cluster:
     def __init__(self) -> None:
         self.status = {1: "running", 2: "running", 3: "running"}
         self.stands = {1}
+        self.short: set[int] = set()
         self.files = dict.fromkeys(self.status, "[]")
         self.outlets = {2: WORKS}
         self.drained: set[int] = set()
@@ -50,7 +52,11 @@ class Cluster:
         if words[2] == faults.LOOK:
             if node in self.stands and len(words) == 3:
                 return Result(0, faults.STANDS, "")
-            return Result(0, faults.DISTURBED if self.files[node] != "[]" else "", "")
+            seen = [faults.DISTURBED] * (self.files[node] != "[]") + [faults.IS_SHORT] * (node in self.short)
+            return Result(0, "\n".join(seen), "")
+        if words[-2] == RELIEVE:
+            self.short -= {node} if words[-1] == "descriptors" else set()
+            return Result(0, "17 18", "")
         if words[-2:] == [STOPPED, GOES_ON]:
             self.stands -= {node}
             return Result(0, "17 18", "")
@@ -100,9 +106,10 @@ def heal(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> list[str]:
 def test_heal_ends_all_and_says_it(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     cluster.status.update({2: "paused", 3: "exited"})
     cluster.files[1], cluster.outlets[2] = '[{"do": "hang"}]', FAILS
-    cluster.drained, cluster.mute = {2}, {2}
+    cluster.drained, cluster.mute, cluster.short = {2}, {2}, {1, 2}
     assert heal(cluster, capsys) == [
-        "node 2 runs again", "node 1: what stood still goes on", "node 1: no faults of its files", "outlet 2 works",
+        "node 2 runs again", "node 1: what stood still goes on", "node 1: no faults of its files",
+        "node 1: nobody is exhausted", "node 2: nobody is exhausted", "outlet 2 works",
         "node 2 is drained no more", "node 3 is off: moslab start 3",
     ]
     assert (cluster.stands, cluster.files[1], cluster.outlets, cluster.drained) == (set(), "[]", {2: WORKS}, set())
@@ -136,3 +143,12 @@ def test_once_more_stopped_is_one_fault(cluster: Cluster, monkeypatch: pytest.Mo
     for signo in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGCONT):
         assert made.signal(1, "agent", signo) == [7]
     assert [(fault.kind, fault.end_s) for fault in made.record.all] == [("stop", 0.0)]
+
+
+def test_once_more_exhausted_is_one_fault_and_ends_with_the_heal(cluster: Cluster) -> None:
+    made = broken(cluster)
+    cluster.short = {1}
+    for _ in range(2):
+        made.exhaust(1, "descriptors")
+    assert made.mend() == ["node 1: what stood still goes on", "node 1: nobody is exhausted"]
+    assert [(fault.kind, fault.end_s) for fault in made.record.all] == [("exhausted", 0.0)]

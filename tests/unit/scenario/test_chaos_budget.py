@@ -71,6 +71,15 @@ def test_a_seed_that_fails_is_stored_comes_first_the_next_time_and_is_struck_out
     assert failing.load(runs.store) == []
 
 
+def test_what_a_scenario_leaves_fails_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs.bad = False
+    monkeypatch.setattr(sim.SimWorld, "left", lambda _: ["left: process: cat"])
+    result = runs("--chaos-budget=0.001s", "--seed=7")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["seed 7: *: valid, but it left something", "*left: process: cat", "*stored: *.jsonl*"])
+    assert [case.seed for case in failing.load(runs.store)] == [7]
+
+
 def test_seeds_go_on_until_the_time_is_spent_on_the_clusters_that_tests_ask_for(runs: Runs) -> None:
     runs.bad = False
     runs("--chaos-budget=4s", "--seed=1").assert_outcomes(passed=1)

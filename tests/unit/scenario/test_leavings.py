@@ -16,7 +16,7 @@ import pytest
 from moslab.faults.inside import EXHAUST, limit
 from moslab.node import Result
 from moslab.scenario import leavings, traces
-from moslab.scenario.leavings import Leavings, beside_tables
+from moslab.scenario.leavings import Leavings
 
 SLEEPER = "import time; print(1, flush=True); time.sleep(60)  # of leavings"
 
@@ -119,8 +119,3 @@ def test_what_ends_in_time_is_not_left(nodes: Nodes) -> None:
     nodes.nodes = going  # type: ignore[method-assign]
     assert left.found() == []
     assert next(looks, None) is None
-
-
-def test_with_other_tables_other_things_run() -> None:
-    assert beside_tables(["left: node 1: cltab: 12", "left: process: cat"]) == []
-    assert beside_tables(["left: process: cat"]) == ["left: process: cat"]

@@ -128,3 +128,27 @@ def test_a_worker_waits_for_the_nodes_of_another_and_not_for_ever(
     with pytest.raises(pytest.fail.Exception, match="no engine"):
         lent(other, 3)
     assert len(other._for_lent.take(4)) == 4, "what did not begin has no places"
+
+
+def test_what_is_interrupted_while_it_is_looked_at_is_removed(
+    workers: Sequence[Pool], monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(_: Real) -> list[str]:
+        raise KeyboardInterrupt
+
+    one, other = workers
+    first = lent(one, 8)
+    monkeypatch.setattr(Real, "left", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        one.give_back(first, True)
+    assert first.is_closed
+    assert len(other._for_lent.take(8, within_s=0.0)) == 8
+
+
+def test_where_tables_are_others_other_things_run(workers: Sequence[Pool], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = workers
+    for left, said in ((["left: node 1: cltab: 12", "left: process: cat"], []), (["left: process: cat"],) * 2):
+        monkeypatch.setattr(Real, "left", lambda _, left=left: left)
+        world = lent(one, 2)
+        assert one.give_back(world, True) == said
+        assert world.is_closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mosha.ownership.lease import Lease
-from moslab import engine, pytest_plugin
+from moslab import drift, engine, pytest_plugin
 from moslab.errors import CannotError
 from moslab.faults.plan import from_json
 from moslab.history.checkers import VALID
@@ -18,6 +19,7 @@ from moslab.history.stored import load
 from moslab.namespaces import own
 from moslab.scenario import artifacts, pool
 from moslab.scenario.sim import SimWorld
+from moslab.scenario.world import World
 from moslab.simulator.run import run
 
 pytest_plugins = ["pytester"]
@@ -281,6 +283,35 @@ def test_a_cluster_as_it_is_wanted(pytest_: Pytest) -> None:
             assert other.world.now_s() == there_s, "each has a time of its own"
     """, "--nodes=4")
     done.assert_outcomes(passed=3)
+
+
+def test_an_audit_that_ends_in_an_error_takes_no_other_cluster_along(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_back, back = pool.Pool.give_back, []
+
+    def gives_back(these: pool.Pool, world: World, sound: bool) -> list[str]:
+        back.append(sound)
+        return give_back(these, world, sound)
+
+    monkeypatch.setattr(pool.Pool, "give_back", gives_back)
+    pytest_("""
+        def test_factory(clusters):
+            clusters(nodes=2).audit = lambda: 1 / 0
+            clusters(nodes=2)
+    """).assert_outcomes(passed=1, errors=1)
+    assert back == [False, True]
+
+
+def test_what_a_plan_leaves_in_another_world_fails_it(pytest_: Pytest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulated world stands for one that can tell what is left."""
+    lend = pool.Pool.lend
+    monkeypatch.setattr(pool.Pool, "lend", lambda these, _, spec, seed: lend(these, "sim", spec, seed))
+    monkeypatch.setattr(SimWorld, "left", lambda _: ["left: process: cat"])
+    shutil.copy(Path(drift.__file__).with_name("plans") / "another-dies.json", pytest_.pytester.path / "plan.json")
+    done = pytest_("", "--replay", "plan.json", "--world=namespaces")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["left: process: cat", "again: pytest --replay * --world=namespaces"])
 
 
 def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:
