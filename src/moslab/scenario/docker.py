@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import docker
+from docker.models.containers import Container
 
 from moslab import clients, journals
 from moslab.cluster import REQUESTS_MAX, Cluster
@@ -137,10 +138,9 @@ class DockerWorld:
         history.crashes += self._logs.crashes
         history.unfinished = "; ".join(filter(None, [history.unfinished, *self._logs.missed]))
         history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
-        for node, container in self.cluster.nodes().items():
-            if container.status == "running":
-                listed = run(container, ["ls", "-A", "/var/mosix-ha"])
-                history.files[node] = len(listed.stdout.splitlines())
+        running = {node: one for node, one in self.cluster.nodes().items() if one.status == "running"}
+        with ThreadPoolExecutor(REQUESTS_MAX) as pool:
+            history.files.update(zip(running, pool.map(_files, running.values())))
         for workload in self._workloads:
             history.registers += workload.registers
             history.operations += workload.operations()
@@ -195,3 +195,8 @@ class DockerWorld:
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             self._seen = dict(zip(self.nodes, pool.map(self._faults.status, self.nodes)))
         return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]
+
+
+def _files(container: Container) -> int:
+    """How many the agent there has."""
+    return len(run(container, ["ls", "-A", "/var/mosix-ha"]).stdout.splitlines())
