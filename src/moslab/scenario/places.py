@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A place is a file that is locked by flock(2). So it is free again when its process has ended, however that was.
+1. A place is an abstract name that a socket is bound to, unix(7). So it is free again when its process has ended,
+   however that was, and nothing is left of it.
 2. A cluster has as many places as nodes, or none; one that is larger than all has them all.
 3. Who holds no places waits for them, so long and not longer. Who holds some takes what is free: two that waited for
    what the other has would do so for ever.
@@ -10,13 +11,14 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
-import tempfile
+import socket
 
-from mosha.platform.locks import try_lock
 from moslab.errors import CannotError
 from moslab.wait import eventually
 
+PREFIX = "moslab-places"
 IDLE_MAX = 10
 LENT_MAX = 8 * max(2, os.cpu_count() or 1)
 WAIT_LIMIT_S = 300.0
@@ -57,18 +59,19 @@ class Places:
         for number in range(self._count):
             if len(found) == wanted:
                 break
-            fd = self._open(number)
-            if try_lock(fd):
+            fd = self._take_one(number)
+            if fd is not None:
                 found.append(fd)
-            else:
-                os.close(fd)
         self._held += found
         return found
 
-    def _open(self, number: int) -> int:
-        directory = f"{tempfile.gettempdir()}/moslab-places-{os.geteuid()}"
-        try:
-            os.makedirs(directory, 0o700, exist_ok=True)
-            return os.open(f"{directory}/{self._name}-{number}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise CannotError(f"{directory}: where tests count their nodes: {error.strerror}") from None
+    def _take_one(self, number: int) -> int | None:
+        """None if somebody has it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as place:
+            try:
+                place.bind(f"\0{PREFIX}-{os.geteuid()}-{self._name}-{number}")
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    return None
+                raise CannotError(f"a place for a node, which tests count: {error.strerror}") from None
+            return place.detach()

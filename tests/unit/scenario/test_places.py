@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
+import zlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moslab.errors import CannotError, LabError
+from moslab.scenario import places
 from moslab.scenario import pool as module
 from moslab.scenario.places import Places
 from moslab.scenario.pool import Pool
@@ -20,24 +20,26 @@ from moslab.scenario.world import DOCKER, Spec
 
 OTHER = """
 import sys
-from moslab.scenario.places import Places
-places = Places("lent", 8)
+from moslab.scenario import places as module
+module.PREFIX = sys.argv[2]
+places = module.Places("lent", 8)
 print(len(places.take(int(sys.argv[1]))), flush=True)
 sys.stdin.read()
 """
 
 
 @pytest.fixture(autouse=True)
-def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    return tmp_path
+def prefix(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Nobody else's names."""
+    prefix = f"test-{os.getpid()}-{zlib.crc32(request.node.nodeid.encode())}"
+    monkeypatch.setattr(places, "PREFIX", prefix)
+    return prefix
 
 
-def test_places_are_taken_all_or_none_and_those_of_a_killed_process_are_free() -> None:
+def test_places_are_taken_all_or_none_and_those_of_a_killed_process_are_free(prefix: str) -> None:
     mine = Places("lent", 8)
     with subprocess.Popen(
-        [sys.executable, "-c", OTHER, "5"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", OTHER, "5", prefix], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "5\n"
@@ -56,10 +58,9 @@ def test_a_cluster_that_is_larger_than_all_has_them_all() -> None:
     assert len(Places("lent", 8).take(64, within_s=0.0)) == 8
 
 
-def test_where_nodes_cannot_be_counted_it_says_so(temporary: Path) -> None:
-    temporary.joinpath(f"moslab-places-{os.geteuid()}").write_text("no directory")
-    with pytest.raises(CannotError, match="where tests count their nodes: "):
-        Places("lent", 8).take(1)
+def test_where_nodes_cannot_be_counted_it_says_so() -> None:
+    with pytest.raises(CannotError, match="a place for a node, which tests count: "):
+        Places("x" * 200, 8).take(1)
 
 
 class Real:
