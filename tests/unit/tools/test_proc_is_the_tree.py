@@ -72,8 +72,7 @@ def test_it_is_what_the_machine_says(node: Node) -> None:
         assert (node.proc / name).read_text().splitlines()[0] == Path("/proc", name).read_text().splitlines()[0]
     with subprocess.Popen(["sh", "-c", "read line", "x" * 100_000], stdin=subprocess.PIPE) as process:
         words = b"sh\0-c\0read line\0" + b"x" * 100_000 + b"\0"
-        # an exec has none for a moment
-        wait_until(lambda: (node.proc / f"{process.pid}/cmdline").read_bytes() == words)
+        wait_until(lambda: (node.proc / f"{process.pid}/cmdline").read_bytes() == words)  # none amid an exec
         assert (node.proc / f"{process.pid}/status").read_text().startswith("Name:\tsh\n")
         process.kill()
 
