@@ -29,7 +29,7 @@ from typing import Callable
 from emulator import settings
 from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
-from emulator.guests.line import Line, is_of_the_path
+from emulator.guests.line import BEAT_S, Line, is_of_the_path
 from emulator.hpc.migration import Migration
 from emulator.hpc.procfs import fields_of, groups_of, is_stopped
 from emulator.hpc.tasks import Tasks
@@ -41,7 +41,6 @@ from emulator.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
 
-BEAT_S = 0.25
 SUSPECT_S = 1.0
 ASK_S = 1.0
 START_S = 10.0
@@ -285,17 +284,21 @@ class _Away:
     def _body_ended(self, failure: OSError) -> None:
         if failure.errno == errno.EPROTO:
             log.warning("openMosix: node %d, where process %d is: %s", self._node, self._pid, failure.strerror)
-        if self._runs:
-            self._lose()
-        else:
+        if not self._runs:
             self._refuse(errno.ENETUNREACH)
+            return
+        body = self._body
+        if body is None or not body.sleeps_through(failure, self._silent_s(body), self._home.pace()):
+            self._lose()
+
+    def _silent_s(self, body: Line) -> float:
+        return self._reactor.now() - body.heard_s
 
     def _beat(self) -> None:
         body = self._body
         if body is None:
             return
-        silent_s = self._reactor.now() - body.heard_s
-        if silent_s > self._home.pace().silence_s:
+        if self._silent_s(body) > body.silence_s(self._home.pace()):
             self._body_ended(OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
             return
         suspect = self._reactor.now() - body.beat_s > SUSPECT_S

@@ -29,8 +29,7 @@ from emulator import settings
 from emulator.fuse.protocol import Buffer
 from emulator.guests import frames, warden
 from emulator.guests.frames import Caller, Frame, Kind
-from emulator.guests.home import BEAT_S
-from emulator.guests.line import Line
+from emulator.guests.line import BEAT_S, MUTE_S, Line
 from emulator.hpc.migration import Guest, Migration
 from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership
@@ -43,8 +42,6 @@ log = logging.getLogger(__name__)
 
 HELLO_S = 1.0
 START_S = 10.0
-MUTE_S = 3 * BEAT_S
-"""Who was not heard of for so long is told nothing, and so finds that it is not heard."""
 GUESTS_MAX = 256
 STRANGERS_MAX = 64
 BACKLOG = 64
@@ -198,7 +195,12 @@ class _Visitor:
     def _line_ended(self, failure: OSError) -> None:
         if failure.errno == errno.EPROTO:
             log.warning("openMosix: node %d: %s", self._node, failure.strerror)
-        self.close()
+        line = self._line
+        if line is None or not line.sleeps_through(failure, self._silent_s(line), self._host.pace()):
+            self.close()
+
+    def _silent_s(self, line: Line) -> float:
+        return self._reactor.now() - line.heard_s
 
     def _resume(self, said: Frame) -> None:
         """Rule 3: this connection is that of a guest that there is, or is closed."""
@@ -293,11 +295,10 @@ class _Visitor:
 
     def _beat(self) -> None:
         line = self._line
-        silent_s = self._reactor.now() - line.heard_s if line is not None else 0.0
-        if line is None or silent_s > self._host.pace().silence_s:
+        if line is None or self._silent_s(line) > line.silence_s(self._host.pace()):
             self.close()
             return
-        if silent_s < MUTE_S:
+        if self._silent_s(line) < MUTE_S:
             line.beat()
         self._beats = self._reactor.call_later(BEAT_S, self._beat)
 

@@ -6,6 +6,8 @@ Rules:
    until then, ``KEPT_MAX`` bytes at most. A beat is said at once when ``BEAT_FRAMES`` came since the last one.
 2. Over a new connection both say how many came, and what was not among them is sent again. Nothing more is taken from
    the old one by then; who took up the new one closes it.
+3. A node that is not heard is silent, and is told nothing after ``MUTE_S``. A connection that ends after that was of a
+   node that began anew; in genuine time, and with nothing under way, that is found by the next keepalive only.
 """
 
 from __future__ import annotations
@@ -18,9 +20,13 @@ from emulator.fuse.protocol import Buffer
 from emulator.guests import frames
 from emulator.guests.frames import Frame, Kind
 from emulator.mfs.link import Link
+from emulator.mfs.pace import Pace
 
 KEPT_MAX = 64 << 20
 BEAT_FRAMES = 64
+BEAT_S = 0.25
+MUTE_S = 3 * BEAT_S
+"""Who was not heard of for so long is told nothing, and so finds that it is not heard."""
 _OF_THE_PATH = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.ETIMEDOUT)
 
 
@@ -61,6 +67,17 @@ class Line:
         """When the other node was heard last."""
         return self._link.heard_s
 
+    def sleeps_through(self, failure: OSError, silent_s: float, pace: Pace) -> bool:
+        """Rule 3: whether the end of the connection is not found yet."""
+        if failure.errno != errno.ECONNRESET or silent_s <= MUTE_S or self.unconfirmed:
+            return False
+        self._found_s = pace.keepalive_s(silent_s)
+        return self._found_s > 0
+
+    def silence_s(self, pace: Pace) -> float:
+        """How long the other node may be silent."""
+        return self._found_s or pace.silence_s
+
     def send(self, buffers: list[Buffer]) -> None:
         """Send a frame. OSError EAGAIN if too much is not confirmed yet."""
         data = b"".join(buffers)
@@ -93,6 +110,7 @@ class Line:
 
     def _carry(self, link: Link) -> None:
         self._link = link
+        self._found_s = 0.0
         self.beat_s = link.heard_s  # when the other node said last that it lives, and hears this one
         link.on_frame, link.on_end, link.frame_max = self._frame, self._ended, frames.FRAME_MAX
 

@@ -51,12 +51,17 @@ def tool(node: Node, name: str, *words: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def state_of(pid: int) -> str:
+    """The letter of a process's state; Z if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "Z"
+
+
 def is_there(pid: int) -> bool:
     """Whether a process is there, and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return state_of(pid) != "Z"
 
 
 def close_pipes(process: subprocess.Popen[bytes]) -> None:

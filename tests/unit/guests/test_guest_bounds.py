@@ -56,3 +56,6 @@ def test_there_is_room_for_so_many(patient: Pair) -> None:
 def test_silence_is_as_long_as_the_time_says() -> None:
     """330 s: keepalive after 150 s, then six times 30 s; observed: 320 to 330 s."""
     assert (QUICK.silence_s, GENUINE.silence_s) == (3.0, 330.0)
+    assert QUICK.keepalive_s(10.0) == 0
+    silent = (1.0, 150.0, 150.1, 180.0, 181.0, 299.0)
+    assert [GENUINE.keepalive_s(silent_s) for silent_s in silent] == [150.0, 150.0, 180.0, 180.0, 210.0, 300.0]

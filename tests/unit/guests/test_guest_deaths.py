@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
+from emulator.guests.line import BEAT_S, MUTE_S
 from emulator.mfs.pace import GENUINE
-from tests.unit.guests.pair import LONG_S, Pair, children_of, is_there, wait_until
+from tests.unit.guests.pair import LONG_S, Pair, children_of, is_there, state_of, wait_until
 from tests.unit.hpc import loopback
 from tests.unit.hpc.loopback import may_mount
 
@@ -56,6 +58,42 @@ def test_and_when_its_home_is_silent(pair: Pair) -> None:
         assert process.wait(LONG_S) == -signal.SIGKILL
 
 
+def ends_s(process: subprocess.Popen[bytes], guest: int, within_s: float) -> list[float]:
+    """After how long the deputy was killed, and the other node's guest."""
+    began_s, found_s = time.monotonic(), dict[str, float]()
+
+    def both_have_ended() -> bool:
+        for name, has_ended in (("deputy", process.poll() is not None), ("guest", not is_there(guest))):
+            if has_ended:
+                found_s.setdefault(name, time.monotonic() - began_s)
+        return len(found_s) == 2
+
+    loopback.wait_until(both_have_ended, within_s)
+    assert process.returncode == -signal.SIGKILL
+    return list(found_s.values())
+
+
+@pytest.mark.parametrize("keepalive_s", [0.0, 10.0])
+def test_a_node_that_was_silent_and_began_anew(tmp_path: Path, keepalive_s: float) -> None:
+    """One node is that of a body, and a home. It is found by a keepalive, if there are any, and else at once."""
+    may_mount()
+    pair = Pair(tmp_path)
+    try:
+        pair.start(SILENCE_S="300", KEEPALIVE_S=str(keepalive_s))
+        with pair.away("sleep", "60") as process, pair.turned().away("sleep", "61") as other:
+            guest = pair.turned().body_of(other)
+            for number, state in ((signal.SIGSTOP, "T"), (signal.SIGCONT, "S")):  # so beats have confirmed all before
+                other.send_signal(number)
+                wait_until(lambda state=state: state_of(guest) == state)  # type: ignore[misc]
+            silent_s = time.monotonic()
+            pair.host.signal(signal.SIGSTOP)
+            wait_until(lambda: time.monotonic() > silent_s + 4 * MUTE_S)
+            pair.host.signal(signal.SIGKILL)
+            assert min(ends_s(process, guest, LONG_S)) > keepalive_s - 4 * MUTE_S - BEAT_S
+    finally:
+        pair.stop()
+
+
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_genuine_silence_in_full(tmp_path: Path) -> None:
@@ -66,19 +104,8 @@ def test_the_genuine_silence_in_full(tmp_path: Path) -> None:
         pair.start(SILENCE_S=str(GENUINE.silence_s))
         with pair.away("sleep", "900") as process, pair.turned().away("sleep", "901") as other:
             guest = pair.turned().body_of(other)
-            began_s = time.monotonic()
             pair.host.signal(signal.SIGSTOP)
-            ended_s: dict[str, float] = {}
-
-            def both_have_ended() -> bool:
-                for name, has_ended in (("away", process.poll() is not None), ("guest", not is_there(guest))):
-                    if has_ended:
-                        ended_s.setdefault(name, time.monotonic() - began_s)
-                return len(ended_s) == 2
-
-            loopback.wait_until(both_have_ended, GENUINE.silence_s + LONG_S)
-            assert GENUINE.silence_s - 1 < min(ended_s.values()), ended_s
-            assert process.returncode == -signal.SIGKILL
+            assert min(ends_s(process, guest, GENUINE.silence_s + LONG_S)) > GENUINE.silence_s - 1
     finally:
         pair.stop()
 

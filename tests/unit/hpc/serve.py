@@ -1,6 +1,7 @@
 """Serves the hpc tree, with its probe and with processes that go away and come in, until SIGTERM; no MFS.
 
-``SILENCE_S`` in the environment is for how long another node may be silent, ``MOST`` how many may be away, or guests.
+``SILENCE_S`` in the environment is for how long another node may be silent, ``KEEPALIVE_S`` when keepalives begin,
+``MOST`` how many may be away, or guests.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ membership = Membership()
 state = State(membership)
 prober = Prober(reactor, membership, state.report)
 migration = Migration(membership, prober)
-pace = QUICK._replace(silence_s=float(os.environ.get("SILENCE_S", "3")))
+keepalive_s = float(os.environ.get("KEEPALIVE_S", "0"))
+pace = QUICK._replace(
+    silence_s=float(os.environ.get("SILENCE_S", "3")), keepalives_s=(keepalive_s, 1.0) if keepalive_s else None
+)
 guests.home.AWAY_MAX = guests.host.GUESTS_MAX = int(os.environ.get("MOST", "256"))
 tasks = Tasks()
 balance = Balance(reactor, membership, prober, state)
