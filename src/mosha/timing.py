@@ -5,7 +5,7 @@ The letters are those of docs/ownership.md:
 ========= ================================================================ ==========================
 letter    meaning                                                          derived
 ========= ================================================================ ==========================
-H         beat: a node writes its slot on every voter this often           given
+H         beat: a node writes its slot on a majority this often            given
 L         lease: a write that a majority of voters counted is worth this   given, at least 4 H
 rho       rate error of one clock against real time                        1 %
 F         factor between two such clocks                                   (1 + rho) / (1 - rho)
@@ -14,7 +14,8 @@ B         limit of one ballot                                              L
 K         time kept back from the lease for killing what runs              L / 10, at most 0.25 s
 W         how long a voter that forgot counts for nobody                   F max(L, B) + D
 S         a slot that stood still this long, with failed probes: suspect   1.8 H
-T         turn: the next node waits this long for the one before it        H / 4, at least 0.04 s
+T         turn: the next node waits this long for the one before it, and   H / 4, at least 0.04 s
+          a beat for the voters that should answer, before it goes to all
 begun     a ballot of another is left so long before this node tests       2 T
 E         eager poll, while an owner is late                               H / 25, at least 0.02 s
 C         close look at one voter, while the owner of a group is leaving   E / 5
@@ -162,7 +163,8 @@ class Timing:
 
     @property
     def turn_s(self) -> float:
-        """The next node in turn for a free group waits this long for the one before it (T)."""
+        """The next node in turn for a free group waits this long for the one before it, and a beat for the voters that
+        should answer (T)."""
         return max(TURN_MIN_S, self.beat_s / 4)
 
     @property

@@ -84,6 +84,12 @@ MUTANTS: tuple[Mutant, ...] = (
         plan=plans.FIRST_UNSEEN,
     ),
     _one(
+        "asked-counts", "R5: a voter that was only asked has counted nothing", f"{OWNERSHIP}/disk_paxos.py",
+        "                    self._lease.writes(now)\n",
+        "                    self._lease.writes(now)\n                    self._lease.counted(now, voter, now)\n",
+        plan=plans.CUT_OWNER,
+    ),
+    _one(
         "ends-for-nothing", "R6: an identity that keeps its lease goes on (here it ends 5 s after its first write)",
         f"{OWNERSHIP}/disk_paxos.py", "        if self._lease.is_void(now):\n            return LAPSED\n",
         "        if self._lease.is_void(now) or now > (self._lease._first or now) + 5.0:\n            return LAPSED\n",
@@ -267,6 +273,11 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "rolled-back-within", "R19: so do more writes of one life than the disk remembers", f"{OWNERSHIP}/voter.py",
         "found.identity != mine.identity or found.counter > mine.counter", "found.identity != mine.identity",
+        plan=plans.ROLLED_BACK_WITHIN,
+    ),
+    _one(
+        "counters-apart", "R5, R19: wherever a node writes, it shows how far it has come", f"{OWNERSHIP}/disk_paxos.py",
+        "link.wants_beat, link.counter = True, reached", "link.wants_beat = True",
         plan=plans.ROLLED_BACK_WITHIN,
     ),
     _one(

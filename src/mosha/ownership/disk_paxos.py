@@ -4,7 +4,9 @@ This is one identity of one agent; when it is void a new one begins with nothing
 all, with the reasons):
 
 1. Nothing is written in an era before Q voters show it as full (R17), and nothing of another era is known here.
-2. Every beat writes the slot on every voter; the lease follows (:mod:`mosha.ownership.lease`).
+2. Every beat writes the slot on Q voters that should answer, the first ones by number, the same for all nodes; on the
+   others when these do not all answer, or when more than the lease is at stake, and in turn (R5). The lease follows
+   (:mod:`mosha.ownership.lease`).
 3. When the voters change, this identity goes on with those before until enough of the next ones count its writes
    (:mod:`mosha.ownership.electorate`).
 4. A group is held only if it was decided for this whole identity, with no later epoch known, and not released (R8).
@@ -94,6 +96,8 @@ class DiskPaxos:
         self._counted_life = ""                      # ... in that life
         self._begins_by = now                        # the first beat waits for that until then
         self._next_beat, self._beats = now, 0
+        self._beat_at = self._widen_at = now         # the latest one, and when it is to go to all voters ...
+        self._awaited: set[int] = set()              # ... as these, which should, have not counted it
         self._next_poll = self._next_look = NEVER    # at all voters, at one
         self._owners_seen: set[int] = set()
         self._heard: set[int] = set()                # witnesses that have answered
@@ -293,6 +297,8 @@ class DiskPaxos:
             return
         if self.era and now >= self._next_beat and not self._is_held(now):
             self._beat(now)
+        if now >= self._widens_at():
+            self._widen()
         if self._withheld:
             self._end_withheld(now)
         self._spread_later(now)
@@ -320,8 +326,9 @@ class DiskPaxos:
         return self._begins_by if self._is_held(now) else self._next_beat
 
     def late_at(self) -> float:
-        """When :meth:`step` is to be called as an owner is late then, unless it is seen to beat before."""
-        return NEVER if self._void else min(map(self.peers.late_at, self._owners_seen), default=NEVER)
+        """When :meth:`step` is to be called as an owner is late then, unless it is seen to beat before, or as voters
+        are, unless they answer before."""
+        return NEVER if self._void else min([self._widens_at(), *map(self.peers.late_at, self._owners_seen)])
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news, but for :meth:`late_at`."""
@@ -455,11 +462,15 @@ class DiskPaxos:
                 self._see(link.voter, Seen(link.marker, request.began))
             if reply is None:
                 self._put_again(link, link.lost(request))
-                return link.marker is not before or bool(request.appended)
+                if link.voter in self._awaited:
+                    self._widen_at = now
+                return link.marker is not before or bool(request.appended) or now >= self._widens_at()
             end = self._lease.end
             is_counted = self._is_counted(link)
             if request.wrote_slot:
                 self._count(now, link, request.began, is_counted)
+                if request.began >= self._beat_at:
+                    self._awaited.discard(link.voter)
             self._learn(now, reply)
             for pending in request.appended:
                 if isinstance(pending, Spread):
@@ -759,10 +770,46 @@ class DiskPaxos:
             for identity in sorted(self._earlier):
                 self._end_earlier_life(now, identity)
             self._earlier.clear()
-        for place, link in enumerate(self._all_links().values()):
-            link.wants_beat = True
-            link.wants_tails = (self._beats - place) % len(self.voters) == 0
+        links, is_calm = self._all_links(), self._is_calm(now)
+        asked = self._first_voters(now) if is_calm else links.keys()
+        self._beat_at, self._widen_at = now, now + self.timing.turn_s
+        self._awaited = {voter for voter in asked if is_calm and self._is_likely(now, voter)}
+        reached = max(link.counter for link in links.values())
+        for place, link in enumerate(links.values()):
+            is_its_turn = (self._beats - place) % len(self.voters) == 0
+            if is_its_turn or link.voter in asked:
+                link.wants_beat, link.counter = True, reached
+            link.wants_tails = is_its_turn
             link.wants_all = link.wants_all or (self._beats - link.voter) % ALL_BEATS == 0
+
+    def _is_calm(self, now: float) -> bool:
+        """Whether nothing but the lease needs the voters now: none changes, no group comes here, no owner is late."""
+        if self._next is not None or not self._voter.is_at_rest or not self._lease.is_valid(now):
+            return False
+        return not self.contests.is_busy() and not any(self.peers.is_late(now, node) for node in self._owners_seen)
+
+    def _first_voters(self, now: float) -> set[int]:
+        """Those up to the Q-th that should answer, and the own one. Of all nodes the sets have Q in common as long as
+        these answer everybody: so what stands still is seen as soon as on all voters."""
+        found, likely = {self.node}, 0
+        for voter in sorted(self._links):
+            if likely < self.quorum:
+                found.add(voter)
+                likely += self._is_likely(now, voter)
+        return found
+
+    def _is_likely(self, now: float, voter: int) -> bool:
+        link = self._links.get(voter)
+        return link is not None and link.is_likely(now, self.timing.turn_s)
+
+    def _widens_at(self) -> float:
+        """When the latest beat is to go to all voters; never once those that it went to have counted it."""
+        return self._widen_at if self._awaited else NEVER
+
+    def _widen(self) -> None:
+        self._awaited.clear()
+        for link in self._all_links().values():
+            link.wants_beat = link.wants_beat or link.asked_at < self._beat_at
 
     def _all_links(self) -> dict[int, Link]:
         """To the voters, and to those that only the next electorate has."""

@@ -108,6 +108,8 @@ class Link:
         self.is_near = False                         # what others have appended is read with each exchange
         self.counted_at: float | None = None         # when the latest counted exchange was issued
         self.is_busy = False
+        self.asked_at = -NEVER                       # when the latest exchange was issued
+        self.is_doubtful = False                     # the latest exchange failed
         self.is_eager = False                        # the same, and at once
         self._identity, self._node = identity, identities.node_of(identity)
         self._configuration, self._limit_s = configuration, limit_s
@@ -125,7 +127,6 @@ class Link:
         self._closed: set[str] = set()               # journals that are not read again (7)
         self._marker_bytes = b""                     # as last read
         self.life = ""                               # of the voter, when it last counted
-        self._is_doubtful = False                    # the latest exchange failed
         self._chunks: dict[int, bytes] = {}
         self._torn: set[int] = set()                 # nodes whose slot, as it is, could not be decoded
         self._since: dict[int, float] = {}           # node -> first counted read that saw its slot as it is
@@ -154,6 +155,10 @@ class Link:
         if told is not None and told.identity == identity:
             self._tails[journal.name(self.era, identity, told.generation)] = None
 
+    def is_likely(self, now: float, limit_s: float) -> bool:
+        """Whether it should answer: the latest exchange did not fail, and none is on its way for so long."""
+        return not self.is_doubtful and not (self.is_busy and now >= self.asked_at + limit_s)
+
     def wants(self) -> bool:
         """Whether an exchange should be issued now."""
         if self.is_busy:
@@ -161,11 +166,11 @@ class Link:
         if self.wants_beat:
             return True
         news = self.is_eager and self._tails
-        return not self._is_doubtful and bool(self._waiting or news or self.wants_poll or self.wants_all)
+        return not self.is_doubtful and bool(self._waiting or news or self.wants_poll or self.wants_all)
 
     def request(self, now: float, revision: int, chunks: Iterable[int]) -> Request:
         """The next exchange; ``revision`` is of this node's own record."""
-        appended, data = self._take() if self._waiting and not self._is_doubtful else ((), b"")
+        appended, data = self._take() if self._waiting and not self.is_doubtful else ((), b"")
         writes = self.wants_beat or bool(appended)
         if appended and (self._is_over or self._is_long()):
             self._next_generation()
@@ -185,7 +190,7 @@ class Link:
         arguments = [append, slots, names, self._all_known() if reads_all else None, self.era, sizes]
         read = list(self._known) if reads_all else tails
         closing = frozenset([name for name in read if journal.writer_of(name, self.era) in self._dead])
-        self.is_busy, self.wants_beat, self.wants_poll = True, False, False
+        self.is_busy, self.asked_at, self.wants_beat, self.wants_poll = True, now, False, False
         self.wants_all = self.wants_tails = False
         return Request(now, arguments, appended, len(data), writes, reads_all, closing)
 
@@ -239,9 +244,9 @@ class Link:
                 self._is_over, self.wants_all = True, True
                 self._waiting.extend(one for one in request.appended if isinstance(one, Spread))
             self.wants_all = self.wants_all or forgot or is_bad or request.reads_all
-            self._is_doubtful = True
+            self.is_doubtful = True
             return None
-        self._is_doubtful = False
+        self.is_doubtful = False
         self._offset += request.append_bytes
         self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
         self.counted_at = request.began

@@ -99,11 +99,12 @@ class Peers:
         return NEVER if peer is None or peer.was_late else peer.changed_at + self._timing.late_s
 
     def stood_still(self, now: float, node: int, still_s: float) -> bool:
-        """Whether on Q voters the node's slot did not change for so long (R24)."""
+        """Whether on Q voters the node's slot did not change for so long (R24), all of it one time and just now: where
+        nobody writes for a while, or did before it went over to other voters, nothing stands still."""
         if now < self._still_since(node) + still_s:
             return False
         windows = [link.window(node) for link in self._links.values()]
-        return sum(1 for window in windows if window is not None and window[1] - window[0] >= still_s) >= self.quorum
+        return has_expired(windows, self.quorum, still_s, now - self._timing.late_s - still_s)
 
     def expired(self, now: float, node: int, identity: str) -> bool:
         """R13, for an identity of that node."""

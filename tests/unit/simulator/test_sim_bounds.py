@@ -172,7 +172,7 @@ MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
     ("cold start", cold_start), ("first start", first_boot),
     ("overlap, thawed node", thaw), ("overlap, stopped clock", stopped_clock), ("overlap", no_overlap),
 ]
-SEEDS_OF = {"cold start": range(3 * len(SEEDS))}
+SEEDS_OF = {name: range(3 * len(SEEDS)) for name in ("cold start", "planned move")}
 """Where most runs are far quicker than the bound: a few of more are not."""
 LARGE = "overlap, thawed node"
 """It is about machines that are busy, which no model shows."""
