@@ -454,7 +454,7 @@ class DiskPaxos:
 
     def _exchanged(self, link: Link, request: Request) -> Take:
         def done(now: float, result: Any) -> bool:
-            before, life = link.marker, link.life
+            before, life, was_skipped = link.marker, link.life, link.is_skipped
             reply = link.answered(now, request, result)
             if link.life != life and life:
                 self._write_again(link)
@@ -471,7 +471,7 @@ class DiskPaxos:
                 self._count(now, link, request.began, is_counted)
                 if request.began >= self._beat_at:
                     self._awaited.discard(link.voter)
-            self._learn(now, reply)
+            self._learn(now, reply, is_of_now=not was_skipped)
             for pending in request.appended:
                 if isinstance(pending, Spread):
                     self._arrived(link.voter, pending)
@@ -519,10 +519,12 @@ class DiskPaxos:
 
     # ---- news -------------------------------------------------------------------------------------------------
 
-    def _learn(self, now: float, reply: Reply) -> None:
-        self.peers.beat(now, reply.beating)
+    def _learn(self, now: float, reply: Reply, is_of_now: bool) -> None:
+        """``is_of_now``: the voter was asked with the beat before, too: what changed there has changed since."""
+        if is_of_now:
+            self.peers.beat(now, reply.beating)
         for node, found in reply.slots:
-            self.peers.heard(now, node, found)
+            self.peers.heard(now, node, found, is_of_now)
         self._earlier.update(writer for _, writer in reply.entries if self._is_earlier(writer))
         for entry, writer in reply.entries:
             owner = self._holder(entry.group) if isinstance(entry, Commit) else ""
@@ -771,31 +773,36 @@ class DiskPaxos:
                 self._end_earlier_life(now, identity)
             self._earlier.clear()
         links, is_calm = self._all_links(), self._is_calm(now)
-        asked = self._first_voters(now) if is_calm else links.keys()
+        asked = self._first_voters(now) if is_calm else sorted(links)
         self._beat_at, self._widen_at = now, now + self.timing.turn_s
         self._awaited = {voter for voter in asked if is_calm and self._is_likely(now, voter)}
         reached = max(link.counter for link in links.values())
-        for place, link in enumerate(links.values()):
-            is_its_turn = (self._beats - place) % len(self.voters) == 0
-            if is_its_turn or link.voter in asked:
+        in_turn = list(links)[self._beats % len(links)]
+        for voter, link in links.items():
+            link.wants_tails = voter in (in_turn, asked[self._beats % len(asked)])
+            if voter == in_turn or voter in asked:
                 link.wants_beat, link.counter = True, reached
-            link.wants_tails = is_its_turn
-            link.wants_all = link.wants_all or (self._beats - link.voter) % ALL_BEATS == 0
+            else:
+                link.is_skipped = True
+            link.wants_all = link.wants_all or (self._beats - voter) % ALL_BEATS == 0
 
     def _is_calm(self, now: float) -> bool:
-        """Whether nothing but the lease needs the voters now: none changes, no group comes here, no owner is late."""
-        if self._next is not None or not self._voter.is_at_rest or not self._lease.is_valid(now):
+        """Whether nothing but the lease needs the voters now: none changes, no group comes here, no owner is late. Nor
+        is this node: the lease is as long as a beat ago leaves it."""
+        end, left_s = self._lease.end, self.timing.lease_s - self.timing.beat_s - self.timing.beat_gap_s
+        if self._next is not None or not self._voter.is_at_rest or end is None or end < now + left_s:
             return False
         return not self.contests.is_busy() and not any(self.peers.is_late(now, node) for node in self._owners_seen)
 
-    def _first_voters(self, now: float) -> set[int]:
-        """Those up to the Q-th that should answer, and the own one. Of all nodes the sets have Q in common as long as
-        these answer everybody: so what stands still is seen as soon as on all voters."""
-        found, likely = {self.node}, 0
-        for voter in sorted(self._links):
-            if likely < self.quorum:
-                found.add(voter)
-                likely += self._is_likely(now, voter)
+    def _first_voters(self, now: float) -> list[int]:
+        """Those up to the Q-th that should answer, the own one, and those whose latest exchange failed. Of all nodes
+        the sets have Q in common as long as these answer everybody: so what stands still is seen as soon as on all
+        voters."""
+        found, likely = [], 0
+        for voter, link in sorted(self._links.items()):
+            if likely < self.quorum or voter == self.node or link.is_doubtful:
+                found.append(voter)
+            likely += self._is_likely(now, voter)
         return found
 
     def _is_likely(self, now: float, voter: int) -> bool:

@@ -110,6 +110,7 @@ class Link:
         self.is_busy = False
         self.asked_at = -NEVER                       # when the latest exchange was issued
         self.is_doubtful = False                     # the latest exchange failed
+        self.is_skipped = False                      # not asked with a beat since the latest counted exchange
         self.is_eager = False                        # the same, and at once
         self._identity, self._node = identity, identities.node_of(identity)
         self._configuration, self._limit_s = configuration, limit_s
@@ -246,7 +247,7 @@ class Link:
             self.wants_all = self.wants_all or forgot or is_bad or request.reads_all
             self.is_doubtful = True
             return None
-        self.is_doubtful = False
+        self.is_doubtful = self.is_skipped = False
         self._offset += request.append_bytes
         self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
         self.counted_at = request.began

@@ -38,14 +38,17 @@ class Peers:
         self._links, self._records = links, records
         self._not_expired_before: dict[int, float] = {}      # node -> a time; slots stand still ever later
 
-    def heard(self, now: float, node: int, found: Slot) -> None:
-        """Some voter showed this slot as news."""
+    def heard(self, now: float, node: int, found: Slot, is_of_now: bool = True) -> None:
+        """Some voter showed this slot as news; ``is_of_now``: it was looked at a beat ago, too. What another one shows
+        may be long over, and what goes on is seen elsewhere as well."""
         if identities.node_of(found.identity) != node:
             return
         self._records.see(found.identity, now)
         peer = self.all.get(node)
         if peer is None:
             peer = self.all[node] = Peer()
+        elif not is_of_now:
+            return
         if found.identity not in self._records.dead:
             if node != self._node and found.revision > 0 and (found.identity, found.revision) != peer.said():
                 self.unread[node] = None
@@ -99,12 +102,16 @@ class Peers:
         return NEVER if peer is None or peer.was_late else peer.changed_at + self._timing.late_s
 
     def stood_still(self, now: float, node: int, still_s: float) -> bool:
-        """Whether on Q voters the node's slot did not change for so long (R24), all of it one time and just now: where
-        nobody writes for a while, or did before it went over to other voters, nothing stands still."""
+        """Whether on Q voters the node's slot did not change for so long (R24), all of it one time, up to when they
+        were read last: where nobody writes for a while, or did before it went over to other voters, nothing stands
+        still."""
         if now < self._still_since(node) + still_s:
             return False
-        windows = [link.window(node) for link in self._links.values()]
-        return has_expired(windows, self.quorum, still_s, now - self._timing.late_s - still_s)
+        windows = [window for window in (link.window(node) for link in self._links.values()) if window is not None]
+        if len(windows) < self.quorum:
+            return False
+        read_at = sorted((read_at for _, read_at in windows), reverse=True)[self.quorum - 1]
+        return has_expired(windows, self.quorum, still_s, read_at - self._timing.late_s - still_s)
 
     def expired(self, now: float, node: int, identity: str) -> bool:
         """R13, for an identity of that node."""

@@ -147,3 +147,77 @@ def test_who_goes_over_to_other_voters_stands_still_on_no_majority(
     assert cluster.owners() == [8]
     assert not suspects
     assert not cluster.shots
+
+
+@pytest.mark.parametrize(("timing", "latency_s"), [(TIMING, 0.35), (Timing(0.1, 0.75), 0.07)])
+def test_answers_that_take_longer_than_a_late_beat_keep_nobody_from_being_shot(
+    timing: Timing, latency_s: float, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each way; an operation may take D."""
+    monkeypatch.setattr(Cluster, "latency", lambda self: latency_s)
+    cluster = Cluster(3, timing=timing, can_shoot=True, fenced=("kv",))
+    cluster.boot()
+    owner, _ = cluster.until_runs(60 * timing.beat_s)
+    cluster.pass_time(20 * timing.beat_s)
+    owner.crash()
+    cluster.until_runs(100 * timing.beat_s)
+    assert cluster.shots
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_stood_still_with_its_clocks_soon_knows_that_it_was_succeeded(
+    seed: int, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The promised overlap has two beats for that: one exchange shows news, the next one reads it (R6)."""
+    cluster = Cluster(8, VOTERS, seed=seed, wants=())
+    owner = cluster.nodes[VOTERS]
+    owner.wants.add("kv")
+    for node in cluster.nodes.values():
+        node.boot()
+        cluster.pass_time(cluster.random.uniform(0, 0.4))
+    cluster.until_runs(30)
+    cluster.nodes[8].wants.add("kv")
+    cluster.pass_time(cluster.random.uniform(3, 6))
+    stood_s = cluster.random.uniform(6, 7)
+    owner.freeze()
+    cluster.isolate(owner.number)
+    cluster.pass_time(stood_s)
+    assert cluster.owners() == [8]
+    monkeypatch.setattr(Node, "runs", lambda self, group: False)     # it runs on a moment: that is what is promised
+    owner.offset -= stood_s
+    cluster.cuts.clear()
+    owner.thaw()
+    cluster.pass_time(2 * (TIMING.beat_s + TIMING.eager_s))
+    assert owner.voids
+
+
+def test_a_voter_that_is_looked_at_rarely_brings_nobody_back_to_life() -> None:
+    cluster, _ = settled(9)
+    for wait_s in (0.0, 0.7, 1.3):
+        cluster.pass_time(wait_s)
+        cluster.nodes[9].crash()
+        cluster.pass_time(TIMING.expiry_s + TIMING.beat_s)
+        others = [node for node in cluster.nodes.values() if node.is_up]
+        assert [node.number for node in others if node.ownership.peers.alive(node.now, 9)] == []
+        cluster.boot(9)
+        cluster.pass_time(10)
+
+
+@pytest.mark.parametrize("in_turn", range(VOTERS))
+def test_after_a_beat_that_came_late_all_voters_are_asked(in_turn: int) -> None:
+    """What is left of the lease does not bear that one of the first voters hangs meanwhile."""
+    cluster = Cluster(8, VOTERS, wants=())
+    owner = cluster.nodes[8]
+    owner.wants.add("kv")
+    cluster.boot()
+    cluster.until_runs(30)
+    cluster.pass_time(5 + in_turn * TIMING.beat_s)
+    begun = owner.ownership.beats_at(owner.now)
+    cluster.until(lambda: owner.ownership.beats_at(owner.now) > begun, 2)
+    cluster.pass_time(0.05)
+    owner.freeze()
+    cluster.hangs.add((8, 2))
+    cluster.pass_time(TIMING.lease_s - 0.1)
+    owner.thaw()
+    cluster.pass_time(1.5)
+    assert not owner.voids
