@@ -4,8 +4,8 @@ Rules:
 
 1. It has nothing of its machine but the port, :mod:`mosha.platform.world`: what may block is a task, whose answer comes
    later; its own files are small and on a local disk.
-2. :meth:`Agent.round` never blocks. The state machines are stepped after news and at every beat, with one time for the
-   whole round; a round without either costs a look at the clock.
+2. :meth:`Agent.round` never blocks. The state machines are stepped after news, when one of them is due, and with the
+   beats, with one time for the whole round; a round without any of these costs a look at the clock.
 3. One life at a time: an agent begins only when nothing of an earlier life is left on its node (the world sees to it),
    but for leashes that obey it (R9), so nothing is published before.
 4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
@@ -13,6 +13,10 @@ Rules:
    begins the next.
 5. A disk that takes nothing ends a life only when something safe depends on it: the voter's marker and the number of a
    life. What people read, this node's record and its copies of the tables wait until it does.
+6. While this node *rests*, nothing goes on that time alone would move but leases: then every other beat only asks the
+   voters, as a longer lease only is told to leashes, and nothing is decided. So what is looked at once a beat is then
+   looked at every other one, and what nothing says the due time of is seen so much later. Own marker and orders, the
+   clocks and the lease are looked at with each beat in any case.
 """
 
 from __future__ import annotations
@@ -81,7 +85,8 @@ class Agent:
         self._place: Place | None = Place(config, world)
         rejoin(world.var, world.boot_id())
         self._news = True                            # something was delivered since the last round
-        self._due = world.now()
+        self._due = world.now()                      # the next whole round
+        self._rests = False                          # rule 6, as of the latest one
         self._failing: set[str] = set()              # files that could not be written
         self._leaving: str | None = None
         self._stop_from = self._stop_by = float("inf")
@@ -107,10 +112,15 @@ class Agent:
             self._place = None
         late_at = self.ownership.late_at()
         if self._news or now >= min(self._due, late_at):
-            self._news = False
             self._step(now)
             late_at = self.ownership.late_at()
-        return min(self._due, late_at)
+        elif now >= min(self._next_beat, self._clocks_by):
+            self._go_on(now)
+            late_at = self.ownership.late_at()
+        elif self.ownership.is_longer:
+            self._extend(now)
+            late_at = self.ownership.late_at()
+        return min(self._due, self._next_beat, self._clocks_by, late_at)
 
     def leave(self, reason: str) -> None:
         """Begin an orderly end of this life; no more than once."""
@@ -167,11 +177,13 @@ class Agent:
         self._levels: dict[str, str] = {}
         self._fenced: frozenset[str] = frozenset()
         self._said: Record = {}
-        self._next_beat, self._beats = now, 0
+        self._next_beat, self._beats, self._looked = now, 0, 0       # the latest beat, and the latest with a look
+        self._clocks_by = now
         self._clocks = Clocks()
         self._page, self._show_at = "", now
         self.events = events.Events(self._world.var, self._world.wall)
-        self._shown: tuple[Any, ...] = ()                    # from what the page was made
+        self._shown: tuple[Any, ...] = ()                    # from what the page was made ...
+        self._is_stale = False                               # ... longer ago than REWRITE_BEATS
         self._life = 0
         self._new_identity(now)
         self.groups.begin(self.ownership, me)
@@ -206,34 +218,81 @@ class Agent:
         if configured not in ([], voters):
             log.warning("the configuration begins with voters %s; only `mosha voters` changes them now", configured)
 
-    def _step(self, now: float) -> None:
+    def _go_on(self, now: float) -> None:
+        """Only the clock says that something is due: rule 6, or else a whole round."""
+        self._tick(now)
+        if self._beats > self._looked:
+            self._due = min(self._due, self._next_beat)      # the next one is whole again
+            self.ownership.step(now)
+        if self._news or not self._rests or not self.ownership.rests():
+            self._step(now)
+            return
+        self.groups.extend(now)
+        self._ask(now)
+        self._due = min(self._due, self.ownership.next_due(now))
+
+    def _extend(self, now: float) -> None:
+        """The only news is a longer lease. Who does not rest may have waited for one."""
+        self.ownership.is_longer = False
+        self._compare_clocks(now)
+        if self._rests and self.ownership.rests():
+            self.groups.extend(now)
+        else:
+            self._step(now)
+
+    def _tick(self, now: float) -> None:
+        """What comes first in each round that is no look at the clock only."""
         if now > self._next_beat + self.timing.beat_s:
             log.warning("late by %.3f s", now - self._next_beat)
             self.fencing.late(now)
             self.partner.late(now)
         self._compare_clocks(now)
-        beat_due = now >= self._next_beat
-        if beat_due:
-            self._next_beat = self._beat_after(now)
-            self._beats += 1
-            self.others.beat()
-            self._watch(now)
-            self.elders.beat(now, self.nodes)
-            self.tables.look(now, self.ownership)
-            self.voter.look()
-            if self.voter.losses != self._losses:
-                self._remember(self._life)           # all that this life wrote is gone
-                self._said, self._page = {}, ""
-            order = self.voter.obey(now)
-            if order is not None:
-                self.operations.take(now, order)
-            self._elect(now)
-            if record.NAME in self._failing:
-                self._said = {}
-            if self._beats % CLEAN_BEATS == 0 and self.voter.marker.state == FULL and self.ownership.quorate(now):
-                self._keep("what is removed of journals", partial(clean, self.ownership, self._world.var))
-            if self._beats % MAP_BEATS == 0:
-                self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
+        if now < self._next_beat:
+            return
+        self._next_beat = self._beat_after(now)
+        self._beats += 1
+        self.others.beat()
+        self._watch(now)                             # each time: with many nodes it is others' turn with each beat
+        self.voter.look()
+        self._note_losses()
+        order = self.voter.obey(now)
+        if order is not None:
+            self.operations.take(now, order)
+        self._news = self._news or order is not None or self.voter.wish is not None
+
+    def _look(self, now: float) -> None:
+        """With the beats, but for some of those at rest."""
+        self.elders.beat(now, self.nodes)
+        self.tables.look(now, self.ownership)
+        self.voter.look_at_journals()
+        self._note_losses()
+        self._elect(now)
+        if record.NAME in self._failing:
+            self._said = {}
+        if self._is_turn(CLEAN_BEATS) and self.voter.marker.state == FULL and self.ownership.quorate(now):
+            self._keep("what is removed of journals", partial(clean, self.ownership, self._world.var))
+        if self._is_turn(MAP_BEATS):
+            self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
+        if self._is_turn(SHOW_BEATS):
+            self._show_at = min(self._show_at, now)
+        self._is_stale = self._is_stale or self._is_turn(max(REWRITE_BEATS, self._turn_beats))
+        self._looked = self._beats
+
+    def _note_losses(self) -> None:
+        if self.voter.losses != self._losses:
+            self._remember(self._life)               # all that this life wrote is gone
+            self._said, self._page, self._news = {}, "", True
+
+    def _is_turn(self, beats: int) -> bool:
+        """Of what is done at the first look after so many."""
+        return self._beats // beats > self._looked // beats
+
+    def _step(self, now: float) -> None:
+        """A whole round."""
+        self._tick(now)
+        if self._beats > self._looked:
+            self._look(now)
+        self._news = False
         self._read_hactl()
         self.ownership.step(now)
         self._operate(now)
@@ -245,12 +304,8 @@ class Agent:
         self.groups.step(now, wanted, self.tables.cltab.table)
         self._fence(now)
         self._publish(now)
-        for call in self.ownership.calls(now):
-            self._submit(call)
-        self.others.read()
+        self._ask(now)
         self._end_if_due(now)
-        if beat_due and self._beats % SHOW_BEATS == 0:
-            self._show_at = min(self._show_at, now)
         hurry_s = SHOW_LATE_BEATS * self.timing.beat_s if self.ownership.contests.hurries(now) else 0.0
         if now >= self._show_at + hurry_s:
             self._show(now)
@@ -262,7 +317,21 @@ class Agent:
         ]
         if self.config.stomith:
             dues.append(self.partner.next_due(now))
-        self._due = min(self._next_beat, now + CLOCKS_SPAN_S, stop_from, self._show_at + hurry_s, *dues)
+        self._rests = self._is_at_rest()
+        if not self._rests:
+            dues += [self._next_beat, self.ownership.beats_at(now)]
+        self._due = min(stop_from, self._show_at + hurry_s, *dues)
+
+    def _is_at_rest(self) -> bool:
+        """Rule 6."""
+        parts = (self.ownership.rests(), self.groups.rests, self.operations.rests, self.tables.rests, self.elders.rests)
+        goes_on = self._leaving or self._failing or self.fencing.suspects() or self.voter.wish
+        return all(parts) and not goes_on
+
+    def _ask(self, now: float) -> None:
+        for call in self.ownership.calls(now):
+            self._submit(call)
+        self.others.read()
 
     def _beat_after(self, now: float) -> float:
         """When the next beat is due: with that of the identity, so that both take one round."""
@@ -299,6 +368,7 @@ class Agent:
 
     def _compare_clocks(self, now: float) -> None:
         """Whether those of this machine still agree (R1): before anything is decided by one of them."""
+        self._clocks_by = now + CLOCKS_SPAN_S
         apart_s = self._clocks.apart_s(now, self._world.skew(), self._world.now())
         if apart_s:
             self.ownership.distrust(f"{CLOCKS} went apart by {apart_s:.3f} s")
@@ -584,9 +654,10 @@ class Agent:
             own.identity, own.revision, self.others.count, own.quorate(now), self.voter.marker, self.voter.answer,
             own.next_change_at(), self.fencing.suspects(), self.living(), self.elders.news,
         )
-        if shown != self._shown or self._beats % max(REWRITE_BEATS, self._turn_beats) < SHOW_BEATS:
+        if shown != self._shown or self._is_stale:
             self._shown = shown
             self._look_around(now)
+            self._is_stale = False
         self._write(status.TWIN, status.stamped(self._page, now, self._boot))
 
     def _look_around(self, now: float) -> None:
@@ -602,7 +673,7 @@ class Agent:
         page["conflicts"] = self.tables.conflicts()
         self.elders.show(page, lambda: [*self.tables.novelties(), *novelties.of_settings(self.config)])
         text = json.dumps(page)
-        if text != self._page or self._beats % REWRITE_BEATS == 0:
+        if text != self._page or self._is_stale:
             self._page = text
             self._keep(events.FILE, partial(self.events.note, page))
             self._write("clstat", status.clstat_text(self._said))

@@ -93,6 +93,11 @@ class Elders:
         """Whether there is one on the map."""
         return any(seen.is_elder for seen in self._seen.values())
 
+    @property
+    def rests(self) -> bool:
+        """Whether there is none, and none may be found."""
+        return not self.present and not self._unsettled
+
     def groups(self) -> dict[int, dict[str, GroupStat]]:
         """What each elder that is up has."""
         return {node: seen.groups for node, seen in sorted(self._seen.items()) if seen.is_elder and seen.is_up}

@@ -52,6 +52,7 @@ class Groups:
         self.restarts: Mapping[str, int] = {}        # how often a group that fails is started again where it is
         self.maintained: Collection[str] = ()        # groups that are to be left alone
         self.planned: Collection[str] = ()           # groups that go no further than plan: mosha.elders
+        self.rests = False                           # nothing is to be done here unless there is news
         self._local = {legacy.group: LocalGroup.inherited(world, leash, legacy) for leash, legacy in world.legacies()}
 
     def begin(self, ownership: DiskPaxos, node: int) -> None:
@@ -139,6 +140,7 @@ class Groups:
     def step(self, now: float, wanted: Mapping[str, str], cltab: Cltab) -> None:
         """One round: each group's view, decision and action; then the leases of what runs."""
         self._note_inherited()
+        self.rests = True
         for name in sorted({*wanted, *self._local, *self.ownership.held_groups()}):
             local = self._local.setdefault(name, LocalGroup())
             if local.failures and now >= max(local.unfit_until, local.failed_at + FORGET_S):
@@ -155,6 +157,12 @@ class Groups:
             self._act(now, name, local, action, wanted, cltab)
             self._extend(now, name, local)
             self._look_for_stuck(now, name, local)
+            self.rests = self.rests and action in (Action.NOTHING, Action.CLAIM) and local.rests
+
+    def extend(self, now: float) -> None:
+        """Tell what runs of a longer lease."""
+        for name, local in self._local.items():
+            self._extend(now, name, local)
 
     def kill_all(self, now: float) -> None:
         """Everything, at once."""

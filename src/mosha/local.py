@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mosha.clinit.custody import Legacy
+from mosha.monitor import SETTLED
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Entry
 
@@ -38,6 +39,13 @@ class LocalGroup:
     orphaned: bool = False               # the leash is gone, its processes perhaps not
     killed_at: float | None = None       # when the leash was told to kill everything, or left it to the agent
     stuck: str = ""                      # what is killed and lives on, in words
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing of it is there, or what is has come to the level that it was told."""
+        if self.leash is None:
+            return not self.orphaned
+        return self.killed_at is None and not self.ahead and self.level == self.told and self.state in SETTLED
 
     def forget(self) -> None:
         """Its failures."""

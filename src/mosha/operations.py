@@ -71,6 +71,11 @@ class Operations:
     def is_drained(self) -> bool:
         return self._ordered or self._gives_way
 
+    @property
+    def rests(self) -> bool:
+        """Whether nobody wants anything now."""
+        return self.orders.rests and not self.moves.targets()
+
     def take(self, now: float, order: Mapping[str, Any]) -> None:
         """What an operator wants here, or something that is no order."""
         try:

@@ -87,6 +87,11 @@ class Orders:
         self._collect(now)
         return new
 
+    @property
+    def rests(self) -> bool:
+        """Whether no order is known, here or elsewhere."""
+        return not (self._given or self._shown or self._answers)
+
     def answer(self, name: str, problem: str) -> None:
         """This node has carried it out, or cannot."""
         if name in self._answers:

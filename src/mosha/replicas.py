@@ -1,4 +1,4 @@
-"""The two tables of this node, cltab and hactl: looked at with each beat, and fetched from who has newer ones.
+"""The two tables of this node, cltab and hactl: looked at with the beats, and fetched from who has newer ones.
 
 What is in them, and which version is the newest, is :mod:`mosha.replication`.
 """
@@ -43,6 +43,11 @@ class Replicas:
         )
         self.both: tuple[Replica[Any], ...] = self.cltab, self.hactl
         self._fetching: set[str] = set()
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing was heard of since the latest look, and nothing is on its way."""
+        return not (self._fetching or self._others.lately or any(replica.waits for replica in self.both))
 
     def heard(self, node: int, said: Mapping[str, Any]) -> None:
         """Another node's record."""

@@ -27,7 +27,7 @@ lost      a late owner is not looked at between beats any more             2 F L
 probe     limit of one probe, whatever hangs                               2 L
 look      a marker is looked at again, before there is an era              T, doubled to 2 T, or to 2 H
 heir      the others leave the one that the owner named this long          1.5 H
-wish      a wish for a group that is not repeated for so long is over      2 H
+wish      a wish for a group that is not repeated for so long is over      3 H
 watch     a leaving owner is looked at closely for so long                 3 H
 gap       two beats are this far apart at least, after a late one too      H / 2
 extend    a leash is told of a deadline that is this much later            H / 4
@@ -210,7 +210,7 @@ class Timing:
     @property
     def wish_s(self) -> float:
         """A wish for a group that is not repeated for so long is over."""
-        return 2 * self.beat_s
+        return 3 * self.beat_s
 
     @property
     def watch_s(self) -> float:

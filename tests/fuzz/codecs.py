@@ -112,6 +112,7 @@ def check_voter(data: bytes) -> None:
     voter = Voter(1, frozenset({1, 2, 3}), "c", Timing(), disk, "boot", 1, lambda: 0.0, lambda: NONCE, lambda: 1.0)
     voter.obey(0.0)
     voter.look()
+    voter.look_at_journals()
     voter.step(1.0, {})
     assert all(isinstance(line, str) for line in voter.take_log())
     assert voter.wish is None or all(type(one) is int for one in voter.wish.voters)

@@ -71,6 +71,8 @@ class DiskPaxos:
         self.records = Records()
         self.revision = 0                            # of this node's own record
         self.inherited: Mapping[str, Legacy] = {}    # group -> what an earlier life of this node left of it
+        self.is_longer = False                       # the lease, since :meth:`step`
+        self._was_calm = False                       # at the latest beat: nothing but the lease needs the voters
         self._voter = voter
         self._lease = Lease(self.quorum, timing.lease_s)
         self._next: Electorate | None = None         # decided, and not yet what this identity counts with
@@ -117,6 +119,10 @@ class DiskPaxos:
     def void(self) -> str:
         """Why this identity has ended, as far as the last :meth:`step` knew; empty while it lives."""
         return self._void
+
+    def rests(self) -> bool:
+        """Whether nothing but the lease needed the voters at the latest beat, and nothing is contended for since."""
+        return self._was_calm and not self._void and not self.contests.is_busy()
 
     def quorate(self, now: float) -> bool:
         return not self._void and self._lease.is_valid(now)
@@ -281,7 +287,7 @@ class DiskPaxos:
 
     def step(self, now: float) -> None:
         """Go on as far as what is known allows; to be called after news, and when :meth:`next_due` has come."""
-        own = self._voter
+        own, self.is_longer = self._voter, False
         if self._markers_changed or not own.is_at_rest:
             own.step(now, self._seen)
         mine = self._seen.get(self.node)
@@ -320,8 +326,8 @@ class DiskPaxos:
             self._next_look = min(self._next_look, now + self.timing.close_s)
 
     def beats_at(self, now: float) -> float:
-        """When the next beat is due; never without an era."""
-        if not self.era:
+        """When the next beat is due; never without an era, or when this identity has ended."""
+        if not self.era or self._void:
             return NEVER
         return self._begins_by if self._is_held(now) else self._next_beat
 
@@ -331,9 +337,8 @@ class DiskPaxos:
         return NEVER if self._void else min([self._widens_at(), *map(self.peers.late_at, self._owners_seen)])
 
     def next_due(self, now: float) -> float:
-        """When :meth:`step` is to be called again, without news, but for :meth:`late_at`."""
-        due = min(self.beats_at(now), self._next_poll, self._next_look)
-        due = min(due, *self._asking.values(), self._later[0][0] if self._later else NEVER)
+        """When :meth:`step` is to be called again, without news, but for :meth:`beats_at` and :meth:`late_at`."""
+        due = min(self._next_poll, self._next_look, *self._asking.values(), self._later[0][0] if self._later else NEVER)
         if self._void:
             return NEVER
         if self._lease.end is not None:
@@ -480,17 +485,14 @@ class DiskPaxos:
                     self._arrived(link.voter, due)
             else:
                 self._put_again(link, reply.done)
-            is_leased_anew = self._lease.end != end and (end is None or self._uses_lease())
+            self.is_longer = self.is_longer or self._lease.end != end
+            is_awaited = self._lease.end != end and (end is None or self.contests.is_busy())
             return (
-                is_leased_anew or bool(reply.slots or reply.entries or request.appended) or link.wants()
+                is_awaited or bool(reply.slots or reply.entries or request.appended) or link.wants()
                 or link.marker is not before or self._next is not None or link.is_eager
             )
 
         return done
-
-    def _uses_lease(self) -> bool:
-        """Whether to look at a longer lease at once; who neither has nor expects a group sees it with its beat."""
-        return self.contests.is_busy() or any(self.held(group) for group in self.records.registers)
 
     def _put_again(self, link: Link, dues: Iterable[Due]) -> None:
         for due in dues:
@@ -776,6 +778,7 @@ class DiskPaxos:
         asked = self._first_voters(now) if is_calm else sorted(links)
         self._beat_at, self._widen_at = now, now + self.timing.turn_s
         self._awaited = {voter for voter in asked if is_calm and self._is_likely(now, voter)}
+        self._was_calm = is_calm
         reached = max(link.counter for link in links.values())
         in_turn = list(links)[self._beats % len(links)]
         for voter, link in links.items():

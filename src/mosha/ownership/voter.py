@@ -28,8 +28,9 @@ Rules (R16 to R19, R27):
 8. A marker that is not as its agent wrote it shows that the disk is not to be trusted: the voter forgets, and lives
    another life. So its agent looks at each beat, and before it writes another one: else a disk that was emptied since
    the last look would count on with nothing on it. A marker that cannot be read counts for nobody meanwhile. So does
-   a journal that is bad, or is not there while a slot tells of it, whoever wrote it: each beat some are looked at, in
-   turn. It is removed when the voter is full again, in another life, in which nothing is told of it.
+   a journal that is bad, or is not there while a slot tells of it, whoever wrote it: some are looked at in
+   turn, with each beat, at rest with every other one. It is removed when the voter is full again, in another life, in
+   which nothing is told of it.
 9. Where Q others are full in one earlier era its founder's clock went back, and nobody who knew better was there: no
    majority is left for the later one, so it gives way.
 """
@@ -63,7 +64,7 @@ NO_VOTE = "this node has no vote"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 JOURNAL_BYTES_MAX = 1024 * 1024
-LOOKED_AT = 4                    # journals, each beat
+LOOKED_AT = 4                    # journals, each time
 
 
 def _key(one: Electorate) -> tuple[int, int]:
@@ -361,15 +362,23 @@ class Voter:
         return due if now < due else NEVER
 
     def look(self) -> None:
-        """Rule 8: is what is on the disk still what was written? (R27)"""
+        """Rule 8: is the marker on the disk still what was written? (R27)"""
         try:
             is_as_written = self._is_as_written()
-            bad = self._bad_journal() if is_as_written and self.marker.state not in (RECOVERING, NONE) else ""
         except OSError:
             return                                   # who reads it for an exchange cannot either: it does not count
         if not is_as_written:
             self._lose()
-        elif bad:
+
+    def look_at_journals(self) -> None:
+        """Rule 8: is none of the next few bad?"""
+        if self.marker.state in (RECOVERING, NONE):
+            return
+        try:
+            bad = self._bad_journal()
+        except OSError:
+            return                                   # as above
+        if bad:
             self._lose(f"{bad} on this disk is bad")
 
     def _is_as_written(self) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Callable
 
 import pytest
 
+from mosha.agent import Agent
 from mosha.clinit.custody import Legacy
 from mosha.clinit.leash import LeashReport
 from mosha.config import Config
@@ -1066,3 +1067,83 @@ def test_an_agent_with_more_to_say_than_its_record_holds_goes_on(monkeypatch: py
     assert found is not None
     assert found["lacks"][:2] == ["failures", "since"]
     assert {group["state"] for group in page(world)["groups"]} == {"DONE"}
+
+
+@pytest.fixture
+def whole(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the agent's whole rounds were."""
+    found: list[float] = []
+    step = Agent._step
+
+    def noted(self: Agent, now: float) -> None:
+        found.append(now)
+        step(self, now)
+
+    monkeypatch.setattr(Agent, "_step", noted)
+    return found
+
+
+BEATS = 40
+
+
+def rest(world: FakeWorld, whole: list[float]) -> int:
+    """Whole rounds in that many beats."""
+    whole.clear()
+    world.pass_time(BEATS * world.agent.timing.beat_s)
+    return len(whole)
+
+
+def test_at_rest_every_other_beat_has_a_whole_round_and_each_a_longer_lease(whole: list[float]) -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.pass_time(10)
+    told = len(leash.deadlines)
+    assert rest(world, whole) <= 0.75 * BEATS, "and some for files and counters"
+    assert len(leash.deadlines) - told >= BEATS - 1
+
+
+def test_a_group_that_has_not_come_to_its_level_has_whole_rounds(whole: list[float]) -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.pass_time(10)
+    leash.report("state", level="start", state="STARTING")
+    world.pass_time(1)
+    assert rest(world, whole) >= BEATS - 1
+    leash.report("state", level="start", state="DONE")
+    world.pass_time(1)
+    assert rest(world, whole) <= 0.75 * BEATS
+
+
+def test_at_rest_an_order_is_taken_with_the_next_beat_and_an_edit_with_the_one_after_it() -> None:
+    world = world_of([1])
+    leash = running(world)
+    for beat in range(5):
+        world.pass_time(10 + beat * 0.3 * world.agent.timing.beat_s)
+        world.disk.files["order"] = json.dumps({"do": "clear", "group": "", "node": 1, "name": f"{beat}"}).encode()
+        world.pass_time(1.1 * world.agent.timing.beat_s)
+        assert f"1.{beat}" in world.agent.operations.orders.page()
+    world.pass_time(10)
+    world.disk.files["hactl"] = b"web stop\n"
+    world.until(lambda: "stop" in leash.told, 2.1 * world.agent.timing.beat_s)
+
+
+def test_at_rest_an_emptied_disk_is_noticed_with_the_next_beat() -> None:
+    world = world_of([1])
+    running(world)
+    for beat in range(4):
+        world.pass_time(30 + beat * 0.3 * world.agent.timing.beat_s)
+        losses = world.agent.voter.losses
+        world.disk.files.clear()
+        world.pass_time(1.1 * world.agent.timing.beat_s)
+        assert world.agent.voter.losses > losses
+
+
+def test_at_rest_clocks_that_go_apart_end_the_identity_with_the_next_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = world_of([1])
+    leash = running(world)
+    world.pass_time(10.3)
+    identity = world.agent.ownership.identity
+    monkeypatch.setattr(world, "skew", lambda: 5.0)
+    world.pass_time(1.1 * world.agent.timing.beat_s)
+    assert leash.told[-1] == "kill"
+    assert world.agent.ownership.void() or world.agent.ownership.identity != identity

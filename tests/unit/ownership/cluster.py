@@ -132,6 +132,7 @@ class Node:
         if self._is_ending:
             return
         self.voter.look()
+        self.voter.look_at_journals()
         ownership.step(now)
         for group in ownership.held_groups():
             if group not in self.wants:
@@ -159,7 +160,7 @@ class Node:
             self.running.clear()
             cluster.after(0.01, self._guarded(self.begin))
             return
-        dues = ownership.next_due(now), ownership.late_at(), self.fencing.next_due(now)
+        dues = ownership.next_due(now), ownership.beats_at(now), ownership.late_at(), self.fencing.next_due(now)
         self._due = min(*dues, now + cluster.timing.beat_s)
         if cluster.can_shoot:
             self._due = min(self._due, self.partner.next_due(now))
@@ -246,7 +247,7 @@ class Node:
 
         def done(result: Any) -> Callable[[], None]:
             def deliver() -> None:
-                if call.done(self.now, result) and self.ownership is identity:
+                if (call.done(self.now, result) or identity.is_longer) and self.ownership is identity:
                     self._step()
 
             return self._guarded(deliver)

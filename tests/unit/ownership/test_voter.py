@@ -926,15 +926,15 @@ def test_a_voter_that_finds_a_bad_journal_forgets_and_removes_it_when_it_is_full
     names = [journal.name(ERA, A, generation) for generation in range(2 * voters.LOOKED_AT)]
     scene = full(**dict.fromkeys(names, text(Dead(A))))
     for _ in range(4):
-        scene.voter.look()
+        scene.voter.look_at_journals()
     assert scene.voter.marker.state == FULL
     scene.store.files[names[-1]] = b"x" + text(Dead(A))[1:]
     for _ in range(3):
-        scene.voter.look()
+        scene.voter.look_at_journals()
     assert scene.on_disk == scene.voter.marker
     assert (scene.voter.marker.state, scene.voter.losses) == (RECOVERING, 1)
     assert any(names[-1] in line for line in scene.voter.take_log())
-    scene.voter.look()
+    scene.voter.look_at_journals()
     assert scene.voter.losses == 1, "once"
     scene.step(W)
     for voter in (2, 3):
@@ -953,12 +953,12 @@ def test_a_journal_that_is_shorter_than_its_slot_says_or_gone_is_bad(rest: bytes
     slots = slot.file_name(ERA, slot.file_of(1))
     told = Slot(A, 1, len(line), 0, 0, slot.life_of(life))
     scene = full(**{JOURNAL: line, slots: bytes(slot.offset_of(1)) + slot.encode(told)})
-    scene.voter.look()
+    scene.voter.look_at_journals()
     assert scene.voter.marker.state == FULL
     del scene.store.files[JOURNAL]
     if rest is not None:
         scene.store.files[JOURNAL] = rest
-    scene.voter.look()
+    scene.voter.look_at_journals()
     assert scene.voter.marker.state == (RECOVERING if life == "life 1" else FULL)
 
 
