@@ -47,6 +47,7 @@ Task = Callable[..., Any]
 QUEUE_MAX = 256
 AT_ONCE = FEW + 1                # the lanes that there are from the first, and that of probes
 FRAME_BYTES_MAX = 4 * 1024 * 1024
+PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
 _LENGTH = struct.Struct("<I")
 
 
@@ -175,7 +176,7 @@ class Workers:
 
     def _readable(self, worker: _Worker) -> None:
         try:
-            data = worker.socket.recv(262144)
+            data = worker.socket.recv(PART_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -281,7 +282,7 @@ def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
         linux.close_all_but(0, 1, 2, theirs.fileno())
         received = bytearray()
         while True:
-            data = theirs.recv(262144)
+            data = theirs.recv(PART_BYTES)
             if not data:
                 break
             received += data
