@@ -300,9 +300,12 @@ def _rolled_back(at_s: float, *before: Fault) -> tuple[Faults, Faults]:
     )
 
 
-# Nobody says so, but the node has had a later life; then the same within one life, which has written a lot since.
+# Nobody says so, but the node has had a later life; then the same within one life, which has written a lot since. Of
+# that 1 hears only from 3, on which it wrote in turn.
 ROLLED_BACK = plan(every(14.0, *_rolled_back(2.0, end_life(0.1, 1))), MIDDLE, AWAY, network=SHARP)
-ROLLED_BACK_WITHIN = plan(every(27.0, *_rolled_back(15.0)), (0.1, 2.0), AWAY, network=SHARP)
+ROLLED_BACK_WITHIN = plan(
+    every(27.0, *([*turn, cut(18.6, 6.0, [1], [2])] for turn in _rolled_back(15.0))), (0.1, 2.0), AWAY, network=SHARP,
+)
 
 
 # As in ROLLED_BACK, and 2 loses its disk at the same time: 3, which knows better, is not heard for a while.
