@@ -26,6 +26,13 @@ class Peer:
         """Whose record it has, and which revision of it."""
         return self.identity, self.revision
 
+    def is_before(self, found: Slot) -> bool:
+        """Whether the slot is of a later life, or tells of a later record, than what was seen of it."""
+        if not self.identity:
+            return True
+        number = identities.number_of
+        return (number(found.identity), found.revision) > (number(self.identity), self.revision)
+
 
 class Peers:
     """Of all nodes; ``links`` and ``records`` are those of the identity that looks."""
@@ -40,14 +47,12 @@ class Peers:
 
     def heard(self, now: float, node: int, found: Slot, is_of_now: bool = True) -> None:
         """Some voter showed this slot as news; ``is_of_now``: it was looked at a beat ago, too. What another one shows
-        may be long over, and what goes on is seen elsewhere as well."""
+        may be long over, unless it is of a later life or record than all others have shown."""
         if identities.node_of(found.identity) != node:
             return
         self._records.see(found.identity, now)
-        peer = self.all.get(node)
-        if peer is None:
-            peer = self.all[node] = Peer()
-        elif not is_of_now:
+        peer = self.all.setdefault(node, Peer())
+        if not is_of_now and not peer.is_before(found):
             return
         if found.identity not in self._records.dead:
             if node != self._node and found.revision > 0 and (found.identity, found.revision) != peer.said():

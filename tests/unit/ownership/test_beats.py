@@ -221,3 +221,24 @@ def test_after_a_beat_that_came_late_all_voters_are_asked(in_turn: int) -> None:
     owner.thaw()
     cluster.pass_time(1.5)
     assert not owner.voids
+
+
+@pytest.mark.parametrize("lives_anew", [False, True])
+def test_what_only_voters_that_are_looked_at_rarely_show_is_news_as_well(lives_anew: bool) -> None:
+    """8 has lost 1, 2 and 4, so 9 sees it on 3 of the first voters; then 9 loses 3 while 8 has something new to say."""
+    cluster, _ = settled(9)
+    there, here = cluster.nodes[8], cluster.nodes[9]
+    cluster.hangs |= {(8, 1), (8, 2), (8, 4)}
+    cluster.pass_time(10)
+    assert not there.voids
+    cluster.hangs.add((9, 3))
+    if lives_anew:
+        there.crash()
+        there.boot()
+    else:
+        there.ownership.new_revision(at_once=False)
+    cluster.until(lambda: there.ownership.quorate(there.now), 5)
+    cluster.pass_time(2 * VOTERS * TIMING.beat_s)
+    seen = here.ownership.peers.all[8]
+    assert seen.said() == (there.ownership.identity, there.ownership.revision)
+    assert here.ownership.peers.alive(here.now, 8)
