@@ -109,7 +109,7 @@ def test_the_directed_plans_reach_what_they_are_for(changes: dict[str, Any], rea
 
 @pytest.mark.parametrize(("stalls", "numbered", "final"), [
     ([stall(4.0, 8.0)], [(2, (2,))], [(2,)] * 3),
-    ([stall(4.0, 1.0), stall(5.3, 8.0)], [(2, (2,)), (1, (1,))], [(1,), (2,), (2,)]),
+    ([stall(4.0, 1.0), stall(5.6, 8.0)], [(2, (2,)), (1, (1,))], [(1,), (2,), (2,)]),
 ])
 def test_a_disk_that_hangs_while_an_edit_is_taken_up(
     stalls: list[dict[str, Any]], numbered: list[tuple[int, tuple[int, ...]]], final: list[tuple[int, ...]]
