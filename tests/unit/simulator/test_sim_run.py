@@ -15,6 +15,7 @@ import pytest
 
 from mosha.agent import Agent
 from mosha.ownership import marker, slot
+from mosha.timing import AHEAD_S
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import INVALID, VALID, check_quorum, judge
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
@@ -159,7 +160,9 @@ def test_what_was_tested_ahead_is_tested_again_when_the_owner_did_not_give_up() 
     second = min((i for i in result.history.services() if i.begin_s > 6.6), key=lambda i: i.begin_s)
     tests = [i for i in result.history.intervals if i.begin_s > 6.0 and i.pid in result.history.tests]
     before = [i for i in tests if i.node == second.node and i.begin_s < second.begin_s]
-    assert [i.epoch for i in before] == ["", "", ""], "for the owner that leaves, once more, and when it has expired"
+    assert {i.epoch for i in before} == {""}
+    assert len(before) >= 2, "for the owner that leaves, and once more"
+    assert second.begin_s - max(i.end_s for i in before) < AHEAD_S
     assert before[0].end_s < 16.0 < before[1].begin_s, "a test is good for 10 s"
     assert result.counters["leash kills: agent's order"] >= 2
 
