@@ -5,7 +5,8 @@ Rules:
 1. All tasks of one key that have not ended are in one lane, and no other key's are: whoever hangs holds up nobody else.
 2. There are a few lanes from the first, so that on a usual map each key keeps what it holds open. Beyond those a key
    without a lane takes over the one that has been idle for longest; if none is idle, there is another one for it.
-3. ``LATER_MAX`` of those that are idle are kept. While so many work, or were lost and are not gone, no key gets a lane
+3. No more are kept than were at work at once in the latest two spans of ``SPAN_S``, nor more than ``LATER_MAX``: each
+   is a process, and at rest few are asked. While so many work, or were lost and are not gone, no key gets a lane
    for what can wait (:data:`mosha.platform.plans.LATER`); what voters are asked gets one until there are ``LANES_MAX``.
 4. A key of which ``STUCK_MAX`` lanes were lost and are not gone gets none before one of them is.
 5. A negative key keeps its lane, and waits for none of this but rule 4.
@@ -16,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 from typing import Callable, Generic, Protocol, TypeVar
 
-FEW = 8                          # so that each of up to seven voters keeps one
+FEW = 8                          # at first, so that each of up to seven voters has one
+SPAN_S = 60.0
 LATER_MAX = 16
 LANES_MAX = 64                   # more than 16 for others, and for seven voters and eight whom R16 asks three each
 STUCK_MAX = 2
@@ -35,11 +37,13 @@ L = TypeVar("L", bound=Lane)
 
 
 class Lanes(Generic[L]):
-    """See the head of the module; ``new`` makes one for a key."""
+    """See the head of the module; ``new`` makes one for a key, ``clock`` tells the time in seconds."""
 
-    def __init__(self, new: Callable[[int], L]) -> None:
-        self._new = new
+    def __init__(self, new: Callable[[int], L], clock: Callable[[], float]) -> None:
+        self._new, self._clock = new, clock
         self._lanes: dict[int, L] = {}               # by key, the one that was asked for latest last
+        self._most, self._most_before = FEW, FEW     # that were at work at once in this span, and in the one before it
+        self._span_ends = clock() + SPAN_S
         self.stuck: list[int] = []                   # the keys of those that were lost and are not gone
 
     def __iter__(self) -> Iterator[L]:
@@ -52,26 +56,35 @@ class Lanes(Generic[L]):
             lane.key, self._lanes[key] = key, lane
         return lane
 
-    def surplus(self) -> L | None:
-        """The one to be ended, now that one has become idle: beyond those that are kept, that which is idle longest."""
-        if len(self._lanes) <= LATER_MAX:
-            return None
-        idle = [lane for lane in self._lanes.values() if lane.key >= 0 and not lane.queue]
-        return idle[0] if len(idle) > LATER_MAX else None
+    def surplus(self, lane: L) -> L | None:
+        """The one to be ended, now that this one has become idle: beyond those that are kept, that which is idle
+        longest."""
+        now, shared = self._clock(), self._shared()
+        idle = [one for one in shared if not one.queue]
+        if now >= self._span_ends:
+            self._most, self._most_before, self._span_ends = 0, self._most, now + SPAN_S
+        self._most = max(self._most, len(shared) - len(idle) + (lane.key >= 0))
+        return idle[0] if len(shared) > self._kept() and idle else None
 
     def lose(self, lane: L) -> None:
         """Nothing is given to it any more; its key comes out of ``stuck`` when it is gone."""
         del self._lanes[lane.key]
         self.stuck.append(lane.key)
 
+    def _shared(self) -> list[L]:
+        return [lane for lane in self._lanes.values() if lane.key >= 0]
+
+    def _kept(self) -> int:
+        return min(LATER_MAX, max(self._most, self._most_before))
+
     def _another(self, key: int, can_wait: bool) -> L | None:
         if self.stuck.count(key) >= STUCK_MAX:
             return None
         if key >= 0:
-            shared = [lane for lane in self._lanes.values() if lane.key >= 0]
+            shared = self._shared()
             idle = [lane for lane in shared if not lane.queue]
             if len(shared) - len(idle) + len(self.stuck) >= (LATER_MAX if can_wait else LANES_MAX):
                 return None
-            if idle and len(shared) >= FEW:
+            if idle and len(shared) >= self._kept():
                 return self._lanes.pop(idle[0].key)
         return self._new(key)

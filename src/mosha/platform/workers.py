@@ -80,7 +80,7 @@ class Workers:
         self, tasks: Mapping[str, Task], selector: selectors.BaseSelector, clock: Callable[[], float]
     ) -> None:
         self._tasks, self._selector, self._clock = tasks, selector, clock
-        self._lanes = Lanes(self._another)
+        self._lanes = Lanes(self._another, clock)
         self._spare: list[_Worker] = []              # those that have no key yet (rule 7)
         self._dying: dict[int, int | None] = {}      # pid -> key, if it had one
         self._failed: list[tuple[Answer, OSError]] = []
@@ -195,7 +195,7 @@ class Workers:
         if worker.queue:
             self._send(worker)
         else:
-            surplus = self._lanes.surplus()
+            surplus = self._lanes.surplus(worker)
             if surplus is not None:
                 self._bury(surplus)
         if not is_over:

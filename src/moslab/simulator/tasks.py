@@ -380,7 +380,7 @@ class Tasks:
         if worker.queue:
             self._begin(worker.queue[0])
         else:
-            surplus = world.lanes.surplus()
+            surplus = world.lanes.surplus(worker)
             if surplus is not None:
                 world.lanes.lose(surplus)
         if job.late:

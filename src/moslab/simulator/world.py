@@ -126,7 +126,7 @@ class SimWorld(Process):
         self.began_s = 0.0                           # when the latest durable write began
         self._sync_max_s = float(node.cluster.plan.clocks["sync_s"])
         self.var, self.run = SimStore(node.disk, node, self._sync), SimStore(node.run_disk, node, _at_once)
-        self.lanes = Lanes(node.cluster.tasks.new_worker)
+        self.lanes = Lanes(node.cluster.tasks.new_worker, node.clock)
         self._agent: Agent | None = None
         self._inbox: list[tuple[Answer, Any, OSError | None]] = []
         self._ready: dict[str, None] = {}

@@ -12,6 +12,17 @@ class Lane:
         self.queue: list[str] = []
 
 
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def new(clock: Clock | None = None) -> Lanes[Lane]:
+    return Lanes(Lane, clock or Clock())
+
+
 def busy(all_lanes: Lanes[Lane], key: int, can_wait: bool = False) -> Lane | None:
     lane = all_lanes.lane(key, can_wait)
     if lane is not None:
@@ -20,7 +31,7 @@ def busy(all_lanes: Lanes[Lane], key: int, can_wait: bool = False) -> Lane | Non
 
 
 def test_each_key_has_a_lane_of_its_own_while_it_has_tasks() -> None:
-    found = Lanes(Lane)
+    found = new()
     keys = [-2, -1, *range(40)]
     used = [busy(found, key) for key in keys]
     assert len({id(lane) for lane in used}) == len(keys)
@@ -29,7 +40,7 @@ def test_each_key_has_a_lane_of_its_own_while_it_has_tasks() -> None:
 
 
 def test_beyond_a_few_a_key_takes_over_what_is_idle_longest() -> None:
-    found = Lanes(Lane)
+    found = new()
     for key in range(lanes.FEW):
         found.lane(key, can_wait=False)
     busy(found, 0)
@@ -44,7 +55,7 @@ def test_beyond_a_few_a_key_takes_over_what_is_idle_longest() -> None:
 
 
 def test_a_lane_of_a_negative_key_is_not_taken_over() -> None:
-    found = Lanes(Lane)
+    found = new()
     found.lane(-1, can_wait=False)
     for key in range(lanes.FEW):
         busy(found, key)
@@ -54,7 +65,7 @@ def test_a_lane_of_a_negative_key_is_not_taken_over() -> None:
 
 
 def test_what_can_wait_is_refused_first() -> None:
-    found = Lanes(Lane)
+    found = new()
     for key in range(lanes.LATER_MAX):
         assert busy(found, key, can_wait=True)
     assert found.lane(100, can_wait=True) is None
@@ -65,22 +76,57 @@ def test_what_can_wait_is_refused_first() -> None:
     assert found.lane(-1, can_wait=False)
 
 
+def ends(all_lanes: Lanes[Lane], lane: Lane) -> Lane | None:
+    """What is surplus when the tasks of this one have ended; it ends."""
+    lane.queue.clear()
+    surplus = all_lanes.surplus(lane)
+    if surplus is not None:
+        all_lanes.lose(surplus)
+        all_lanes.stuck.remove(surplus.key)
+    return surplus
+
+
+def at_once(all_lanes: Lanes[Lane], *keys: int) -> list[Lane | None]:
+    """What ends after each task, when all of these keys have one at the same time."""
+    used = [busy(all_lanes, key) for key in keys]
+    return [ends(all_lanes, lane) for lane in used if lane is not None]
+
+
 def test_so_many_idle_ones_are_kept() -> None:
-    found = Lanes(Lane)
-    all_lanes = [busy(found, key) for key in range(lanes.LATER_MAX + 2)]
-    for lane in all_lanes[1:]:
-        assert lane is not None
-        assert found.surplus() is None
-        lane.queue.clear()
-    surplus = found.surplus()
-    assert surplus is all_lanes[1]
-    assert surplus is not None
-    found.lose(surplus)
-    assert found.surplus() is None
+    found = new()
+    ended = at_once(found, *range(lanes.LATER_MAX + 2))
+    assert [one for one in ended if one is not None] == [*ended[:2]]
+    assert [one.first for one in ended if one is not None] == [0, 1]
+    assert len(list(found)) == lanes.LATER_MAX
+
+
+def test_more_than_were_at_work_at_once_are_not_kept() -> None:
+    clock = Clock()
+    found = new(clock)
+    at_once(found, -1, *range(lanes.FEW))
+    clock.now += lanes.SPAN_S
+    assert at_once(found, 0, 1) == [None, None], "they were at work in the span before"
+    clock.now += lanes.SPAN_S
+    for _ in range(lanes.FEW):
+        at_once(found, 1, 0)
+    assert [lane.first for lane in found] == [-1, 1, 0], "those that were idle for longest have ended"
+
+
+def test_who_finds_no_idle_one_gets_another_and_who_finds_one_takes_it_over() -> None:
+    clock = Clock()
+    found = new(clock)
+    for _ in range(3):
+        for _ in range(lanes.FEW):
+            at_once(found, 0, 1, 2)
+        clock.now += lanes.SPAN_S
+    assert at_once(found, 0, 1, 7) == [None, None, None]
+    assert [(lane.first, lane.key) for lane in found] == [(0, 0), (1, 1), (2, 7)]
+    assert at_once(found, 0, 1, 7, 8, 9) == [None] * 5
+    assert len(list(found)) == 5
 
 
 def test_a_key_of_which_some_are_stuck_gets_none() -> None:
-    found = Lanes(Lane)
+    found = new()
     for _ in range(lanes.STUCK_MAX):
         lane = busy(found, 5)
         assert lane is not None
@@ -92,7 +138,7 @@ def test_a_key_of_which_some_are_stuck_gets_none() -> None:
 
 
 def test_what_is_stuck_counts() -> None:
-    found = Lanes(Lane)
+    found = new()
     for key in range(lanes.LATER_MAX):
         lane = busy(found, key)
         assert lane is not None

@@ -185,6 +185,26 @@ def test_idle_workers_beyond_those_that_are_kept_end(crew: Crew) -> None:
     assert len(crew.workers.pids()) == lanes.LATER_MAX
 
 
+def test_workers_that_are_not_needed_any_more_end_and_are_forked_anew(
+    crew: Crew, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = range(workers.AT_ONCE)
+    for key in keys:
+        crew.ask(key, "echo", key)
+    answers = len(crew.wait(len(keys)))
+    monkeypatch.setattr(lanes, "SPAN_S", 0.0)
+    crew.workers._lanes._span_ends = 0.0
+    deadline = time.monotonic() + 5
+    while len(crew.workers.pids()) > 1 and time.monotonic() < deadline:
+        crew.ask(0, "echo", 0)
+        answers = len(crew.wait(answers + 1))
+    assert len(crew.workers.pids()) == 1
+    assert not crew.workers._lanes.stuck
+    for key in keys:
+        crew.ask(key, "echo", key)
+    assert {answer for answer, _ in crew.wait(answers + len(keys))[answers:]} == set(keys)
+
+
 def test_where_no_process_is_to_be_had_the_task_fails(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> int:
         raise OSError(errno.EAGAIN, "no more processes")
