@@ -62,6 +62,7 @@ class Machine:
         self._leashes: dict[str, Leash] = {}
         self._rundir = config.rundir
         self._orphans = Orphans(self._rundir, self._own_children, self._leash_pid, self._in_units)
+        self._has_ended = True                       # a child may have, and is yet to be collected
         self._units: Units | None = None
         self._legacies: list[tuple[Leash, Legacy]] = []
         self.life = Life(self._rundir)
@@ -192,7 +193,8 @@ class Machine:
         self._workers.tick()
         if self._units is not None:
             self._units.tick()
-        self._orphans.collect()
+        if self._has_ended:
+            self._has_ended = not self._orphans.collect()
         if self._logs is not None:
             self._logs.flush()
         away = self._home.look(self.now()) if self._home is not None else ""
@@ -216,6 +218,7 @@ class Machine:
 
     def _woken(self) -> None:
         taken = self._wake.taken()
+        self._has_ended = self._has_ended or signal.SIGCHLD in taken
         for signo in taken.intersection(ENDING):
             self._agent.leave(signal.Signals(signo).name)
         if signal.SIGHUP in taken:

@@ -42,16 +42,19 @@ class Orphans:
         """What a sweep of that group has left, in words."""
         return procscan.shown(self._left(group)) or "an address or a mount"
 
-    def collect(self) -> None:
-        """Those that have ended."""
+    def collect(self) -> bool:
+        """Those that have ended; whether that was all of them: one that is the caller's own hides what ended later."""
         try:
             while self._adopts:
                 ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-                if ended is None or ended.si_pid in self._own():
-                    return
+                if ended is None:
+                    return True
+                if ended.si_pid in self._own():
+                    return False
                 os.waitpid(ended.si_pid, os.WNOHANG)
         except ChildProcessError:
             pass
+        return True
 
     def _left(self, group: str | None) -> set[int]:
         """What is below the leash of the group, which was killed; all orphans (rule 1); and what carries its mark."""

@@ -119,14 +119,13 @@ class Workers:
     def tick(self) -> None:
         """Fail what is overdue, tell of failures, and collect workers that have died."""
         now = self._clock()
-        for worker in list(self._lanes):
-            if worker.deadline is not None and now >= worker.deadline:
-                late = OSError(errno.ETIMEDOUT, "the worker did not answer in time")
-                if worker.is_overdue or worker.key < 0:
-                    self._lose(worker, late)
-                else:
-                    self._failed.append((worker.queue[0].answer, late))
-                    worker.is_overdue, worker.deadline = True, now + worker.queue[0].limit_s
+        for worker in [one for one in self._lanes if one.deadline is not None and now >= one.deadline]:
+            late = OSError(errno.ETIMEDOUT, "the worker did not answer in time")
+            if worker.is_overdue or worker.key < 0:
+                self._lose(worker, late)
+            else:
+                self._failed.append((worker.queue[0].answer, late))
+                worker.is_overdue, worker.deadline = True, now + worker.queue[0].limit_s
         for pid, key in list(self._dying.items()):
             if _is_gone(pid):
                 self._forget(pid, key)
