@@ -35,6 +35,7 @@ class Wire:
         self._orders = bytearray()
         self._reports = bytearray()
         self._lost_lines = 0
+        self._waits = False                          # reports do, for the agent to read
         self._control: socket.socket | None = None
         self.connect(control)
 
@@ -55,7 +56,7 @@ class Wire:
         """From now on to this agent; there is no other."""
         assert self._control is None
         control.setblocking(False)
-        self._control = control
+        self._control, self._waits = control, False
         self._selector.register(control, selectors.EVENT_READ, self._on_event)
 
     def disconnect(self) -> None:
@@ -127,5 +128,7 @@ class Wire:
         except OSError:                      # the agent has gone: reading says so
             sent = len(self._reports)
         del self._reports[:sent]
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._reports else 0)
-        self._selector.modify(self._control, events, self._on_event)
+        if self._waits != bool(self._reports):
+            self._waits = bool(self._reports)
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._waits else 0)
+            self._selector.modify(self._control, events, self._on_event)

@@ -15,6 +15,7 @@ from mosha.platform import mountinfo
 T = TypeVar("T")
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
 
 
 class LocalStore:
@@ -52,7 +53,7 @@ class LocalStore:
 
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
-        os.replace(self._written(name, content, durable), self._directory / name)
+        os.replace(self._written(name, content, durable), f"{self._directory}/{name}")
         if durable:
             self._sync_directory()
 
@@ -133,7 +134,7 @@ class LocalStore:
             os.unlink(quiet)
 
     @staticmethod
-    def _may_lease(file: Path) -> bool:
+    def _may_lease(file: str | Path) -> bool:
         """Whether the kernel gives a read lease, or cannot say why not; it is given back at once."""
         fd = os.open(file, READING)
         try:
@@ -160,17 +161,21 @@ class LocalStore:
         """The names, sorted; a file that :meth:`replace` has not finished is not one."""
         return sorted(name for name in self._made(lambda: os.listdir(self._directory)) if not name.startswith("."))
 
-    def _written(self, name: str, content: bytes, durable: bool) -> Path:
-        temporary = self._directory / f".{name}{self._suffix}"
-        with self._made(lambda: open(temporary, "wb")) as stream:
-            stream.write(content)
+    def _written(self, name: str, content: bytes, durable: bool) -> str:
+        temporary = f"{self._directory}/.{name}{self._suffix}"
+        fd = self._made(lambda: os.open(temporary, _NEW, 0o666))
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(fd, left) :]
             if durable:
-                stream.flush()
-                os.fsync(stream.fileno())
+                os.fsync(fd)
+        finally:
+            os.close(fd)
         return temporary
 
     @staticmethod
-    def _link(temporary: Path, file: Path, content: bytes) -> None:
+    def _link(temporary: str, file: Path, content: bytes) -> None:
         """Give the name to the content; raises FileExistsError where it is taken."""
         try:
             os.link(temporary, file)
