@@ -9,6 +9,7 @@ holds decides; the last row always holds.
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from typing import Callable, NamedTuple
 
 PLAN, TEST, STOP = "plan", "test", "stop"
@@ -113,6 +114,7 @@ TABLE: tuple[Row, ...] = (
 )
 
 
+@lru_cache(maxsize=1024)                     # a group at rest has the view that it had
 def decide(view: View) -> Action:
     """The action of the first row whose condition holds."""
     return next(action for _, condition, action in TABLE if condition(view))

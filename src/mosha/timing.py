@@ -62,6 +62,7 @@ What follows for those who wait for a service is in :meth:`Timing.bounds`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 RHO = 0.01
@@ -118,12 +119,12 @@ class Timing:
                 f"lease {self.lease_s:g} s is under {LEASE_PER_BEAT_MIN} beats of {self.beat_s:g} s"
             )
 
-    @property
+    @cached_property
     def expiry_s(self) -> float:
         """An identity whose slot stood still this long on a majority of voters has expired (F L)."""
         return F * self.lease_s
 
-    @property
+    @cached_property
     def op_limit_s(self) -> float:
         """An operation on a voter that took longer does not count (D)."""
         return self._op_limit_of(self.lease_s)
@@ -132,12 +133,12 @@ class Timing:
     def _op_limit_of(lease_s: float) -> float:
         return min(OP_LIMIT_MAX_S, max(OP_LIMIT_MIN_S, 0.6 * lease_s))
 
-    @property
+    @cached_property
     def ballot_limit_s(self) -> float:
         """A ballot that took longer decides nothing (B)."""
         return self.lease_s
 
-    @property
+    @cached_property
     def recovery_s(self) -> float:
         """A voter that forgot waits this long before it counts again (W)."""
         return self.recovery_of(self.lease_s)
@@ -146,53 +147,53 @@ class Timing:
         """W, where leases of that length may still be in force."""
         return F * max(lease_s, self.ballot_limit_s) + self._op_limit_of(max(lease_s, self.lease_s))
 
-    @property
+    @cached_property
     def kill_margin_s(self) -> float:
         """The leash begins to kill this long before the lease ends (K)."""
         return min(0.25, self.lease_s / 10)
 
-    @property
+    @cached_property
     def late_s(self) -> float:
         """A slot that stood still this long is late: look closer, and probe."""
         return 1.3 * self.beat_s
 
-    @property
+    @cached_property
     def suspect_s(self) -> float:
         """A slot that stood still this long, with failed probes, makes its node suspect (S)."""
         return 1.8 * self.beat_s
 
-    @property
+    @cached_property
     def turn_s(self) -> float:
         """The next node in turn for a free group waits this long for the one before it, and a beat for the voters that
         should answer (T)."""
         return max(TURN_MIN_S, self.beat_s / 4)
 
-    @property
+    @cached_property
     def begun_s(self) -> float:
         """A ballot that another node has begun is left so long to end before this one tests for the group."""
         return 2 * self.turn_s
 
-    @property
+    @cached_property
     def eager_s(self) -> float:
         """How often the node whose turn it is looks at the voters while an owner is late (E)."""
         return max(EAGER_MIN_S, self.beat_s / 25)
 
-    @property
+    @cached_property
     def close_s(self) -> float:
         """How often the node that comes next looks at one voter, while the owner is leaving (C)."""
         return self.eager_s / 5
 
-    @property
+    @cached_property
     def announce_s(self) -> float:
         """A leaving owner says so this long before it stops its groups: others look once a beat, then test (A)."""
         return self.beat_s + TEST_AHEAD_S
 
-    @property
+    @cached_property
     def lost_s(self) -> float:
         """An owner that was late for so long is not looked at between beats any more."""
         return 2 * self.expiry_s
 
-    @property
+    @cached_property
     def probe_limit_s(self) -> float:
         """A probe that has not ended by then has failed."""
         return 2 * self.lease_s
@@ -202,37 +203,37 @@ class Timing:
         be expected. What all nodes ask of all voters at once is what keeps the machine busy while they start."""
         return min(self.turn_s * float(2 ** min(looks, 16)), 2 * (self.beat_s if is_idle else self.turn_s))
 
-    @property
+    @cached_property
     def heir_s(self) -> float:
         """The others leave a group this long to the node that its owner named."""
         return 1.5 * self.beat_s
 
-    @property
+    @cached_property
     def wish_s(self) -> float:
         """A wish for a group that is not repeated for so long is over."""
         return 3 * self.beat_s
 
-    @property
+    @cached_property
     def watch_s(self) -> float:
         """An owner that has not given up so long after it said that it would is not watched closely any more."""
         return 3 * self.beat_s
 
-    @property
+    @cached_property
     def beat_gap_s(self) -> float:
         """Two beats are at least this far apart, also after one that came late."""
         return self.beat_s / 2
 
-    @property
+    @cached_property
     def extend_s(self) -> float:
         """A leash is told of a deadline when it is this much later than the one before."""
         return self.beat_s / 4
 
-    @property
+    @cached_property
     def second_s(self) -> float:
         """The agent kills a leash that has not killed everything so long after it should."""
         return self.kill_margin_s / 2
 
-    @property
+    @cached_property
     def handover_s(self) -> float:
         """What a lease must have left, as other voters count it, before it rests on these."""
         return self.lease_s / 2
@@ -257,7 +258,7 @@ class Timing:
         """A node that failed a group so many times in a row does not try it again for so long."""
         return min(PAUSE_MAX_S, self.lease_s * float(2 ** min(failures - 1, 16)))
 
-    @property
+    @cached_property
     def detection_s(self) -> float:
         """A node that has died is suspect after this: others see its last slot up to a beat later."""
         return self.beat_s + max(self.suspect_s, self.late_s + FAILED_PROBES * PROBE_S) + self.eager_s

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from mosha.tables import settings as setting_lines
 from mosha.tables.lines import GROUPS_MAX, NAME_RULE, Reader, is_name, shown
@@ -61,11 +62,18 @@ class Cltab:
 
     def group(self, name: str) -> tuple[Entry, ...]:
         """The entries of one group, in the order of the file; none for an unknown group."""
-        return tuple(entry for entry in self.entries if entry.group == name)
+        return self._by_group.get(name, ())
+
+    @cached_property
+    def _by_group(self) -> dict[str, tuple[Entry, ...]]:
+        found: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            found.setdefault(entry.group, []).append(entry)
+        return {name: tuple(entries) for name, entries in found.items()}
 
     def groups(self) -> list[str]:
         """The names of all groups, in the order of their first entries."""
-        return list(dict.fromkeys(entry.group for entry in self.entries))
+        return list(self._by_group)
 
 
 def matches(levels: str, level: str) -> bool:
