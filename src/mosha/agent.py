@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Callable
 
@@ -252,7 +252,7 @@ class Agent:
         self._next_beat = self._beat_after(now)
         self._beats += 1
         self.others.beat()
-        self._watch(now)                             # each time: with many nodes it is others' turn with each beat
+        self._watch()                                # each time: with many nodes it is others' turn with each beat
         self.voter.look()
         self._note_losses()
         order = self.voter.obey(now)
@@ -296,13 +296,14 @@ class Agent:
         self._read_hactl()
         self.ownership.step(now)
         self._operate(now)
-        self._give_way(now)
+        stuck_elsewhere = self._stuck_elsewhere(now)
+        self._give_way(now, stuck_elsewhere)
         gives_all_up = bool(self._leaving) or self.operations.is_drained
         wanted = self.elders.allow(self._wanted(now), self.groups.owns, self.groups.is_begun)
         wanted = self.requirements.order(now, wanted, gives_all_up)
         self.groups.planned = self._planned(now) if self.elders.present else ()
         self.groups.step(now, wanted, self.tables.cltab.table)
-        self._fence(now)
+        self._fence(now, self._condemned(now, stuck_elsewhere))
         self._publish(now)
         self._ask(now)
         self._end_if_due(now)
@@ -360,11 +361,11 @@ class Agent:
         own = self.ownership
         return own.peers.all.keys() | {voter for voter, shown in own.markers().items() if shown is not None}
 
-    def _watch(self, now: float) -> None:
+    def _watch(self) -> None:
         """Whose slots are read."""
         turn = self._turn_beats
         files = [file for file in self._files if file % turn == self._beats % turn]
-        self.ownership.watch(self.ownership.owners(now), files, (turn - 1) * self.timing.beat_s, self.nodes)
+        self.ownership.watch(self.ownership.owners_seen, files, (turn - 1) * self.timing.beat_s, self.nodes)
 
     def _compare_clocks(self, now: float) -> None:
         """Whether those of this machine still agree (R1): before anything is decided by one of them."""
@@ -486,8 +487,8 @@ class Agent:
         self.nodes, self._files = nodes, sorted({file_of(node) for node in nodes})
         self._turn_beats = 1 if len(nodes) <= WATCH_ALL_MAX else len(self._files)    # each slot is looked at once in it
 
-    def _fence(self, now: float) -> None:
-        for node in self.fencing.step(now, self._condemned(now)):
+    def _fence(self, now: float, condemned: Mapping[int, Collection[str]]) -> None:
+        for node in self.fencing.step(now, condemned):
             self._world.submit(PROBES, "probe", [node], self.timing.probe_limit_s, partial(self._probed, node))
         shot = self.fencing.due(now)
         if shot is not None:
@@ -548,10 +549,10 @@ class Agent:
 
     # ---- what cannot be ended ---------------------------------------------------------------------------------
 
-    def _give_way(self, now: float) -> None:
+    def _give_way(self, now: float, stuck_elsewhere: Mapping[int, Record]) -> None:
         """If a shot is to free a group that cannot be ended here (R24), what else this node has goes before."""
         stuck = self.groups.stuck()
-        self.snags.step(now, stuck, self._stuck_elsewhere(now))
+        self.snags.step(now, stuck, stuck_elsewhere)
         wants = bool(self.config.stomith) and any(map(self.ownership.held, self._to_shoot_for(now, self.me, stuck)))
         self.operations.give_way(now, wants, STOP_LIMIT_S + self.config.shot_limit_s)
 
@@ -562,11 +563,11 @@ class Agent:
             if said.get("stuck") or said.get("stuck_on")
         }
 
-    def _condemned(self, now: float) -> dict[int, list[str]]:
+    def _condemned(self, now: float, stuck_elsewhere: Mapping[int, Record]) -> dict[int, list[str]]:
         """The nodes that give way, and for which groups each is to be shot. Who is stuck itself leaves it to others."""
-        if self.groups.stuck():
+        if not stuck_elsewhere or self.groups.stuck():
             return {}
-        giving_way = {node: said for node, said in self._stuck_elsewhere(now).items() if said.get("drained")}
+        giving_way = {node: said for node, said in stuck_elsewhere.items() if said.get("drained")}
         return {node: self._to_shoot_for(now, node, said.get("stuck", ())) for node, said in giving_way.items()}
 
     def _to_shoot_for(self, now: float, node: int, groups: Collection[str]) -> list[str]:

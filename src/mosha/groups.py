@@ -92,8 +92,8 @@ class Groups:
 
     def stuck(self) -> dict[str, str]:
         """The groups of which something was killed here and lives on: what, in words; no more than some."""
-        found = [(name, one.stuck) for name, one in sorted(self._local.items()) if one.stuck]
-        return dict(found[:STUCK_SHOWN])
+        found = [(name, one.stuck) for name, one in self._local.items() if one.stuck]
+        return dict(sorted(found)[:STUCK_SHOWN])
 
     def is_done(self, name: str, level: str) -> bool:
         """Whether the group has come to that level here."""

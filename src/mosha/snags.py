@@ -45,6 +45,8 @@ class Snags:
 
     def step(self, now: float, own: Collection[str], others: Mapping[int, Record]) -> None:
         """``own``: with what this node is stuck; ``others``: the records of nodes that beat."""
+        if not (own or others or self._since or self._seen or self._told):
+            return                                   # nothing was, nor is
         stuck = {(self._me, group) for group in own}
         stuck.update((node, group) for node, said in others.items() for group in said.get("stuck", ()))
         self._since = {one: self._since.get(one, now) for one in stuck}

@@ -101,7 +101,7 @@ class DiskPaxos:
         self._beat_at = self._widen_at = now         # the latest one, and when it is to go to all voters ...
         self._awaited: set[int] = set()              # ... as these, which should, have not counted it
         self._next_poll = self._next_look = NEVER    # at all voters, at one
-        self._owners_seen: set[int] = set()
+        self.owners_seen: set[int] = set()          # as of the latest :meth:`step`
         self._heard: set[int] = set()                # witnesses that have answered
         self._void = ""
         self.watch(())
@@ -138,11 +138,9 @@ class DiskPaxos:
         """The identity whose ownership is this one's: its own, or that of the earlier life of its node from which it
         has the group, as long as that is not dead (R9)."""
         legacy = self.inherited.get(group)
-        is_here = legacy is not None and legacy.era == self.era and legacy.identity not in self.records.dead
-        register = self.records.register(group)
-        if legacy is None or not is_here or register.owner_epoch != legacy.epoch:
+        if legacy is None or legacy.era != self.era or legacy.identity in self.records.dead:
             return self.identity
-        return legacy.identity
+        return legacy.identity if self.records.register(group).owner_epoch == legacy.epoch else self.identity
 
     def held_groups(self) -> list[str]:
         """The groups that are held, pseudo-groups aside."""
@@ -317,8 +315,8 @@ class DiskPaxos:
             for owner in self.contests.close_owners(now):
                 self._nearest().look_closely(owner)
         self.contests.step(now)
-        self._owners_seen = self.owners(now)
-        self.peers.note_late(now, self._owners_seen)
+        self.owners_seen = self.owners(now)
+        self.peers.note_late(now, self.owners_seen)
         self._next_poll = min(self._next_poll, self.contests.poll_at(now))
         for link in self._links.values():
             link.is_eager = self._next_poll < NEVER
@@ -334,7 +332,7 @@ class DiskPaxos:
     def late_at(self) -> float:
         """When :meth:`step` is to be called as an owner is late then, unless it is seen to beat before, or as voters
         are, unless they answer before."""
-        return NEVER if self._void else min([self._widens_at(), *map(self.peers.late_at, self._owners_seen)])
+        return NEVER if self._void else min([self._widens_at(), *map(self.peers.late_at, self.owners_seen)])
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` is to be called again, without news, but for :meth:`beats_at` and :meth:`late_at`."""
@@ -795,7 +793,7 @@ class DiskPaxos:
         end, left_s = self._lease.end, self.timing.lease_s - self.timing.beat_s - self.timing.beat_gap_s
         if self._next is not None or not self._voter.is_at_rest or end is None or end < now + left_s:
             return False
-        return not self.contests.is_busy() and not any(self.peers.is_late(now, node) for node in self._owners_seen)
+        return not self.contests.is_busy() and not any(self.peers.is_late(now, node) for node in self.owners_seen)
 
     def _first_voters(self, now: float) -> list[int]:
         """Those up to the Q-th that should answer, the own one, and those whose latest exchange failed. Of all nodes

@@ -324,9 +324,8 @@ def test_who_gives_way_is_shot_for_what_is_missed_and_not_by_one_that_is_stuck_i
 
     def condemned(**more: Any) -> dict[int, list[str]]:
         stuck: dict[int, Mapping[str, Any]] = {2: {**said, **more}}
-        agent._stuck_elsewhere = lambda now: stuck   # type: ignore[method-assign]
         agent.snags.step(world.now(), (), stuck)
-        return agent._condemned(world.now())
+        return agent._condemned(world.now(), stuck)
 
     assert condemned() == {2: ["web"]}
     assert condemned(drained=False) == {}
