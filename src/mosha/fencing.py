@@ -3,10 +3,10 @@
 Rules:
 
 1. Only a node that owns a group is worth a shot. It is suspect when its slot stood still on Q voters for
-   ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say
-   (its agent hangs). So is one that beats, where there is STOMITH, and that is to be shot for a group that it owns and
-   cannot end (:mod:`mosha.snags`), as its newest record says: when it owns nothing else any more, or has had
-   ``STOP_LIMIT_S`` to give that up.
+   ``Timing.suspect_s`` and the last probes of it failed, or when its identity has expired whatever the probes say (its
+   agent hangs). One that is late and answers a probe is probed again a turn later. One that beats is suspect, too,
+   where there is STOMITH, and it is to be shot for a group that it owns and cannot end (:mod:`mosha.snags`), as its
+   newest record says: when it owns nothing else any more, or has had ``STOP_LIMIT_S`` to give that up.
 2. A late observer suspects nobody: after a round of its own that came more than a beat late it starts anew.
 3. One node at a time shoots: the one that owns the pseudo-group ``stomith/NODE``, for as long as the call takes. The
    turns are those of a group that the node owns. Who suspects it no more leaves it to others.
@@ -95,6 +95,8 @@ class Fencing:
         if watch is not None:
             watch.probing = False
             watch.failed_probes = 0 if up else watch.failed_probes + 1
+            if up:                                   # two nodes that beat at one instant see each other late
+                watch.next_probe += self._timing.turn_s
 
     def next_due(self, now: float) -> float:
         """When :meth:`step` has a probe to ask for, without news."""

@@ -89,6 +89,23 @@ def test_a_probe_that_succeeds_keeps_a_silent_slot_from_being_shot_until_it_expi
         assert shot.node == owner.number
 
 
+def test_a_late_node_that_answers_is_probed_a_few_times_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, owner, others = scene()
+    fencing, probed = others[0].fencing, 0
+    step = fencing.step
+
+    def watched(now: float, stuck: Stuck) -> list[int]:
+        nonlocal probed
+        found = step(now, stuck)
+        probed += len(found)
+        return found
+
+    monkeypatch.setattr(fencing, "step", watched)
+    owner.freeze()                                   # its agent hangs; openMosix answers for the node
+    cluster.pass_time(TIMING.lease_s)
+    assert 0 < probed <= TIMING.lease_s / TIMING.turn_s
+
+
 def test_probes_are_of_late_nodes_only(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster, owner, others = scene()
     probed: list[int] = []
