@@ -726,7 +726,7 @@ MUTANTS: tuple[Mutant, ...] = (
             ),
             Change(
                 f"{OWNERSHIP}/disk_paxos.py",
-                "legacy.era == self.era and legacy.identity not in self.records.dead", "legacy.era == self.era",
+                "legacy.era != self.era or legacy.identity in self.records.dead", "legacy.era != self.era",
             ),
         ),
         plan=plans.ADOPTED_DEAD,

@@ -484,6 +484,7 @@ SEEN: Mapping[str, Callable[[History], object]] = {
     "rest": lambda history: history.healed_s is not None,
     "leashes": lambda history: history.leashes,
     "elders": lambda history: history.elders,
+    "shots": lambda history: history.shots,
     "linear": lambda history: history.registers,
 }
 """What a rule is about. A crash is looked for always, and who heals waits for liveness."""

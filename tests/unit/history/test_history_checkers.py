@@ -381,13 +381,13 @@ def test_in_the_middle_of_a_run_no_edit_is_lost_yet() -> None:
 
 
 def test_rules_of_which_nothing_was_seen_are_named() -> None:
-    assert unseen(whole()) == "nothing was seen of: lives, journals, fenced, order, leashes, elders, linear"
+    assert unseen(whole()) == "nothing was seen of: lives, journals, fenced, order, leashes, elders, shots, linear"
     in_containers = History(3, intervals=[FIRST, SECOND], files={1: 10}, files_max=20)
     assert judge(in_containers) == (VALID, [])
     assert unseen(in_containers).startswith("nothing was seen of: quorum, released, edits, lives,")
     everything = replace(
         whole(), buried=[Buried(1.0, 1, frozenset())], journal_bytes={1: 1}, fenced=frozenset({"kv"}), leashes={11: 1},
-        requires={"kv": ()}, elders=frozenset({9}), registers=["a"],
+        requires={"kv": ()}, elders=frozenset({9}), shots=[(1.0, 9)], registers=["a"],
     )
     assert not unseen(everything)
 
