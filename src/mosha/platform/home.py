@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 
+from mosha.platform import procscan
+
 OWN = "/proc/self"               # of the kernel itself, so that no look waits for anybody
 LOOK_EVERY_S = 5.0
-NUMBER_BYTES_MAX = 16
 HERE = b"0"
 
 
@@ -24,25 +25,12 @@ class Home:
         if now_s < self._due_s:
             return ""
         self._due_s = now_s + LOOK_EVERY_S
-        where = _read(f"{OWN}/where")
+        where = procscan.read(f"{OWN}/where").strip()
         if where in (b"", HERE):
             return ""
         _write(f"{OWN}/goto", HERE)
         _write(self._lock, b"1")
         return where.decode("ascii", "replace")
-
-
-def _read(path: str) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, NUMBER_BYTES_MAX).strip()
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
 
 
 def _write(path: str, number: bytes) -> None:

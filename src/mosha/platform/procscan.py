@@ -45,7 +45,7 @@ def processes() -> dict[int, Process]:
 
 def process(pid: int) -> Process | None:
     """One process; ``None`` if there is none of that pid."""
-    text = _read(f"/proc/{pid}/stat")
+    text = read(f"/proc/{pid}/stat")
     head, _, rest = text.rpartition(b")")
     words = rest.split()
     if not head or len(words) < 20:
@@ -154,7 +154,7 @@ def shown(pids: Iterable[int]) -> str:
 
 
 def _shown(pid: int) -> str:
-    head, _, rest = _read(f"/proc/{pid}/stat").rpartition(b")")
+    head, _, rest = read(f"/proc/{pid}/stat").rpartition(b")")
     name = "".join(char if char.isprintable() else "?" for char in head.partition(b"(")[2].decode("ascii", "replace"))
     state = rest.split()[0].decode() if rest.split() else "gone"
     return f"{pid} ({name}, state {state})"
@@ -176,14 +176,14 @@ def _children(pid: int) -> list[int]:
         tasks = os.listdir(f"/proc/{pid}/task")
     except OSError:
         return []
-    return [int(child) for task in tasks for child in _read(f"/proc/{pid}/task/{task}/children").split()]
+    return [int(child) for task in tasks for child in read(f"/proc/{pid}/task/{task}/children").split()]
 
 
 def _environ(pid: int) -> list[bytes]:
-    return _read(f"/proc/{pid}/environ").split(b"\0")
+    return read(f"/proc/{pid}/environ").split(b"\0")
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
     """What can be read in one go; empty for a process that is gone or not ours."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
