@@ -234,7 +234,8 @@ class Custody:
         else:
             self.environment = order["environment"] or self.environment
             if order["policy"]:
-                known = {name: value for name, value in order["policy"].items() if name not in strange(order)}
+                unknown = strange(order)
+                known = {name: value for name, value in order["policy"].items() if name not in unknown}
                 stop = tuple((after_s, signo) for after_s, signo in known["stop"])
                 self._group.treat(now_s, Policy(**{**known, "stop": stop}))
             self._told, self._entries = order["level"], tuple(Entry(*fields) for fields in order["entries"])
