@@ -164,7 +164,11 @@ def voters(settings: Config, found: Found) -> None:
     strangers = sorted(settings.voters - set(nodes)) if nodes else []
     if strangers:
         found.problems.append(f"voters {strangers} are not on the map {nodes}")
-    if len(chosen) == 2 and not settings.stomith:
+    if len(chosen) == 1 and len(nodes) > 1:
+        found.warnings.append(
+            f"one voter, {chosen[0]}: its death stops every group, wherever that runs; of three voters one may die"
+        )
+    elif len(chosen) == 2 and not settings.stomith:
         found.warnings.append(
             f"two voters, {chosen[0]} and {chosen[1]}: both are needed, so the death of either stops every group. "
             "A third one helps (a machine that runs no groups will do: arbitrator = yes), or STOMITH"

@@ -103,6 +103,7 @@ def _show(settings: Config, options: argparse.Namespace) -> None:
     chosen = shown["electorate"]["voters"]
     print(f"\nseen from node {shown['node']} ({'quorum' if shown['quorum'] else 'NO QUORUM'}): "
           f"{len(chosen) // 2 + 1} of {len(chosen)} are needed")
+    print(_limits(settings, chosen), end="")
     if shown["electorate"].get("disputed"):
         print(f"nothing runs: {DISPUTED}")
     if shown["electorate"]["before"]:
@@ -114,6 +115,15 @@ def _show(settings: Config, options: argparse.Namespace) -> None:
     if wait_s != 0:
         until = "until that is settled" if wait_s is None else f"for another {wait_s} s"
         print(f"no other change of the voters {until}")
+
+
+def _limits(settings: Config, voters: list[int]) -> str:
+    """What two cannot survive, in a line; nothing of others."""
+    if len(voters) != 2:
+        return ""
+    if settings.stomith:
+        return "of two voters one goes on when it has shot the other; after both were off both are needed\n"
+    return "two voters are both needed: the death of either stops every group\n"
 
 
 def _list(voters: list[int]) -> str:
@@ -129,8 +139,7 @@ def _elect(settings: Config, options: argparse.Namespace) -> None:
     wanted = sorted(voters ^ {options.node})
     _order(settings, takes_s=ELECT_LIMIT_S, do="elect", voters=wanted)
     print(f"decided: the voters will be {_list(wanted)}; mosha voters shows how far they are")
-    if len(wanted) == 2:
-        print("two voters are both needed: the death of either stops every group")
+    print(_limits(settings, wanted), end="")
 
 
 def _found(settings: Config, options: argparse.Namespace) -> None:

@@ -77,6 +77,23 @@ def test_a_wish_is_for_a_whole_set(
     assert ("both needed" in shown) is (len(wanted) == 2)
 
 
+@pytest.mark.parametrize(("stomith", "said"), [
+    ("", "two voters are both needed: the death of either stops every group\n"),
+    ("stomith = off\n", "of two voters one goes on when it has shot the other; after both were off both are needed\n"),
+])
+def test_what_two_voters_cannot_survive_is_said_as_it_is_with_stomith_and_without(
+    stomith: str, said: str, tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with open(configuration, "a", encoding="utf-8") as file:
+        file.write(stomith)
+    for chosen, arguments in (((1, 2, 3), ["remove", "2"]), ((1, 3), [])):
+        assert run(Agent(tmp_path, chosen=chosen), configuration, monkeypatch, *arguments) == 0
+        assert said in capsys.readouterr().out
+    assert run(Agent(tmp_path), configuration, monkeypatch) == 0
+    assert said not in capsys.readouterr().out
+
+
 def test_a_wish_is_waited_for_as_long_as_the_agent_keeps_it(
     tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:

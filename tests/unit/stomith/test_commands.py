@@ -257,6 +257,8 @@ def test_check_says_what_the_voters_cannot_survive(node: Node) -> None:
     assert not any("voters" in line for line in node.check()["warnings"] + node.check()["problems"])
     node.configure("voters = 1 2")
     assert any("the death of either stops every group" in line for line in node.check()["warnings"])
+    node.configure("voters = 2")
+    assert any("one voter, 2: its death stops every group" in line for line in node.check()["warnings"])
     node.configure("voters = 1 2 9")
     assert any("voters [9] are not on the map [1, 2, 3]" in line for line in node.check()["problems"])
     assert node.mosha("check")[0] == 1
