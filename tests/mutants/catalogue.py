@@ -159,6 +159,14 @@ MUTANTS: tuple[Mutant, ...] = (
         ),
         plan=plans.CUT_OWNER,
     ),
+    Mutant(
+        "one-plus-rho", "R13: F is the ratio of two clocks, and not the error of one (K is taken away too)",
+        (
+            Change("mosha/timing.py", "return F * self.lease_s\n", "return (1 + RHO) * self.lease_s\n"),
+            Change("mosha/timing.py", "return min(0.25, self.lease_s / 10)", "return 0.0"),
+        ),
+        plan=plans.CUT_OWNER,
+    ),
     _one(
         "clocks-unwatched", "R1: an identity whose machine's clocks go apart is void", "mosha/agent.py",
         "        if apart_s:\n", "        if False:\n",
