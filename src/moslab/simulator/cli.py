@@ -57,6 +57,8 @@ def simulate(arguments: argparse.Namespace) -> int:
             if arguments.trace or arguments.show or arguments.save:
                 raise PlanError("--trace, --show and --save are of one run: --seed N, or --plan FILE")
             return _many(arguments)
+        if arguments.plan is not None and arguments.nodes:
+            raise PlanError("--nodes is of seeds: a plan says itself how many there are")
         return _one(arguments)
     except (PlanError, OSError) as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)

@@ -426,6 +426,13 @@ def test_a_trace_of_many_seeds_is_refused(option: str, capsys: pytest.CaptureFix
     assert "--trace, --show and --save are of one run" in capsys.readouterr().err
 
 
+def test_a_plan_has_the_nodes_that_it_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text(calm().to_json(), encoding="utf-8")
+    assert main(["--plan", str(file), "--nodes", "5", "--show"]) == 2
+    assert "--nodes is of seeds" in capsys.readouterr().err
+
+
 def failing_everywhere(safety_s: float, **sizes: int) -> FaultPlan:
     """Nothing happens, but a group that passes its test fails on all nodes again and again."""
     changes = plan([], (0.5, 2.5), nodes=3, safety_s=safety_s, bound_s=10.0, sizes=sizes)
