@@ -296,7 +296,8 @@ class Timing:
             *shot,
             Bound("failover, no STOMITH", "H + F L + T + 4 E",
                   self.beat_s + self.expiry_s + self.turn_s + 4 * self.eager_s,
-                  "from a node's death to the start elsewhere"),
+                  "from a node's death to the start elsewhere" if pair_delay_s is None else
+                  "from the death of a node without a vote to the start elsewhere; never after a voter of two"),
             Bound("planned move", "C + 4 E", self.close_s + 4 * self.eager_s,
                   "from the end of the last process to the start on the next node, which tested ahead"),
             Bound("cold start", "2 H + 2 T + 4 E", 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,

@@ -47,7 +47,7 @@ ROOT = Path(__file__).parents[2]
 CHILD = Path(__file__).with_name("child.py")
 OUT = ROOT / "out" / "mutants"
 DOCS = ROOT / "docs" / "simulator.md"
-BUDGET, ALL, DIRECTED_BUDGET = 1000, 20, 60
+BUDGET, ALL, DIRECTED_BUDGET = 10_000, 20, 60
 ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
 SECONDS_MAX, WITHIN_S = 300.0, 2 * 3600.0
 CAUGHT, BY_PLAN, SURVIVES, EQUIVALENT = "caught", "by plan", "SURVIVES", "equivalent"
