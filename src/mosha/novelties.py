@@ -9,10 +9,12 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from mosha.config import Config
 from mosha.tables.cltab import MONITOR
+from mosha.tables.lines import is_name
 from mosha.tables.settings import CLSTAT, LOG, SOCKET
 
 KNOWN_SETTINGS = (SOCKET, CLSTAT, LOG)
@@ -26,12 +28,8 @@ def of_cltab(text: str, file: str = "cltab") -> list[str]:
 
 
 def of_hactl(text: str, file: str = "hactl") -> list[str]:
-    """What a monitor of 2003 knows nothing of."""
-    return _few(
-        f"{file}: line {number}: {' '.join(options)}: 2003 knows no options after a level"
-        for number, line in enumerate(text.split("\n"), 1)
-        for options in [line.partition("#")[0].split()[2:]] if options
-    )
+    """What a monitor of 2003 knows nothing of, or takes for something else."""
+    return _few(_of_hactl(text, file))
 
 
 def of_settings(settings: Config) -> list[str]:
@@ -45,6 +43,18 @@ def of_settings(settings: Config) -> list[str]:
     if settings.stomith:
         found.append("stomith is for when the last node of 2003 is gone: none of these is shot, or knows of a shot")
     return found
+
+
+def _of_hactl(text: str, file: str) -> Iterator[str]:
+    lines = {number: line.partition("#")[0].split() for number, line in enumerate(text.split("\n"), 1)}
+    groups = {words[0] for words in lines.values() if words}
+    for number, words in lines.items():
+        if words[2:]:
+            yield f"{file}: line {number}: {' '.join(words[2:])}: 2003 knows no options after a level"
+        group = words[0] if words and is_name(words[0]) else ""
+        others = sorted(filter(re.compile(group).fullmatch, groups - {group})) if "." in group else []
+        if others:
+            yield f"{file}: line {number}: 2003 takes {group} for a pattern, and group {others[0]} for it as well"
 
 
 def _of_cltab(text: str, file: str) -> Iterator[str]:

@@ -56,8 +56,16 @@ def _run(options: argparse.Namespace) -> int:
         return _said(client.shutdown())
     if not options.words:
         return _said(client.read())
-    group = options.words[0] if len(options.words) == 2 else socket.gethostname().partition(".")[0]
-    return _said(client.tell(group, options.words[-1]))
+    if len(options.words) == 2:
+        return _said(client.tell(*options.words))
+    return _said(_tell_own(client, options.words[0], socket.gethostname()))
+
+
+def _tell_own(client: Client, level: str, host: str) -> Answer:
+    """The group that is named as this host: with its domain, as in 2003, or else without."""
+    short, point, _ = host.partition(".")
+    answer = client.tell(host, level) if point else None
+    return answer if answer is not None and answer.ok else client.tell(short, level)
 
 
 def _view(client: Client, group: str | None = None, level: str | None = None) -> int:

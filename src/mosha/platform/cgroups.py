@@ -283,8 +283,8 @@ def _note(rundir: str, path: str) -> None:
 
 
 def _place(unit: str) -> Place:
-    group, _, rest = unit.partition(".")
-    pid, _, born = rest.partition(".")
+    rest, _, born = unit.rpartition(".")                          # a group's name may have points as well
+    group, _, pid = rest.rpartition(".")
     return Place(unit, group, int(pid) if pid.isdigit() else 0, int(born) if born.isdigit() else 0)
 
 

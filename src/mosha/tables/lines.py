@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mosha.tables.errors import TableError, TableErrors
 
@@ -18,12 +18,13 @@ LINE_CHARACTERS_MAX = 4096
 TABLE_CHARACTERS_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 64
 SHOWN_CHARACTERS_MAX = 40
+LISTED_MAX = 10
 NODE_MAX = 65535
 GROUPS_MAX = 400                 # of one table
 DIGITS_MAX = 20
 
-NAME_RULE = f"letters, digits, _ and - only, at most {NAME_CHARACTERS_MAX}, not starting with -"
-_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_-]{{0,{NAME_CHARACTERS_MAX - 1}}}", re.ASCII)
+NAME_RULE = f"letters, digits, _ - and . only, at most {NAME_CHARACTERS_MAX}, not starting with - or ."
+_NAME = re.compile(rf"[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{NAME_CHARACTERS_MAX - 1}}}", re.ASCII)
 
 
 def is_name(text: str) -> bool:
@@ -46,6 +47,12 @@ def shown(text: str) -> str:
     if len(text) > SHOWN_CHARACTERS_MAX:
         text = text[: SHOWN_CHARACTERS_MAX - 3] + "..."
     return ascii(text)
+
+
+def listed(names: Sequence[str]) -> str:
+    """As a message names what there is: not too many."""
+    more = len(names) - LISTED_MAX
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:LISTED_MAX])} and {more} more"
 
 
 class Reader:

@@ -339,7 +339,7 @@ class Injector:
                     groups = [line.split()[0] for line in self._cluster.plan.hactl.splitlines()]
                     content = edited(content.decode(), groups, MAINTENANCE, fault["maintenance"]).encode()
                 for group, level in fault.get("levels", {}).items():
-                    content = re.sub(rf"(?m)^{group} \S+".encode(), f"{group} {level}".encode(), content)
+                    content = re.sub(rf"(?m)^{re.escape(group)} \S+".encode(), f"{group} {level}".encode(), content)
                 node.disk.replace(table, content + f"# edit {self._edits}\n".encode(), durable=True)
         return None
 

@@ -265,6 +265,26 @@ def test_hactl_starts_and_stops_groups_everywhere(cluster: Cluster) -> None:
     cluster.until(lambda: len(cluster.ticks()) > before + 5, "runs again")
 
 
+def test_a_group_may_have_points_in_its_name(cluster: Cluster) -> None:
+    """Beside one that is named as its beginning."""
+    cluster.wait_running("web", asked=2)
+    table = (cluster.var(2) / "cltab").read_text()
+    shows = f"echo $$ >{cluster.disk}/new; mv {cluster.disk}/new {cluster.disk}/pid.1"
+    cluster.edit(2, "cltab", f"{table}web.1:web.1-run:up.1:respawn:sh -c '{shows}; sleep 600'\n")
+    cluster.edit(2, "hactl", "web start\njob start\nweb.1 up.1\n")
+
+    def state() -> list[str]:
+        return [f"{one['level']} {one['state']}" for one in cluster.page(2)["groups"] if one["name"] == "web.1"]
+
+    cluster.until(lambda: state() == ["up.1 DONE"] and (cluster.disk / "pid.1").exists(), "it runs")
+    pid = (cluster.disk / "pid.1").read_text()
+    assert cluster.mosha(2, "tell", "web", "stop") == 0
+    cluster.until(lambda: cluster.owner("web", 2) is None, "the other one is stopped")
+    assert (state(), (cluster.disk / "pid.1").read_text()) == (["up.1 DONE"], pid)
+    assert cluster.mosha(2, "tell", "web.1", "stop") == 0
+    cluster.until(lambda: state() == ["stop STOPPED"], "and so is this one")
+
+
 def test_a_bad_table_stops_nothing(cluster: Cluster) -> None:
     cluster.wait_running("web", asked=1)
     for node in (1, 2, 3):

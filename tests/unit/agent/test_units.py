@@ -194,15 +194,17 @@ def test_a_guardian_that_lives_is_spared_and_one_that_took_its_number_is_not(tmp
     assert me is not None
     unit(tmp_path, f"kv.{me.pid}.{me.born}", me.pid, 4194301, 4194302)
     unit(tmp_path, f"web.{me.pid}.{me.born - 1}", me.pid)
+    unit(tmp_path, f"web.1.{me.pid}.{me.born}", me.pid, 4194305)
     below = unit(tmp_path, "db.1.0", 0, 4194303)       # 0: what this PID namespace does not show
     unit(below, "its own", 4194304)
     unit(tmp_path, "strange")
     tree = Tree(str(tmp_path))
     assert tree.pids("kv") == {4194301, 4194302}
     assert tree.pids("web") == {me.pid}
+    assert tree.pids("web.1") == {4194305}, "a name may have points"
     assert tree.pids("db") == {4194303, 4194304}
     assert tree.pids("none") == set()
-    assert tree.pids() == {me.pid, *range(4194301, 4194305)}
+    assert tree.pids() == {me.pid, *range(4194301, 4194306)}
 
 
 def test_what_is_spared_is_told_by_more_than_its_number(tmp_path: Path) -> None:

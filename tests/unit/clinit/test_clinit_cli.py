@@ -44,10 +44,20 @@ def test_all_that_an_operator_does(alone: Standalone, clinit: Command) -> None:
     assert clinit("-v", "web") == (0, "web start DONE\n", "")
     assert clinit("-v", "web", "3") == (0, "", "")
     assert clinit() == (0, "2 groups, 0 told what is new\n", "")
-    assert clinit("nobody", "start") == (1, "", "no such group: nobody\n")
+    assert clinit("nobody", "start") == (1, "", f"no such group: nobody; there are: web, {HOST}\n")
     assert clinit("web", "a/b")[0] == 1
     assert clinit("-k") == (0, f"{ALL_HALTING}\n", "")
     assert alone.wait() == 0
+
+
+@pytest.mark.parametrize("group", ["node1.example.org", "node1"])
+def test_the_group_of_a_host_with_a_domain_is_named_with_it_or_without(
+    group: str, alone: Standalone, clinit: Command, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "node1.example.org")
+    alone.start(f"{group}:h:3:respawn:sleep 601\n")
+    assert clinit("3") == (0, f"{STARTED}\n", "")
+    alone.until(group, "3 DONE")
 
 
 def test_without_a_daemon(alone: Standalone, clinit: Command) -> None:

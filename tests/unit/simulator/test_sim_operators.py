@@ -49,6 +49,20 @@ def test_one_of_eight_nodes_that_is_fit_is_found_within_two_tests_and_a_second(s
     assert first.begin_s - ran_tests(result)[0].begin_s < 2 * TEST_S + 1.0
 
 
+def test_groups_may_have_points_in_their_names() -> None:
+    cltab = "kv-1:b:start:respawn:live\nkv.1:kv.1-run:up.1:respawn:live\nkv.1:kv.1-two:2.0:respawn:live\n"
+    result = cluster(
+        "kv-1 start\nkv.1 up.1\n",
+        {"at": 10.0, "do": "edit", "whom": [1], "table": "hactl", "levels": {"kv.1": "2.0"}},
+        {"at": 20.0, "do": "kill", "whom": ["owner:kv.1"], "what": "leash", "group": "kv.1"},
+        {"at": 30.0, "do": "crash", "whom": ["owner:kv.1"]}, cltab=cltab,
+    )
+    assert len(services(result, "kv.1")) >= 4
+    assert [one for one in services(result, "kv.1") if 10.0 < one.begin_s < 15.0], "the level that was edited"
+    assert services(result, "kv-1")[0].begin_s < 10.0
+    assert not [one for one in services(result, "kv-1") if 9.0 < one.begin_s < 19.0], "the edit was of the other one"
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_an_exclusive_test_runs_on_one_node_at_a_time(seed: int) -> None:
     result = cluster("kv start exclusive-test\n", {"at": 10.0, "do": "leave", "whom": ["owner:kv"]}, seed=seed)

@@ -42,6 +42,15 @@ def test_a_table_is_read_as_written() -> None:
     assert table.settings == {"socket": "/run/clinit.s", "note": "a:b"}
 
 
+def test_names_may_have_points() -> None:
+    table = cltab.parse("web.1:web.1-run:up.1,1.2:once:x\nweb:web.run:1.2:once:x\n")
+    assert table.groups() == ["web.1", "web"]
+    (entry,) = table.group("web.1")
+    assert [entry.at(level) for level in ("up.1", "1.2", "up", "1", "2", ".")] == [True, True, *[False] * 4]
+    (entry,) = table.group("web")
+    assert (entry.tag, entry.at("1.2"), entry.at("1")) == ("web.run", True, False)
+
+
 def test_an_empty_table_is_valid() -> None:
     assert cltab.parse("") == Cltab()
 
@@ -74,6 +83,10 @@ def test_one_carriage_return_at_the_end_of_a_line_is_dropped() -> None:
         ("../a:b:1:once:x", "bad group '../a'"),
         ("é:b:1:once:x", r"bad group '\xe9'"),
         ("-a:b:1:once:x", "bad group '-a'"),
+        (".a:b:1:once:x", "bad group '.a'"),
+        ("..:b:1:once:x", "bad group '..'"),
+        ("a:.b:1:once:x", "bad tag '.b'"),
+        ("a:b:.:once:x", "bad level '.'"),
         ("a" * 65 + ":b:1:once:x", "bad group"),
         ("a::1:once:x", "bad tag ''"),
         ("a:b*:1:once:x", "bad tag 'b*'"),
@@ -97,7 +110,7 @@ def test_all_problems_are_told_not_only_the_first() -> None:
         "T:2: no tag: an entry is written group:tag:levels:mode:command",
         "T:3: tag b is already used in line 1",
         "T:5: setting s is already set",
-        "T:6: bad group '$': letters, digits, _ and - only, at most 64, not starting with -",
+        "T:6: bad group '$': letters, digits, _ - and . only, at most 64, not starting with - or .",
         "T:6: no level",
         "T:6: unknown mode 'no': one of wait once respawn test off monitor",
     ]

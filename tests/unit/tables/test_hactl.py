@@ -15,19 +15,27 @@ def test_a_table_is_read() -> None:
     assert hactl.levels(hactl.parse(text)) == {"mygroup": "start", "bargroup": "3", "redgrp": "stop"}
 
 
+def test_names_may_have_points() -> None:
+    table = hactl.parse("web.1 up.1 requires=db.main\nweb start\ndb.main start\n")
+    assert hactl.levels(table) == {"web.1": "up.1", "web": "start", "db.main": "start"}
+    assert table["web.1"].requires == ("db.main",)
+    changed = hactl.with_level("web-1 a\nweb.1 a\n", "web.1", "b.2")
+    assert changed == "web-1 a\nweb.1 b.2\n"
+
+
 def test_an_empty_table_is_valid() -> None:
     assert hactl.parse("") == {}
 
 
 def test_all_problems_are_told() -> None:
-    text = "a start\nb\na stop\nc( start\nd st.art\ne start now\nf\0 start\n"
+    text = "a start\nb\na stop\nc( start\nd st+art\ne start now\nf\0 start\n"
     with pytest.raises(TableErrors) as caught:
         hactl.parse(text, "/var/mosix-ha/hactl")
     assert str(caught.value).splitlines() == [
         "/var/mosix-ha/hactl:2: no level for group 'b': write 'stop' to have it stopped",
         "/var/mosix-ha/hactl:3: group a is already given level start",
-        "/var/mosix-ha/hactl:4: bad group 'c(': letters, digits, _ and - only, at most 64, not starting with -",
-        "/var/mosix-ha/hactl:5: bad level 'st.art': letters, digits, _ and - only, at most 64, not starting with -",
+        "/var/mosix-ha/hactl:4: bad group 'c(': letters, digits, _ - and . only, at most 64, not starting with - or .",
+        "/var/mosix-ha/hactl:5: bad level 'st+art': letters, digits, _ - and . only, at most 64, not starting with - or .",
         "/var/mosix-ha/hactl:6: unknown option 'now' after the level; there are: " + NAMES,
         "/var/mosix-ha/hactl:7: NUL character in line",
     ]
