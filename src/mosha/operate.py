@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from typing import Any, Callable
 
 from mosha import status
@@ -19,9 +20,10 @@ from mosha.events import read
 from mosha.ordering import Refused, give, page, turn, wait
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.platform.store import LocalStore
-from mosha.replication import EDIT, made
+from mosha.replication import EDIT, GOOD, made
 from mosha.tables import cltab, hactl
-from mosha.tables.lines import NAME_RULE, is_name, is_node, shown
+from mosha.tables.errors import TableErrors
+from mosha.tables.lines import NAME_RULE, is_name, is_node, listed, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
 from mosha.why import explain
 
@@ -81,11 +83,33 @@ def tell(settings: Config, group: str, level: str) -> None:
             raise Refused(f"bad {what} {shown(name)}: {NAME_RULE}")
 
     def changed(text: str, table: hactl.Hactl) -> str:
-        if group not in table and not cltab.parse(_text(settings, "cltab"), f"{settings.var}/cltab").group(group):
-            raise Refused(f"no such group: {group}; neither cltab nor hactl names it")
+        _check_level(settings, table, group, level)
         return hactl.with_level(text, group, level)
 
     _edit(settings, changed)
+
+
+def _check_level(settings: Config, table: hactl.Hactl, group: str, level: str) -> None:
+    """That there is such a group, and that it has such a level: nothing of it would run, anywhere. Whatever cltab says
+    it may be told to stop. Raises Refused."""
+    known = _cltabs(settings)
+    entries = [entry for one in known for entry in one.group(group)]
+    if not entries and group not in table:
+        names = sorted({*table, *(name for one in known for name in one.groups())})
+        raise Refused(f"no such group: {group}; neither cltab nor hactl names it; there are: {listed(names) or 'none'}")
+    if level == hactl.STOP or not known or any(entry.at(level) for entry in entries):
+        return
+    has = f"there are: {listed([hactl.STOP, *cltab.levels_of(entries)])}" if entries else "cltab has no entry of it"
+    raise Refused(f"group {group} has no level {level}, so nothing of it would run; {has}")
+
+
+def _cltabs(settings: Config) -> list[cltab.Cltab]:
+    """What is in force here, and what was written to be; those that are right."""
+    found = []
+    for name in (f"cltab{GOOD}", "cltab"):
+        with suppress(TableErrors, OSError):
+            found += [cltab.parse(text) for text in [_text(settings, name)] if text]
+    return found
 
 
 def _tell(settings: Config, options: argparse.Namespace) -> None:
@@ -159,8 +183,8 @@ def _text(settings: Config, table: str) -> str:
 
 
 def _edit(settings: Config, changed: Callable[[str, hactl.Hactl], str]) -> None:
-    """Write hactl anew, and wait until the agent has taken that up, or something newer; another command here waits so
-    long. Raises Refused, NotRunning, TableErrors, OSError."""
+    """Write hactl anew, and wait until the agent has taken that up, or something newer that says the same; another
+    command here waits so long. Raises Refused, NotRunning, TableErrors, OSError."""
     file, store = f"{settings.var / hactl.NAME}", LocalStore(settings.var, "command")
     with turn(settings):
         text = _text(settings, hactl.NAME)
@@ -180,6 +204,10 @@ def _edit(settings: Config, changed: Callable[[str, hactl.Hactl], str]) -> None:
         # a page may be older than the edit
         if not wait(settings, lambda shown: _version(shown) > number or None, ORDER_LIMIT_S):
             raise Refused(f"hactl says so, and the agent has not followed within {ORDER_LIMIT_S:g} s: see its log")
+        now = _text(settings, hactl.NAME)
+        if changed(now, hactl.parse(now, file)) != now:
+            raise Refused("another edit of hactl came at this instant, and this one is not in force (mosha status): "
+                          "say it again")
 
 
 def _version(shown: dict[str, Any]) -> int:
@@ -224,7 +252,8 @@ def _group(shown: dict[str, Any], name: str) -> dict[str, Any]:
         if group["name"] == name:
             assert isinstance(group, dict)
             return group
-    raise Refused(f"there is no group {name}")
+    names = [group["name"] for group in shown["groups"]]
+    raise Refused(f"there is no group {name}; there are: {listed(names) or 'none'}")
 
 
 def _node(text: str) -> int:

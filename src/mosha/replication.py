@@ -45,6 +45,7 @@ BEFORE_DIGITS = 12           # of each of their checksums
 REPLACED_MAX = 8             # in memory, each with its table
 EDIT_BYTES_MAX = 256
 SETTLE_S, OPEN_S = 10.0, 60.0
+GOOD = ".good"               # of a table's name: what is in force, which other nodes fetch
 EDIT = ".edit"               # of a table's name: two checksums, of what a command read and of what it wrote
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class Replica(Generic[T]):
         self._replaced: list[tuple[bytes, T]] = []   # what others' versions replaced here, the latest last: rule 5
         self._unsettled = ("", 0.0)                  # a content that may be half of one, and since when it lies there
         self._path = f"{directory}/{name}"
-        self.good = f"{name}.good"                   # the file with what is in force, which other nodes fetch
+        self.good = f"{name}{GOOD}"
         self._aside, self._edit = Aside(store, name, directory), f"{name}{EDIT}"
         self._bytes = b""                            # the content that `table` was read from
         self.checksum = ""                           # of that

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from mosha.clinit import places
 from mosha.clinit.control import Control
+from mosha.clinit.group import STOP
 from mosha.clinit.journal import Journal
 from mosha.clinit.leash import Leash
 from mosha.clinit.protocol import READ, SHUTDOWN, Answer, Request
@@ -37,6 +38,7 @@ from mosha.resources.records import RUN_VARIABLE
 from mosha.tables import clstat, cltab
 from mosha.tables.cltab import Cltab
 from mosha.tables.errors import TableErrors
+from mosha.tables.lines import listed
 from mosha.tables.settings import Policy
 
 __all__ = ["AlreadyRuns", "Daemon"]
@@ -201,7 +203,10 @@ class Daemon:
         entries = self._table.group(group)
         unit = self._units.get(group)
         if not entries and (unit is None or unit.rests):
-            return Answer(False, f"no such group: {group}{note}")
+            return Answer(False, f"no such group: {group}{note}; there are: {listed(self._table.groups()) or 'none'}")
+        if entries and level != STOP and not any(entry.at(level) for entry in entries):
+            has = listed([STOP, *cltab.levels_of(entries)])
+            note = f"; {group} has nothing at level {level}, so all of it is stopped; there are: {has}{note}"
         if unit is None:
             unit = self._units[group] = Unit(group, self)
         unit.tell(level, entries, self._table.policy)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -74,6 +75,12 @@ class Cltab:
     def groups(self) -> list[str]:
         """The names of all groups, in the order of their first entries."""
         return list(self._by_group)
+
+
+def levels_of(entries: Iterable[Entry]) -> list[str]:
+    """The levels that these belong to, sorted."""
+    parts = {part for entry in entries for part in (entry.levels, *entry.levels.split(",")) if is_name(part)}
+    return sorted({*parts, *(digit for part in parts if matches(part, part[0]) for digit in part)})
 
 
 def matches(levels: str, level: str) -> bool:

@@ -118,7 +118,7 @@ def test_groups_are_told_shown_and_given_up(cluster: Made) -> None:
 def test_what_cannot_be_told_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cltab").write_text("web:run:start:respawn:sleep 1\n")
     ha = mosha.HA(os.devnull, varpath=tmp_path, root="/", rundir=tmp_path / "run")
-    for group, level, problem in (("x", "start", "no such group: x"), ("web", "st.art", "bad level 'st.art'")):
+    for group, level, problem in (("x", "start", "no such group: x"), ("web", "st/art", "bad level 'st/art'")):
         with pytest.raises(Refused, match=problem):
             ha.tell(group, level)
     with pytest.raises(NotRunning):

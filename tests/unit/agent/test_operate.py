@@ -139,7 +139,7 @@ def test_a_group_is_told_a_level_by_an_edit_of_hactl(
     group: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "hactl").write_text("# all\nkv start prefer=1 # a store\n  db\tstart maintenance# no\n")
-    (tmp_path / "cltab").write_text("new:new-run:busy:respawn:sleep 1\n")
+    (tmp_path / "cltab").write_text("new:new-run:busy:respawn:sleep 1\ndb:db-run:busy:respawn:sleep 1\n")
     second = {"hactl": [2, "", ""]}
     agent = Agent(tmp_path, a_page({"kv": {}}, {}), a_page({"kv": {}}, {}), a_page({"kv": {}}, {}, tables=second))
     assert run(agent, monkeypatch, "tell", group, "busy") == 0
@@ -151,17 +151,56 @@ def test_a_group_is_told_a_level_by_an_edit_of_hactl(
 
 
 @pytest.mark.usefixtures("configuration")
+def test_a_level_that_yielded_to_another_edit_is_not_said_to_be_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Other(Agent):
+        """Takes another node's version, in which that edit is not."""
+
+        def wait(self, seconds: float) -> None:
+            super().wait(seconds)
+            (tmp_path / "hactl").write_text("kv start\ndb start\n")
+
+    (tmp_path / "hactl").write_text("kv start\n")
+    agent = Other(tmp_path, a_page({"kv": {}}, {}), a_page({"kv": {}}, {}, tables={"hactl": [2, "", ""]}))
+    assert run(agent, monkeypatch, "tell", "kv", "stop") == 1
+    assert "another edit of hactl came at this instant" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("configuration")
 @pytest.mark.parametrize(("words", "code", "said"), [
-    (["x", "start"], 1, "no such group: x"), (["kv", "a:b"], 1, "bad level 'a:b'"), (["", "start"], 1, "bad group ''"),
+    (["x", "start"], 1, "no such group: x; neither cltab nor hactl names it; there are: kv, new, old"),
+    (["kv", "strat"], 1, "group kv has no level strat, so nothing of it would run; there are: stop, 1, 12, 2, start"),
+    (["new", "s"], 1, "group new has no level s, so nothing of it would run; there are: stop, busy"),
+    (["old", "start"], 1, "group old has no level start, so nothing of it would run; cltab has no entry of it"),
+    (["kv", "a:b"], 1, "bad level 'a:b'"), (["", "start"], 1, "bad group ''"),
 ])
 def test_what_cannot_be_told_is_said(
     words: list[str], code: int, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "hactl").write_text("kv start\n")
+    (tmp_path / "hactl").write_text("kv start\nold stop\n")
+    (tmp_path / "cltab").write_text("kv:kv-run:12,start:respawn:x\nkv:kv-one:12:once:x\nnew:new-run:busy:respawn:x\n")
     assert run(Agent(tmp_path, a_page({"kv": {}}, {})), monkeypatch, "tell", *words) == code
     assert said in capsys.readouterr().err
-    assert (tmp_path / "hactl").read_text() == "kv start\n"
+    assert (tmp_path / "hactl").read_text() == "kv start\nold stop\n"
+
+
+@pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("cltab", "good", "level", "code"), [
+    ("kv:r:start,busy:respawn:x\n", "kv:r:start:respawn:x\n", "busy", 0),       # an edit that is not in force yet
+    ("kv:r:start:respwan:x\n", "kv:r:start,busy:respawn:x\n", "busy", 0),        # one that is refused
+    ("kv:r:start:respwan:x\n", "kv:r:start:respawn:x\n", "busy", 1),
+    ("", "", "busy", 0), ("kv:r:start:respwan:x\n", "", "stop", 0), ("db:r:start:respawn:x\n", "", "stop", 0),
+])
+def test_a_level_is_one_of_cltab_as_it_is_in_force_or_shall_be(
+    cltab: str, good: str, level: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "hactl").write_text("kv start\n")
+    (tmp_path / "cltab").write_text(cltab)
+    (tmp_path / "cltab.good").write_text(good)
+    agent = Agent(tmp_path, *[a_page({"kv": {}}, {})] * 2, a_page({"kv": {}}, {}, tables={"hactl": [2, "", ""]}))
+    assert run(agent, monkeypatch, "tell", "kv", level) == code
 
 
 def test_why_it_runs_where_it_runs() -> None:

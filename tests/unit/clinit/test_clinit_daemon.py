@@ -31,7 +31,20 @@ def test_levels_are_told_shown_and_changed(alone: Standalone) -> None:
     stays, goes = alone.pid("web", "v"), alone.pid("web", "w")
     alone.run("web", "more")
     assert (lives(stays), lives(goes)) == (True, False)
-    assert alone.client.tell("nobody", "start") == (False, "no such group: nobody")
+    assert alone.client.tell("nobody", "start") == (False, "no such group: nobody; there are: web, db")
+
+
+def test_a_name_with_a_point_is_no_other_group(alone: Standalone) -> None:
+    alone.start("web:a:up:respawn:sleep 600\nweb.1:a.1:up.1,1.2:respawn:sleep 601\n")
+    alone.run("web", "up")
+    alone.run("web.1", "up.1")
+    stays, again = alone.pid("web.1", "a.1"), alone.pid("web", "a")
+    alone.run("web", "stop")
+    wait_until(lambda: not lives(again))
+    alone.run("web.1", "1.2")
+    assert alone.pids("web.1", "a.1") == [stays]
+    alone.run("web.1", "stop")
+    wait_until(lambda: not lives(stays))
 
 
 def test_a_level_without_entries_leaves_no_process_at_all(alone: Standalone) -> None:
@@ -78,7 +91,18 @@ def test_what_is_asked_to_be_read_again_is_taken_up(alone: Standalone) -> None:
     assert lives(other)
     alone.tell("db", "stop")
     wait_until(lambda: not lives(other) and alone.state("db") == "")
-    assert alone.client.tell("db", "1") == (False, "no such group: db")
+    assert alone.client.tell("db", "1") == (False, "no such group: db; there are: web")
+
+
+def test_a_level_that_nothing_has_stops_all_as_in_2003_and_that_is_said(alone: Standalone) -> None:
+    alone.start(WEB + DB)
+    alone.run("web", "start")
+    pid = alone.pid("web", "w")
+    said = "web has nothing at level strat, so all of it is stopped; there are: stop, more, start"
+    assert alone.client.tell("web", "strat") == (True, f"{STARTED}; {said}")
+    alone.until("web", "strat DONE")
+    assert not lives(pid)
+    assert alone.tell("web", "stop") == STARTED
 
 
 def test_settings_can_change_while_a_group_runs(alone: Standalone) -> None:
