@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, NamedTuple
 
-from mosha import mismatches, novelties, status
+from mosha import mismatches, novelties, recovery, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
 from mosha.platform import linux, openmosix, platforms, shared_directory
 from mosha.stomith import process
@@ -77,7 +77,8 @@ def run(settings: Config, options: argparse.Namespace) -> int:
         if not found.problems:
             print(f"{', '.join(map(str, files))}: ok")
         if not options.files:
-            print("\n".join(["", *levels(settings), "", *bounds(settings)]))
+            found_by = [one.line() for one in services(files)]
+            print("\n".join(["", *levels(settings), "", *bounds(settings), *found_by]))
     return 1 if found.problems else 0
 
 
@@ -95,9 +96,19 @@ def tables(file: Path) -> list[str]:
 
 def together(files: list[Path]) -> list[str]:
     """What one cltab and one hactl say together, where both are right."""
+    return [line for pair in _pairs(files) for line in mismatches.of(*pair)]
+
+
+def services(files: list[Path]) -> list[recovery.Recovery]:
+    """What follows from one cltab and one hactl for services that fail."""
+    return [one for pair in _pairs(files) for one in recovery.of(*pair)]
+
+
+def _pairs(files: list[Path]) -> list[tuple[cltab.Cltab, hactl.Hactl]]:
+    """The two tables, if there is one of each, and both are right."""
     try:
         texts = {_is_hactl(file): file.read_text(encoding="utf-8", errors="surrogateescape") for file in files}
-        return list(mismatches.of(cltab.parse(texts[False]), hactl.parse(texts[True]))) if len(files) == 2 else []
+        return [(cltab.parse(texts[False]), hactl.parse(texts[True]))] if len(files) == 2 else []
     except (TableErrors, OSError, KeyError):
         return []                                    # said already, or not one of each
 
@@ -237,6 +248,7 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
             {"name": b.name, "formula": b.formula, "s": round(b.seconds, 3), "meaning": b.meaning}
             for b in _bounds(settings)
         ],
+        "services": [one.said() for one in services(files)],
     }
 
 

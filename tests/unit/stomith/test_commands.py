@@ -177,6 +177,34 @@ def test_check_prints_the_times(node: Node, strip: Strip) -> None:
     assert bounds["shot"] > 10
 
 
+def test_check_prints_how_soon_a_service_that_failed_is_found_and_begins_anew(node: Node, strip: Strip) -> None:
+    node.configure(f"stomith = {strip.command}")
+    (node.var / "cltab").write_text(
+        ":::monitor_limit_s:5\n:::stop:TERM 0 KILL 8\n:::wait_limit_s:60\n:::stop_limit_s:30\n"
+        "web:look:start:monitor=2:x\nweb:deep:start:monitor=20:x\nweb:else:3:monitor=90:x\nweb:pre:start:wait:x\n"
+        "web:run:start:respawn:x\nweb:end:stop:wait:x\nkv:k:start:respawn:x\nold:o:start:respawn:x\n"
+    )
+    (node.var / "hactl").write_text("web start restarts=2\nkv start restarts=0\nold stop\n")
+    code, out, err = node.mosha("check")
+    assert (code, err) == (0, "")
+    assert [line.split(None, 2)[2] for line in out.splitlines() if line.startswith("service ")] == [
+        "20 + 5 + 46                           71.000 s  what hangs is found after 25 s (deep), and stopped after 46 s; "
+        "its start here (restarts=2) takes 60 s at most",
+        "no monitor                                      what ends is noticed at once, what hangs never; "
+        "its start elsewhere (restarts=0) takes 0 s at most",
+    ]
+    assert node.check()["services"] == [
+        {"group": "web", "level": "start", "monitor": "deep", "restarts": 2, "found_s": 25.0, "stop_s": 46.0,
+         "start_s": 60.0},
+        {"group": "kv", "level": "start", "monitor": None, "restarts": 0, "found_s": None, "stop_s": 8.0, "start_s": 0.0},
+    ]
+    (node.var / "cltab").write_text("web:look:start:monitor:x\nweb:pre:start:wait:x\nkv:k:start:once:x\n")
+    assert [(one["found_s"], one["stop_s"], one["start_s"]) for one in node.check()["services"]] == [
+        (30.0, 15.0, None), (None, 15.0, 0.0),
+    ]
+    assert "its start here (restarts=2) has no limit (wait_limit_s)" in node.mosha("check")[1]
+
+
 def test_shorter_times_give_shorter_bounds_and_no_stomith_none(node: Node) -> None:
     node.configure("beat = 0.1", "lease = 0.5")
     page = node.check()
