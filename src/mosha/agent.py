@@ -11,8 +11,9 @@ Rules:
 4. An identity that is void (its lease ended, it was fenced) ends with everything that runs under it; a new one begins
    when nothing of it is left. What else cannot go on, as a map without this node, ends this life in order, and init
    begins the next.
-5. A disk that takes nothing ends a life only when something safe depends on it: the voter's marker and the number of a
-   life. What people read, this node's record and its copies of the tables wait until it does.
+5. A disk that takes nothing ends no group, and a life only where a new identity is to begin, which needs its number
+   there. Its voter goes no step that is not written; what people read, this node's record and its copies of the tables
+   wait until it does.
 6. While this node *rests*, nothing goes on that time alone would move but leases: then every other beat only asks the
    voters, as a longer lease only is told to leashes, and nothing is decided. So what is looked at once a beat is then
    looked at every other one, and what nothing says the due time of is seen so much later. Own marker and orders, the
@@ -269,6 +270,8 @@ class Agent:
         self._elect(now)
         if record.NAME in self._failing:
             self._said = {}
+        if STATE in self._failing:
+            self._keep(STATE, partial(self._remember, self._life))
         if self._is_turn(CLEAN_BEATS) and self.voter.marker.state == FULL and self.ownership.quorate(now):
             self._keep("what is removed of journals", partial(clean, self.ownership, self._world.var))
         if self._is_turn(MAP_BEATS):
@@ -280,7 +283,8 @@ class Agent:
 
     def _note_losses(self) -> None:
         if self.voter.losses != self._losses:
-            self._remember(self._life)               # all that this life wrote is gone
+            self._losses = self.voter.losses
+            self._keep(STATE, partial(self._remember, self._life))       # all that this life wrote is gone
             self._said, self._page, self._news = {}, "", True
 
     def _is_turn(self, beats: int) -> bool:

@@ -5,8 +5,8 @@ Rules:
 1. What ends is noticed at once, and a ``respawn`` is started again at once. What hangs is found by a ``monitor`` alone:
    within its interval and ``monitor_limit_s``, from the end of the run that found the service well last. Of several the
    slowest counts, as each may be for something else.
-2. Then the group is stopped: by the signals of ``stop``, the last of which ends everything but state D. What is run at
-   level ``stop`` comes after that, a ``wait`` for ``stop_limit_s`` at most, and what it leaves is stopped in the same way.
+2. Then the group is stopped: by the signals of ``stop``, the last of which ends everything but state D. What is at
+   level ``stop`` comes next, a ``wait`` for ``stop_limit_s`` at most, and what that leaves is stopped in the same way.
 3. Then it is started: where it is, as often as ``restarts`` says, else elsewhere, after the test there. That takes what
    its own commands take: ``test_limit_s`` for each ``test`` at most, ``wait_limit_s`` for each ``wait``.
 """

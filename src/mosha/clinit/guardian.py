@@ -112,6 +112,7 @@ class Guardian:
         )
         self._agent: int | None = bond.agent             # its parent; None when that is not who gives the orders
         self._deadline_file = deadline.place(self._rundir, bond.group)
+        self._hidden = ""                                # why it is not shown
         self._mains: dict[int, str] = {}
         self._outputs: dict[int, tuple[str, LineReader]] = {}
         self._childless = True
@@ -261,8 +262,11 @@ class Guardian:
             return
         try:
             deadline.put(self._deadline_file, self.custody.deadline_s)
+            self._hidden = ""
         except OSError as error:
-            self._wire.log("", f"the deadline is not shown to commands: {error}")
+            if str(error) != self._hidden:
+                self._hidden = str(error)
+                self._wire.log("", f"the deadline is not shown to commands: {error}")
 
     # ---- actions ----------------------------------------------------------------------------------------------
 

@@ -151,6 +151,7 @@ class Voter:
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters
         self._log: list[str] = []
+        self._trouble = ""                           # of the disk, as it was said
         self._unseen: list[str] = []                 # journals that are yet to be looked at: rule 8
         self._guess = electorates.first(guess)
         self.marker = self._begin(self._guess)
@@ -283,8 +284,11 @@ class Voter:
             self._known_era = max(self._known_era, marker.number_of(said.era), said.electorate.era)
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
-        """Go on as far as is known."""
+        """Go on as far as is known, and as the disk takes: what was not written is not so (rule 8)."""
         self._shown = seen
+        self._try(lambda: self._step(now, seen))
+
+    def _step(self, now: float, seen: Mapping[int, Seen]) -> None:
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
         self.learn(max(known, key=_key, default=self.electorate))
@@ -368,7 +372,7 @@ class Voter:
         except OSError:
             return                                   # who reads it for an exchange cannot either: it does not count
         if not is_as_written:
-            self._lose()
+            self._try(self._lose)
 
     def look_at_journals(self) -> None:
         """Rule 8: is none of the next few bad?"""
@@ -379,7 +383,17 @@ class Voter:
         except OSError:
             return                                   # as above
         if bad:
-            self._lose(f"{bad} on this disk is bad")
+            self._try(lambda: self._lose(f"{bad} on this disk is bad"))
+
+    def _try(self, action: Callable[[], object]) -> None:
+        """What the disk does not bear is tried again with the next look or step; it is said once."""
+        try:
+            action()
+        except OSError as error:
+            trouble = f"this voter waits for its disk: {error.filename or ''}: {error.strerror}"
+            if trouble != self._trouble:
+                self._log.append(trouble)
+            self._trouble = trouble
 
     def _is_as_written(self) -> bool:
         """Whether this is still the disk on which the marker was written."""
@@ -416,11 +430,12 @@ class Voter:
     def _lose(self, why: str = "the marker on this disk is not what was written") -> None:
         """Nothing that this voter has counted is known to be on the disk that it has now. Who has no vote counts
         nothing, and remembers again what it knows of the others."""
-        self.losses += 1
         if self.marker.state == NONE:
             self._write(self.marker)
+            self.losses += 1
             return
         self._write(marker.forgotten(self.marker, self._nonce()))
+        self.losses += 1
         self._wait_anew(why)
 
     def obey(self, now: float) -> Mapping[str, Any] | None:
@@ -457,7 +472,7 @@ class Voter:
         if self.marker.state == NONE:
             return NO_VOTE
         self._forget("an operator said that this disk was restored", self._nonce())
-        return ""
+        return "" if self.marker.state == RECOVERING else "this disk does not take that"
 
     def _set_gone(self, gone: frozenset[int]) -> str:
         """Why not, or nothing."""
@@ -568,8 +583,8 @@ class Voter:
     def _forget(self, why: str, life: str, known: Marker | None = None) -> None:
         """``known``: the own marker, with what is written down at the same time: in two steps it would be one between
         them that counts and has not recovered."""
-        self._mark(marker.forgotten(known or self.marker, life))
-        self._wait_anew(why)
+        if self._mark(marker.forgotten(known or self.marker, life)):
+            self._wait_anew(why)
 
     def _wait_anew(self, why: str) -> None:
         """From when that it has forgotten is on the disk: until then it counted, however long writing that took."""
@@ -696,14 +711,11 @@ class Voter:
 
     def _mark(self, new: Marker) -> bool:
         """Rule 8: write it, unless this is not the disk any more where the last one was written; whether it was."""
-        is_there = self.marker.state == NONE or self._is_as_written()
-        if is_there:
-            self._write(new)
-        else:
-            self._lose()
-        return is_there
+        before = self.marker
+        self._try(lambda: self._write(new) if before.state == NONE or self._is_as_written() else self._lose())
+        return self.marker is new
 
     def _write(self, new: Marker) -> Marker:
         self._store.replace(marker.NAME, marker.encode(new), durable=True)
-        self.marker = new
+        self.marker, self._trouble = new, ""
         return new

@@ -17,12 +17,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 from mosha.platform import mountinfo, procscan
 from mosha.platform.mountinfo import Window
 from mosha.platform.procscan import Process
+from mosha.platform.store import LocalStore
 
 RECORD = "units"
 NEW_RECORD = ".units.new"          # of a life that has no warden yet
@@ -169,7 +169,7 @@ def plant(rundir: str) -> Tree | None:
 def earlier(rundir: str) -> Tree | None:
     """The directory of the life before."""
     try:
-        path = Path(rundir, RECORD).read_text(encoding="utf-8").strip()
+        path = (LocalStore(rundir).read(RECORD, READ_BYTES) or b"").decode().strip()
     except (OSError, ValueError):
         return None
     return Tree(path) if os.path.basename(path).startswith(PREFIX) else None
@@ -199,7 +199,7 @@ def claim(rundir: str) -> Tree | None:
 def settle(rundir: str) -> None:
     """The record is the new one from now on, which tells the warden of the life before that it may end. Raises
     OSError."""
-    os.replace(Path(rundir, NEW_RECORD), Path(rundir, RECORD))
+    LocalStore(rundir).rename(NEW_RECORD, RECORD)
 
 
 def candidates(mounts: list[Window], own: str) -> list[str]:
@@ -277,9 +277,7 @@ def _enter(unit: str) -> bool:
 
 def _note(rundir: str, path: str) -> None:
     """Rule 3, but for its name: a file of its own, as a warden may hold the one before."""
-    new = Path(rundir, NEW_RECORD)
-    new.unlink(missing_ok=True)
-    new.write_text(f"{path}\n", encoding="utf-8")
+    LocalStore(rundir).replace(NEW_RECORD, f"{path}\n".encode())
 
 
 def _place(unit: str) -> Place:

@@ -1,21 +1,33 @@
-"""A directory on a local disk as the agent uses it: see :class:`mosha.platform.world.Store`."""
+"""A directory on a local disk as the agent uses it: see :class:`mosha.platform.world.Store`.
+
+What lies in the place of one of its files, and is none (a directory, a FIFO, a link to nowhere), is put aside as soon
+as that file is wanted: it is ``.NAME.strange-N`` from then on, the log says so, and the file is as one that is missing.
+The tables are left alone: they are people's.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import signal
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Callable, TypeVar
 
 from mosha.platform import mountinfo
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+TABLES = ("cltab", "hactl")
+STRANGE_MAX = 16                 # of one name; then it is in the way, and stays there
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_NEW = _WRITING | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
 
 class LocalStore:
@@ -32,10 +44,19 @@ class LocalStore:
 
     def read(self, name: str, bytes_max: int) -> bytes | None:
         """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
-        try:                                     # these are the calls that it takes: open() makes three more
-            fd = os.open(f"{self._directory}/{name}", READING)
+        try:
+            content = self._read(name, bytes_max)
         except FileNotFoundError:
             return None
+        except OSError:
+            if not self._put_aside(name):
+                raise
+            return None
+        return None if not content and self._put_aside(name) else content
+
+    def _read(self, name: str, bytes_max: int) -> bytes:
+        """These are the calls that it takes: open() makes three more."""
+        fd = os.open(f"{self._directory}/{name}", READING)
         parts, left = [], bytes_max + 1
         try:
             while left > 0:
@@ -53,7 +74,8 @@ class LocalStore:
 
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
-        os.replace(self._written(name, content, durable), f"{self._directory}/{name}")
+        temporary = self._written(name, content, durable)
+        self._cleared(name, lambda: os.replace(temporary, f"{self._directory}/{name}"))
         if durable:
             self._sync_directory()
 
@@ -67,7 +89,7 @@ class LocalStore:
         is_aside = False
         try:
             with suppress(FileNotFoundError):
-                os.replace(self._directory / name, self._directory / aside)
+                self._cleared(aside, lambda: os.replace(self._directory / name, self._directory / aside))
                 is_aside = True
             self._link(temporary, self._directory / name, content)
         except FileExistsError:
@@ -83,18 +105,20 @@ class LocalStore:
 
     def write(self, name: str, content: bytes) -> None:
         """Over the beginning of the file, in place: readers may keep it open, and meet it torn."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        fd = self._made(lambda: os.open(self._directory / name, flags, 0o644))
-        try:
-            written = os.pwrite(fd, content, 0)
-        finally:
-            os.close(fd)
+        written = self._cleared(name, lambda: self._made(lambda: self._write(name, content)))
         if written != len(content):
             raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
 
+    def _write(self, name: str, content: bytes) -> int:
+        fd = os.open(self._directory / name, _WRITING | os.O_CREAT, 0o644)
+        try:
+            return os.pwrite(fd, content, 0)
+        finally:
+            os.close(fd)
+
     def sync(self, name: str) -> None:
         """What the file has now is on the disk."""
-        fd = os.open(self._directory / name, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(self._directory / name, _WRITING)
         try:
             os.fsync(fd)
         finally:
@@ -102,13 +126,13 @@ class LocalStore:
 
     def rename(self, old: str, new: str) -> None:
         """Durably, over the new name's file, if there is one."""
-        os.replace(self._directory / old, self._directory / new)
+        self._cleared(new, lambda: os.replace(self._directory / old, self._directory / new))
         self._sync_directory()
 
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
         try:
-            os.unlink(self._directory / name)
+            self._cleared(name, lambda: os.unlink(self._directory / name))
         except FileNotFoundError:
             return False
         if durable:
@@ -162,8 +186,9 @@ class LocalStore:
         return sorted(name for name in self._made(lambda: os.listdir(self._directory)) if not name.startswith("."))
 
     def _written(self, name: str, content: bytes, durable: bool) -> str:
-        temporary = f"{self._directory}/.{name}{self._suffix}"
-        fd = self._made(lambda: os.open(temporary, _NEW, 0o666))
+        new = f".{name}{self._suffix}"
+        temporary = f"{self._directory}/{new}"
+        fd = self._cleared(new, lambda: self._made(lambda: os.open(temporary, _NEW, 0o666)))
         try:
             left = memoryview(content)
             while left:
@@ -190,6 +215,35 @@ class LocalStore:
                 except OSError:
                     os.unlink(file)
                     raise
+
+    def _cleared(self, name: str, use: Callable[[], T]) -> T:
+        """What ``use`` gives; once more, where what lies there was in its way."""
+        try:
+            return use()
+        except OSError:
+            if not self._put_aside(name):
+                raise
+            return use()
+
+    def _put_aside(self, name: str) -> bool:
+        """What lies there and is no file; whether there was anything like that."""
+        file = self._directory / name
+        try:                                         # what is not finished yet is no link either
+            if name in TABLES or stat.S_ISREG(os.stat(file, follow_symlinks=not name.startswith(".")).st_mode):
+                return False
+        except OSError:
+            if not os.path.islink(file):
+                return False
+        names = (f".{name.lstrip('.')}.strange-{number}" for number in range(STRANGE_MAX))
+        free = next((one for one in names if not os.path.lexists(self._directory / one)), "")
+        try:
+            if free:
+                os.rename(file, self._directory / free)
+        except OSError:
+            return False
+        if free:
+            log.error("%s was no file: that is %s/%s now", file, self._directory, free)
+        return bool(free)
 
     def _made(self, use: Callable[[], T]) -> T:
         """What ``use`` gives; somebody may have removed the directory."""

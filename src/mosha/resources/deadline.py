@@ -13,7 +13,7 @@ VARIABLE = "MOSHA_DEADLINE"
 """Tells a group's commands which file it is. Its content: seconds on the clock of ``linux.boottime``."""
 
 DIRECTORY = "deadlines"
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def place(rundir: str, group: str) -> str:

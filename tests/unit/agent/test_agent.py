@@ -112,7 +112,7 @@ class Cluster:
     def page(self, node: int) -> dict[str, Any]:
         try:
             found = json.loads((self.var(node) / "hastat.json").read_text())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return {"groups": [], "nodes": []}
         assert isinstance(found, dict)
         return found

@@ -508,6 +508,31 @@ def test_a_disk_that_takes_nothing_ends_no_life_for_the_number_of_a_table_or_a_d
     assert "up, drained" in world.disk.files["history"].decode()
 
 
+@pytest.mark.parametrize("content", [None, b"", b"garbage"])
+def test_a_disk_that_takes_no_marker_ends_no_life_and_no_group(
+    content: bytes | None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What is lost of the own voter is one vote, until the disk takes what it has to remember."""
+    world = world_of([1], config=Config(voters=frozenset({1})))
+    leash = running(world)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "voter")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.disk, "replace", full)
+        world.disk.files.pop(marker.NAME)
+        if content is not None:
+            world.disk.files[marker.NAME] = content
+        world.pass_time(1.5)
+        assert (world.ended, leash.gone) == (None, False)
+        assert caplog.text.count("this voter waits for its disk: voter: No space left on device") == 1
+    world.until(lambda: marker.decode(world.disk.files.get(marker.NAME, b"")) is not None, 2)
+    found = marker.decode(world.disk.files[marker.NAME])
+    assert found is not None
+    assert (world.ended, found.state) == (None, marker.RECOVERING)
+
+
 def test_a_disk_that_takes_nothing_is_no_reason_not_to_wait_for_ones_place(monkeypatch: pytest.MonkeyPatch) -> None:
     world = world_of([1], {"nodes": lambda: [2]})
 

@@ -187,16 +187,18 @@ def test_check_prints_how_soon_a_service_that_failed_is_found_and_begins_anew(no
     (node.var / "hactl").write_text("web start restarts=2\nkv start restarts=0\nold stop\n")
     code, out, err = node.mosha("check")
     assert (code, err) == (0, "")
-    assert [line.split(None, 2)[2] for line in out.splitlines() if line.startswith("service ")] == [
-        "20 + 5 + 46                           71.000 s  what hangs is found after 25 s (deep), and stopped after 46 s; "
-        "its start here (restarts=2) takes 60 s at most",
+    lines = [line.split(None, 2)[2] for line in out.splitlines() if line.startswith("service ")]
+    assert lines == [
+        "20 + 5 + 46                           71.000 s  what hangs is found after 25 s (deep), and stopped after "
+        "46 s; its start here (restarts=2) takes 60 s at most",
         "no monitor                                      what ends is noticed at once, what hangs never; "
         "its start elsewhere (restarts=0) takes 0 s at most",
     ]
     assert node.check()["services"] == [
         {"group": "web", "level": "start", "monitor": "deep", "restarts": 2, "found_s": 25.0, "stop_s": 46.0,
          "start_s": 60.0},
-        {"group": "kv", "level": "start", "monitor": None, "restarts": 0, "found_s": None, "stop_s": 8.0, "start_s": 0.0},
+        {"group": "kv", "level": "start", "monitor": None, "restarts": 0, "found_s": None, "stop_s": 8.0,
+         "start_s": 0.0},
     ]
     (node.var / "cltab").write_text("web:look:start:monitor:x\nweb:pre:start:wait:x\nkv:k:start:once:x\n")
     assert [(one["found_s"], one["stop_s"], one["start_s"]) for one in node.check()["services"]] == [

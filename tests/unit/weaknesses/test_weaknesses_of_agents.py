@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,6 +107,52 @@ def test_w24_garbage_in_any_file_of_the_owner_stops_nothing(garbled: Cluster, na
         goes_on(garbled, owner, 15)
 
 
+STRANGE: tuple[Callable[[Path], object], ...] = (Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nowhere/at/all"))
+
+
+def spoil(path: Path, strange: Callable[[Path], object] | None) -> None:
+    """Something that is no file in its place; None: nothing is left of that."""
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
+    if strange is not None:
+        strange(path)
+
+
+@pytest.mark.parametrize("name", [
+    "voter", "state", "counted", "order", "drained", "founded", "beat", "clstat", "hastat", "hastat.json", "history",
+    "cltab.version", "hactl.good", "cltab.previous", ".hastat.json.new", ".voter.new", "slots", "journal",
+])
+def test_w24_what_is_no_file_in_the_place_of_any_of_the_owner_stops_nothing(garbled: Cluster, name: str) -> None:
+    owner = garbled.wait_running("web", asked=1)
+    like = {"slots": "[0-9]*.slots.0", "journal": f"[0-9]*.j.{owner}.*"}.get(name, name)
+    for strange in STRANGE:
+        path = max(garbled.var(owner).glob(like), default=garbled.var(owner) / name)
+        spoil(path, strange)
+        goes_on(garbled, owner, 15)
+        spoil(path, None)
+
+
+@pytest.mark.parametrize("strange", STRANGE, ids=["directory", "fifo", "dangling"])
+def test_w24_what_is_no_file_holds_up_no_start(strange: Callable[[Path], object], tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, 1, stomith=False, voters=(1,))
+    cluster.start()
+    try:
+        cluster.wait_running("web", asked=1)
+        os.kill(cluster.agent_pid(1), signal.SIGTERM)
+        assert cluster.processes.pop(1).wait(timeout=LIMIT_S) == 0
+        before = len(cluster.ticks())
+        for name in ("state", "counted", "drained", "history", "order", "beat", "clstat", "hastat.json", ".state.new"):
+            spoil(cluster.var(1) / name, strange)
+        spoil(tmp_path / "1/run/units", strange)
+        cluster.start()
+        cluster.until(lambda: len(cluster.ticks()) > before + 15, "the group runs again")
+        assert (cluster.var(1) / "state").is_file()
+    finally:
+        cluster.end()
+
+
 @pytest.mark.parametrize("name", ["cltab", "hactl", "order"])
 def test_w24_a_fifo_in_the_place_of_a_file_holds_up_nobody(garbled: Cluster, name: str) -> None:
     owner = garbled.wait_running("web", asked=1)
@@ -137,6 +183,16 @@ def test_w29_a_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "mosha", "--config", conf], capture_output=True, text=True,
                            timeout=LIMIT_S, check=False)
     assert (ended.returncode, "Not a directory" in ended.stderr) == (1, True)
+
+
+def test_w29_a_file_that_a_start_cannot_have_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run/agent.lock").mkdir(parents=True)
+    conf = tmp_path / "conf"
+    conf.write_text(f"root={tmp_path}\nrundir={tmp_path}/run\nmynode=1\n")
+    ended = subprocess.run([sys.executable, "-m", "mosha", "--config", conf], capture_output=True, text=True,
+                           timeout=LIMIT_S, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr == f"mosha: [Errno 21] Is a directory: '{tmp_path}/run/agent.lock'\n"
 
 
 def test_w05_an_agent_that_is_killed_and_restarted_has_one_instance(cluster: Cluster) -> None:
