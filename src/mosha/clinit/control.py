@@ -6,6 +6,7 @@ Rules:
 2. One request of at most ``REQUEST_BYTES_MAX`` bytes from each client, within ``CLIENT_LIMIT_S``, and one answer. At
    most ``CLIENTS_MAX`` clients: one more, and the one that is there longest has to go. So nobody blocks anybody.
 3. Nothing that a client sends or does reaches beyond its own connection, but the request itself.
+4. Where somebody removes the socket, or puts another one there, it is made anew (:meth:`Control.renew`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import socket
 import stat
 import struct
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Callable
 
 from mosha.clinit.protocol import REQUEST_BYTES_MAX, Answer, BadRequest, Request, answer_line, request
@@ -45,23 +45,47 @@ class Control:
         self.path = path
         self._selector, self._now, self._obey = selector, now, obey
         self._clients: list[_Client] = []
-        if os.path.lexists(path):
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise FileExistsError(f"{path} is there and is no socket")
-            os.unlink(path)
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listen()
+
+    def _listen(self) -> None:
+        if os.path.lexists(self.path):
+            if not stat.S_ISSOCK(os.lstat(self.path).st_mode):
+                raise FileExistsError(f"{self.path} is there and is no socket")
+            os.unlink(self.path)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._listener.setblocking(False)
+            listener.setblocking(False)
             umask = os.umask(0o177)
             try:
-                self._listener.bind(path)
+                listener.bind(self.path)
             finally:
                 os.umask(umask)
-            self._listener.listen(BACKLOG)
+            listener.listen(BACKLOG)
+            self._made = os.lstat(self.path)
         except OSError:
-            self._listener.close()
+            listener.close()
             raise
-        selector.register(self._listener, selectors.EVENT_READ, lambda _mask: self._accept())
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, lambda _mask: self._accept())
+
+    def renew(self) -> str:
+        """Rule 4; why that cannot be, or nothing. Who is connected stays so."""
+        if self._is_there():
+            return ""
+        before = self._listener
+        try:
+            self._listen()
+        except OSError as error:
+            return f"nobody can ask at {self.path}: {error.strerror or error}"
+        self._selector.unregister(before)
+        before.close()
+        return ""
+
+    def _is_there(self) -> bool:
+        try:
+            return os.path.samestat(os.lstat(self.path), self._made)
+        except OSError:
+            return False
 
     def next_due(self) -> float:
         """When :meth:`tick` has something to do."""
@@ -79,7 +103,8 @@ class Control:
             self._drop(client)
         self._selector.unregister(self._listener)
         self._listener.close()
-        Path(self.path).unlink(missing_ok=True)
+        if self._is_there():
+            os.unlink(self.path)
 
     def _accept(self) -> None:
         try:

@@ -66,6 +66,7 @@ class Daemon:
         self._halting = False
         self._written: str | None = None
         self._heartbeat_due_s = 0.0
+        self._unheard = ""               # why nobody can ask, as it was said
         self._flushing = False
         self._held: Units | None = None
 
@@ -167,6 +168,9 @@ class Daemon:
         if text == self._written and now_s < self._heartbeat_due_s:
             return
         self._heartbeat_due_s = now_s + self.places.heartbeat_s
+        unheard, self._unheard = self._unheard, self._control.renew()
+        if self._unheard not in ("", unheard):
+            self.say(self._unheard)
         try:
             self._clstat.replace(self._clstat_name, text.encode())
             self._written = text

@@ -189,3 +189,24 @@ def test_a_client_is_not_fooled_by_another_server(tmp_path: Path) -> None:
         with pytest.raises(NotRunning, match="is not clinit"):
             Client(str(tmp_path / "none"), str(tmp_path / "s")).read()
         os.waitpid(pid, 0)
+
+
+def test_a_socket_that_somebody_removed_is_made_anew_and_nothing_ends(alone: Standalone) -> None:
+    alone.start(f":::heartbeat_s:0.1\n{WEB}")
+    alone.run("web", "start")
+    pid = alone.pid("web", "w")
+    alone.socket.unlink()
+    wait_until(alone.client.runs)
+    alone.socket.unlink()
+    alone.socket.mkdir()
+    assert alone.logged(f"nobody can ask at {alone.socket}: {alone.socket} is there and is no socket")
+    alone.socket.rmdir()
+    wait_until(alone.client.runs)
+    alone.run("web", "start")
+    assert alone.pid("web", "w") == pid
+    alone.socket.unlink()
+    alone.socket.mkdir()
+    assert alone.process is not None
+    alone.process.terminate()
+    assert alone.wait() == 0, "the end is in order"
+    assert alone.socket.is_dir(), "what it did not make it does not remove"
