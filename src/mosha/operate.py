@@ -216,7 +216,10 @@ def _version(shown: dict[str, Any]) -> int:
 
 
 def _why(settings: Config, options: argparse.Namespace) -> None:
-    print("\n".join(explain(page(settings), options.group)))
+    found = page(settings)
+    if not any(known.group(options.group) for known in _cltabs(settings)):
+        _group(found, options.group)
+    print("\n".join(explain(found, options.group)))
 
 
 def _history(settings: Config, options: argparse.Namespace) -> None:

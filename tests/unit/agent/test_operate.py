@@ -92,7 +92,8 @@ def test_a_move_is_asked_for_and_waited_for(
     (["drain", "2"], {}, {"2": ""}, "has not stopped its own"),
     (["drain", "2"], {}, {"2": "no answer in time"}, "node 2: no answer in time"),
     (["drain", "2"], {}, None, "took the order and has not answered"),
-    (["clear", "db"], {}, None, "there is no group db"),
+    (["clear", "db"], {}, None, "there is no group db; there are: kv"),
+    (["why", "db"], {}, None, "there is no group db; there are: kv"),
 ])
 def test_what_cannot_be_is_said(
     arguments: list[str], group: dict[str, Any], answer: dict[str, str] | None, said: str, tmp_path: Path,
