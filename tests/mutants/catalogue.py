@@ -260,7 +260,7 @@ MUTANTS: tuple[Mutant, ...] = (
     _one(
         "wait-before-durable", "R16: W begins when it stands on the disk that a voter has forgotten",
         f"{OWNERSHIP}/voter.py",
-        "        self._mark(marker.forgotten(known or self.marker, life))\n        self._wait_anew(why)\n",
+        "        if self._mark(marker.forgotten(known or self.marker, life)):\n            self._wait_anew(why)\n",
         "        self._wait_anew(why)\n        self._mark(marker.forgotten(known or self.marker, life))\n",
         plan=plans.SLOW_TO_FORGET,
     ),
@@ -351,8 +351,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "marker-written-blindly", "R27: before it writes another marker a voter looks at the one that is there",
-        f"{OWNERSHIP}/voter.py", "is_there = self.marker.state == NONE or self._is_as_written()",
-        "is_there = True",
+        f"{OWNERSHIP}/voter.py", "self._write(new) if before.state == NONE or self._is_as_written() else self._lose()",
+        "self._write(new)",
         plan=plans.PAIR_EMPTIED,
     ),
     _one(

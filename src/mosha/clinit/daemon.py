@@ -116,7 +116,7 @@ class Daemon:
             self.say(f"what is left of an earlier life does not end within {EARLIER_LIMIT_S:g} s")
             return 1
         self._held = Units(self.places.units, self.places.rundir, self.selector, self.say)
-        self._clstat = LocalStore(Path(self.places.clstat).parent)
+        self._clstat = LocalStore(Path(self.places.clstat).parent, say=self.say)
         self._clstat_name = Path(self.places.clstat).name
         self._clstat.remove(self._clstat_name)
         self._control = Control(self.places.socket, self.selector, self.now, self._obey)

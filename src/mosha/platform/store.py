@@ -37,8 +37,8 @@ class LocalStore:
     one for each, whoever was killed. Of one writer there may be one process at a time.
     """
 
-    def __init__(self, directory: str | Path, writer: str = "") -> None:
-        self._directory = Path(directory)
+    def __init__(self, directory: str | Path, writer: str = "", say: Callable[[str], None] = log.error) -> None:
+        self._directory, self._say = Path(directory), say
         self._suffix = f".{writer}.new" if writer else ".new"
         self._directory.mkdir(parents=True, exist_ok=True)
 
@@ -242,7 +242,7 @@ class LocalStore:
         except OSError:
             return False
         if free:
-            log.error("%s was no file: that is %s/%s now", file, self._directory, free)
+            self._say(f"{file} was no file: that is {self._directory}/{free} now")
         return bool(free)
 
     def _made(self, use: Callable[[], T]) -> T:

@@ -26,14 +26,30 @@ STRANGE: dict[str, Callable[[Path], Any]] = {
     "directory": _directory, "fifo": os.mkfifo, "dangling": _link("/nowhere/at/all"),
     "loop": _link("state"), "link to a directory": _link("/"),
 }
-USES: dict[str, Callable[[LocalStore], Any]] = {
-    "read": lambda store: (store.read("state", 10), store.replace("state", b"new")),
-    "replace": lambda store: store.replace("state", b"new"),
+def _read(store: LocalStore) -> None:
+    assert store.read("state", 10) is None
+    store.replace("state", b"new")
+
+
+def _rename(store: LocalStore) -> None:
+    store.replace("other", b"new")
+    store.rename("other", "state")
+
+
+def _remove(store: LocalStore) -> None:
+    store.remove("state")
+    store.replace("state", b"new")
+
+
+def _supplant(store: LocalStore) -> None:
+    store.replace("cltab", b"new")
+    store.supplant("cltab", b"newer", "state")
+
+
+USES: dict[str, Callable[[LocalStore], None]] = {
+    "read": _read, "replace": lambda store: store.replace("state", b"new"),
     "durably": lambda store: store.replace("state", b"new", durable=True),
-    "write": lambda store: store.write("state", b"new"),
-    "rename": lambda store: (store.replace("other", b"new"), store.rename("other", "state")),
-    "remove": lambda store: (store.remove("state"), store.replace("state", b"new")),
-    "supplant": lambda store: (store.replace("cltab", b"new"), store.supplant("cltab", b"newer", "state")),
+    "write": lambda store: store.write("state", b"new"), "rename": _rename, "remove": _remove, "supplant": _supplant,
 }
 
 
