@@ -152,6 +152,14 @@ def _parser() -> argparse.ArgumentParser:
     exhaust.add_argument("node", metavar="NODE", type=_node)
     exhaust.add_argument("what", metavar="WHAT", choices=[*EXHAUSTIBLE, NOTHING],
                          help=f"{', '.join(EXHAUSTIBLE)}; {NOTHING}: relieve it of all")
+    for name, metavar, text in (
+        ("jump-clock", "SECONDS", "a node's agent has a wall clock that is off by so much; 0: right again"),
+        ("slew-clock", "PART", "the clock of its deadlines runs faster by so much of 1, as 0.008, or slower; 0: right"),
+    ):
+        wrong = command(name, _clock, text)
+        wrong.add_argument("node", metavar="NODE", type=_node)
+        wrong.add_argument("by", metavar=metavar, type=float)
+        wrong.set_defaults(is_slewed=name == "slew-clock")
     scenarios.add_chaos(command("chaos", None, "break things at random, from a seed, and judge what came"), _existing)
     scenarios.add_drill(command("drill", None, "kill, cut off, freeze: how long is a group away?"), _existing)
     ran = command("history", _history, "when the tickers ran, by their journals; exit code 1 if two nodes did at once")
@@ -356,6 +364,19 @@ def _exhaust(arguments: argparse.Namespace) -> int:
         for what in EXHAUSTIBLE:
             faults.relieve(arguments.node, what)
     print(f"node {arguments.node}: {arguments.what} {'are' if arguments.what.endswith('s') else 'is'} exhausted")
+    return 0
+
+
+def _clock(arguments: argparse.Namespace) -> int:
+    cluster = _existing(arguments)
+    cluster.node(arguments.node)
+    faults = Faults(cluster)
+    if arguments.is_slewed:
+        faults.slew(arguments.node, arguments.by)
+        print(f"node {arguments.node}: its clock is slewed by {arguments.by:g}")
+    else:
+        faults.jump(arguments.node, arguments.by)
+        print(f"node {arguments.node}: its wall clock is off by {arguments.by:g} s")
     return 0
 
 

@@ -40,10 +40,33 @@ def test_files_of_a_majority_hang(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize("by_s", [-86400.0, 86400.0])
 def test_the_wall_clock_of_the_owner_jumps_and_nothing_moves(cluster: Cluster, by_s: float) -> None:
-    """No promise is about wall clocks."""
+    """No promise is about wall clocks: neither there nor back."""
     web = cluster.group("web")
     before = web.run()
-    cluster.jump_clock(before.node, by_s)
+    with cluster.jump_clock(before.node, by_s):
+        assert web.goes_on(before, LEASES_S)
+    assert web.goes_on(before, LEASES_S)
+    cluster.check()
+
+
+@pytest.mark.cluster(nodes=3)
+@pytest.mark.parametrize("by", [-0.08, 0.08])
+def test_a_clock_that_is_slewed_by_more_than_leases_bear_is_found_out(cluster: Cluster, by: float) -> None:
+    """What it holds ends, and begins again with a new identity."""
+    web = cluster.group("web")
+    before = web.run()
+    with cluster.slew_clock(before.node, by):
+        web.wait_again(before)
+    cluster.check()
+
+
+@pytest.mark.cluster(nodes=3)
+@pytest.mark.parametrize("by", [-0.008, 0.008])
+def test_the_clock_of_the_owner_drifts_and_nothing_moves(cluster: Cluster, by: float) -> None:
+    web = cluster.group("web")
+    before = web.run()
+    with cluster.slew_clock(web, by):
+        assert web.goes_on(before, 2 * LEASES_S)
     assert web.goes_on(before, LEASES_S)
     cluster.check()
 

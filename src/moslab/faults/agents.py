@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mosha.orders import DRAIN, MOVE, UNDRAIN
-from moslab.errors import LabError, UnsupportedError
+from moslab.errors import LabError
 from moslab.faults.record import DRAINED, STOP, Record
 from moslab.wait import eventually
 
@@ -63,12 +63,6 @@ class Agents:
         before = self.signal(node, "agent", signal.SIGTERM)
         eventually(lambda: self.pids(node, "agent"), lambda pids: bool(pids) and not set(pids) & set(before),
                    within_s=AGENT_LIMIT_S, what=f"a new agent on node {node}", every_s=0.05)
-
-    def slew(self, node: int, by: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
-
-    def jump(self, node: int, by_s: float) -> None:
-        raise UnsupportedError("set the clocks of nodes")
 
     def order(self, node: int, do: str, group: str, target: int) -> None:
         words = [MOVE, group, str(target)] if do == MOVE else [DRAIN, str(target), *(["--off"] if do != DRAIN else [])]

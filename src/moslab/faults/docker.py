@@ -5,8 +5,8 @@ Rules:
 1. Times are of the engine's monotonic clock, as those of the journals, from a zero that whoever judges may set
    (``zero_s``); what begin and end mean is in :mod:`moslab.faults.record`.
 2. A lost disk is that of a new machine with the old one's name: the cluster's configuration is on it, as from an
-   installer, and nothing else; links that are cut stay cut, as they are no part of the disk. A node that joins is a new
-   machine with a new number, and with the configuration of another node.
+   installer, and nothing else; links that are cut stay cut, and clocks wrong, as they are no part of the disk. A node
+   that joins is a new machine with a new number, and with the configuration of another node.
 3. Freezes of nodes and groups are written down beside the journals, by the node itself, before they begin and after
    they end: who judges the journals, in whatever process, knows them.
 """
@@ -24,6 +24,7 @@ from importlib import resources
 from docker.errors import NotFound
 from docker.models.containers import Container
 
+from emulator import clocks
 from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
 from emulator.powerswitch.outlets import WORKS
 from moslab.cluster import REQUESTS_MAX, Cluster
@@ -33,6 +34,7 @@ from moslab.faults.fabric import Fabric, addresses_of, read_file
 from moslab.faults.inside import EXHAUST, RELIEVE
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import (
+    CLOCK,
     EXHAUSTED,
     EXHAUSTIBLE,
     FILES,
@@ -40,6 +42,7 @@ from moslab.faults.record import (
     OFF,
     OUTLET,
     PAUSE,
+    WALL_CLOCK,
     Record,
     check_exhaustible,
     check_outlet,
@@ -52,7 +55,7 @@ from moslab.node import create_node, run
 MAP = "/etc/openmosix.map"
 INSTALLED = {
     MAP: 0o644, "/etc/openmosix/key": 0o600, "/etc/openmosix/mfs_time": 0o644, "/etc/mosha.conf": 0o644,
-    "/etc/powerswitch.json": 0o600, FILE: 0o644,
+    "/etc/powerswitch.json": 0o600, FILE: 0o644, clocks.FILE: 0o644,
 }
 NODE = "node"                    # the role of a whole node
 GROW = f'printf %s "$1" >>{MAP}; setpe -w -f {MAP}'
@@ -60,8 +63,9 @@ TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
-STANDS, DISTURBED, IS_SHORT = "stands still", "files have faults", "gets no more"
+STANDS, DISTURBED, IS_SHORT, AMISS = "stands still", "files have faults", "gets no more", "clocks are wrong"
 LOOK = f"""
+grep -qs {clocks.WRONG.decode().strip()} {clocks.FILE} && echo {AMISS}
 [ "$1" ] || for stat in /proc/[0-9]*/stat; do
     read -r line 2>/dev/null <"$stat" || continue
     case ${{line##*) }} in T*) echo {STANDS}; exit ;; esac
@@ -70,8 +74,8 @@ grep -q do {MFS_FAULTS} && echo {DISTURBED}
 grep -hs '^Max address space\\|^Max open files' /proc/[0-9]*/limits | grep -qv ' \\([^ ][^ ]*\\)  *\\1 ' &&
     echo {IS_SHORT}
 """
-"""Whether anything of a node stands still; if not, or if that does not matter, whether its files have faults, and
-whether a process may have less than it could get (soft and hard limits)."""
+"""Whether a node's clocks are wrong; whether anything of it stands still; if not, or if that does not matter, whether
+its files have faults, and whether a process may have less than it could get (soft and hard limits)."""
 
 
 class Faults(Agents):
@@ -204,6 +208,14 @@ class Faults(Agents):
         self._carry_out(node, NODE, RELIEVE, what)
         self.record.ends(EXHAUSTED, node, what)
 
+    # -- clocks ------------------------------------------------------------------------------------
+
+    def slew(self, node: int, by: float) -> None:
+        self._set_clock(node, CLOCK, "slew", by)
+
+    def jump(self, node: int, by_s: float) -> None:
+        self._set_clock(node, WALL_CLOCK, "jump", by_s)
+
     # -- power, operators --------------------------------------------------------------------------
 
     def outlet(self, node: int, how: str) -> None:
@@ -232,6 +244,7 @@ class Faults(Agents):
         for node, container in self.cluster.nodes().items():
             if container.status != "running":
                 self.start(node)
+                self._mend_inside(node)
 
     def mend(self) -> list[str]:
         """End all but a lack of power and drains, whoever began it; what it was, a line for each."""
@@ -250,6 +263,9 @@ class Faults(Agents):
             said += [one for found in pool.map(self._mend_inside, running) for one in found]
         for _, node, _ in self.record.lasting(FILES):
             self.record.ends(FILES, node)                    # its node is off, and they with it
+        for kind, node, _ in self.record.lasting():
+            if kind in (CLOCK, WALL_CLOCK) and node in running:
+                self.record.ends(kind, node)                 # by another hand
         for _, node, what in self.record.lasting(EXHAUSTED):
             self.record.ends(EXHAUSTED, node, what)          # the same, or a new agent has it all
         for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
@@ -259,11 +275,26 @@ class Faults(Agents):
 
     # -- inside ------------------------------------------------------------------------------------
 
+    def _set_clock(self, node: int, kind: str, do: str, by: float) -> None:
+        """(:mod:`emulator.clocks`)"""
+        begin_s = self.now_s()
+        done = run(self.cluster.node(node), [clocks.PROGRAM, do, repr(by)])
+        if done.exit_code:
+            raise LabError(f"the clocks of node {node}: {done.stderr.strip()}")
+        self.record.ends(kind, node)
+        if by:
+            self.record.begins(kind, node, "", begin_s, f"{by:+g}")
+
     def _mend_inside(self, node: int) -> list[str]:
-        """Of a node that runs: what stands still goes on, its files have no faults, nobody is exhausted."""
+        """Of a node that runs: its clocks are right, what stands still goes on, its files have no faults, nobody is
+        exhausted."""
         said, container = [], self.cluster.node(node)
         try:
             seen = run(container, ["sh", "-c", LOOK]).stdout
+            if AMISS in seen:
+                self.slew(node, 0.0)
+                self.jump(node, 0.0)
+                said.append(f"node {node}: its clocks are right")
             if STANDS in seen:
                 pids = run(container, [*self._command(node, STOPPED), str(int(signal.SIGCONT))]).stdout.split()
                 said += [f"node {node}: what stood still goes on"] if pids else []

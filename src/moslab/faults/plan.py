@@ -48,7 +48,7 @@ stall    the agent that runs stands still for ``for``, once, amid what it does  
 stomith  its shots end so                                                       how: fails, lies, slow, cut, spares
                                                                                 (says off, and does nothing: A4);
                                                                                 of: "outlet": the shots at it
-jump     the wall clock jumps                                                   by: seconds
+jump     the wall clock jumps, and back after ``for``, if that is there         by: seconds
 slew     the clock runs faster or slower than the steady one                    by: of 1, as 0.08
 edit     somebody edits a table, or opens it and saves after ``for``            table; bad: not a table at all;
                                                                                 text: what it says then;

@@ -21,7 +21,8 @@ from moslab.faults.toxics import DELAY, RATE, RESET, SLOW_CLOSE, Toxic
 
 UNENDED = float("inf")
 OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
-OUTLET, CLOCK, DRAINED, EXHAUSTED = "outlet", "clock", "drained", "exhausted"
+OUTLET, DRAINED, EXHAUSTED = "outlet", "drained", "exhausted"
+CLOCK, WALL_CLOCK = "clock", "wall clock"
 LOSS = "loss"
 """The kinds that last."""
 OF_LINKS = frozenset({CUT, LOSS, DELAY, RATE, RESET, SLOW_CLOSE})
@@ -137,10 +138,10 @@ class Breaker(Protocol):
         """They get it again."""
 
     def slew(self, node: int, by: float) -> None:
-        """Its clocks run faster by so much, as 0.05, or slower; 0: as before."""
+        """The clock of its agent's deadlines runs faster by so much, as 0.05, or slower; 0: as before."""
 
     def jump(self, node: int, by_s: float) -> None:
-        """Its wall clock is set forward, or back."""
+        """Its agent's wall clock is off by so much in all; 0: right."""
 
     def edit(self, node: int, table: str, text: str) -> None:
         """Somebody edits ``cltab`` or ``hactl`` there by hand: this is what it says then."""

@@ -111,6 +111,12 @@ class Faults(Agents):
     def outlet(self, node: int, how: str) -> None:
         raise UnsupportedError("break outlets")
 
+    def slew(self, node: int, by: float) -> None:
+        raise UnsupportedError("set the clocks of machines")
+
+    def jump(self, node: int, by_s: float) -> None:
+        raise UnsupportedError("set the clocks of machines")
+
     def edit(self, node: int, table: str, text: str) -> None:
         with self.record.instant("edit", node, table):
             self.fleet.ask(node, "write", path=f"{TABLES}/{table}", text=text)

@@ -10,8 +10,9 @@ Rules:
 4. Of the agent of a node and the leash of a group there one runs always, or nothing is promised (assumption A2 of
    docs/ownership.md): a stop that would leave neither is refused.
 5. Of faults of one kind at the same node (and role) the last one that ends, ends it: a second ``kill``, ``pause``,
-   ``stop_process`` or ``drain`` changes nothing until then. Of outlets and clocks the latest one that lasts holds; of
-   files the worst error and the worst hang. What ended otherwise, by a heal or with its node's power, is over for all.
+   ``stop_process`` or ``drain`` changes nothing until then. Of outlets and slewed clocks the latest one that lasts
+   holds, jumps add up; of files the worst error and the worst hang. What ended otherwise, by a heal or with its node's
+   power, is over for all.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from moslab.faults.record import (
     OUTLET,
     PAUSE,
     STOP,
+    WALL_CLOCK,
     Fault,
     flap,
     lines,
@@ -401,14 +403,15 @@ class Cluster:
                           lambda node: self._faults.outlet(node, WORKS), amount=how)
 
     def slew_clock(self, targets: Targets, by: float) -> Breach:
-        """Their clocks run faster by so much (0.05: 5 %), or slower; not in containers."""
+        """The clock of their agents' deadlines runs faster by so much (0.05: 5 %), or slower; not on hosts."""
         return self._each(f"clock {by:+g}", CLOCK, targets, lambda node, held: self._faults.slew(node, held[-1]),
                           lambda node: self._faults.slew(node, 0.0), amount=by)
 
-    def jump_clock(self, targets: Targets, by_s: float) -> None:
-        """Set their wall clocks forward, or back; not in containers."""
-        for node in self.whom(targets):
-            self._faults.jump(node, by_s)
+    def jump_clock(self, targets: Targets, by_s: float) -> Breach:
+        """Set their agents' wall clocks forward, or back, and right again with the end of the breach; not on hosts."""
+        return self._each(f"wall clock {by_s:+g} s", WALL_CLOCK, targets,
+                          lambda node, held: self._faults.jump(node, sum(held)),
+                          lambda node: self._faults.jump(node, 0.0), amount=by_s)
 
     # -- operators ---------------------------------------------------------------------------------
 

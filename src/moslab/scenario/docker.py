@@ -189,9 +189,9 @@ class DockerWorld:
         return {group: look.owner(group) for group in self.groups}
 
     def _agents(self) -> list[str]:
-        """How each node's agent sees all nodes. A node that a late shot has hit is given power again."""
-        for node in self.off():
-            self._faults.start(node)
+        """How each node's agent sees all nodes. A node that a late shot has hit is given power again, and is healed."""
+        if self.off():
+            self._faults.end()
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             self._seen = dict(zip(self.nodes, pool.map(self._faults.status, self.nodes)))
         return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]

@@ -189,8 +189,7 @@ class Replay:
             raise UnsupportedError(f"have nodes whose shots are such: {fault['how']}")
 
     def _do_jump(self, nodes: Nodes, fault: Fault) -> Breaches:
-        self._cluster.jump_clock(nodes, fault["by"])
-        yield from ()
+        yield self._cluster.jump_clock(nodes, fault["by"])
 
     def _do_slew(self, nodes: Nodes, fault: Fault) -> Breaches:
         yield self._cluster.slew_clock(nodes, fault["by"])

@@ -19,7 +19,20 @@ from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults import record, toxics
 from moslab.faults.links import Link, as_plan, kind_of, shown
-from moslab.faults.record import CLOCK, CUT, DRAINED, FILES, LOSS, OF_POWER, OFF, OUTLET, PAUSE, STOP, Record
+from moslab.faults.record import (
+    CLOCK,
+    CUT,
+    DRAINED,
+    FILES,
+    LOSS,
+    OF_POWER,
+    OFF,
+    OUTLET,
+    PAUSE,
+    STOP,
+    WALL_CLOCK,
+    Record,
+)
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
@@ -51,6 +64,7 @@ class SimFaults:
         self._simulated = simulated
         self._lasting: dict[tuple[str, int, str], list[Lasting]] = {}
         self._named = 0
+        self._wall_s: dict[int, float] = {}                  # by how much wall clocks are off
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -167,8 +181,12 @@ class SimFaults:
 
     def jump(self, node: int, by_s: float) -> None:
         self._node(node)
-        with self.record.instant("clock jumps", node, f"{by_s:+g} s"):
-            self._simulated.begin("jump", [node], by=by_s)
+        begin_s = self._simulated.now_s()
+        self._simulated.begin("jump", [node], by=by_s - self._wall_s.pop(node, 0.0))
+        self.record.ends(WALL_CLOCK, node)
+        if by_s:
+            self._wall_s[node] = by_s
+            self.record.begins(WALL_CLOCK, node, "", begin_s, f"{by_s:+g}")
 
     def edit(self, node: int, table: str, text: str) -> None:
         self._with_power(node)
@@ -196,6 +214,8 @@ class SimFaults:
                 self.start(number)
         for _, node, _ in self.record.lasting(DRAINED):
             self.order(node, UNDRAIN, "", node)
+        for node in list(self._wall_s):
+            self.jump(node, 0.0)
 
     # -- inside ------------------------------------------------------------------------------------
 

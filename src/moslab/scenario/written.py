@@ -26,7 +26,7 @@ from moslab.scenario.tables import as_in, is_sound, modelled
 WORSEN = "worsen"
 DO: dict[int, str] = {SIGKILL: "kill", SIGSTOP: "pause", SIGTERM: "leave"}
 ROLES = ("agent", "leash", "group")
-LASTING = ("crash", "freeze", "pause", "cut", WORSEN, "weather", "stomith", "slew")
+LASTING = ("crash", "freeze", "pause", "cut", WORSEN, "weather", "stomith", "jump", "slew")
 
 
 class Written:

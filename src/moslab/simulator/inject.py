@@ -308,9 +308,10 @@ class Injector:
             modes[node.number] = fault["how"]
         return partial(_all, [partial(modes.pop, node.number, None) for node in nodes])
 
-    def _do_jump(self, nodes: list[Node], fault: Fault) -> None:
+    def _do_jump(self, nodes: list[Node], fault: Fault) -> Undo | None:
         for node in nodes:
             node.jump(fault["by"])
+        return partial(_all, [partial(node.jump, -fault["by"]) for node in nodes]) if "for" in fault else None
 
     def _do_slew(self, nodes: list[Node], fault: Fault) -> Undo:
         for node in nodes:

@@ -55,6 +55,12 @@ class Faults:
     def outlet(self, node: int, how: str) -> None:
         self.told.append(("outlet", node, how))
 
+    def slew(self, node: int, by: float) -> None:
+        self.told.append(("slew", node, by))
+
+    def jump(self, node: int, by_s: float) -> None:
+        self.told.append(("jump", node, by_s))
+
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
@@ -85,6 +91,8 @@ BOTH, ONE_WAY = between([1], [2, 3]), between([1], [2, 3], one_way=True)
     ("reset 1 --for 2", [("worsen", BOTH, toxics.reset()), ("sleep", 2.0), ("heal", "worse-2b")]),
     ("slow-close 1 5 --from 3", [("worsen", between([1], [3]), toxics.slow_close(5.0))]),
     ("outlet 3 lies", [("outlet", 3, "lies")]),
+    ("jump-clock 3 -3600", [("jump", 3, -3600.0)]),
+    ("slew-clock 3 0.008", [("slew", 3, 0.008)]),
 ])
 def test_what_is_said_is_what_is_done(
     told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, expected: list[tuple[Any, ...]],
@@ -92,7 +100,7 @@ def test_what_is_said_is_what_is_done(
     assert cli.main(words.split()) == 0
     assert told == expected
     said = capsys.readouterr().out
-    if "--flap" not in words and not words.startswith("outlet"):
+    if "--flap" not in words and not words.startswith(("outlet", "jump", "slew")):
         name, count = re.fullmatch(r"(\S+): (\d+) links; heal it: moslab heal \1\n", said).groups()  # type: ignore[union-attr]
         assert (name, int(count)) == ("worse-2b" if told[0][0] == "worsen" else "cut-1a", len(told[0][1]))
 
@@ -101,6 +109,7 @@ def test_what_is_said_is_what_is_done(
     ("cut 1 --flap 1", "--flap needs --for"), ("cut 1 --flap 1 --for 4 --network 1", "--flap is of all networks"),
     ("cut 1 --for -1", "not less than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
     ("slow-close 1 -1", "a slow close is from"), ("outlet 4 lies", "no node 4"),
+    ("jump-clock 4 1", "no node 4"),
 ])
 def test_what_cannot_be_said_does_nothing(
     told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, said: str,

@@ -10,13 +10,14 @@ from typing import Any, cast
 
 import pytest
 
+from emulator import clocks
 from emulator.powerswitch.outlets import FAILS, WORKS
 from moslab.errors import LabError
 from moslab.faults import cli
 from moslab.faults import docker as faults
 from moslab.faults.agents import STOPPED
 from moslab.faults.inside import RELIEVE
-from moslab.faults.record import Record
+from moslab.faults.record import CLOCK, WALL_CLOCK, Record
 from moslab.node import Result
 
 GOES_ON = str(int(signal.SIGCONT))
@@ -31,6 +32,7 @@ class Cluster:
         self.short: set[int] = set()
         self.files = dict.fromkeys(self.status, "[]")
         self.outlets = {2: WORKS}
+        self.amiss: set[int] = set()
         self.drained: set[int] = set()
         self.mute: set[int] = set()                          # their agents say nothing
         self.names = SimpleNamespace(power="power")
@@ -49,11 +51,15 @@ class Cluster:
         node, words = container.number, command
         if node and self.status[node] != "running":
             raise LabError(f"node {node} is off")
+        if words[0] == clocks.PROGRAM:
+            self.amiss -= {node}
+            return Result(0, "", "")
         if words[2] == faults.LOOK:
+            amiss = faults.AMISS if node in self.amiss else ""
             if node in self.stands and len(words) == 3:
-                return Result(0, faults.STANDS, "")
+                return Result(0, f"{amiss}\n{faults.STANDS}", "")
             seen = [faults.DISTURBED] * (self.files[node] != "[]") + [faults.IS_SHORT] * (node in self.short)
-            return Result(0, "\n".join(seen), "")
+            return Result(0, "\n".join([amiss, *seen]), "")
         if words[-2] == RELIEVE:
             self.short -= {node} if words[-1] == "descriptors" else set()
             return Result(0, "17 18", "")
@@ -107,14 +113,34 @@ def test_heal_ends_all_and_says_it(cluster: Cluster, capsys: pytest.CaptureFixtu
     cluster.status.update({2: "paused", 3: "exited"})
     cluster.files[1], cluster.outlets[2] = '[{"do": "hang"}]', FAILS
     cluster.drained, cluster.mute, cluster.short = {2}, {2}, {1, 2}
+    cluster.amiss = {1}
     assert heal(cluster, capsys) == [
-        "node 2 runs again", "node 1: what stood still goes on", "node 1: no faults of its files",
-        "node 1: nobody is exhausted", "node 2: nobody is exhausted", "outlet 2 works",
-        "node 2 is drained no more", "node 3 is off: moslab start 3",
+        "node 2 runs again", "node 1: its clocks are right", "node 1: what stood still goes on",
+        "node 1: no faults of its files", "node 1: nobody is exhausted", "node 2: nobody is exhausted",
+        "outlet 2 works", "node 2 is drained no more", "node 3 is off: moslab start 3",
     ]
     assert (cluster.stands, cluster.files[1], cluster.outlets, cluster.drained) == (set(), "[]", {2: WORKS}, set())
     cluster.status[3] = "running"
     assert heal(cluster, capsys) == ["nothing was broken"]
+
+
+def test_clocks_of_a_node_that_was_off_are_right_when_it_is_back(cluster: Cluster) -> None:
+    cluster.status[3], cluster.amiss = "exited", {3}
+    made = broken(cluster)
+    made.record.begins(CLOCK, 3, "", 0.0)
+    made.start = lambda node: cluster.status.update({node: "running"})  # type: ignore[method-assign]
+    made.mend()
+    assert made.record.lasting()
+    made.end()
+    assert not cluster.amiss
+    assert not made.record.lasting()
+
+
+def test_clocks_that_another_hand_has_set_right_are_no_longer_wrong(cluster: Cluster) -> None:
+    made = broken(cluster)
+    made.record.begins(WALL_CLOCK, 2, "", 0.0)
+    made.mend()
+    assert not made.record.lasting()
 
 
 def test_what_of_a_node_was_shot_meanwhile_is_over(cluster: Cluster) -> None:

@@ -74,7 +74,7 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     (fault(1, "weather", 1, error=0.5), "files"),
     (fault(1, "stomith", 1, how="fails", of="outlet"), "outlet"),
     (fault(1, "stomith", 1, how="cut"), "cut"),
-    (fault(1, "jump", 1, by=60), "clock jumps"),
+    (fault(1, "jump", 1, by=60), "wall clock"),
     (fault(1, "slew", 1, by=0.005), "clock"),
     (fault(1, "edit", 1, table="hactl"), "edit"),
     (fault(1, "edit", 1, table="cltab", text=CLTAB + "# more\n"), "edit"),

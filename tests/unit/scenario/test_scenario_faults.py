@@ -81,6 +81,7 @@ LASTING: list[tuple[str, Callable[[Cluster], Breach]]] = [
     ("files", lambda cluster: cluster.disturb(1, full=True)),
     ("outlet", lambda cluster: cluster.break_outlet(1, "fails")),
     ("clock", lambda cluster: cluster.slew_clock(1, 0.005)),
+    ("wall clock", lambda cluster: cluster.jump_clock(1, 3600.0)),
     ("drained", lambda cluster: cluster.drain(1)),
 ]
 
@@ -104,9 +105,27 @@ def test_what_is_no_part_of_a_node_outlives_its_power() -> None:
         begin(cluster)
     cluster.kill(1)
     cluster.start(1)
-    assert sorted(kind for kind, _, _ in record.lasting()) == ["clock", "drained", "outlet"]
+    assert sorted(kind for kind, _, _ in record.lasting()) == ["clock", "drained", "outlet", "wall clock"]
     cluster.check()
     assert not record.lasting()
+
+
+def test_jumps_of_a_wall_clock_add_up_and_it_is_right_again_at_the_end() -> None:
+    cluster = made()
+    node = cluster.world._simulated.cluster.nodes[1]         # type: ignore[attr-defined]
+    right_s = node.wall()
+    with cluster.jump_clock(1, 3600.0):
+        with cluster.jump_clock(1, -600.0):
+            assert node.wall() - right_s == pytest.approx(3000.0)
+        assert node.wall() - right_s == pytest.approx(3600.0)
+    assert node.wall() == pytest.approx(right_s)
+    cluster.jump_clock(1, 60.0)
+    cluster.world.faults.end()
+    assert node.wall() == pytest.approx(right_s)
+    jump = cluster.world._simulated.begin("jump", [1], by=60.0, **{"for": 9.0})     # type: ignore[attr-defined]
+    assert node.wall() - right_s == pytest.approx(60.0)
+    jump.end()
+    assert node.wall() == pytest.approx(right_s)
 
 
 def test_the_outlet_is_that_of_the_node_that_is_shot() -> None:
