@@ -57,6 +57,8 @@ def test_a_clock_that_is_slewed_by_more_than_leases_bear_is_found_out(cluster: C
     before = web.run()
     with cluster.slew_clock(before.node, by):
         web.wait_again(before)
+    said = [line.text for line in cluster.world.log() if line.node == before.node]
+    assert any("the clocks of this machine went apart" in text for text in said)
     cluster.check()
 
 

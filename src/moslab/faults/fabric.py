@@ -21,7 +21,23 @@ from docker.models.containers import Container
 
 from moslab.cluster import REQUESTS_MAX, Cluster
 from moslab.errors import CannotError, LabError
-from moslab.faults.links import CHANCES, FILE, HEAD, POWER, ROUTER, Cuts, Link, edited, mark, parse, receivers, rules
+from moslab.faults import netem
+from moslab.faults.links import (
+    CHANCES,
+    FILE,
+    HEAD,
+    LATE,
+    POWER,
+    ROUTER,
+    Cuts,
+    Link,
+    edited,
+    kind_of,
+    mark,
+    parse,
+    receivers,
+    rules,
+)
 from moslab.faults.record import CUT, LOSS
 from moslab.faults.toxics import Toxic
 from moslab.faults.toxiproxy import Toxiproxy
@@ -37,9 +53,11 @@ EDIT = f"""
 set -e
 exec 9>>/run/cuts.lock; flock 9
 touch {FILE}
-{{ printf %s "$1"; grep '^add rule' {FILE} | grep -vF -- "$3" || :; printf %s "$2"; }} >{FILE}.new
+was=$(grep '^{LATE}' {FILE} || :)
+{{ printf %s "$1"; grep -e '^add rule' -e '^{LATE}' {FILE} | grep -vF -- "$3" || :; printf %s "$2"; }} >{FILE}.new
 mv {FILE}.new {FILE}
 nft -f {FILE}
+[ "$was" = "$(grep '^{LATE}' {FILE})" ] || {netem.RENEW}
 """
 CAN_LOSE = "add table inet try; add chain inet try in; add rule inet try in numgen random mod 2 < 1 drop"
 """For nft -c: nothing is changed by it."""
@@ -91,22 +109,25 @@ class Fabric:
         return name
 
     def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
-        """MFS meets it on these links; returns the name. CannotError if it does not go through Toxiproxy."""
+        """MFS meets it on these links, or all packets where MFS does not go through Toxiproxy; returns the name.
+
+        CannotError if there is neither Toxiproxy nor netem for it.
+        """
         wanted = self._known(links)
-        if self._router is None:
-            raise CannotError(
-                f"MFS of cluster {self._cluster.names.cluster!r} does not go through Toxiproxy.\n"
-                "Start it so: moslab up --toxiproxy; for a test: the marker cluster(toxiproxy=True)"
-            )
         if any(POWER in link for link in wanted):
             raise CannotError(f"{toxic.kind}: the power switch has no files")
-        return Toxiproxy(self._router).add(wanted, toxic)
+        if self._router is not None:
+            return Toxiproxy(self._router).add(wanted, toxic)
+        self._check_netem()
+        name = f"{toxic.kind}-{secrets.token_hex(2)}"
+        self._edit(netem.lines(name, wanted, self.addresses, toxic), "")
+        return name
 
     def heal(self, name: str | None = None) -> Cuts:
         """Heal what has that name, or all; returns what was healed. CannotError if nothing has it."""
         cuts = self._cut_now()
         healed = {one: links for one, links in cuts.items() if name in (None, one)}
-        touched = {node for links in healed.values() for node in receivers(links, self.is_routed)}
+        touched = {node for one, links in healed.items() for node in self._holders(one, links)}
         self._edit(dict.fromkeys(sorted(touched), ""), mark(name))
         if name is not None and healed:
             return healed                                    # Toxiproxy, which may not answer, has nothing of it
@@ -162,6 +183,27 @@ class Fabric:
         done = run(node, ["nft", "-c", CAN_LOSE]) if node is not None else None
         if done is not None and done.exit_code:
             raise CannotError(f"the nodes' kernel has no numgen for nftables (NFT_NUMGEN): {done.stderr.strip()}")
+
+    def _check_netem(self) -> None:
+        """CannotError where packets cannot be late: with what is missing."""
+        name = self._cluster.names.cluster
+        node = next((node for node in self._cluster.nodes().values() if node.status == "running"), None)
+        done = run(node, netem.CAN) if node is not None else None
+        if done is not None and done.exit_code:
+            raise CannotError(
+                f"MFS of cluster {name!r} does not go through Toxiproxy, and the nodes' kernel has no netem "
+                f"(NET_SCH_NETEM): {done.stderr.strip()}\n"
+                "Start it with the one: moslab up --toxiproxy, for a test the marker cluster(toxiproxy=True); "
+                "or load the other: modprobe sch_netem"
+            )
+        if self.networks[1]:
+            raise CannotError(f"the nodes of cluster {name!r} are in two networks, and netem is for one")
+
+    def _holders(self, name: str, links: Iterable[Link]) -> set[int]:
+        """The nodes in whose files that fault of links is."""
+        if kind_of(name) in (CUT, LOSS):
+            return {*receivers(links, self.is_routed)}
+        return {sender for sender, _end in links}
 
     def _edit(self, added: Mapping[int, str], healed: str) -> None:
         nodes = self._cluster.nodes()

@@ -29,6 +29,8 @@ Cuts = dict[str, frozenset[Link]]
 POWER, ROUTER = 0, -1
 FILE = "/etc/cuts.nft"
 CHAIN = "inet cuts in"
+LATE = "#tc "
+"""How a line begins that is none of nft's (:mod:`moslab.faults.netem`)."""
 CHANCES = 10_000
 """Loss is exact to one in so many packets."""
 HEAD = f"""\
@@ -37,7 +39,7 @@ delete table inet cuts
 add table inet cuts
 add chain {CHAIN} {{ type filter hook input priority -300; }}
 """
-_RULE = re.compile(r'^add rule .* comment "(?P<cut>[^ "]+) (?P<from>\d+)>(?P<to>\d+)"$', re.MULTILINE)
+_RULE = re.compile(rf'^(?:add rule|{LATE}).* comment "(?P<cut>[^ "]+) (?P<from>\d+)>(?P<to>\d+)"$', re.MULTILINE)
 
 
 def between(some: Iterable[int], others: Iterable[int], one_way: bool = False) -> frozenset[Link]:
@@ -146,7 +148,7 @@ def mark(cut: str | None) -> str:
 
 def edited(text: str, added: str = "", healed: str = "") -> str:
     """The file without the lines that have the mark ``healed``, and with ``added``."""
-    old = [line for line in text.splitlines(keepends=True) if line.startswith("add rule")]
+    old = [line for line in text.splitlines(keepends=True) if line.startswith(("add rule", LATE))]
     kept = [line for line in old if not (healed and healed in line)]
     return HEAD + "".join(kept) + added
 

@@ -118,7 +118,7 @@ class Breaker(Protocol):
         """Cut links, in one network or in all, or lose so much of what is sent there; the cut's name."""
 
     def worsen(self, links: Iterable[Link], toxic: Toxic) -> str:
-        """What MFS sends over the links meets that; its name."""
+        """What MFS sends over the links meets that, or all packets where that is all there is; its name."""
 
     def heal(self, name: str) -> None:
         """Of that cut, or whatever else ails links."""

@@ -1,4 +1,5 @@
-"""What a connection of MFS can meet on its way through Toxiproxy, and on which of the proxies a link is.
+"""What a connection of MFS can meet on its way through Toxiproxy, and on which of the proxies a link is; without one,
+what packets can meet of it (:mod:`moslab.faults.netem`).
 
 Rules:
 

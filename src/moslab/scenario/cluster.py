@@ -331,7 +331,8 @@ class Cluster:
     ) -> Breach:
         """What MFS sends between nodes and all others, or those of ``from_``, arrives later, give or take the jitter.
 
-        This and what follows: with ``cluster(toxiproxy=True)`` only, in containers and in the simulator.
+        This and what follows: with ``cluster(toxiproxy=True)``, in containers and in the simulator. Delay and rate also
+        without, where the kernel of containers has netem: then of all packets.
         """
         return self.worsen(targets, toxics.delay(by_s, jitter_s), from_, one_way=one_way)
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from moslab.errors import CannotError
-from moslab.faults import cli
+from moslab.faults import cli, netem, toxics
 from moslab.faults.links import (
     apart,
     between,
@@ -107,3 +107,30 @@ def test_moslab_cut_takes_a_ring_of_majorities() -> None:
 def test_other_words_are_refused(words: str) -> None:
     with pytest.raises(CannotError):
         select(words, range(1, 6), int)
+
+
+def test_late_links_are_lines_of_their_senders_beside_cuts() -> None:
+    wanted = between([1], [2, 3])
+    added = netem.lines("delay-1a", wanted, ADDRESSES, toxics.delay(0.2, 0.05))
+    assert sorted(added) == [1, 2, 3]
+    assert [line.rpartition(" # ")[0] for line in added[1].splitlines()] == [
+        "#tc class replace dev eth0 parent 1: classid 1:2 htb rate 10gbit quantum 60000",
+        "#tc qdisc replace dev eth0 parent 1:2 netem delay 200ms 50ms",
+        "#tc filter add dev eth0 parent 1: protocol ip prio 2 u32 match ip dst 10.0.0.102/32 flowid 1:2",
+        "#tc class replace dev eth0 parent 1: classid 1:3 htb rate 10gbit quantum 60000",
+        "#tc qdisc replace dev eth0 parent 1:3 netem delay 200ms 50ms",
+        "#tc filter add dev eth0 parent 1: protocol ip prio 3 u32 match ip dst 10.0.0.103/32 flowid 1:3",
+    ]
+    text = edited("", rules("cut-2b", {(4, 1)}, ADDRESSES) + added[1])
+    assert parse(text) == {"cut-2b": {(4, 1)}, "delay-1a": {(1, 2), (1, 3)}}
+    assert parse(edited(text, healed=mark("delay-1a"))) == {"cut-2b": {(4, 1)}}
+    assert parse(edited(text, healed=mark("cut-2b"))) == {"delay-1a": {(1, 2), (1, 3)}}
+    assert parse(edited(text, healed=mark(None))) == {}
+
+
+def test_what_packets_cannot_meet_is_refused() -> None:
+    assert netem.options(toxics.rate(50)) == "rate 400kbit"
+    assert netem.options(toxics.delay(0.2)) == "delay 200ms"
+    for toxic in (toxics.reset(), toxics.slow_close(1.0)):
+        with pytest.raises(CannotError, match=f"{toxic.kind} is of connections"):
+            netem.options(toxic)
