@@ -96,12 +96,15 @@ def test_heal_ends_what_any_command_has_broken(one_lab: Lab, faults: Faults) -> 
     one_lab.moslab("files", "2", '[{"do": "delay", "seconds": 0.001}]')
     one_lab.moslab("exec", "2", "--", "sh", "-c", "ulimit -S -n 99; sleep 60 >/dev/null 2>&1 &")
     one_lab.moslab("outlet", "3", "fails")
+    one_lab.moslab("jump-clock", "1", "-3600")
+    one_lab.moslab("slew-clock", "2", "0.002")
     one_lab.moslab("pause", "3")
     assert faults.record.lasting() == []
     said = one_lab.moslab("heal").splitlines()
     assert said == [
-        "node 3 runs again", "node 1: what stood still goes on", "node 2: what stood still goes on",
-        "node 2: no faults of its files", "node 2: nobody is exhausted", "outlet 3 works",
+        "node 3 runs again", "node 1: its clocks are right", "node 1: what stood still goes on",
+        "node 2: its clocks are right", "node 2: what stood still goes on", "node 2: no faults of its files",
+        "node 2: nobody is exhausted", "outlet 3 works",
     ]
     one_lab.moslab("exec", "1", "--", "mosha", "drain", "2")
     eventually(lambda: one_lab.moslab("heal"), lambda said: said == "node 2 is drained no more\n", within_s=10.0,

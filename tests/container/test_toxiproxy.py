@@ -16,6 +16,7 @@ from emulator.probe import TRIES, TRY_S
 from moslab.errors import CannotError
 from moslab.faults.docker import Faults
 from moslab.faults.links import between
+from moslab.faults.netem import CAN
 from moslab.faults.record import UNENDED
 from moslab.faults.toxics import delay, rate, reset, slow_close
 from moslab.layout import Options
@@ -251,7 +252,12 @@ def test_agents_keep_their_promise_when_all_that_they_say_is_late(client: docker
 
 def test_without_toxiproxy_it_is_said_how_to_have_it(lab: Lab) -> None:
     lab.cluster.up(2, Progress(), options=Options(agents=False))
-    assert "moslab up --toxiproxy" in lab.moslab("delay", "1", "0.1", exit_code=2)
+    assert "moslab up --toxiproxy" in lab.moslab("reset", "1", exit_code=2)
+    if run(lab.cluster.node(1), CAN).exit_code:
+        assert "modprobe sch_netem" in lab.moslab("delay", "1", "0.1", exit_code=2)
+    else:
+        name = lab.moslab("delay", "1", "0.1").partition(":")[0]
+        assert lab.moslab("heal", name) == f"{name} is healed\n"
     name = lab.moslab("loss", "1", "0.5").partition(":")[0]
     assert name.startswith("loss-")
     assert lab.moslab("heal") == f"{name} is healed\n"

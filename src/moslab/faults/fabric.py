@@ -118,9 +118,10 @@ class Fabric:
             raise CannotError(f"{toxic.kind}: the power switch has no files")
         if self._router is not None:
             return Toxiproxy(self._router).add(wanted, toxic)
-        self._check_netem()
         name = f"{toxic.kind}-{secrets.token_hex(2)}"
-        self._edit(netem.lines(name, wanted, self.addresses, toxic), "")
+        late = netem.lines(name, wanted, self.addresses, toxic)
+        self._check_netem()
+        self._edit(late, "")
         return name
 
     def heal(self, name: str | None = None) -> Cuts:

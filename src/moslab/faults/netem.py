@@ -32,7 +32,10 @@ def options(toxic: Toxic) -> str:
         return f"delay {told['latency']}ms{jitter}"
     if toxic.kind == RATE:
         return f"rate {told['rate'] * 8}kbit"
-    raise CannotError(f"{toxic.kind} is of connections, and netem knows packets: start the cluster with Toxiproxy")
+    raise CannotError(
+        f"{toxic.kind} is of connections, and netem knows packets: start the cluster with Toxiproxy (moslab up "
+        "--toxiproxy; for a test the marker cluster(toxiproxy=True))"
+    )
 
 
 def lines(name: str, links: Iterable[Link], addresses: Mapping[int, str], toxic: Toxic) -> dict[int, str]:
