@@ -50,7 +50,8 @@ down: .venv/.lab ## remove the cluster; nothing is left
 	@$(MOSLAB) down
 
 ##@ Work on the project
-# Containers first, and as many tests at a time as there are processors: with more, a node's guardians wait for one.
+# Containers first, and as many tests at a time as there are processors: with more, a node's guardians wait for one. The
+# clusters of many nodes have the machine for themselves.
 test: .venv/.dev ## all tests but the long ones (T=path for all of some)
 ifeq ($(T),tests)
 	$(PYTEST) -m 'not long' -n $(JOBS) --dist loadgroup $(T)/container
@@ -60,7 +61,8 @@ else
 endif
 
 test-long: .venv/.dev ## the long ones: services under many faults, genuine times, upgrades, the floor of a real node
-	$(PYTEST) -m long -n $(JOBS) --dist loadgroup $(T)/container
+	$(PYTEST) -m long -n $(JOBS) --dist loadgroup --ignore=$(T)/container/test_many.py $(T)/container
+	$(PYTEST) -m long $(T)/container/test_many.py
 	$(PYTEST) -m long -n $(WORKERS) --ignore=$(T)/container $(T)
 
 chaos: .venv/.dev ## the scenarios of tests/chaos in containers (WORLD=sim,namespaces,docker: in all worlds; SEED=n; BUDGET=10m: random ones for so long)

@@ -45,6 +45,11 @@ GROUPS_LIMIT_S, GROUPS_LIMIT_LEASES = 60.0, 12
 LOG_LINES_OF_FAILURE = 15
 
 
+def groups_limit_s(size: int, profile: str) -> float:
+    """Within which all groups of so many nodes run, whatever was before: a large cluster has long leases."""
+    return GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s(size, profile)
+
+
 class AlreadyRunningError(LabError):
     """The cluster is there and complete."""
 
@@ -90,7 +95,7 @@ class Cluster:
             guard = self._start(size, image, progress, pool, options)
             self._await_nodes(size, progress, options.agents)
             if groups and options.agents:
-                self._await_groups(size, progress, lease_s(size, profile))
+                self._await_groups(size, progress, groups_limit_s(size, profile))
             if stays:
                 guard.commit()
         except StartAtWorkError:
@@ -291,8 +296,7 @@ class Cluster:
         with progress.stage(f"all nodes ready (MFS mounted{', agents running' if agents else ''})") as stage:
             self._watch(size, size, "nodes" if agents else "openmosix", limit_s, stage)     # the last node to start
 
-    def _await_groups(self, size: int, progress: Progress, lease_s: float) -> None:
-        limit_s = GROUPS_LIMIT_S + GROUPS_LIMIT_LEASES * lease_s
+    def _await_groups(self, size: int, progress: Progress, limit_s: float) -> None:
         with progress.stage("groups run") as stage:
             self._watch(1, size, "groups", limit_s, stage)       # the one that `status` asks first
 

@@ -21,7 +21,7 @@ import docker
 from docker.models.containers import Container
 
 from moslab import clients, journals
-from moslab.cluster import REQUESTS_MAX, Cluster
+from moslab.cluster import REQUESTS_MAX, Cluster, groups_limit_s
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.docker import Faults
 from moslab.faults.fabric import Fabric
@@ -39,7 +39,6 @@ from moslab.scenario.world import DOCKER, NAMESPACES, Output, Spec
 from moslab.simulator.run import FILES_MAX, FILES_PER_NODE_MAX
 from moslab.wait import REAL, eventually
 
-SETTLE_LIMIT_S = 60.0
 LOOK_EVERY_S = 0.2
 
 
@@ -114,14 +113,15 @@ class DockerWorld:
 
     def settle(self) -> None:
         self._faults.end()
+        limit_s = groups_limit_s(len(self.nodes), self.spec.profile)
         try:
-            eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=SETTLE_LIMIT_S,
+            eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=limit_s,
                        what="all agents are up", every_s=LOOK_EVERY_S)
         except LabError as error:
             words = [self.cluster.last_words(node) for node, page in self._seen.items() if not page]
             raise LabError("\n".join([str(error), *words])) from None
         self._faults.undrain(self._seen)
-        eventually(self._owners, lambda seen: None not in seen.values(), within_s=SETTLE_LIMIT_S,
+        eventually(self._owners, lambda seen: None not in seen.values(), within_s=limit_s,
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
         if self._guard is not None and self._leavings is None:
             self._leavings = Leavings(self.cluster)
