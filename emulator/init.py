@@ -10,6 +10,7 @@ Rules:
 4. On SIGTERM or SIGINT the entries end in reverse order: each gets SIGTERM, to its process group, when those
    after it have ended, so that the agent has its file systems to the last; then all that is left gets SIGTERM.
    What lives ``STOP_S`` after the signal is killed. The exit code is 0.
+5. On SIGPWR the node loses its power at once (:mod:`emulator.power`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 from collections import deque
 from functools import partial
 
-from emulator import settings
+from emulator import power, settings
 from emulator.boot import BootError, bind_boot_id, fix_neighbours, mount_control_groups, not_fresh
 from emulator.inittab import Entry, InittabError, in_runlevel, parse_inittab
 from emulator.output import Output
@@ -223,6 +224,7 @@ def main(kind: type[Init] = Init) -> int:
     if os.getpid() != 1:
         print("init: must be PID 1 of a node", file=sys.stderr)
         return 1
+    signal.signal(power.SIGNAL, power.lose)
     reactor = Reactor()
     output = Output(reactor)
     path = settings.inittab_path()

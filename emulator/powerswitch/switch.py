@@ -6,7 +6,8 @@ Rules:
    not seen to work is an error.
 2. A node is named by its number, and only containers with this cluster's label are touched.
 3. Everything ends within ``LIMIT_S``.
-4. An outlet may be broken on purpose (:mod:`emulator.powerswitch.outlets`).
+4. Off is silent, if the node can be (:mod:`emulator.power`).
+5. An outlet may be broken on purpose (:mod:`emulator.powerswitch.outlets`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from emulator import power
 from emulator.powerswitch import outlets
 from emulator.powerswitch.engine import Engine, EngineError, query, with_labels
 from emulator.powerswitch.protocol import Answer, Request
@@ -45,7 +47,7 @@ class Switch:
             if fault == outlets.SLOW:
                 time.sleep(outlets.LAG_S)
             if fault != outlets.FAILS:
-                self._change(container, "start" if on else "kill", on, deadline_s)
+                self._change(container, on, deadline_s)
             if fault in (outlets.FAILS, outlets.LIES):
                 return Answer(False, f"outlet {request.node} does not switch")
             return Answer(True, _word(on))  # as seen; another may have switched it again since
@@ -67,17 +69,31 @@ class Switch:
             raise EngineError(f"{len(found) or 'no'} node {node} in cluster {self._cluster}")
         return str(found[0]["Id"])
 
-    def _change(self, container: str, action: str, to: bool, deadline_s: float) -> None:
-        """Kill or start, then look until the engine shows that it is so; nothing to do is no error."""
-        if self._runs(container, deadline_s) == to:
+    def _change(self, container: str, to: bool, deadline_s: float) -> None:
+        """Start it or end it, then look until the engine shows that it is so; nothing to do is no error."""
+        state = self._state(container, deadline_s)
+        if _is_on(state) == to or (not to and not state["Paused"] and self._goes_silent(container, deadline_s)):
             return
-        self._ask("POST", f"/containers/{container}/{action}", {204, 304, 409}, deadline_s)
+        self._ask("POST", f"/containers/{container}/{'start' if to else 'kill'}", {204, 304, 409}, deadline_s)
         while self._runs(container, deadline_s) != to:
             time.sleep(LOOK_EVERY_S)
 
+    def _goes_silent(self, container: str, deadline_s: float) -> bool:
+        """Whether it was seen to have ended by itself, in silence."""
+        path = query(f"/containers/{container}/kill", signal=power.SIGNAL.name)
+        self._ask("POST", path, {204, 304, 409}, deadline_s)
+        silent_s = min(time.monotonic() + power.WITHIN_S, deadline_s)
+        while runs := self._runs(container, deadline_s):
+            if time.monotonic() > silent_s:
+                break
+            time.sleep(power.LOOK_EVERY_S)
+        return not runs
+
     def _runs(self, container: str, deadline_s: float) -> bool:
-        state = self._ask("GET", f"/containers/{container}/json", {200}, deadline_s)["State"]
-        return bool(state["Running"] or state["Restarting"])
+        return _is_on(self._state(container, deadline_s))
+
+    def _state(self, container: str, deadline_s: float) -> dict[str, Any]:
+        return dict(self._ask("GET", f"/containers/{container}/json", {200}, deadline_s)["State"])
 
     def _ask(self, method: str, path: str, good: set[int], deadline_s: float) -> Any:
         left_s = deadline_s - time.monotonic()
@@ -88,6 +104,10 @@ class Switch:
             reason = answer.get("message", "") if isinstance(answer, dict) else ""
             raise EngineError(f"engine: {method} {path.partition('?')[0]}: {status} {reason}".rstrip())
         return answer
+
+
+def _is_on(state: dict[str, Any]) -> bool:
+    return bool(state["Running"] or state["Restarting"])
 
 
 def _word(runs: bool) -> str:

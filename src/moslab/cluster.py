@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 import secrets
+import time
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from importlib import resources
 from typing import Any, Callable
@@ -22,6 +23,7 @@ import docker
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
+from emulator import power
 from moslab import demo
 from moslab.errors import CannotError, LabError
 from moslab.guard import Guard, StartAtWorkError, State, state_of
@@ -156,11 +158,12 @@ class Cluster:
         return container
 
     def kill(self, node: int) -> None:
-        """Cut the power of a node: nothing in it gets a chance to do anything. LabError if it is off already."""
+        """Cut the power of a node, as :mod:`emulator.power` says. LabError if it is off already."""
         container = self.node(node)
         if container.status not in ("running", "paused"):
             raise LabError(f"node {node} is off already")
-        self._do(container.kill, good=409)
+        if container.status == "paused" or not self._goes_silent(container):
+            self._do(container.kill, good=409)
         self._await_status(container, "exited")
 
     def start(self, node: int) -> None:
@@ -200,6 +203,15 @@ class Cluster:
             raise LabError(f"node {node} is not paused: it is {container.status}")
         self._do(container.unpause)
         self._await_status(container, "running")
+
+    def _goes_silent(self, container: Container) -> bool:
+        """Whether it has ended by itself, in silence."""
+        self._do(lambda: container.kill(power.SIGNAL.name), good=409)
+        deadline_s = time.monotonic() + power.WITHIN_S
+        while container.status == "running" and time.monotonic() < deadline_s:
+            time.sleep(power.LOOK_EVERY_S)
+            container.reload()
+        return container.status == "exited"
 
     def _freeze(self, container: Container) -> bool:
         """False where the kernel could not stop all tasks just now: cgroup v1's freezer gives up on a busy node."""

@@ -6,7 +6,8 @@ Rules:
 2. What the engine's processes see under /proc is asked before the root changes: their numbers are those of the engine.
 3. A machine's links end on a bridge in the engine's network namespace, which is nobody else's: the firewall of a
    container engine on the same machine cuts nothing there.
-4. ``/dev`` has the harmless devices and FUSE, by bind mounts: in a user namespace nobody can make a device. Their
+4. A machine has the same MAC address in each boot, as those that know it go on sending there.
+5. ``/dev`` has the harmless devices and FUSE, by bind mounts: in a user namespace nobody can make a device. Their
    modes, and what is the whole machine's below /proc, cannot be changed from a node.
 """
 
@@ -21,6 +22,7 @@ from typing import NamedTuple, NoReturn
 
 import emulator
 from emulator import init
+from emulator.boot import mac_of
 from moslab.namespaces import linux
 from moslab.namespaces.child import detach, execute, limit
 from moslab.namespaces.warm import WarmInit
@@ -47,6 +49,10 @@ class Link(NamedTuple):
     cable: str
     interface: str
     address: str
+
+    @property
+    def ip(self) -> str:
+        return self.address.partition("/")[0]
 
 
 @dataclass
@@ -82,7 +88,7 @@ class Boot:
         linux.mount("", "/", flags=linux.PRIVATE | linux.RECURSIVE)
         self._mount()
         with open(f"{self.root}/etc/hosts", "w", encoding="ascii") as hosts:
-            hosts.write("".join(f"{link.address.partition('/')[0]} {self.hostname}\n" for link in self.links) + LOCAL)
+            hosts.write("".join(f"{link.ip} {self.hostname}\n" for link in self.links) + LOCAL)
         linux.change_root(self.root)
         limit(self.limits)
 
@@ -132,7 +138,7 @@ def plug(links: Iterable[Link]) -> None:
     here = f"/proc/{os.readlink('/proc/self')}/fd/{own}"
     linux.enter(ENGINE_NET, linux.NEWNET)
     ip(line for link in links for line in (
-        f"link add {link.cable} type veth peer name {link.interface} netns {here}",
+        f"link add {link.cable} type veth peer name {link.interface} address {mac_of(link.ip)} netns {here}",
         f"link set {link.cable} master {link.bridge} up",
     ))
     linux.enter(here, linux.NEWNET)

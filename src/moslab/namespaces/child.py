@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NoReturn
 
+from emulator import power
 from mosha.clinit.process import reset_signals
 
 
@@ -26,7 +27,7 @@ def quiet(keep: Iterable[int]) -> None:
     What goes on in Python ignores what Python does, as SIGPIPE; :func:`execute` has it as usual.
     """
     signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, power.SIGNAL):
         signal.signal(number, signal.SIG_DFL)
     kept = {0, 1, 2, *keep}
     for fd in map(int, os.listdir("/proc/self/fd")):

@@ -30,7 +30,7 @@ class Booted:
 
     def __init__(self, inittab: Path, stop_s: float) -> None:
         self.process = subprocess.Popen(
-            ["unshare", "--pid", "--mount", "--fork", "--mount-proc", "--kill-child",
+            ["unshare", "--pid", "--mount", "--net", "--fork", "--mount-proc", "--kill-child",
              "sh", "-c", BOOT, sys.executable, MAIN.format(stop_s=stop_s)],
             env={**os.environ, "PYTHONPATH": str(ROOT), "OPENMOSIX_INITTAB": str(inittab),
                  "OPENMOSIX_MAP": str(inittab.with_name("map"))},
@@ -188,6 +188,14 @@ def test_the_end_goes_in_reverse_order_and_loses_no_line(boot: Boot, tmp_path: P
         booted.wait_for(f"up {name}")
     assert booted.end() == 0
     assert order(booted, "term c", "last c", "term b", "last b", "term a", "last a")
+
+
+def test_without_power_all_ends_at_once(boot: Boot) -> None:
+    booted = boot("a:2:respawn:sh -c 'trap \"echo heard\" TERM; echo up; while :; do sleep 0.05; done'\n")
+    booted.wait_for("up")
+    booted.signal(signal.SIGPWR)
+    assert booted.process.wait(WITHIN_S) == 128 + signal.SIGKILL
+    assert "heard" not in "\n".join(booted.lines)
 
 
 def test_what_does_not_end_is_killed(boot: Boot) -> None:

@@ -36,7 +36,7 @@ from moslab.network import create_network
 from moslab.node import create_node, run
 from moslab.progress import Progress
 from moslab.wait import eventually
-from tests.engines import processes_of
+from tests.engines import hears_nothing_of, processes_of
 from tests.unit.hpc.loopback import may_mount
 
 IMAGE = "t-empty:1"
@@ -327,6 +327,20 @@ def test_a_user_has_nodes_too(tmp_path: Path) -> None:
     finally:
         fuse.unlink()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_a_node_without_power_is_silent_until_it_boots(client: docker.DockerClient) -> None:
+    """A genuine power-off tells nobody; the kernel of the machine would close the connections of what it kills."""
+    cluster = Cluster(client, f"t-{uuid.uuid4().hex[:8]}")
+    cluster.up(2, Progress(), options=Options(agents=False))
+    try:
+        for power_off in (lambda: cluster.kill(2), lambda: sh(cluster.node(1), "powerswitch off 2")):
+            hears_nothing_of(cluster, 2, power_off, seconds=3)
+            cluster.start(2)
+            eventually(lambda: run(cluster.node(1), ["ls", "/mfs/2/tmp"]), lambda done: done.exit_code == 0,
+                       within_s=LIMIT_S, what="it is back")
+    finally:
+        cluster.down()
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ class FakeEngine:
         self.volumes: dict[str, dict[str, Any]] = {}
         self.asked: list[tuple[str, str]] = []
         self.before: Callable[[str, str], None] | None = None
-        self.kill_works = True
+        self.kill_works = self.goes_silent = True
+        self.signals: list[str] = []
         self.lock = threading.Lock()
         self._server = _Server(path, _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -56,7 +57,8 @@ class FakeEngine:
             return 200, {"Volumes": listed or None} if kind == "volumes" else listed
         if words[1] not in objects:
             return 404, {"message": f"No such {kind}: {words[1]}"}
-        return self._do(method, kind, objects, words[1], words[2] if len(words) > 2 else "", body)
+        signal = parameters.get("signal", ["KILL"])[0]
+        return self._do(method, kind, objects, words[1], words[2] if len(words) > 2 else "", body, signal)
 
     @staticmethod
     def _listed(kind: str, objects: dict[str, dict[str, Any]], wanted: list[str]) -> list[dict[str, Any]]:
@@ -68,7 +70,8 @@ class FakeEngine:
         ]
 
     def _do(
-        self, method: str, kind: str, objects: dict[str, dict[str, Any]], name: str, action: str, body: Any
+        self, method: str, kind: str, objects: dict[str, dict[str, Any]], name: str, action: str, body: Any,
+        signal: str,
     ) -> tuple[int, Any]:
         entry = objects[name]
         if method == "DELETE":
@@ -77,14 +80,17 @@ class FakeEngine:
             del objects[name]
             return 204, None
         if action == "json":
-            return 200, {"State": {"Running": entry["running"], "Restarting": False}}
+            return 200, {"State": {
+                "Running": entry["running"], "Restarting": False, "Paused": entry.get("paused", False),
+            }}
         if action == "disconnect":
             entry["endpoints"].discard(body["Container"])
             return 200, None
         if action == "kill":
             if not entry["running"]:
                 return 409, {"message": "is not running"}
-            entry["running"] = not self.kill_works
+            self.signals.append(signal)
+            entry["running"] = not self.kill_works if signal == "KILL" else not self.goes_silent
             return 204, None
         if action == "start":
             entry["running"] = True

@@ -38,7 +38,7 @@ def test_a_kill_that_is_not_seen_to_work_is_no_off(
     fake: FakeEngine, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LIMIT_S", 0.3)
-    fake.kill_works = False
+    fake.kill_works = fake.goes_silent = False
     began_s = time.monotonic()
     answer = switch.obey(Request("off", 1))
     assert not answer.ok
@@ -60,6 +60,26 @@ def test_no_engine_is_no_off(tmp_path: object) -> None:
     answer = Switch(Engine("/nowhere/engine.sock"), "red").obey(Request("off", 1))
     assert not answer.ok
     assert "No such file" in answer.text
+
+
+def test_a_node_goes_silent_before_it_ends(fake: FakeEngine, switch: Switch) -> None:
+    assert switch.obey(Request("off", 1)) == Answer(True, "off")
+    assert fake.signals == ["SIGPWR"]
+
+
+def test_a_node_that_does_not_hear_of_it_is_killed(
+    fake: FakeEngine, switch: Switch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.power, "WITHIN_S", 0.05)
+    fake.goes_silent = False
+    assert switch.obey(Request("off", 1)) == Answer(True, "off")
+    assert fake.signals == ["SIGPWR", "KILL"]
+
+
+def test_a_paused_node_is_killed_and_does_not_go_on_before(fake: FakeEngine, switch: Switch) -> None:
+    fake.containers["red-1-0"]["paused"] = True
+    assert switch.obey(Request("off", 1)) == Answer(True, "off")
+    assert fake.signals == ["KILL"]
 
 
 def test_on_starts_a_node(fake: FakeEngine, switch: Switch) -> None:
