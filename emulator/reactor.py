@@ -14,17 +14,17 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import logging
 import os
 import select
 import signal
 import time
 from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable
 
-log = logging.getLogger(__name__)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 THREADS_MAX = 8
 EVENTS_MAX = 64
@@ -102,6 +102,8 @@ class Reactor:
     def in_thread(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
         """Run ``work()`` in a thread and ``then(result)`` in the loop; an exception is the result."""
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # a process that waits for nothing is small
+
             self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="blocking")
 
         def run() -> None:
@@ -180,4 +182,6 @@ class Reactor:
         try:
             callback(*args)
         except Exception:
-            log.exception("callback failed")
+            import logging  # as above
+
+            logging.getLogger(__name__).exception("callback failed")

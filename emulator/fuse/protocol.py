@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import errno
 import itertools
-import logging
 from collections.abc import Iterator
 from struct import Struct, pack
 from typing import Callable, Protocol, Union
-
-log = logging.getLogger(__name__)
 
 MAJOR = 7
 MINOR = 31  # what we speak: Linux 5.4; a newer kernel adapts to it
@@ -211,7 +208,9 @@ def serve(request: Request, handler: Callable[..., None], *arguments: object) ->
     except OSError as failure:
         error = failure.errno or errno.EIO
     except Exception:
-        log.exception("opcode %d failed", request.opcode)
+        import logging  # whoever only sends needs none
+
+        logging.getLogger(__name__).exception("opcode %d failed", request.opcode)
         error = errno.EIO
     if not request.answered:
         request.fail(error)

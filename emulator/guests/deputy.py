@@ -8,7 +8,7 @@ Rules:
 3. A signal that can be caught goes to the body, one that it ignored is ignored there. Stopping and continuing is seen
    by the daemon, as a stopped process can tell nobody.
 4. It ends as the body ended: with its exit code, or by its signal. If the daemon ends, so does it: SIGKILL.
-5. Whatever it waits for before the body runs has a bound.
+5. What it did before, :mod:`emulator.guests.leaving` says.
 """
 
 from __future__ import annotations
@@ -19,37 +19,25 @@ import resource
 import signal
 import socket
 
-from emulator import settings
 from emulator.guests import frames
-from emulator.guests.frames import Frame, Job, Kind
+from emulator.guests.frames import Frame, Kind
+from emulator.guests.leaving import ANSWER_S, FORWARDED, NoProgramError
 from emulator.guests.pump import Pump
 from emulator.mfs.link import Link
 from emulator.reactor import Reactor
 
-ANSWER_S = 30.0
 STDIN, STDOUT, STDERR = 0, 1, 2
 
-_STOPS = {signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT}
-_PYTHON_IGNORES = {signal.SIGPIPE, signal.SIGXFSZ}
-FORWARDED = sorted(signal.valid_signals() - _STOPS - _PYTHON_IGNORES - {signal.SIGKILL, signal.SIGCHLD})
 
-
-class NoProgramError(OSError):
-    """The command cannot be started on the other node."""
-
-
-def run_at(node: int, program: str, arguments: list[str]) -> None:
-    """Run the command on ``node`` and end as it ends; return only if this process is there already.
+def run(fd: int, program: str, arguments: list[str]) -> None:
+    """Be the deputy of what was asked for on that socket; return only if this process is there already.
 
     OSError if it cannot go there, NoProgramError if there is no such command there.
     """
-    _open_standard()
     reactor = Reactor()
-    job = _job(program, arguments)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+    with socket.socket(fileno=fd) as sock:
         sock.settimeout(ANSWER_S)
-        sock.connect(settings.deputies_path())
-        if _ask(sock, node, job):
+        if _has_left(sock):
             sock.setblocking(False)
             try:
                 _take_name(os.path.basename(program), arguments)
@@ -58,15 +46,11 @@ def run_at(node: int, program: str, arguments: list[str]) -> None:
             Deputy(reactor, sock).run()
 
 
-def _ask(sock: socket.socket, node: int, job: Job) -> bool:
+def _has_left(sock: socket.socket) -> bool:
     """Whether the body runs; False: this process is there already. OSError."""
-    packed = frames.pack_job(job)
-    if len(packed) > frames.JOB_MAX:
-        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
     try:
-        sock.sendall(b"".join(frames.frame(Kind.START, node, packed)))
         answer = sock.recv(16, socket.MSG_WAITALL)
-    except ConnectionError:  # the daemon has hung up, as it does on who takes too long
+    except ConnectionError:
         answer = b""
     said = frames.parse(memoryview(answer.ljust(16, b"\0")))
     if said.kind == Kind.STARTED:
@@ -77,17 +61,6 @@ def _ask(sock: socket.socket, node: int, job: Job) -> bool:
         return False
     code = said.number if said.kind == Kind.REFUSED else errno.ENETUNREACH
     raise OSError(code, os.strerror(code))
-
-
-def _job(program: str, arguments: list[str]) -> Job:
-    try:
-        directory = os.getcwd()
-    except OSError:
-        directory = "/"
-    umask = os.umask(0)
-    os.umask(umask)
-    ignored = [int(number) for number in FORWARDED if signal.getsignal(number) == signal.SIG_IGN]
-    return Job(program, arguments, dict(os.environ), directory, umask, ignored)
 
 
 class Deputy:
@@ -158,15 +131,6 @@ def _may_read(fd: int) -> bool:
         return os.tcgetpgrp(fd) == os.getpgrp()
     except OSError:  # not its own terminal
         return True
-
-
-def _open_standard() -> None:
-    """Have something at the standard descriptors, so that nothing else comes to be there."""
-    for fd in (STDIN, STDOUT, STDERR):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
 
 
 def _take_name(name: str, arguments: list[str]) -> None:

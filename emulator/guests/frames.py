@@ -12,33 +12,31 @@ Rules:
 5. ``BEAT`` is said by both nodes to each other, all the time, with how many frames came.
 6. Over another connection home begins with ``RESUME``: the number that it gave the guest in ``START``, and how many
    frames came; the node where the guest is answers ``RESUME`` with how many came there (:mod:`emulator.guests.line`).
+7. What changes here, or in :mod:`emulator.guests.job`, is another version of ``hello.GUESTS``.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from enum import IntEnum
 from struct import Struct, error
 from typing import Any, NamedTuple
 
 from emulator.fuse.protocol import MAX_REQUEST, Buffer
-
-SERVICE = b"GST\n"
-"""What the hello of such a connection is for (:mod:`emulator.mfs.hello`)."""
+from emulator.guests import job as jobs
+from emulator.guests.job import HEADER
 
 ANYWHERE = 0
 """The number in a deputy's ``START`` in place of a node: where it is best off."""
 
 FRAME_MAX = MAX_REQUEST
-JOB_MAX = FRAME_MAX - 4096
-"""How long the words and the environment of a command may be, as they are sent; E2BIG beyond."""
 
-_HEADER = Struct("=IIQ")
 _CAME = Struct("=Q")
 
 
 class Kind(IntEnum):
-    START = 1
+    START = jobs.START
     STARTED = 2
     REFUSED = 3
     NO_PROGRAM = 4
@@ -94,37 +92,32 @@ class Caller(NamedTuple):
 
 def frame(kind: Kind, number: int = 0, payload: Buffer = b"") -> list[Buffer]:
     """The buffers of a frame, for :meth:`emulator.mfs.link.Link.send`."""
-    return [_HEADER.pack(_HEADER.size + len(payload), kind, number), payload]
+    return [HEADER.pack(HEADER.size + len(payload), kind, number), payload]
 
 
 def parse(data: memoryview) -> Frame:
     """The frame in ``data``; ValueError."""
     try:
-        _, kind, number = _HEADER.unpack_from(data)
+        _, kind, number = HEADER.unpack_from(data)
     except error:
         raise ValueError("a frame without a whole header") from None
-    return Frame(kind, number, data[_HEADER.size :])
+    return Frame(kind, number, data[HEADER.size :])
 
 
-def pack_job(job: Job) -> bytes:
-    return json.dumps(job).encode()
-
-
-def pack_start(caller: Caller, job: Job) -> bytes:
-    return json.dumps([caller, job]).encode()
+def pack_start(caller: Caller, job: bytes) -> bytes:
+    """``job`` as :mod:`emulator.guests.job` has it."""
+    return json.dumps(caller).encode() + jobs.SEPARATOR + job
 
 
 def parse_job(payload: Buffer) -> Job:
     """ValueError if it is none."""
-    return _job(_loaded(payload))
+    return _job(bytes(payload).split(jobs.SEPARATOR))
 
 
 def parse_start(payload: Buffer) -> tuple[Caller, Job]:
     """ValueError if it is none."""
-    said = _loaded(payload)
-    if not isinstance(said, list) or len(said) != 2:
-        raise ValueError("not a start")
-    caller, job = said
+    first, *words = bytes(payload).split(jobs.SEPARATOR)
+    caller = _loaded(first)
     if not isinstance(caller, list) or len(caller) != len(Caller._fields):
         raise ValueError("not a caller")
     node, hostname, pid, pgrp, session, uid, gid, groups, settings = caller
@@ -132,7 +125,7 @@ def parse_start(payload: Buffer) -> tuple[Caller, Job]:
         raise ValueError("not a caller")
     if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups, *settings.values())):
         raise ValueError("not a caller")
-    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups, settings), _job(job)
+    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups, settings), _job(words)
 
 
 def resume(number: int, came: int) -> list[Buffer]:
@@ -148,25 +141,26 @@ def parse_resume(payload: Buffer) -> int:
     return int(came)
 
 
-def _loaded(payload: Buffer) -> Any:
+def _loaded(text: bytes) -> Any:
     try:
-        return json.loads(bytes(payload))
+        return json.loads(text)
     except RecursionError:
-        raise ValueError("not a job") from None
+        raise ValueError("not a caller") from None
 
 
-def _job(fields: Any) -> Job:
-    if not isinstance(fields, list) or len(fields) != len(Job._fields):
+def _job(words: list[bytes]) -> Job:
+    if len(words) < jobs.FIELDS:
         raise ValueError("not a job")
-    program, arguments, environment, directory, umask, ignored = fields
-    if [type(arguments), type(environment), type(ignored)] != [list, dict, list]:
+    program, directory, umask, ignored, count, *rest = words
+    if not all(number.isdigit() and len(number) < 8 for number in (umask, count, *ignored.split())):
         raise ValueError("not a job")
-    texts = [program, directory, *arguments, *environment, *environment.values()]
-    if not arguments or not all(isinstance(text, str) and "\0" not in text for text in texts):
+    arguments, variables = rest[: int(count)], list(map(os.fsdecode, rest[int(count) :]))
+    if not arguments or len(arguments) < int(count) or len(variables) % 2:
         raise ValueError("not a job")
-    if not all(_is_number(value) for value in (umask, *ignored)):
-        raise ValueError("not a job")
-    return Job(program, arguments, environment, directory, umask, ignored)
+    return Job(
+        os.fsdecode(program), list(map(os.fsdecode, arguments)), dict(zip(variables[::2], variables[1::2])),
+        os.fsdecode(directory), int(umask), list(map(int, ignored.split())),
+    )  # fmt: skip
 
 
 def _is_number(value: object) -> bool:

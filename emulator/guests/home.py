@@ -34,6 +34,7 @@ from emulator.hpc.migration import Migration
 from emulator.hpc.procfs import fields_of, groups_of, is_stopped
 from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership, Path
+from emulator.mfs import hello
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.link import Link
 from emulator.mfs.pace import Pace
@@ -186,7 +187,7 @@ class _Away:
             raise ValueError("not a start")
         job = frames.parse_job(said.payload)
         self._name = os.path.basename(job.program)[:15]
-        self._start = frames.pack_start(self._caller(), job)
+        self._start = frames.pack_start(self._caller(), bytes(said.payload))
         self._timer.cancel()
         if len(self._start) + 16 > frames.FRAME_MAX:
             self._refuse(errno.E2BIG)
@@ -234,7 +235,7 @@ class _Away:
         at = paths.index(self._path) + 1 if self._path in paths else 0
         return Attempt(
             self._reactor, Asker(members.mospe, 0, home.key), self._node, paths[at:] + paths[:at], home.port,
-            home.pace().redials(len(paths)), connected, refused, frames.SERVICE,
+            home.pace().redials(len(paths)), connected, refused, hello.GUESTS,
         )  # fmt: skip
 
     def _refuse(self, code: int) -> None:

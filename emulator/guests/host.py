@@ -19,12 +19,9 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Callable
 
-import emulator
 from emulator import settings
 from emulator.fuse.protocol import Buffer
 from emulator.guests import frames, warden
@@ -45,8 +42,6 @@ START_S = 10.0
 GUESTS_MAX = 256
 STRANGERS_MAX = 64
 BACKLOG = 64
-
-RUN_WARDEN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from emulator.guests.warden import main; main()"
 
 
 class Host:
@@ -132,7 +127,7 @@ class _Visitor:
         self._host = host
         self._reactor = host.reactor
         self._address = address
-        self._challenge = hello.challenge(frames.SERVICE)
+        self._challenge = hello.challenge(hello.GUESTS)
         self._node = 0
         self._number = 0
         self._line: Line | None = None
@@ -252,14 +247,7 @@ class _Visitor:
     def _spawn(self, start: Buffer, wanted: Mapping[str, int]) -> None:
         here, there = socket.socketpair()
         with there:
-            actions = [
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0),
-                (os.POSIX_SPAWN_DUP2, there.fileno(), warden.SOCKET),
-            ]
-            library = str(Path(emulator.__path__[0]).parent)     # asked now: a node may have been forked from elsewhere
-            command = [sys.executable, "-IS", "-c", RUN_WARDEN, library]
-            self._warden_pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=actions)
+            self._warden_pid = warden.fork(there)
         assert self._guest is not None
         self._host.migration.arrives(self._guest, self._warden_pid)
         self._host.tasks.give(self._warden_pid, wanted)  # who starts the body, which so has them

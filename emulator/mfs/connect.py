@@ -52,7 +52,7 @@ class Attempt:
         redials_s: tuple[float, float] | None,
         on_connected: Callable[[Link, int, Path], None],
         on_refused: Callable[[int], None],
-        service: bytes = hello.MAGIC,
+        service: hello.Service = hello.FILES,
     ) -> None:
         self._reactor = reactor
         self._asker = asker
@@ -132,7 +132,7 @@ class Attempt:
                 return
             incarnation = hello.check_grant(asker.key, self._challenge, self._asked, frame, self._node)
         except hello.Refused as reason:
-            log.warning("MFS: node %d at %s: %s", self._node, path.other, reason)
+            log.warning("openMosix: node %d at %s: %s", self._node, path.other, reason)
             self._fail(errno.EREMOTE)
             return
         self._timer.cancel()

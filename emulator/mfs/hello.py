@@ -2,12 +2,14 @@
 
 Rules:
 
-1. The owner speaks first: its version and 32 random bytes. It says nothing more to somebody without the key.
+1. The owner speaks first: the service, its version and 32 random bytes. It says nothing more to somebody without
+   the key.
 2. The asker answers with its node id, the id of the node it wants, its incarnation, 32 random bytes of its own,
    and an HMAC-SHA256 of all that was said.
 3. The owner grants with its id, its incarnation, and an HMAC of all that was said; only then are there requests.
 4. Each message is a frame: its length in the first four bytes, ``HELLO_MAX`` at most.
-5. The challenge names the service, which is proved with the rest: a proof for one service is none for another.
+5. Service and version are proved with the rest: a proof for one service is none for another. Who speaks another version
+   says nothing more, and its log names both.
 
 Frames after that are not authenticated: the cluster's network is trusted as far as that.
 """
@@ -17,11 +19,21 @@ from __future__ import annotations
 import hmac
 import secrets
 from struct import Struct
+from typing import NamedTuple
 
 from emulator.fuse.protocol import Buffer
 
-VERSION = 2
-MAGIC = b"MFS\n"
+
+class Service(NamedTuple):
+    """What a connection is for, and the version of what is said over it."""
+
+    name: bytes
+    version: int
+
+
+FILES = Service(b"MFS\n", 2)
+GUESTS = Service(b"GST\n", 3)
+"""Its version is that of :mod:`emulator.guests.frames` and :mod:`emulator.guests.job`."""
 HELLO_MAX = 128
 
 _CHALLENGE = Struct("=I4sI32s")  # length magic version nonce
@@ -34,18 +46,23 @@ class Refused(Exception):
     """The other side did not prove what it must, or speaks another version."""
 
 
-def challenge(service: bytes = MAGIC) -> bytes:
+def challenge(service: Service = FILES) -> bytes:
     """The owner's first words."""
-    return _CHALLENGE.pack(_CHALLENGE.size, service, VERSION, secrets.token_bytes(32))
+    return _CHALLENGE.pack(_CHALLENGE.size, *service, secrets.token_bytes(32))
 
 
 def ask(
-    key: bytes, challenged: Buffer, asker: int, owner: int, incarnation: int, service: bytes = MAGIC
+    key: bytes, challenged: Buffer, asker: int, owner: int, incarnation: int, service: Service = FILES
 ) -> bytes:
     """The asker's answer to a challenge; raises Refused if that is none of this service and version."""
     challenged = bytes(challenged)
-    if len(challenged) != _CHALLENGE.size or _CHALLENGE.unpack(challenged)[1:3] != (service, VERSION):
-        raise Refused("no server of this version")
+    if len(challenged) != _CHALLENGE.size:
+        raise Refused("not a challenge")
+    _, name, version, _ = _CHALLENGE.unpack(challenged)
+    if name != service.name:
+        raise Refused(f"it is {name!r}, not {service.name!r}")
+    if version != service.version:
+        raise Refused(f"it speaks version {version} of {name!r}, not {service.version}")
     length = _ASK.size + _PROOF_BYTES
     said = _ASK.pack(length, asker, owner, incarnation, secrets.token_bytes(32))
     return said + _proof(key, b"ask", challenged + said)

@@ -82,11 +82,15 @@ def _write(file: str, data: bytes) -> None:
         os.close(fd)
 
 
-def end_with_pipe() -> None:
-    """Let SIGPIPE end this process, as it ends the genuine tools (``mps | head``); ``signal`` would import ``enum``."""
+def heed_signals() -> None:
+    """Have those signals as usual that Python ignores: SIGPIPE ends the genuine tools (``mps | head``).
+
+    ``signal`` would import ``enum``.
+    """
     import _signal  # type: ignore[import-not-found]
 
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
+    for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
+        _signal.signal(number, _signal.SIG_DFL)
 
 
 def complain(text: str) -> None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 
 from emulator.tools import hpcfile
@@ -172,11 +171,11 @@ def one_of(ranges: str) -> int:
 
 def run_at(node: int, program: str, arguments: list[str]) -> None:
     """Run the command there and end as it ends; return if this node is that node. OSError if that cannot be."""
-    from emulator.guests import deputy  # few need it, and it is not small
+    from emulator.guests import leaving  # few need it
 
     try:
-        deputy.run_at(node, program, arguments)
-    except deputy.NoProgramError as error:
+        leaving.run_at(node, program, arguments)
+    except leaving.NoProgramError as error:
         if node == ANYWHERE:
             raise
         complain(f"{program}: {error.strerror}")
@@ -185,8 +184,7 @@ def run_at(node: int, program: str, arguments: list[str]) -> None:
 
 def run(program: str, arguments: list[str]) -> int:
     """Become the command, with the signals as they were before Python ignored two."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
+    hpcfile.heed_signals()
     try:
         os.execvp(program, arguments)
     except OSError as error:

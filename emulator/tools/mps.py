@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 
-from emulator.tools.hpcfile import complain, end_with_pipe
+from emulator.tools.hpcfile import complain, heed_signals
 from emulator.tools.processlist import Process, clock, processes
 
 LETTERS = set("axwh")
@@ -24,7 +24,7 @@ COLUMNS = 80
 
 def main() -> int:
     """Run ``mps`` with the arguments of this process; the exit code."""
-    end_with_pipe()
+    heed_signals()
     words = sys.argv[1:]
     letters = {letter for word in words if word != OMINFO for letter in word.lstrip("-")}
     if not letters <= LETTERS:

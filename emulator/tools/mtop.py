@@ -11,7 +11,7 @@ import sys
 import time
 
 from emulator.tools import hpcfile
-from emulator.tools.hpcfile import complain, end_with_pipe
+from emulator.tools.hpcfile import complain, heed_signals
 from emulator.tools.processlist import Process, clock, processes
 
 TYPE_CHECKING = False
@@ -108,7 +108,7 @@ def main() -> int:
 
         Screen(top.lines, top.key, every_s).run()
         return 0
-    end_with_pipe()
+    heed_signals()
     for number in range(times):
         if number:
             time.sleep(every_s)

@@ -18,8 +18,9 @@ LIBRARY = "/usr/lib/mosha"
 SCREEN_LIMIT_S = 10.0
 TOOLS = (
     ("mosctl whois", ""), ("mosctl status", ""), ("mosctl status 2", ""), ("mosctl isup 2", ""),
-    ("mosctl getload 2", ""), ("mosctl whois 2", ""), ("mosctl gettune", ""), ("setpe -r", ""), ("showmap", ""),
-    ("migrate 1 home", ""), ("mosrun -h true", ""), ("runhome true", ""), ("mps ax", ""), ("mps ax --ominfo", ""),
+    ("mosctl getload 2", ""), ("mosctl whois 2", ""), ("mosctl gettune", ""), ("setpe -r", ""),
+    ("setpe -w -f /etc/openmosix.map", ""), ("showmap", ""), ("migrate 1 home", ""), ("mosrun -h true", ""),
+    ("runhome true", ""), ("mosrun -2 true", ""), ("mps ax", ""), ("mps ax --ominfo", ""),
     ("mtop -b", ""), ("mtop", "N#"), ("mosmon", "Node #"),
 )
 """Each with what its first screen has, if it has one."""

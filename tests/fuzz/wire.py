@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import selectors
 import socket
 import tempfile
@@ -13,7 +12,7 @@ from emulator import inittab, table
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request
 from emulator.fuse.tree import Context, Directory, File, Reply, TreeFilesystem
-from emulator.guests import frames
+from emulator.guests import frames, job
 from emulator.mfs import fault, hello
 from mosha.clinit import protocol
 from mosha.clinit.control import Control
@@ -197,7 +196,7 @@ def check_hello(data: bytes) -> None:
     ):
         try:
             ask()
-            assert data[4:8] == hello.MAGIC, "nobody can prove that without the key"
+            assert data[4:8] == hello.FILES.name, "nobody can prove that without the key"
         except hello.Refused:
             pass
 
@@ -223,8 +222,8 @@ def check_faults(data: bytes) -> None:
         assert len(found) <= fault.FAULTS_MAX
 
 
-_JOB = ["/bin/x", ["x", "y"], {"A": "b"}, "/", 18, [2]]
-_CALLER = [1, "n", 2, 2, 2, 0, 0, [0]]
+_JOB = job.packed("/bin/x", ["x", "y"], {"A": "b"}, "/", 18, [2])
+_CALLER = frames.Caller(1, "n", 2, 2, 2, 0, 0, [0], {"lock": 1})
 _JSON = (b"[]", b"{}", b"null", b"1e999", b"-1", b"[" * 1500, b'"')
 
 TARGETS = (
@@ -273,12 +272,12 @@ TARGETS = (
         share=0.5,
         bytes_max=1000,
     ),
-    Target("MFS hello", check_hello, (hello.challenge(), bytes(80)), (hello.MAGIC,), share=0.3, bytes_max=128),
+    Target("MFS hello", check_hello, (hello.challenge(), bytes(80)), (hello.FILES.name,), share=0.3, bytes_max=128),
     Target(
         "guests' frames",
         check_frames,
-        (json.dumps(_JOB).encode(), json.dumps([_CALLER, _JOB]).encode()),
-        _JSON,
+        (_JOB, frames.pack_start(_CALLER, _JOB), *(b"".join(frames.frame(kind, 1, b"x" * 8)) for kind in frames.Kind)),
+        (job.SEPARATOR, b"\0000", *_JSON),
         share=0.5,
         bytes_max=2000,
     ),

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from emulator.guests import frames
-from emulator.guests.frames import Caller, Job, Kind
+from emulator.guests import frames, job
+from emulator.guests.frames import Caller, Kind
 from emulator.mfs import hello
 from emulator.settings import GUEST_PORT
 from tests.unit.guests.pair import Pair
 
 KEY = b"a key"
-JOB = Job("true", ["true"], {}, "/", 0, [])
+JOB = job.packed("true", ["true"], {}, "/", 0, [])
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def door(pair: Pair, own: str) -> Iterator[tuple[socket.socket, bytes]]:
 
 
 def ask(challenged: bytes, key: bytes = KEY, asker: int = 1, owner: int = 2) -> bytes:
-    return hello.ask(key, challenged, asker, owner, 0, frames.SERVICE)
+    return hello.ask(key, challenged, asker, owner, 0, hello.GUESTS)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from emulator.guests import frames
+from emulator.guests import frames, job
 from emulator.guests.frames import Caller, Job, Kind
 
 JOB = Job("/bin/e\udcffcho", ["echo", "ä\udcff"], {"PATH": "/bin"}, "/tmp", 0o22, [1, 2])
@@ -24,26 +23,22 @@ def test_a_frame_and_what_it_held() -> None:
 
 
 def test_a_job_with_names_that_are_no_text() -> None:
-    assert frames.parse_job(frames.pack_job(JOB)) == JOB
-    assert frames.parse_start(frames.pack_start(CALLER, JOB)) == (CALLER, JOB)
+    assert frames.parse_job(job.packed(*JOB)) == JOB
+    assert frames.parse_start(frames.pack_start(CALLER, job.packed(*JOB))) == (CALLER, JOB)
+    bare = JOB._replace(arguments=["", ""], environment={}, ignored=[])
+    assert frames.parse_job(job.packed(*bare)) == bare
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"arguments": []}, {"arguments": [1]}, {"program": "a\0b"}, {"environment": {"A": 1}}, {"directory": None},
-        {"umask": -1}, {"umask": "x"}, {"ignored": [1 << 32]},
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize("changes", [{"arguments": []}, {"program": "a\0b"}, {"umask": -1}, {"ignored": [10**8]}])
 def test_what_is_no_job(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a job"):
-        frames.parse_job(frames.pack_job(JOB._replace(**changes)))
+        frames.parse_job(job.packed(*JOB._replace(**changes)))
 
 
-@pytest.mark.parametrize("said", [None, 1, {}, [], list(JOB)[:-1]])
-def test_what_is_no_job_at_all(said: object) -> None:
+@pytest.mark.parametrize("said", [b"", b"a\0/\0" + b"0\0\0", b"a\0/\0000\0\0002\0a", b"a\0/\0000\0\0001\0a\0B", b"[]"])
+def test_what_is_no_job_at_all(said: bytes) -> None:
     with pytest.raises(ValueError, match="not a job"):
-        frames.parse_job(json.dumps(said).encode())
+        frames.parse_job(said)
 
 
 @pytest.mark.parametrize(
@@ -55,4 +50,4 @@ def test_what_is_no_job_at_all(said: object) -> None:
 )  # fmt: skip
 def test_what_is_no_caller(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="not a caller"):
-        frames.parse_start(frames.pack_start(CALLER._replace(**changes), JOB))
+        frames.parse_start(frames.pack_start(CALLER._replace(**changes), job.packed(*JOB)))

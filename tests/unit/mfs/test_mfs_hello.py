@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+from threading import Thread
+
 import pytest
 
+from emulator.membership import Path
 from emulator.mfs import hello
+from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.hello import Refused
+from emulator.reactor import Reactor
 
 KEY = b"the cluster's key"
 
@@ -78,8 +85,42 @@ def test_garbage_is_refused(garbage: bytes) -> None:
         hello.check_grant(KEY, challenged, asked, garbage, 2)
 
 
-def test_another_version_is_refused() -> None:
-    challenged = bytearray(hello.challenge())
-    challenged[8] += 1
-    with pytest.raises(Refused, match="version"):
-        hello.ask(KEY, challenged, 1, 2, 3)
+@pytest.mark.parametrize("service", [hello.FILES, hello.GUESTS])
+def test_another_version_is_refused_and_named(service: hello.Service) -> None:
+    other = service._replace(version=service.version + 1)
+    with pytest.raises(Refused) as refused:
+        hello.ask(KEY, hello.challenge(other), 1, 2, 3, service)
+    assert str(refused.value) == f"it speaks version {other.version} of {service.name!r}, not {service.version}"
+
+
+def test_a_node_of_another_version_is_told_nothing_and_the_log_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    other = hello.GUESTS._replace(version=hello.GUESTS.version - 1)
+    heard: list[bytes] = []
+    refused: list[int] = []
+
+    def be_of_that_version(listening: socket.socket) -> None:
+        with listening.accept()[0] as sock:
+            sock.sendall(hello.challenge(other))
+            try:
+                heard.append(sock.recv(1000))
+            except ConnectionResetError:
+                heard.append(b"")
+
+    def end(code: int) -> None:
+        refused.append(code)
+        reactor.stop()
+
+    reactor = Reactor()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        there = Thread(target=be_of_that_version, args=(listening,))
+        there.start()
+        Attempt(
+            reactor, Asker(1, 0, KEY), 2, [Path("127.0.0.1", "127.0.0.1")], listening.getsockname()[1], None,
+            lambda _link, _incarnation, _path: reactor.stop(), end, hello.GUESTS,
+        )  # fmt: skip
+        reactor.call_later(10, reactor.stop)
+        reactor.run()
+        there.join()
+    reactor.close()
+    assert (refused, heard) == ([errno.EREMOTE], [b""])
+    assert f"node 2 at 127.0.0.1: it speaks version {other.version} of {other.name!r}, not" in caplog.text

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator import power
 from emulator.powerswitch import outlets
 from emulator.powerswitch import switch as module
 from emulator.powerswitch.engine import Engine
@@ -70,7 +71,7 @@ def test_a_node_goes_silent_before_it_ends(fake: FakeEngine, switch: Switch) -> 
 def test_a_node_that_does_not_hear_of_it_is_killed(
     fake: FakeEngine, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.power, "WITHIN_S", 0.05)
+    monkeypatch.setattr(power, "WITHIN_S", 0.05)
     fake.goes_silent = False
     assert switch.obey(Request("off", 1)) == Answer(True, "off")
     assert fake.signals == ["SIGPWR", "KILL"]

@@ -15,8 +15,8 @@ IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import emulator.tools.{};
 TALK = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from emulator.tools.hpcfile import end_with_pipe
-end_with_pipe()
+from emulator.tools.hpcfile import heed_signals
+heed_signals()
 while True:
     os.write(1, b"line" * 1024)
 """
