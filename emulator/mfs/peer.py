@@ -3,7 +3,7 @@
 Rules:
 
 1. Every request has a deadline, by the node's pace (:mod:`emulator.mfs.pace`); then EAGAIN. The request may have been
-   carried out all the same.
+   carried out all the same. That of an fsync is as far away only while the peer says that it lives.
 2. A peer that works on a request says that it lives. If nothing at all was heard since a request was sent that has
    expired, the peer is lost: the connection is reset, nothing more is sent on it. What waits then fails with EAGAIN and
    a new connection is tried in the background while the peer cools, so that a healed link serves at once; or, if the
@@ -53,14 +53,15 @@ _MEANS = {
 class _Waiting:
     """A request without an answer. ``frame`` is kept for as long as it may still have to be sent."""
 
-    __slots__ = ("begin_s", "frame", "key", "limit_s", "place", "repeated", "request", "sent_s", "until_s")
+    __slots__ = ("begin_s", "frame", "key", "limit_s", "place", "repeated", "request", "sent_s", "silent_s", "until_s")
 
-    def __init__(self, request: Request, key: Key | None, limit_s: float, begin_s: float) -> None:
+    def __init__(self, request: Request, key: Key | None, pace: Pace, begin_s: float) -> None:
         self.request = request
         self.key = key
-        self.limit_s = limit_s
+        self.limit_s = pace.limit_s(request)
+        self.silent_s = pace.silent_s(request)
         self.begin_s = self.sent_s = begin_s
-        self.until_s = begin_s + limit_s
+        self.until_s = begin_s + self.silent_s
         self.frame = b""
         self.place = 0  # its number among all that were sent to the peer; 0 before
         self.repeated = False
@@ -111,7 +112,7 @@ class Peer:
         key = key_of(request)
         if key is not None:
             self._given_up.check(key, now_s)
-        waiting = _Waiting(request, key, pace.limit_s(request), now_s)
+        waiting = _Waiting(request, key, pace, now_s)
         if self._link is not None:
             self._link.send([frame])
             self._count(waiting)
@@ -196,11 +197,15 @@ class Peer:
         link.send([waiting.frame])
         self._count(waiting)
         waiting.sent_s = self._reactor.now()
-        waiting.until_s = min(waiting.sent_s + waiting.limit_s, waiting.begin_s + self.pace.bound_s(waiting.limit_s))
+        waiting.until_s = min(waiting.sent_s + waiting.silent_s, self._end_s(waiting))
         if self._repeats:
             self._watch()
         else:
             waiting.frame = b""
+
+    def _end_s(self, waiting: _Waiting) -> float:
+        """When it is over for a request that was sent, if all the time the peer says that it lives."""
+        return min(waiting.sent_s + waiting.limit_s, waiting.begin_s + self.pace.bound_s(waiting.limit_s))
 
     def _count(self, waiting: _Waiting) -> None:
         self._sent += 1
@@ -341,8 +346,11 @@ class Peer:
     def _expire(self) -> None:
         self._timer = None
         now_s = self._reactor.now()
-        expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
         link = self._link
+        for waiting in self._waiting.values() if link is not None else ():
+            if waiting.until_s <= now_s < link.heard_s + waiting.silent_s and link.heard_s >= waiting.sent_s:
+                waiting.until_s = min(self._end_s(waiting), link.heard_s + waiting.silent_s)
+        expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
         if link is not None:
             lost = any(waiting.sent_s >= link.heard_s for waiting in expired)
         else:

@@ -92,6 +92,11 @@ def writing(folder: Path) -> Callable[[], object]:
     return lambda: os.pwrite(fd, b"x" * CUT_BYTES, 0)
 
 
+def syncing(folder: Path) -> Callable[[], object]:
+    fd = os.open(folder / "log", os.O_WRONLY)
+    return lambda: os.fsync(fd)
+
+
 def making(folder: Path) -> Callable[[], object]:
     return lambda: os.close(os.open(folder / "cut", os.O_WRONLY | os.O_CREAT, 0o644))
 
@@ -102,8 +107,8 @@ def renaming(folder: Path) -> Callable[[], object]:
 
 
 OPERATIONS = {
-    "stat": stat, "listdir": names, "open": opening, "read": reading, "write": writing, "create": making,
-    "rename": renaming,
+    "stat": stat, "listdir": names, "open": opening, "read": reading, "write": writing, "fsync": syncing,
+    "create": making, "rename": renaming,
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.mfs.pace import QUICK
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 
 LIMIT_S = 20.0  # whatever the bound: a busy machine may add that much to any one time
@@ -118,14 +119,25 @@ def test_a_pause_shorter_than_the_deadline_is_only_a_delay(pair: list[MfsNode]) 
 
 def test_fsync_may_take_longer_than_the_rest(pair: list[MfsNode]) -> None:
     one, two = pair
+    two.faults({"do": "delay", "seconds": 2.5, "on": ["fsync"]})
     with one.path(2, "f").open("w") as opened:
-        two.send_signal(signal.SIGSTOP)
-        resume = threading.Timer(1.5, two.send_signal, [signal.SIGCONT])
-        resume.start()
         result, took_s = timed(lambda: os.fsync(opened.fileno()))
-        resume.join()
     assert result == "ok"
-    assert took_s > 1.4
+    assert took_s > 2.4
+
+
+@pytest.mark.parametrize("since_s", [0.0, 0.5])
+def test_fsync_on_a_node_that_falls_silent_takes_no_longer_than_the_rest(pair: list[MfsNode], since_s: float) -> None:
+    one, two = pair
+    two.faults({"do": "delay", "seconds": 60, "on": ["fsync"]})
+    with one.path(2, "f").open("w") as opened:
+        silence = threading.Timer(since_s, two.send_signal, [signal.SIGSTOP])
+        silence.start()
+        result, took_s = timed(lambda: os.fsync(opened.fileno()))
+        silence.join()
+        two.send_signal(signal.SIGCONT)
+        two.faults()
+    assert (result, took_s < QUICK.slow_s - AT_ONCE_S) == ("EAGAIN", True), took_s
 
 
 def test_peer_that_never_answers(nodes: Nodes) -> None:
