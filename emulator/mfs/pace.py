@@ -2,9 +2,9 @@
 
 Rules:
 
-1. ``quick``: an operation ends within ``reply_s``, or ``slow_s`` for fsync and big writes, connection included; an fsync
-   ends within ``reply_s`` too where the peer is silent. After a peer was lost everything fails at once for ``cool_s``,
-   while a new connection is tried.
+1. ``quick``: an operation ends within ``reply_s``, or ``slow_s`` for fsync and big writes, connection included; an
+   fsync ends within ``reply_s`` too where the peer is silent. After a peer was lost everything fails at once for
+   ``cool_s``, while a new connection is tried.
 2. ``genuine``: ``connect_s`` for a connection and ``reply_s`` for an answer. A request whose connection is lost is
    sent once more over a new one, so the first operation after a loss takes both, later ones ``connect_s`` each, and
    about 3 s once the kernel knows that no such machine is there. The owner carries it out once.

@@ -96,7 +96,7 @@ def receive(sock: socket.socket, deadline_s: float) -> dict[str, Any]:
             raise ProtocolError(f"a line of more than {LINE_BYTES_MAX} bytes")
     try:
         message = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError("a line that is not JSON") from None
     if not isinstance(message, dict):
         raise ProtocolError("a line that is not a JSON object")

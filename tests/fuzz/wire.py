@@ -5,6 +5,8 @@ from __future__ import annotations
 import selectors
 import socket
 import tempfile
+import time
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from emulator.fuse.protocol import Buffer, Request
 from emulator.fuse.tree import Context, Directory, File, Reply, TreeFilesystem
 from emulator.guests import frames, job
 from emulator.mfs import fault, hello
+from emulator.powerswitch import protocol as power
 from mosha.clinit import protocol
 from mosha.clinit.control import Control
 from mosha.clinit.protocol import Answer, BadRequest
@@ -213,6 +216,25 @@ def check_frames(data: bytes) -> None:
         pass
 
 
+def check_power(data: bytes) -> None:
+    """Either side of a conversation with the power switch hears this of somebody without the key."""
+    request = power.Request("off", 1)
+    sides: list[Callable[[socket.socket, float], object]] = [
+        lambda sock, deadline_s: power.Hearing(sock, b"key").request(deadline_s),
+        lambda sock, deadline_s: power.converse(sock, b"key", request, deadline_s),
+    ]
+    for side in sides:
+        here, there = socket.socketpair()
+        with here, there:
+            there.sendall(data[: power.LINE_BYTES_MAX + 1])
+            there.shutdown(socket.SHUT_WR)
+            try:
+                side(here, time.monotonic() + 5.0)
+                raise AssertionError("nobody can prove that without the key")
+            except (OSError, power.ProtocolError):
+                pass
+
+
 def check_faults(data: bytes) -> None:
     try:
         found = fault.parse(text_of(data))
@@ -280,6 +302,18 @@ TARGETS = (
         (job.SEPARATOR, b"\0000", *_JSON),
         share=0.5,
         bytes_max=2000,
+    ),
+    Target(
+        "power switch",
+        check_power,
+        (
+            b'{"challenge": "x", "command": "off", "node": 1, "proof": "y"}\n',
+            b'{"switch": 1, "challenge": "x"}\n{"ok": true, "text": "off", "proof": "y"}\n',
+            b"[" * 4000 + b"\n",
+        ),
+        (b'"proof"', b'"challenge"', b"\\ud800", b"\n", *_JSON),
+        share=0.3,
+        bytes_max=5000,
     ),
     Target(
         "list of faults",
