@@ -347,9 +347,10 @@ class Peer:
         self._timer = None
         now_s = self._reactor.now()
         link = self._link
-        for waiting in self._waiting.values() if link is not None else ():
-            if waiting.until_s <= now_s < link.heard_s + waiting.silent_s and link.heard_s >= waiting.sent_s:
-                waiting.until_s = min(self._end_s(waiting), link.heard_s + waiting.silent_s)
+        if link is not None:
+            for waiting in self._waiting.values():
+                if waiting.until_s <= now_s < link.heard_s + waiting.silent_s and link.heard_s >= waiting.sent_s:
+                    waiting.until_s = min(self._end_s(waiting), link.heard_s + waiting.silent_s)
         expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
         if link is not None:
             lost = any(waiting.sent_s >= link.heard_s for waiting in expired)
