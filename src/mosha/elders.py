@@ -5,7 +5,8 @@ Rules:
 1. A node that no agent of today was ever seen on is asked for its directory. One that has a clstat there, and none of
    ``OURS``, is an *elder*. What cannot be read says nothing: nobody becomes an elder by that, and an elder keeps what
    it had. Nothing is begun here before each such node has answered once, or openMosix finds it down, or it was asked
-   ``MISSES_MAX`` times.
+   ``MISSES_MAX`` times. On which nodes one of today was seen is kept in the file ``agents``: a next life asks
+   nobody about these, and waits for none.
 2. What an elder has (a group at any level, but one that is configured only, or has come to ``stop``) is not begun here
    while openMosix finds its node up. A clstat that stands still counts, as it did in 2003.
 3. An elder that sees its group elsewhere, at whatever level, stops it. So what this node wins stays at ``plan``, which
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Set
+from contextlib import suppress
 from functools import partial
 from typing import Any, Callable
 
@@ -33,12 +35,15 @@ from mosha.status import TWIN
 from mosha.tables import clstat
 from mosha.tables.clstat import CONFIGURED, DONE, GroupStat
 from mosha.tables.errors import TableErrors
+from mosha.tables.lines import is_node
 from mosha.timing import FAILED_PROBES
 
 log = logging.getLogger(__name__)
 
 OURS = (marker.NAME, record.NAME, TWIN)
 CLSTAT = "clstat"
+AGENTS = "agents"                # nodes on which an agent of today was seen, by any life on this disk
+AGENTS_BYTES_MAX = 64 * 1024
 AGE = "2003"                     # the state of an elder's node, for people
 LOOK_S = 1.0                     # between two looks at an elder
 LOOK_OUT_S = 5.0                 # and at a node that has no agent: one of 2003 runs nothing so soon after its start
@@ -81,8 +86,9 @@ class Elders:
         self.news = 0                                # counts what people may want to see
         self.lost: tuple[int, int] | None = None     # no quorum by rule 4: nodes up, and how many there were
         self._me, self._world = me, world
-        self._known, self._alive, self._in_force = known, alive, in_force
+        self._found, self._alive, self._in_force = known, alive, in_force
         self._nodes: frozenset[int] = frozenset()
+        self._kept = _agents(world.var.read(AGENTS, AGENTS_BYTES_MAX) or b"")
         self._seen: dict[int, _Seen] = {}
         self._unsettled: set[int] = set()
         self._since: dict[str, float] = {}           # group -> since when it is at plan here, or beyond
@@ -107,6 +113,7 @@ class Elders:
         self._unsettled = (self._unsettled & nodes) | (nodes - self._nodes - {self._me})
         self._nodes = nodes
         known = self._known()
+        self._keep(known & nodes)
         strangers = nodes - ({node for node in known if self._alive(node)} if self.present else known) - {self._me}
         for node in sorted(self._seen.keys() - strangers):
             self._forget(node)
@@ -164,6 +171,15 @@ class Elders:
         page["elders_unknown"] = unknown()
 
     # ---- inside -----------------------------------------------------------------------------------------------
+
+    def _known(self) -> Set[int]:
+        return self._kept | self._found()
+
+    def _keep(self, known: Set[int]) -> None:
+        if known != self._kept:
+            self._kept = frozenset(known)
+            with suppress(OSError):                  # then the next life asks
+                self._world.var.replace(AGENTS, f"{' '.join(map(str, sorted(known)))}\n".encode())
 
     @staticmethod
     def _is_left(stat: GroupStat, held: bool) -> bool:
@@ -242,6 +258,12 @@ class Elders:
 
 def _is_idle(stat: GroupStat) -> bool:
     return stat.state == CONFIGURED or (stat.level, stat.state) == (STOP, DONE)
+
+
+def _agents(text: bytes) -> frozenset[int]:
+    """What was kept; nobody where it is not whole."""
+    words = text.decode("ascii", "replace").split() if text.endswith(b"\n") else []
+    return frozenset(map(int, words)) if all(map(is_node, words)) else frozenset()
 
 
 def are_here(store: Store) -> bool:

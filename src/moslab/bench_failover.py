@@ -69,7 +69,7 @@ TABLES = {
              f"exec /usr/lib/mosha/demo/tick /san/{GROUP}\n",
     "hactl": f"{GROUP} start\n",
 }
-FORGET = "rm -f /var/mosix-ha/voter /var/mosix-ha/founded /var/mosix-ha/*.j.* /var/mosix-ha/*.slots.*"
+FORGET = "cd /var/mosix-ha && rm -f voter founded agents *.j.* *.slots.*"
 EXECS = f"""
 import json, time
 from pathlib import Path

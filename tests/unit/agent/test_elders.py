@@ -10,7 +10,7 @@ import pytest
 
 from mosha import elders, novelties, why
 from mosha.config import Config
-from mosha.elders import LOOK_S, OURS, PLAN_S, Elders
+from mosha.elders import AGENTS, LOOK_S, OURS, PLAN_S, Elders
 from mosha.ownership.journal import Commit
 from mosha.platform import plans
 from mosha.platform.machine import run
@@ -41,6 +41,11 @@ class Map:
         self.unreadable: set[int] = set()
         self.known: set[int] = set()                 # nodes on which an agent of today was seen
         self.asked: list[tuple[int, str]] = []
+        self.var = MemoryStore()
+        self.begin()
+
+    def begin(self) -> None:
+        """A life."""
         self.elders = Elders(1, self, lambda: self.known, self.known.__contains__, lambda _: "")  # type: ignore[arg-type]
 
     def now(self) -> float:
@@ -117,6 +122,55 @@ def test_a_cluster_of_today_asks_nobody() -> None:
     of.known |= {2, 3}
     of.pass_time(60.0)
     assert of.asked == []
+    assert of.allowed() == {"web", "job"}
+
+
+def test_a_life_knows_what_the_one_before_it_knew_and_waits_for_nobody() -> None:
+    of = Map(n2=None, n3=None)
+    of.known |= {2, 3}
+    of.pass_time(BEAT_S)
+    of.known.clear()
+    of.unreadable |= {2, 3}
+    of.begin()
+    of.pass_time(BEAT_S)
+    assert of.asked == []
+    assert of.allowed() == {"web", "job"}
+
+
+def test_of_a_node_that_came_later_or_back_onto_the_map_nothing_is_known() -> None:
+    of = Map(n2=None, n3=stat(web="start DONE"))
+    of.known |= {2, 3}
+    of.pass_time(BEAT_S)
+    of.known.clear()
+    del of.disks[3]
+    of.pass_time(BEAT_S)
+    of.disks |= {3: {"clstat": stat(web="start DONE")}, 4: {"clstat": stat(job="start DONE")}}
+    of.begin()
+    of.pass_time(BEAT_S)
+    assert of.elders.groups().keys() == {3, 4}
+    assert of.allowed() == set()
+
+
+@pytest.mark.parametrize("text", [b"", b"2 3", b"2 x\n", b"2 -3\n", b"\xff\n", b"2" * 70_000 + b"\n"])
+def test_what_is_kept_of_agents_and_is_not_whole_says_nothing(text: bytes) -> None:
+    of = Map(n2=None, n3=None)
+    of.var.files[AGENTS] = text
+    of.unreadable |= {2, 3}
+    of.begin()
+    of.pass_time(BEAT_S)
+    assert of.allowed() == set()
+
+
+def test_a_full_disk_only_makes_the_next_life_ask() -> None:
+    class Full(MemoryStore):
+        def replace(self, name: str, content: bytes, durable: bool = False) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    of = Map(n2=None)
+    of.var = Full()
+    of.known.add(2)
+    of.begin()
+    of.pass_time(BEAT_S)
     assert of.allowed() == {"web", "job"}
 
 
