@@ -9,8 +9,9 @@ holds decides; the last row always holds.
 from __future__ import annotations
 
 from enum import Enum
-from functools import lru_cache
 from typing import Callable, NamedTuple
+
+from mosha.remembered import Remembered
 
 PLAN, TEST, STOP = "plan", "test", "stop"
 SETTLED = frozenset({"DONE", "PASSED", "FAILED"})
@@ -114,10 +115,12 @@ TABLE: tuple[Row, ...] = (
 )
 
 
-@lru_cache(maxsize=1024)                     # a group at rest has the view that it had
-def decide(view: View) -> Action:
-    """The action of the first row whose condition holds."""
+def _decide(view: View) -> Action:
     return next(action for _, condition, action in TABLE if condition(view))
+
+
+decide = Remembered(_decide, 1024).__getitem__       # a group at rest has the view that it had
+"""The action of the first row whose condition holds."""
 
 
 def why(view: View) -> str:

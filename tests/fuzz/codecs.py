@@ -42,7 +42,7 @@ def summed(data: bytes) -> bytes:
 
 def check_slot(data: bytes) -> None:
     if data[:1] < bytes([WRONG]):
-        size = slot._FIELDS.size
+        size = slot._CRC_AT
         data = data[1 : 1 + size] + zlib.crc32(data[1 : 1 + size]).to_bytes(4, "big") + data[1 + size :]
     found = slot.decode(data)
     if found is not None:

@@ -7,7 +7,8 @@ a disk was rolled back); what makes the identity unique is the nonce, 32 hexadec
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+
+from mosha.remembered import Remembered
 
 NUMBER_MAX = 999_999_999
 _FORM = re.compile(r"([1-9][0-9]{0,4})\.([0-9]{1,9})\.([0-9a-f]{32})")
@@ -25,10 +26,12 @@ def well_formed(identity: str) -> bool:
     return _FORM.fullmatch(identity) is not None
 
 
-@lru_cache(maxsize=4096)
-def node_of(identity: str) -> int:
-    """The node of a well-formed identity."""
+def _node_of(identity: str) -> int:
     return int(identity.partition(".")[0])
+
+
+node_of = Remembered(_node_of, 4096).__getitem__
+"""The node of a well-formed identity."""
 
 
 def number_of(identity: str) -> int:

@@ -25,12 +25,13 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple, Union
 
 from mosha.ownership import electorate as electorates
 from mosha.ownership import identity as identities
+from mosha.remembered import Remembered
 
 ENTRY_BYTES_MAX = 4096
 READ_MAX = 262144                # bytes of journals that one exchange, or page of a copy, brings
@@ -193,19 +194,27 @@ class Parts(NamedTuple):
     copy: int | None
 
 
-@lru_cache(maxsize=4096)
-def _parsed(file_name: str) -> tuple[str, Parts] | None:
-    """The era, and what else the name of a journal says; None for any other file."""
+def _parse(file_name: str) -> tuple[str, Parts] | None:
     found = _FORM.fullmatch(file_name)
     if found is None or not identities.well_formed(found[2]):
         return None
     return found[1], Parts(found[2], int(found[3]), int(found[4]) if found[4] else None)
 
 
+_parsed = Remembered(_parse, 4096).__getitem__
+"""The era, and what else the name of a journal says; None for any other file."""
+
+
 def parts_of(file_name: str, era: str) -> Parts | None:
     """What the name of a journal of that era says; None for any other file."""
     found = _parsed(file_name)
     return found[1] if found is not None and found[0] == era else None
+
+
+def of_era(file_names: Iterable[str], era: str) -> list[str]:
+    """Those of these names that are of journals of that era."""
+    begin = f"{era}.j."
+    return [name for name in file_names if name.startswith(begin) and _parsed(name) is not None]
 
 
 def writer_of(file_name: str, era: str) -> str | None:

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from functools import lru_cache
 from typing import NamedTuple
 
 from mosha.ownership import identity as identities
+from mosha.remembered import Remembered
 
 PER_FILE = 32
 BYTES = 64
@@ -25,9 +25,12 @@ COUNTED = "counted"
 COUNTED_AHEAD = 128              # it is written anew when half of this is left
 FILE_BYTES = PER_FILE * BYTES
 _MAGIC = b"MS"
-_FIELDS = struct.Struct(">2sHI16sQIHII")    # magic, node, number, nonce, counter, size, generation, revision, life
+_WRITER = struct.Struct(">HI16s")           # after the magic: node, number, nonce
+_FIELDS = struct.Struct(">QIHII")           # counter, size, generation, revision, life
 _CRC = struct.Struct(">I")
-_PAD = bytes(BYTES - _FIELDS.size - _CRC.size)
+_FIELDS_AT = len(_MAGIC) + _WRITER.size
+_CRC_AT = _FIELDS_AT + _FIELDS.size
+_PAD = bytes(BYTES - _CRC_AT - _CRC.size)
 
 
 class Slot(NamedTuple):
@@ -41,46 +44,49 @@ class Slot(NamedTuple):
     life: int = 0
 
 
-@lru_cache(maxsize=256)
-def life_of(life: str) -> int:
-    """What a slot says of a voter's life: 0 if that is empty."""
+def _life_of(life: str) -> int:
     return zlib.crc32(life.encode())
+
+
+life_of = Remembered(_life_of, 256).__getitem__
+"""What a slot says of a voter's life: 0 if that is empty."""
 
 
 def encode(slot: Slot) -> bytes:
     """The 64 bytes."""
-    node, number, nonce = _parts(slot.identity)
-    head = _FIELDS.pack(
-        _MAGIC, node, number, nonce, slot.counter, slot.journal_bytes, slot.generation, slot.revision, slot.life,
-    )
+    identity, *fields = slot
+    head = _begin_of(identity) + _FIELDS.pack(*fields)
     return head + _CRC.pack(zlib.crc32(head)) + _PAD
 
 
-@lru_cache(maxsize=256)
-def _parts(identity: str) -> tuple[int, int, bytes]:
-    """Node, number and nonce, as a slot has them."""
+def _begin(identity: str) -> bytes:
     node, number, nonce = identity.split(".")
-    return int(node), int(number), bytes.fromhex(nonce)
+    return _MAGIC + _WRITER.pack(int(node), int(number), bytes.fromhex(nonce))
+
+
+_begin_of = Remembered(_begin, 256).__getitem__
+"""With what a slot of that identity begins."""
 
 
 def decode(data: bytes) -> Slot | None:
     """The slot, None if there is none, or it is torn, or it names nobody."""
     if len(data) < BYTES or data[:2] != _MAGIC:
         return None
-    head = data[: _FIELDS.size]
-    if _CRC.unpack_from(data, _FIELDS.size)[0] != zlib.crc32(head):
+    if _CRC.unpack_from(data, _CRC_AT)[0] != zlib.crc32(data[:_CRC_AT]):
         return None
-    _, node, number, nonce, counter, journal_bytes, generation, revision, life = _FIELDS.unpack(head)
     try:
-        return Slot(_identity(node, number, nonce), counter, journal_bytes, generation, revision, life)
+        return Slot(_writer_of(data[:_FIELDS_AT]), *_FIELDS.unpack_from(data, _FIELDS_AT))
     except ValueError:
         return None
 
 
-@lru_cache(maxsize=4096)
-def _identity(node: int, number: int, nonce: bytes) -> str:
-    """The identity of these parts; raises ValueError if it names nobody."""
+def _writer(begin: bytes) -> str:
+    node, number, nonce = _WRITER.unpack_from(begin, len(_MAGIC))
     return identities.make(node, number, nonce.hex())
+
+
+_writer_of = Remembered(_writer, 4096).__getitem__
+"""The identity of a slot that begins so; raises ValueError if it names nobody."""
 
 
 def all_of(data: bytes) -> list[Slot]:

@@ -403,8 +403,7 @@ class Voter:
     def _bad_journal(self) -> str:
         """One of the next few, or nothing."""
         if not self._unseen:
-            written = {name for name in self._store.list() if journal.writer_of(name, self.era) is not None}
-            self._unseen = sorted(written | told(self._store, self.era))
+            self._unseen = sorted({*journal.of_era(self._store.list(), self.era), *told(self._store, self.era)})
         few, self._unseen = self._unseen[:LOOKED_AT], self._unseen[LOOKED_AT:]
         slots: dict[int, bytes] = {}
         return next((name for name in few if self._is_bad(self.era, name, slots)), "")
@@ -543,12 +542,11 @@ class Voter:
 
     def _may_be_decided(self) -> bool:
         """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk."""
-        for name in self._store.list():
-            if journal.writer_of(name, self.era) is not None:
-                content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
-                entries, _ = journal.decode(content)
-                if journal.is_bad(content) or any(self._is_accepted(entry) for entry in entries):
-                    return True
+        for name in journal.of_era(self._store.list(), self.era):
+            content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
+            entries, _ = journal.decode(content)
+            if journal.is_bad(content) or any(self._is_accepted(entry) for entry in entries):
+                return True
         return False
 
     def _is_accepted(self, entry: Entry) -> bool:

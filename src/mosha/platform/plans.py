@@ -89,7 +89,7 @@ def copy(era: str, known: list[tuple[str, int]]) -> Plan:
 
 def _all(era: str, known: dict[str, int]) -> Plan:
     """All journals of the era: what is new in them, as :func:`_read_on`."""
-    listed = [name for name in (yield ("list",)) if journal.writer_of(name, era) is not None]
+    listed = journal.of_era((yield ("list",)), era)
     wanted = {name: known.get(name, 0) for name in listed if known.get(name) != journal.SKIPPED}
     journals, is_whole = yield from _read_on(wanted, is_listed=True)
     return [*([name, None] for name in sorted(known.keys() - set(listed))), *journals], is_whole
