@@ -384,7 +384,7 @@ MUTANTS: tuple[Mutant, ...] = (
     # ---- files ----------------------------------------------------------------------------------------------------
     _one(
         "held-unchecked", "R2: a held file that has no name any more is not read", "mosha/platform/files.py",
-        'if kind == "tail" or self._system.is_linked(handle):', "if True:",
+        'if kind == "tail" or self._system.is_linked(held.handle):', "if True:",
         plan=plans.EMPTIED,
     ),
     _one(

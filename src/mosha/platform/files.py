@@ -6,14 +6,13 @@ otherwise, and when the owner has rebooted (ESTALE), nothing of that node is hel
 once. A plan that has written before fails then: what it wrote may be in a file that nobody can open. Journals are not
 asked for their link: what one said stays true, and where all files of a node have gone the marker, which is read after
 them, has no link either. The marker is only ever replaced, so what it said is true for as long as it has a link: it is
-read once, and then only asked for that.
+read once, and then only asked for that. No more than ``HELD_MAX`` are held: then the one that was opened first goes.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections import OrderedDict
 from typing import Any, Callable, Protocol
 
 from mosha.platform.plans import Plan, Step
@@ -76,15 +75,23 @@ class Posix:
         return os.listdir(self._directory(node))
 
 
+class _Held:
+    """An open file; ``whole``: its content, if it is only ever replaced and was read."""
+
+    __slots__ = ("handle", "is_writable", "whole")
+
+    def __init__(self, handle: Any, is_writable: bool) -> None:
+        self.handle, self.is_writable = handle, is_writable
+        self.whole: bytes | None = None
+
+
 class Files:
     """What one worker holds open. One plan after the other: :meth:`carry_out`, or :meth:`begin`, its steps by
     :meth:`step`, and :meth:`drop_all` if it ends with an error."""
 
     def __init__(self, system: System) -> None:
         self._system = system
-        self._held: OrderedDict[tuple[int, str], Any] = OrderedDict()
-        self._writable: set[tuple[int, str]] = set()         # of these, those that are open to write, too
-        self._whole: dict[tuple[int, str], bytes] = {}       # of those that are only ever replaced
+        self._held: dict[tuple[int, str], _Held] = {}        # the one that was opened first first
         self._has_written = False                    # the plan that is carried out
 
     def carry_out(self, node: int, plan: Plan) -> Any:
@@ -117,7 +124,7 @@ class Files:
             return self._read(node, step)
         if kind == "list":
             return sorted(self._system.list(node))
-        handle = self._open(node, step[1], writes=True, create=kind != "append" or step[2] == 0)
+        handle = self._open(node, step[1], writes=True, create=kind != "append" or step[2] == 0).handle
         if kind == "sync":
             self._system.sync(handle)
             return None
@@ -134,12 +141,11 @@ class Files:
 
     def _read(self, node: int, step: Step) -> bytes:
         kind, name = step[:2]
-        handle = self._held.get((node, name))
-        if handle is not None:
-            self._held.move_to_end((node, name))
+        held = self._held.get((node, name))
+        if held is not None:
             try:
-                content = self._pread(node, handle, step)
-                if kind == "tail" or self._system.is_linked(handle):
+                content = self._pread(held, step)
+                if kind == "tail" or self._system.is_linked(held.handle):
                     return content
             except OSError as error:
                 if error.errno != errno.ESTALE:
@@ -147,37 +153,31 @@ class Files:
             self.drop_all(node)
             if self._has_written:
                 raise OSError(errno.ESTALE, f"{name} was replaced")
-        return self._pread(node, self._open(node, name), step)
+        return self._pread(self._open(node, name), step)
 
-    def _pread(self, node: int, handle: Any, step: Step) -> bytes:
-        kind, name, offset, length = step
+    def _pread(self, held: _Held, step: Step) -> bytes:
+        kind, _, offset, length = step
         if kind != "whole":
-            return self._system.pread(handle, length, offset)
-        known = self._whole.get((node, name))
-        if known is None:
-            known = self._whole[node, name] = self._system.pread(handle, length, offset)
-        return known
+            return self._system.pread(held.handle, length, offset)
+        if held.whole is None:
+            held.whole = self._system.pread(held.handle, length, offset)
+        return held.whole
 
-    def _open(self, node: int, name: str, writes: bool = False, create: bool = False) -> Any:
+    def _open(self, node: int, name: str, writes: bool = False, create: bool = False) -> _Held:
         """What is only read is open to read only: a table that an agent has open to write is taken for an edit."""
         key = node, name
-        if writes and key in self._held and key not in self._writable:
+        held = self._held.get(key)
+        if held is not None and writes and not held.is_writable:
             self._drop(*key)
-        handle = self._held.get(key)
-        if handle is None:
-            handle = self._held[key] = self._system.open(node, name, writes, create)
-            if writes:
-                self._writable.add(key)
+            held = None
+        if held is None:
+            held = self._held[key] = _Held(self._system.open(node, name, writes, create), writes)
             if len(self._held) > HELD_MAX:
                 self._drop(*next(iter(self._held)))
-        else:
-            self._held.move_to_end(key)
-        return handle
+        return held
 
     def _drop(self, node: int, name: str) -> None:
-        self._whole.pop((node, name), None)
-        self._writable.discard((node, name))
         try:
-            self._system.close(self._held.pop((node, name)))
+            self._system.close(self._held.pop((node, name)).handle)
         except OSError:
             pass

@@ -65,6 +65,7 @@ class Node:
         self.up = self.frozen = self.configured = False
         self._stopped: tuple[float, float, float] | None = None      # when, and what clock and skew were then
         self.boot, self.boot_id, self.lives = 0, "", 0
+        self.files_boot = 0                          # of the machine that has the agent's directory
         self._is_served = bool(cluster.plan.files["shared"])     # the agent's directory is on a file server
         self.members: dict[int, Member] = {}
         self.guardians: list[Guardian] = []
@@ -116,11 +117,6 @@ class Node:
 
     # ---- the agent's directory --------------------------------------------------------------------------------
 
-    @property
-    def files_boot(self) -> int:
-        """Of the machine that has the directory."""
-        return 0 if self._is_served else self.boot
-
     def has_files(self) -> bool:
         """Whether others find the directory now, if they can reach the machine that has it."""
         return self._is_served or self.up
@@ -142,6 +138,7 @@ class Node:
         if self.up:
             return
         self.up, self.boot = True, self.boot + 1
+        self.files_boot = 0 if self._is_served else self.boot
         self.boot_id = self.cluster.nonce()
         if self.boot > 1 and self.cluster.plan.clocks["restart"]:
             self._clock_at_zero = self._draw.uniform(1.0, 20.0) - self.kernel.now * self.rate
