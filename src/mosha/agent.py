@@ -181,6 +181,7 @@ class Agent:
         self._next_beat, self._beats, self._looked = now, 0, 0       # the latest beat, and the latest with a look
         self._clocks_by = now
         self._clocks = Clocks()
+        self._made: dict[str, Any] = {}              # the page, and how it is written
         self._page, self._show_at = "", now
         self.events = events.Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made ...
@@ -285,7 +286,7 @@ class Agent:
         if self.voter.losses != self._losses:
             self._losses = self.voter.losses
             self._keep(STATE, partial(self._remember, self._life))       # all that this life wrote is gone
-            self._said, self._page, self._news = {}, "", True
+            self._said, self._made, self._news = {}, {}, True
 
     def _is_turn(self, beats: int) -> bool:
         """Of what is done at the first look after so many."""
@@ -677,9 +678,10 @@ class Agent:
         page["orders"] = self.operations.orders.page()
         page["conflicts"] = self.tables.conflicts()
         self.elders.show(page, lambda: [*self.tables.novelties(), *novelties.of_settings(self.config)])
-        text = json.dumps(page)
-        if text != self._page or self._is_stale:
-            self._page = text
+        is_new = page != self._made
+        if is_new:
+            self._made, self._page = page, json.dumps(page)
+        if is_new or self._is_stale:
             self._keep(events.FILE, partial(self.events.note, page))
             self._write("clstat", status.clstat_text(self._said))
             self._write("hastat", status.hastat_text(now, self.ownership, records, self.elders.groups()))

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,7 +91,7 @@ class Config:
         """The devices, and how they are asked."""
         return shooting.Settings(self.stomith, self.stomith_timeout_s, self.stomith_retries, self.stomith_verify)
 
-    @property
+    @cached_property
     def shot_limit_s(self) -> float:
         """A shot at one node has ended after this, all levels and retries included."""
         return shooting.limit_s(self.shooting) + GRACE_S

@@ -157,8 +157,7 @@ def hastat_text(
 
 def stamped(page: str, boottime: float, boot: str) -> str:
     """A page in JSON, with the time at which it is written."""
-    stamp = json.dumps({"boottime": round(boottime, 3), "boot": boot})
-    return f"{page[:-1]}, {stamp[1:]}\n"
+    return f'{page[:-1]}, "boottime": {round(boottime, 3)!r}, "boot": {json.dumps(boot)}}}\n'
 
 
 class NotRunning(Exception):

@@ -686,7 +686,9 @@ class DiskPaxos:
 
     def _follow(self, now: float) -> None:
         """Count with the electorate that the own voter knows of, when enough of its voters are ready."""
-        latest = self._voter.electorate._replace(before=())
+        latest = self._voter.electorate
+        if latest.before:
+            latest = latest._replace(before=())
         if not self.era and latest.voters == self.electorate.voters:
             self.electorate = latest
         elif latest.key == (self.electorate.era, self.electorate.number + 1) and self.era:
@@ -800,10 +802,11 @@ class DiskPaxos:
         the sets have Q in common as long as these answer everybody: so what stands still is seen as soon as on all
         voters."""
         found, likely = [], 0
-        for voter, link in sorted(self._links.items()):
+        for voter in sorted(self._links):
+            link = self._links[voter]
             if likely < self.quorum or voter == self.node or link.is_doubtful:
                 found.append(voter)
-            likely += self._is_likely(now, voter)
+            likely += link.is_likely(now, self.timing.turn_s)
         return found
 
     def _is_likely(self, now: float, voter: int) -> bool:
@@ -821,7 +824,7 @@ class DiskPaxos:
 
     def _all_links(self) -> dict[int, Link]:
         """To the voters, and to those that only the next electorate has."""
-        return {**self._links, **self._next_links}
+        return {**self._links, **self._next_links} if self._next_links else self._links
 
     def _shown(self, voters: Iterable[int]) -> list[Marker]:
         """What these voters last said of themselves."""

@@ -183,7 +183,7 @@ class Link:
             size, life = self._offset + len(data), slot.life_of(self.life)
             content = slot.encode(Slot(self._identity, self.counter, size, self.generation, revision, life))
             slots = [slot.file_name(self.era, slot.file_of(self._node)), slot.offset_of(self._node), content]
-        reads_all = self.wants_all or any(isinstance(pending, Due) for pending in appended)
+        reads_all = self.wants_all or bool(appended and any(isinstance(pending, Due) for pending in appended))
         wants_tails = self.is_near or self.is_eager or self.wants_tails
         tails = list(self._tails)[:TAILS_MAX] if wants_tails else []
         names = [slot.file_name(self.era, index) for index in chunks]
@@ -248,8 +248,9 @@ class Link:
             self.is_doubtful = True
             return None
         self.is_doubtful = self.is_skipped = False
-        self._offset += request.append_bytes
-        self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
+        if request.appended:
+            self._offset += request.append_bytes
+            self._facts.update(one.fact for one in request.appended if isinstance(one, Spread))
         self.counted_at = request.began
         _, names, chunks, journals, is_whole = reply
         entries = [
@@ -271,6 +272,8 @@ class Link:
 
     def _read_since(self, request: Request, is_whole: bool) -> list[Due]:
         """Rules 5 and 8: the blocks that are written and read with this exchange."""
+        if not (self._unread or request.appended):
+            return []
         written = [*self._unread, *(one for one in request.appended if isinstance(one, Due))]
         is_read = is_whole and request.reads_all and self._is_told
         self._unread = [] if is_read else [due for due in written if due.phase == due.ballot.phase]

@@ -59,12 +59,20 @@ class Lanes(Generic[L]):
     def surplus(self, lane: L) -> L | None:
         """The one to be ended, now that this one has become idle: beyond those that are kept, that which is idle
         longest."""
-        now, shared = self._clock(), self._shared()
-        idle = [one for one in shared if not one.queue]
+        shared, busy, idle = 0, lane.key >= 0, None
+        for one in self._lanes.values():
+            if one.key >= 0:
+                shared += 1
+                if one.queue:
+                    busy += 1
+                elif idle is None:
+                    idle = one
+        now = self._clock()
         if now >= self._span_ends:
             self._most, self._most_before, self._span_ends = 0, self._most, now + SPAN_S
-        self._most = max(self._most, len(shared) - len(idle) + (lane.key >= 0))
-        return idle[0] if len(shared) > self._kept() and idle else None
+        if busy > self._most:
+            self._most = busy
+        return idle if shared > self._kept() else None
 
     def lose(self, lane: L) -> None:
         """Nothing is given to it any more; its key comes out of ``stuck`` when it is gone."""
