@@ -394,7 +394,8 @@ class Tasks:
             return False
         if not result[-1]:
             self._count(f"{job.task} ends before the journals do")
-        return sum(len(data or b"") for _, data in result[JOURNALS_IN[job.task]]) > self._frame_bytes_max
+        journals = result[JOURNALS_IN[job.task]]
+        return bool(journals) and sum(len(data or b"") for _, data in journals) > self._frame_bytes_max
 
     # ---- what needs no other node -----------------------------------------------------------------------------
 
