@@ -59,7 +59,7 @@ class Lanes(Generic[L]):
     def surplus(self, lane: L) -> L | None:
         """The one to be ended, now that this one has become idle: beyond those that are kept, that which is idle
         longest."""
-        shared, busy, idle = 0, lane.key >= 0, None
+        shared, busy, idle = 0, int(lane.key >= 0), None
         for one in self._lanes.values():
             if one.key >= 0:
                 shared += 1

@@ -7,7 +7,8 @@ Rules:
    less than half of what is usual is enough (measured for the first 2,500 virtual seconds of eight nodes: 0.84, 1.02
    and 0.81 of the time; a seventh of the usual was no better than that).
 2. What it has compiled and not run for a while it forgets (``loop_longevity``), and compiles again: 176 of 770 loops in
-   2,000 virtual seconds. Here that takes a hundred times as long (0.74 and 0.67 of the time of the first 2,500).
+   2,000 virtual seconds. Here that takes a hundred times as long (6 of 691; 0.74, 0.67, 0.78 and 0.93 of the time of
+   the first 2,500).
 3. Its nursery, 4 MiB or less, is too small for the short-lived values of several nodes. Its size can be given only when
    the process begins, so the process begins anew, once.
 4. It reads a field of a named tuple through ``operator.itemgetter``, which it has in Python: its compiler saw no other
