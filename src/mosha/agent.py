@@ -181,7 +181,7 @@ class Agent:
         self._next_beat, self._beats, self._looked = now, 0, 0       # the latest beat, and the latest with a look
         self._clocks_by = now
         self._clocks = Clocks()
-        self._made: dict[str, Any] = {}              # the page, and how it is written
+        self._made: dict[str, Any] = {}              # the page, of which nothing changes once it is made, and its text
         self._page, self._show_at = "", now
         self.events = events.Events(self._world.var, self._world.wall)
         self._shown: tuple[Any, ...] = ()                    # from what the page was made ...
