@@ -109,6 +109,7 @@ class Daemon:
             raise Refused(errno.EINVAL)
         if not self._membership.mospe:
             log.warning("WARNING: MFS mounting is ineffective until openMosix is configured.")
+        self._mfs.begin_anew()
         try:
             self._mount(settings.mfs_root(), "mfs", self._mfs)
         except OSError as error:

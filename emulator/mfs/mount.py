@@ -74,7 +74,7 @@ class MfsFilesystem:
         self._own = Own(reactor, membership, root, faults, self._incarnation, QUICK)
         self._me = (membership.mospe, membership.serves_files)
         self._peers: dict[int, Peer] = {}
-        self._left: dict[int, Peer] = {}  # not in the map now; they may come back
+        self._left: dict[int, Peer] = {}  # not asked since this node, the map or the mount changed; they may be again
         membership.on_change(self._changed)
 
     def handle(self, request: Request) -> None:
@@ -108,6 +108,16 @@ class MfsFilesystem:
             peer = self._peers.get(owner) or self._left.get(owner)
             if peer is not None:
                 peer.forget(nodeid, count)
+
+    def begin_anew(self) -> None:
+        """Be mounted again: the kernel has let go of everything, and numbers its requests from the start again.
+
+        To the others this is another asker, as they know what was asked before by those numbers.
+        """
+        self._incarnation = secrets.randbits(64)
+        self._own.let_go(self._membership.mospe)
+        for node in list(self._peers):
+            self._leave(node)
 
     def close(self) -> None:
         """End all connections and let go of all files."""
@@ -165,8 +175,11 @@ class MfsFilesystem:
             self._own.let_go(members.mospe)
         for node, peer in list(self._peers.items()):
             if members.paths(node) != peer.paths or members.mospe != peer.asker.node:
-                self._left[node] = self._peers.pop(node)
-                peer.close(errno.EREMOTE)
+                self._leave(node)
+
+    def _leave(self, node: int) -> None:
+        self._left[node] = self._peers.pop(node)
+        self._left[node].close(errno.EREMOTE)
 
 
 class _Root(Directory):

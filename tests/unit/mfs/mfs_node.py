@@ -1,10 +1,11 @@
 """One MFS node as a process: ``python node.py '{"node": 1, "nodes": {"1": "127.0.0.11", ...}, ...}'``.
 
-Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with
-(its first entry being this node's own id), ``nomfs``/``mfs``, ``off``, ``selected PID NODE``, or ``home PID NODE`` (a
-guest's). The tree of :mod:`emulator.mfs.control` is mounted on ``control``. With ``genuine_s`` its time is genuine, but
-so many seconds for ten; with ``quick_s`` quick, but so many seconds for one. With ``ahead_s`` its clock is
-so far ahead of the machine's, and its disks'. Ends at TERM or the end of stdin, without its mounts.
+Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with (its
+first entry being this node's own id), ``nomfs``/``mfs``, ``off``, ``selected PID NODE``, ``home PID NODE`` (a
+guest's), or ``mount`` (again, after somebody's umount). The tree of :mod:`emulator.mfs.control` is mounted on
+``control``. With ``genuine_s`` its time is genuine, but so many seconds for ten; with ``quick_s`` quick, but so many
+seconds for one. With ``ahead_s`` its clock is so far ahead of the machine's, and its disks'. Ends at TERM or the end
+of stdin, without its mounts.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def main() -> None:
             filesystem.pace = GENUINE._replace(reply_s=part_s, slow_s=part_s, connect_s=part_s)
         control = TreeFilesystem(control_folder(filesystem, server, faults))
         served: tuple[Filesystem, ...] = (filesystem, control)
-        sessions = [Session(reactor, fd, tree, reactor.stop) for fd, tree in zip(mounted.values(), served)]
+        sessions = [Session(reactor, fd, tree) for fd, tree in zip(mounted.values(), served)]
         if options["nodes"]:
             configure(membership, options["node"], options["nodes"])
 
@@ -106,6 +107,9 @@ def main() -> None:
                 membership.serve_files(line == "mfs")
             elif line == "off":
                 membership.disable()
+            elif line == "mount":
+                filesystem.begin_anew()
+                sessions[0] = Session(reactor, mount(options["mountpoint"], "mfs"), filesystem)
             elif line.startswith(("selected ", "home ")):
                 name, pid, node = line.split()
                 leads[name][int(pid)] = int(node)

@@ -458,3 +458,21 @@ def test_mount_of_a_killed_process_is_replaced(nodes: Nodes) -> None:
     for stream in (process.stdin, process.stdout):
         assert stream is not None
         stream.close()
+
+
+def test_what_is_mounted_again_is_not_given_the_answers_of_before(pair: list[MfsNode]) -> None:
+    """The kernel numbers each mount's requests from the start, and a peer knows by the number what it has answered."""
+    one, two = pair
+    for name in "abcdefgh":
+        (two.root / name).write_text(name)
+    for name in "abcd":
+        assert one.path(2, name).read_text() == name
+    kept = one.path(2, "a").open("rb")
+    subprocess.run(["umount", "-l", one.mfs], check=True)
+    kept.close()
+    one.tell("mount")
+    for name in "efgh":
+        assert one.path(2, name).read_text() == name
+        one.path(2, name).write_text(2 * name)
+    assert [(two.root / name).read_text() for name in "abcdefgh"] == [*"abcd", "ee", "ff", "gg", "hh"]
+    assert (one.control / "asked").read_text().count("2 lookup") == 1, "the counters go on"
