@@ -126,8 +126,10 @@ class Faults:
             return
         opcode, body, unsynced = request.opcode, request.body, self._unsynced
         if opcode == fuse.WRITE:
-            (_, offset, size, *_) = fuse.WRITE_IN.unpack_from(body)
+            (number, offset, size, *_) = fuse.WRITE_IN.unpack_from(body)
             unsynced.note(target.file, offset, size)
+            if client.handle(number).sync:
+                self._after(client, request, partial(unsynced.synced, target.file))
         elif opcode == fuse.SETATTR:
             (valid, _, _, size, *_) = fuse.SETATTR_IN.unpack_from(body)
             if valid & fuse.FATTR_SIZE:

@@ -1,7 +1,8 @@
 """Writes that were not synced, and are undone when the node lost its power: what a disk's cache does with them.
 
 A container's disk outlives a power cut of the container whole, as the host's kernel has the cache. So before such a
-write its undo is written down; fsync removes it, and the first start in another boot carries out what is left.
+write its undo is written down; fsync, or a write that is synced itself (O_SYNC), removes it, and the first start in
+another boot carries out what is left.
 
 Rules:
 

@@ -307,6 +307,9 @@ def test_what_was_not_synced_is_lost_with_the_power(pair: list[MfsNode], nodes: 
         os.fsync(file.fileno())
         file.write(b"LOST")
         file.truncate(6)
+    for name, flag in (("sync", os.O_SYNC), ("dsync", os.O_DSYNC)):
+        with open(os.open(seen / name, os.O_CREAT | os.O_WRONLY | flag), "wb", buffering=0) as file:
+            file.write(b"kept")
     (seen / "gone").write_bytes(b"LOST")
     (seen / "new").write_bytes(b"LOST")
     os.rename(seen / "new", seen / "moved")
@@ -318,6 +321,7 @@ def test_what_was_not_synced_is_lost_with_the_power(pair: list[MfsNode], nodes: 
     two.stop(signal.SIGKILL)
     two.start(nodes.table, boot="second")
     assert (two.root / "f").read_bytes() == b"kept456789"
+    assert (two.root / "sync").read_bytes() == (two.root / "dsync").read_bytes() == b"kept"
     assert (two.root / "gone").read_bytes() == b"0123456789"
     assert (two.root / "moved").read_bytes() == b"", "the name was made, its content was not synced"
     two.stop(signal.SIGKILL)
