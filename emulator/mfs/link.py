@@ -28,6 +28,7 @@ FRAME_MIN = 16
 BUFFER_BYTES = MAX_REQUEST + (64 << 10)
 
 TCP_THIN_LINEAR_TIMEOUTS = 16  # linux/tcp.h
+_TCP_INFO = Struct("=24x I 28x I")  # struct tcp_info: tcpi_unacked, tcpi_last_ack_recv (ms)
 _LENGTH = Struct("=I")
 
 
@@ -74,6 +75,13 @@ class Link:
         self._queued = 0
         self.closed = False
         reactor.watch(self._fd, select.EPOLLIN, self._ready)
+
+    @property
+    def taken_s(self) -> float:
+        """When the other machine's kernel was heard last, over TCP; now, if it has taken all that was sent."""
+        info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        unacked, last_ack_ms = _TCP_INFO.unpack(info)
+        return self._reactor.now() - (last_ack_ms / 1000 if unacked else 0.0)
 
     def close(self, reset: bool = False) -> None:
         """Close the connection; with ``reset`` what was not yet sent is thrown away."""

@@ -2,9 +2,9 @@
 
 Rules:
 
-1. ``quick``: an operation ends within ``reply_s``, or ``slow_s`` for fsync and big writes, connection included; an
-   fsync ends within ``reply_s`` too where the peer is silent. After a peer was lost everything fails at once for
-   ``cool_s``, while a new connection is tried.
+1. ``quick``: an operation ends within ``reply_s``, or ``slow_s`` for fsync and big writes, connection included; these
+   end within ``reply_s`` too where the peer is silent. After a peer was lost everything fails at once for ``cool_s``,
+   while a new connection is tried.
 2. ``genuine``: ``connect_s`` for a connection and ``reply_s`` for an answer. A request whose connection is lost is
    sent once more over a new one, so the first operation after a loss takes both, later ones ``connect_s`` each, and
    about 3 s once the kernel knows that no such machine is there. The owner carries it out once.
@@ -45,15 +45,7 @@ class Pace(NamedTuple):
 
     def limit_s(self, request: Request) -> float:
         """For how long an answer to ``request`` is waited for."""
-        slow = request.opcode in _SLOW or len(request.frame) > BIG_BYTES
-        return self.slow_s if slow else self.reply_s
-
-    def silent_s(self, request: Request) -> float:
-        """For how long nothing at all may be heard while an answer to ``request`` is waited for.
-
-        Who syncs says all the time that it lives; a big write may be long on its way.
-        """
-        return self.reply_s if request.opcode in _SLOW else self.limit_s(request)
+        return self.slow_s if request.opcode in _SLOW or is_big(request) else self.reply_s
 
     def bound_s(self, limit_s: float) -> float:
         """When an operation whose answer takes ``limit_s`` at most has ended in any case."""
@@ -70,6 +62,11 @@ class Pace(NamedTuple):
         """``redials_s`` for a peer with so many paths."""
         each_s = self.connect_s / paths
         return self.redials_s or ((each_s, each_s) if paths > 1 else None)
+
+
+def is_big(request: Request) -> bool:
+    """Whether it may be long on its way."""
+    return len(request.frame) > BIG_BYTES
 
 
 QUICK = Pace("quick", 1.0, 5.0, 1.0, 1.0, (0.25, 0.5), repeats=False, suspect_s=0.3, silence_s=3.0, keepalives_s=None)

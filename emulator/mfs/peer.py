@@ -3,7 +3,8 @@
 Rules:
 
 1. Every request has a deadline, by the node's pace (:mod:`emulator.mfs.pace`); then EAGAIN. The request may have been
-   carried out all the same. That of an fsync is as far away only while the peer says that it lives.
+   carried out all the same. That of an fsync is as far away only while the peer says that it lives, that of a big
+   write while its machine takes what is sent.
 2. A peer that works on a request says that it lives. If nothing at all was heard since a request was sent that has
    expired, the peer is lost: the connection is reset, nothing more is sent on it. What waits then fails with EAGAIN and
    a new connection is tried in the background while the peer cools, so that a healed link serves at once; or, if the
@@ -32,7 +33,7 @@ from emulator.mfs.client import ASKED_MAX
 from emulator.mfs.connect import Asker, Attempt
 from emulator.mfs.counters import LinkTally, Tally
 from emulator.mfs.link import Link
-from emulator.mfs.pace import Pace
+from emulator.mfs.pace import Pace, is_big
 from emulator.reactor import Reactor, Timer
 
 log = logging.getLogger(__name__)
@@ -53,13 +54,16 @@ _MEANS = {
 class _Waiting:
     """A request without an answer. ``frame`` is kept for as long as it may still have to be sent."""
 
-    __slots__ = ("begin_s", "frame", "key", "limit_s", "place", "repeated", "request", "sent_s", "silent_s", "until_s")
+    __slots__ = (
+        "begin_s", "frame", "is_big", "key", "limit_s", "place", "repeated", "request", "sent_s", "silent_s", "until_s"
+    )  # fmt: skip
 
     def __init__(self, request: Request, key: Key | None, pace: Pace, begin_s: float) -> None:
         self.request = request
         self.key = key
         self.limit_s = pace.limit_s(request)
-        self.silent_s = pace.silent_s(request)
+        self.silent_s = pace.reply_s
+        self.is_big = is_big(request)
         self.begin_s = self.sent_s = begin_s
         self.until_s = begin_s + self.silent_s
         self.frame = b""
@@ -349,8 +353,11 @@ class Peer:
         link = self._link
         if link is not None:
             for waiting in self._waiting.values():
-                if waiting.until_s <= now_s < link.heard_s + waiting.silent_s and link.heard_s >= waiting.sent_s:
-                    waiting.until_s = min(self._end_s(waiting), link.heard_s + waiting.silent_s)
+                if waiting.until_s > now_s:
+                    continue
+                heard_s = link.taken_s if waiting.is_big else link.heard_s
+                if heard_s >= waiting.sent_s and now_s < heard_s + waiting.silent_s:
+                    waiting.until_s = min(self._end_s(waiting), heard_s + waiting.silent_s)
         expired = [waiting for waiting in self._waiting.values() if waiting.until_s <= now_s]
         if link is not None:
             lost = any(waiting.sent_s >= link.heard_s for waiting in expired)

@@ -21,6 +21,7 @@ from moslab.wait import eventually
 OWN, PASSTHROUGH, OTHER, SSHFS = "own", "passthrough_ll", "other", "sshfs"
 HEAL_S = 10.0
 CUT_BYTES = 200
+MUCH_BYTES = 1 << 20
 
 
 def say(**what: Any) -> None:
@@ -92,6 +93,11 @@ def writing(folder: Path) -> Callable[[], object]:
     return lambda: os.pwrite(fd, b"x" * CUT_BYTES, 0)
 
 
+def writing_much(folder: Path) -> Callable[[], object]:
+    fd = os.open(folder / "log", os.O_WRONLY)
+    return lambda: os.pwrite(fd, bytes(MUCH_BYTES), 0)
+
+
 def syncing(folder: Path) -> Callable[[], object]:
     fd = os.open(folder / "log", os.O_WRONLY)
     return lambda: os.fsync(fd)
@@ -107,8 +113,8 @@ def renaming(folder: Path) -> Callable[[], object]:
 
 
 OPERATIONS = {
-    "stat": stat, "listdir": names, "open": opening, "read": reading, "write": writing, "fsync": syncing,
-    "create": making, "rename": renaming,
+    "stat": stat, "listdir": names, "open": opening, "read": reading, "write": writing, "write 1 MiB": writing_much,
+    "fsync": syncing, "create": making, "rename": renaming,
 }
 
 

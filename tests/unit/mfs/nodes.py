@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,9 +59,9 @@ class MfsNode:
 
     def start(
         self, nodes: dict[int, str], key: str = "secret", boot: str = "first", genuine_s: float = 0, quick_s: float = 0,
-        ahead_s: int = 0,
+        ahead_s: int = 0, within: Sequence[str] = (),
     ) -> None:
-        """Start, and wait until it serves."""
+        """Start, and wait until it serves; ``within`` is put before the command, as to enter a namespace."""
         options = {
             "node": self.number,
             "nodes": nodes,
@@ -79,7 +79,7 @@ class MfsNode:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, str(NODE), json.dumps(options)],
+                [*within, sys.executable, str(NODE), json.dumps(options)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,20 @@ def descriptors_on(path: Path, node: MfsNode) -> int:
         except FileNotFoundError:
             continue
     return links.count(str(path))
+
+
+CUT = "from emulator import power; power._LOCAL_OUT = 1; power.cut_off()"
+"""All that comes is dropped (NF_INET_LOCAL_IN): who sends sees nothing of it."""
+
+
+@pytest.fixture
+def network() -> Iterator[list[str]]:
+    """What is put before a command that is to be in a network of its own."""
+    command = ["unshare", "--net", "sh", "-c", "ip link set lo up && echo up && exec cat"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"up\n"
+        yield ["nsenter", f"--net=/proc/{holder.pid}/ns/net", "--"]
 
 
 def test_stopped_peer_costs_one_deadline_and_heals(pair: list[MfsNode]) -> None:
@@ -137,6 +151,23 @@ def test_fsync_on_a_node_that_falls_silent_takes_no_longer_than_the_rest(pair: l
         silence.join()
         two.send_signal(signal.SIGCONT)
         two.faults()
+    assert (result, took_s < QUICK.slow_s - AT_ONCE_S) == ("EAGAIN", True), took_s
+
+
+@pytest.mark.parametrize("size", [64 << 10, 8 << 20])
+def test_a_big_write_to_a_node_that_is_cut_off_takes_no_longer_than_the_rest(
+    nodes: Nodes, network: list[str], size: int
+) -> None:
+    """As long as its machine takes what is sent, it may."""
+    one, two = nodes.nodes[1], nodes.nodes[2]
+    one.start(nodes.table, within=network)
+    two.start(nodes.table, within=network)
+    with one.path(2, "f").open("wb", buffering=0) as opened:
+        two.faults({"do": "delay", "seconds": 2.5, "on": ["write"], "times": 1})
+        result, took_s = timed(lambda: os.pwrite(opened.fileno(), bytes(size), 0))
+        assert (result, took_s > 2.4) == ("ok", True), took_s
+        subprocess.run([*network, sys.executable, "-c", CUT], check=True)
+        result, took_s = timed(lambda: os.pwrite(opened.fileno(), bytes(size), 0))
     assert (result, took_s < QUICK.slow_s - AT_ONCE_S) == ("EAGAIN", True), took_s
 
 
