@@ -233,7 +233,8 @@ class _Connection:
             asker, owner, incarnation = hello.check_ask(server.key, self._challenge, frame)
             client = server.admit(self, asker, owner, incarnation)
         except hello.Refused as reason:
-            log.warning("Received an unauthorized MFS request from %s (%s)", self.address, reason)
+            log.warning("Received an unauthorized MFS request from %s", self.address)
+            log.warning("MFS: %s: %s", self.address, reason)
             self.close()
             return
         self._timer.cancel()

@@ -34,6 +34,7 @@ ADMIN = {
     "mfskill": (0o200, None),
 }
 DECAY = ["cpujob", "iojob", "slow", "fast", "own", "inherit", "exec", "execonce", "clear"]
+INFO = ["loads", "speeds", "cpus", "mems", "rmems", "tmems", "utils", "stata", "infos"]
 NODE_FILES = ["cpus", "load", "mem", "rmem", "speed", "tmem", "status", "util"]
 NOBODY = 65534
 
@@ -56,7 +57,7 @@ def as_nobody(code: str, node: Node) -> str:
 
 
 def test_admin_has_the_genuine_names_modes_and_values(node: Node) -> None:
-    assert sorted(os.listdir(node.path("admin"))) == sorted(ADMIN)
+    assert os.listdir(node.path("admin")) == list(ADMIN)
     for name, (bits, content) in ADMIN.items():
         file = node.path(f"admin/{name}")
         assert mode(file) == bits, name
@@ -74,6 +75,8 @@ def test_directories_are_the_genuine_ones(node: Node, table: str) -> None:
         info = node.path(name).stat()
         assert (stat.S_IMODE(info.st_mode), info.st_nlink) == (0o555, 2)
     assert os.listdir(node.path("remote")) == []
+    assert os.listdir(node.path("info")) == INFO
+    assert {mode(node.path(f"info/{name}")) for name in INFO} == {0o444}
     assert os.listdir(node.path("decay")) == DECAY
     values = {name: node.read(f"decay/{name}") for name in DECAY[:-1]}
     assert values == {name: "1\n" if name == "slow" else "0\n" for name in values}

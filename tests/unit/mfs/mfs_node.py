@@ -1,11 +1,11 @@
 """One MFS node as a process: ``python node.py '{"node": 1, "nodes": {"1": "127.0.0.11", ...}, ...}'``.
 
 Mounts, serves, prints ``ready``; then takes lines from stdin: a JSON table of nodes to be configured anew with (its
-first entry being this node's own id), ``nomfs``/``mfs``, ``off``, ``selected PID NODE``, ``home PID NODE`` (a
-guest's), or ``mount`` (again, after somebody's umount). The tree of :mod:`emulator.mfs.control` is mounted on
-``control``. With ``genuine_s`` its time is genuine, but so many seconds for ten; with ``quick_s`` quick, but so many
-seconds for one. With ``ahead_s`` its clock is so far ahead of the machine's, and its disks'. Ends at TERM or the end
-of stdin, without its mounts.
+first entry being this node's own id), ``nomfs``/``mfs``, ``leave`` (half off), ``off``, ``selected PID NODE``, ``home
+PID NODE`` (a guest's), or ``mount`` (again, after somebody's umount). The tree of :mod:`emulator.mfs.control` is
+mounted on ``control``. With ``genuine_s`` its time is genuine, but so many seconds for ten; with ``quick_s`` quick,
+but so many seconds for one. With ``ahead_s`` its clock is so far ahead of the machine's, and its disks'. Ends at TERM
+or the end of stdin, without its mounts.
 """
 
 from __future__ import annotations
@@ -105,6 +105,8 @@ def main() -> None:
             line = sys.stdin.readline().strip()
             if line in ("mfs", "nomfs"):
                 membership.serve_files(line == "mfs")
+            elif line == "leave":
+                membership.leave(True)
             elif line == "off":
                 membership.disable()
             elif line == "mount":

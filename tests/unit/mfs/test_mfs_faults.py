@@ -250,6 +250,7 @@ def test_asker_that_is_not_in_the_peers_map_is_eremote(pair: list[MfsNode], node
         others = {number: address for number, address in nodes.table.items() if number != 1}
         two.tell(json.dumps(others))
         wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "EREMOTE")
+        assert f"Received an unauthorized MFS request from {one.address}\n" in two.log.read_text()
         assert failing(lambda: os.stat(two.path(1))) == "ENOENT"
         two.tell(json.dumps(nodes.table))
         wait_until(lambda: timed(lambda: os.stat(one.path(2, "f")))[0] == "ok")
@@ -275,6 +276,21 @@ def test_node_that_is_off(pair: list[MfsNode], nodes: Nodes) -> None:
     assert failing(lambda: kept.read(1)) == "ESTALE"
     kept.close()
     assert "will become inaccessible!" in two.log.read_text()
+
+
+def test_half_off(pair: list[MfsNode]) -> None:
+    """While ``setpe -off`` waits for a guest: its files are served, and its /mfs is as it was."""
+    one, two = pair
+    (one.root / "f").write_text("one")
+    (two.root / "f").write_text("two")
+    with one.path(2, "f").open("rb", buffering=0) as kept:
+        two.tell("leave")
+        assert kept.read() == b"two"
+        assert one.path(2, "f").read_text() == two.path(2, "f").read_text() == "two"
+        assert two.path(1, "f").read_text() == "one"
+        assert {"1", "2", "3"} <= set(os.listdir(two.mfs))
+        two.tell("off")
+        assert failing(lambda: os.stat(one.path(2, "f"))) == "EREMOTE"
 
 
 def test_a_change_of_its_own_map_costs_a_node_only_the_handles_that_it_serves(

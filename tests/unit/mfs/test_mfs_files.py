@@ -389,6 +389,9 @@ def test_locks_are_local_to_the_asking_node(patient_pair: list[MfsNode]) -> None
         assert failing(lambda: fcntl.flock(again, fcntl.LOCK_EX | fcntl.LOCK_NB)) == "EAGAIN"
         fcntl.lockf(one, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.lockf(two, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        other = subprocess.run([sys.executable, "-c", code, again.name], stderr=subprocess.PIPE, text=True, check=False)
+        assert "BlockingIOError" in other.stderr, "another process of the same node"
 
 
 def test_synchronous_writes_and_fsync(there: Path) -> None:
