@@ -10,6 +10,8 @@ Rules:
 2. Names are not undone: a file that was made, written and renamed without fsync is empty afterwards.
 3. What does not pass MFS is not seen.
 4. A log whose end is missing was being written when the node died: that write had not begun.
+5. A fault ends with the daemon, and from then on nobody notes what is synced. So when the daemon starts again within
+   one boot nothing is undone any more.
 """
 
 from __future__ import annotations
@@ -34,15 +36,13 @@ class Unsynced:
         self._boot = boot
 
     def restore(self) -> None:
-        """Undo what an earlier boot left unsynced; what this boot left stays as it is."""
+        """Undo what an earlier boot left unsynced; what this boot left counts as synced (rule 5)."""
         try:
             with open(os.path.join(self._folder, BOOT), encoding="ascii") as file:
                 before = file.read()
         except FileNotFoundError:
             return
-        if before == self._boot:
-            return
-        for name in os.listdir(self._folder):
+        for name in os.listdir(self._folder) if before != self._boot else ():
             if name != BOOT:
                 _undo(os.path.join(self._folder, name))
         self.forget()
