@@ -111,7 +111,9 @@ class Cluster:
 
     def page(self, node: int) -> dict[str, Any]:
         try:
-            found = json.loads((self.var(node) / "hastat.json").read_text())
+            fd = os.open(self.var(node) / "hastat.json", os.O_RDONLY | os.O_NONBLOCK)   # there may be a FIFO
+            with open(fd, encoding="utf-8") as file:
+                found = json.loads(file.read())
         except (OSError, ValueError):
             return {"groups": [], "nodes": []}
         assert isinstance(found, dict)

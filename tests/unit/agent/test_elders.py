@@ -339,7 +339,7 @@ def test_what_is_new_in_tables_and_settings() -> None:
     found = novelties.of_hactl("web start sticky fenced\n" * 30)
     assert found[0] == "hactl: line 1: sticky fenced: 2003 knows no options after a level"
     assert found[novelties.SHOWN_MAX :] == ["and 20 more"]
-    assert novelties.of_hactl("web.1 up.1\nweb-2 start\nweb11 start\n") == []
+    assert novelties.of_hactl("web.1 up.1\nweb-2 start\nkv start\n") == []
     assert novelties.of_hactl("web.1 start\nweb-1 start\n") == [
         "hactl: line 1: 2003 takes web.1 for a pattern, and group web-1 for it as well",
     ]
