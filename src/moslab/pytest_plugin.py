@@ -261,6 +261,7 @@ class Lent:
         self.session, self.world, self.seed = session, draw.world, draw.seed
         self.passed = self.failed = False
         self._clusters: list[Cluster] = []
+        self._back: list[Cluster] = []                       # of these, those that were given back
         self._item = item
         name = rf"(?<=[\[-]){draw.name}(?=[\]-])"
         # the same in all worlds, so that the same targets are drawn
@@ -286,16 +287,18 @@ class Lent:
     def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
-        nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
-        given = [*self._inventory(), f"--seed={self.seed}", *nodes]
-        where = "--attach" if self.session.attach else f"--world={self.world}"
-        again = shlex.join(["pytest", self._id, where, *given])
+        again = self._again()
         said = []
         for folder, cluster in zip(self._folders(), self._clusters):
             said += self._left(folder, cluster, again, failure)
-            if self.session.keep:
+            if self.session.keep and cluster not in self._back:
                 said.append(cluster.world.keep())
         return "\n".join([*said, f"again: {again}"])
+
+    def _again(self) -> str:
+        nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
+        where = "--attach" if self.session.attach else f"--world={self.world}"
+        return shlex.join(["pytest", self._id, where, *self._inventory(), f"--seed={self.seed}", *nodes])
 
     def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
         """Write the artifacts of one cluster; what is to be said of them."""
@@ -332,14 +335,24 @@ class Lent:
         """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid, or if it
         left anything; tables that are others are for nobody else, and the cluster is removed."""
         problems: list[str] = []
-        with ExitStack() as ends:                            # of all, also where one ends in an error
-            for cluster in reversed(self._clusters):
-                ends.callback(self._end, cluster, problems)
+        try:
+            with ExitStack() as ends:                        # of all, also where one ends in an error
+                for cluster in reversed(self._clusters):
+                    ends.callback(self._end, cluster, problems)
+        except Exception as error:
+            if not problems:
+                raise
+            raise AssertionError("\n".join(problems)) from error
         if problems:
             raise AssertionError("\n".join(problems))
 
+    @property
+    def _keeps(self) -> bool:
+        """Whether its clusters live on."""
+        return self.failed and self.session.keep and self.world != HOSTS
+
     def _end(self, cluster: Cluster, problems: list[str]) -> None:
-        if self.failed and self.session.keep and self.world != HOSTS:
+        if self._keeps:
             return
         sound = False
         try:
@@ -351,11 +364,24 @@ class Lent:
                 whole = [f"the history is {verdict.word}:", *verdict.problems]
                 problems += [*whole, self.report(whole[0])]
         finally:
-            if self.session.attached is None:
-                left = self.session.pool.give_back(cluster.world, sound)
-                problems += left if self.passed else []
-            else:
-                problems += self.session.attached.left()
+            self._give_back(cluster, sound, problems)
+
+    def _give_back(self, cluster: Cluster, sound: bool, problems: list[str]) -> None:
+        """Unless it is kept. Nobody removes one that is attached: what an interrupted test broke there is healed here."""
+        from moslab.errors import LabError
+
+        attached = self.session.attached
+        if attached is not None:
+            try:
+                if not self.passed and not self.failed:
+                    cluster.world.settle()
+                problems += attached.left()
+            except LabError as error:
+                problems.append(str(error))
+        elif not self._keeps:
+            self._back.append(cluster)
+            left = self.session.pool.give_back(cluster.world, sound)
+            problems += [*left, f"again: {self._again()}"] if left and self.passed else []
 
 
 LENT = pytest.StashKey[Lent]()

@@ -19,7 +19,7 @@ from moslab.history.stored import load
 from moslab.namespaces import own
 from moslab.scenario import artifacts, pool
 from moslab.scenario.sim import SimWorld
-from moslab.scenario.world import World
+from moslab.scenario.world import Spec, World
 from moslab.simulator.run import run
 
 pytest_plugins = ["pytester"]
@@ -111,7 +111,7 @@ def test_what_a_test_left_fails_it(
     done = pytest_("def test_it(cluster):\n    cluster.check()\n", "--seed=7")
     done.assert_outcomes(passed=1, errors=int(fails))
     if fails:
-        done.stdout.fnmatch_lines(["*left: process: sleep 9999"])
+        done.stdout.fnmatch_lines(["*left: process: sleep 9999", "*again: pytest *test_it* --world=sim --seed=7"])
 
 
 def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:
@@ -355,6 +355,46 @@ def test_keep_says_what_is_kept(pytest_: Pytest) -> None:
     done = pytest_("def test_it(cluster):\n    assert not cluster.kill('one')\n", "--keep=failed")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["a simulated cluster ends with its test; plan.json does it again:*"])
+
+
+@pytest.mark.parametrize("first", ["", "    clusters(nodes=2).audit = lambda: 1 / 0\n"])
+def test_what_is_said_to_be_kept_is_kept(pytest_: Pytest, monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    """A test that forgot to check fails when its clusters are given back already, or about to be."""
+    closed: list[str] = []
+    monkeypatch.setattr(SimWorld, "keep", lambda world: f"kept: {len(world.nodes)}")
+    monkeypatch.setattr(SimWorld, "close", lambda world: closed.append(f"kept: {len(world.nodes)}"))
+    forgets = BROKEN.replace("(cluster):\n", f"(clusters):\n{first}    cluster = clusters(nodes=3)\n")
+    done = pytest_(forgets, "--keep=failed")
+    done.assert_outcomes(passed=1, errors=1)
+    said = {line.partition("E ")[2].strip() or line for line in done.outlines if "kept: " in line}
+    assert said == {"kept: 3"} or not first, said
+    assert not said & {*closed}
+    assert said
+
+
+@pytest.mark.parametrize("ends", ["raise KeyboardInterrupt", "assert False", "pass"])
+def test_a_cluster_that_is_attached_is_healed_however_a_test_ends(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch, ends: str,
+) -> None:
+    """A simulated one stands for it."""
+    lent: list[SimWorld] = []
+
+    class One:
+        def lend(self, _wanted: object) -> SimWorld:
+            lent.append(SimWorld(Spec(3), 1))
+            lent[0].settle()
+            return lent[0]
+
+        def left(self) -> list[str]:
+            return [str(fault) for fault in lent[0].faults.record.lasting()]
+
+    monkeypatch.setattr(pytest_plugin.Session, "attached", One())
+    pytest_.pytester.makepyfile(test_it=f"def test_it(cluster):\n    cluster.kill(1), cluster.cut(2)\n    {ends}\n")
+    done = pytest_.pytester.inline_run("-p", "moslab.pytest_plugin", "--world=sim", no_reraise_ctrlc=True)
+    assert done.ret == {"pass": pytest.ExitCode.OK, "assert False": pytest.ExitCode.TESTS_FAILED}.get(
+        ends, pytest.ExitCode.INTERRUPTED)
+    assert not lent[0].faults.record.lasting()
+    assert not lent[0].off()
 
 
 def test_a_wrong_cltab_is_refused_with_its_line(pytest_: Pytest) -> None:
