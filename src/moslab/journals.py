@@ -107,10 +107,11 @@ class Look(NamedTuple):
         nodes = {life.node for life in self.running(group)}
         return nodes.pop() if len(nodes) == 1 else None
 
-    def history(self) -> History:
+    def history(self, judged_s: float = 0.0) -> History:
         """All of it, for :mod:`moslab.history.checkers`. The pid of a run is its number: nodes have the same pids.
 
-        What is named like an address is the time for which a node had that address.
+        What is named like an address is the time for which a node had that address. What was until ``judged_s`` was
+        judged before, and may be forgotten.
         """
         made = History(len({life.node for life in self.lives}), end_s=self.now_s)
         whole = [freeze for freeze in self.freezes if freeze.group is None]
@@ -119,14 +120,14 @@ class Look(NamedTuple):
             pieces = [piece._replace(pid=number, epoch=epoch) for piece in life.pieces(self.freezes)]
             (made.addresses if is_address(life.group) else made.intervals).extend(pieces)
             made.thaws += [(until, life.node) for _since, until in life.stood_still(whole)]
-        made.unfinished = self.unseen()
+        made.unfinished = self.unseen(judged_s)
         return made
 
-    def unseen(self) -> str:
-        """What is not known by rule 3; nothing if all is."""
+    def unseen(self, judged_s: float = 0.0) -> str:
+        """What is not known of what was after that; nothing if all is."""
         return "; ".join(
             f"the journals of {one.group} on node {one.node} have forgotten some of what was until {one.until_s:.3f}"
-            for one in self.forgotten if one.until_s > 0
+            for one in self.forgotten if one.until_s > judged_s
         )
 
 

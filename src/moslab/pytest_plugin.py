@@ -367,7 +367,7 @@ class Lent:
             self._give_back(cluster, sound, problems)
 
     def _give_back(self, cluster: Cluster, sound: bool, problems: list[str]) -> None:
-        """Unless it is kept. Nobody removes one that is attached: what an interrupted test broke there is healed here."""
+        """Unless it is kept. One that is attached stays: what an interrupted test broke there is healed here."""
         from moslab.errors import LabError
 
         attached = self.session.attached

@@ -30,8 +30,9 @@ class Seen(NamedTuple):
     is_over: bool                # that boot has ended, by the loss of power or otherwise
 
 
-def history(nodes: int, seen: list[Seen], zero_s: float, now_s: float) -> History:
-    """See the rules; times count from ``zero_s``. LabError where a clock is not known."""
+def history(nodes: int, seen: list[Seen], zero_s: float, now_s: float, judged_s: float = 0.0) -> History:
+    """See the rules; times count from ``zero_s``, and what was until ``judged_s`` may be forgotten. LabError where a
+    clock is not known."""
     made = History(nodes, end_s=now_s - zero_s)
     certain: list[Interval] = []
     possible: list[Interval] = []
@@ -46,8 +47,17 @@ def history(nodes: int, seen: list[Seen], zero_s: float, now_s: float) -> Histor
                 possible.append(may_be._replace(pid=number, node=one.node, epoch=epoch))
     for interval in certain:
         (made.addresses if journals.is_address(interval.group) else made.intervals).append(interval)
-    made.unfinished = "; ".join(filter(None, [*(one.look.unseen() for one in seen), _unclear(certain, possible)]))
+    unseen = [_forgotten(one, zero_s, judged_s) for one in seen]
+    made.unfinished = "; ".join(filter(None, [*unseen, _unclear(certain, possible)]))
     return made
+
+
+def _forgotten(one: Seen, zero_s: float, judged_s: float) -> str:
+    """What is not all there of what was after that, at the latest."""
+    until = [one.clock.ours(forgotten.until_s) for forgotten in one.look.forgotten]
+    ours = [forgotten._replace(until_s=moment.at_s + moment.error_s - zero_s)
+            for forgotten, moment in zip(one.look.forgotten, until)]
+    return one.look._replace(forgotten=tuple(ours)).unseen(judged_s)
 
 
 def unseen_s(life: journals.Life, piece: Interval) -> float:

@@ -59,6 +59,7 @@ class DockerWorld:
         self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._workloads: list[clients.Workload] = []
         self._leavings: Leavings | None = None
+        self._read_s = self._judged_s = 0.0                  # until when the last history was, and the last judged one
 
     @classmethod
     def begin(
@@ -132,7 +133,8 @@ class DockerWorld:
 
     def history(self) -> History:
         """What the journals, the logs, and the agents' directories show."""
-        history = self._look(whole=True).history()
+        look = self._look(whole=True)
+        history, self._read_s = look.history(self._judged_s), look.now_s
         history.nodes = len(self.nodes)
         self._logs.look(history.end_s)
         history.crashes += self._logs.crashes
@@ -145,6 +147,9 @@ class DockerWorld:
             history.registers += workload.registers
             history.operations += workload.operations()
         return history
+
+    def is_judged(self) -> None:
+        self._judged_s = self._read_s
 
     def edit(self, node: int, table: str, text: str) -> None:
         self._faults.edit(node, table, as_in(witnessed, table, text))

@@ -47,6 +47,7 @@ class HostsWorld:
         self._faults = Faults(self.fleet)
         self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._begins: dict[tuple[int, str, int, float], float] = {}
+        self._read_s = self._judged_s = 0.0                  # until when the last history was, and the last judged one
 
     def now_s(self) -> float:
         return REAL.now_s()
@@ -85,6 +86,7 @@ class HostsWorld:
                    what="every group runs on one node", every_s=LOOK_EVERY_S)
 
     def history(self) -> History:
+        asked_s = REAL.now_s()
         answers = self.fleet.ask_all("look", whole=True)
         absent = sorted(set(self.nodes) - set(answers))
         if absent:
@@ -93,7 +95,8 @@ class HostsWorld:
             observed.Seen(node, journals.look_of(look), self.fleet.clocks[node][boot], boot != answer["boot"])
             for node, answer in answers.items() for boot, look in answer["looks"].items()
         ]
-        history = observed.history(len(self.nodes), seen, self._faults.zero_s, REAL.now_s())
+        history = observed.history(len(self.nodes), seen, self._faults.zero_s, REAL.now_s(), self._judged_s)
+        self._read_s = asked_s - self._faults.zero_s
         history.files_max = FILES_MAX + FILES_PER_NODE_MAX * len(self.nodes)
         missed = []
         for node, answer in self.fleet.ask_all("read").items():
@@ -104,6 +107,9 @@ class HostsWorld:
                 missed.append(f"the log of node {node} has forgotten its beginning")
         history.unfinished = "; ".join(filter(None, [history.unfinished, *missed]))
         return history
+
+    def is_judged(self) -> None:
+        self._judged_s = self._read_s
 
     def edit(self, node: int, table: str, text: str) -> None:
         self._faults.edit(node, table, as_in(lambda cltab: _witnessed(cltab, self.fleet.run), table, text))

@@ -104,6 +104,7 @@ class Pool:
             return False
         self._idle.append(world)
         self._held[world] = held
+        world.is_judged()
         return True
 
     def _no_longer_idle(self, world: World) -> World:

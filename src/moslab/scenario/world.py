@@ -87,6 +87,9 @@ class World(Clock, Protocol):
     def history(self) -> History:
         """What the world has observed since it began; LabError if it could not."""
 
+    def is_judged(self) -> None:
+        """The last history was found valid, and another test begins: what it showed may be forgotten."""
+
     def edit(self, node: int, table: str, text: str) -> None:
         """Somebody edits ``cltab`` or ``hactl`` on a node, as a test would write them (rule 1)."""
 

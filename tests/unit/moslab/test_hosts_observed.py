@@ -45,7 +45,11 @@ def test_what_a_machine_has_forgotten_is_unknown() -> None:
     one = seen(life(1, 10.0, 50.0), 1000.0)
     look = one.look._replace(forgotten=(Forgotten("web", "1", 20.0),))
     assert judge(history(one))[0] == VALID
-    assert judge(history(one._replace(look=look)))[0] == UNKNOWN
+    forgot = one._replace(look=look)
+    assert judge(history(forgot))[0] == UNKNOWN
+    before = observed.history(2, [forgot], 1000.0, 1150.0, judged_s=20.0)
+    assert judge(before)[0] == UNKNOWN, "give or take what the clocks tell"
+    assert judge(observed.history(2, [forgot], 1000.0, 1150.0, judged_s=20.5))[0] == VALID
 
 
 @pytest.mark.parametrize(("gap_s", "word"), [

@@ -80,6 +80,8 @@ def test_what_was_forgotten_is_not_known_to_be_valid(tmp_path: Path) -> None:
     assert (word, problems) == (
         UNKNOWN, ["the journals of kv on node 1 have forgotten some of what was until 1.500"],
     )
+    assert judge(read(tmp_path).history(judged_s=1.4))[0] == UNKNOWN
+    assert judge(read(tmp_path).history(judged_s=1.5))[0] == VALID, "it was judged before that, when it was all there"
     assert judge(read(tmp_path).since(1.0).history())[0] == UNKNOWN
     assert judge(read(tmp_path).since(2.0).history())[0] == VALID, "it was before the first of all that is judged"
 

@@ -69,7 +69,7 @@ class Real:
     name = DOCKER
 
     def __init__(self, spec: Spec) -> None:
-        self.spec, self.is_closed = spec, False
+        self.spec, self.is_closed, self.judged = spec, False, 0
 
     @property
     def nodes(self) -> tuple[int, ...]:
@@ -79,6 +79,9 @@ class Real:
 
     def left(self) -> list[str]:
         return []
+
+    def is_judged(self) -> None:
+        self.judged += 1
 
     def close(self) -> None:
         self.is_closed = True
@@ -106,6 +109,7 @@ def test_idle_nodes_of_all_workers_are_bounded_together(workers: Sequence[Pool])
     third = lent(other, 4)
     other.give_back(third, True)
     assert [world.is_closed for world in (first, second, third)] == [False, False, True], "10 in all"
+    assert [world.judged for world in (first, second, third)] == [2, 1, 0], "what is kept may forget what was judged"
     one.close()
     other.give_back(lent(other, 5), True)
     assert first.is_closed

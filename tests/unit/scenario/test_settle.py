@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from moslab import journals
 from moslab.layout import lease_s
 from moslab.scenario import docker
 from moslab.scenario.world import Spec
@@ -22,6 +23,25 @@ def waits_s(monkeypatch: pytest.MonkeyPatch, size: int) -> set[float]:
     world._seen = {}
     world.settle()
     return seen
+
+
+def test_what_was_judged_before_it_was_lent_again_may_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tickers keep so many runs of a node: of a cluster that is used for hours the first ones go."""
+    looks = iter([journals.Look(50.0, ()), *[journals.Look(90.0, (), (), (journals.Forgotten("web", "1", 49.0),))] * 2,
+                  journals.Look(99.0, (), (), (journals.Forgotten("web", "1", 51.0),))])
+    monkeypatch.setattr(journals, "read", lambda *_: next(looks))
+    monkeypatch.setattr(docker, "_files", lambda _: 1)
+    world = docker.DockerWorld.__new__(docker.DockerWorld)
+    world.cluster = cast("Any", SimpleNamespace(nodes=dict))
+    world._faults = cast("Any", SimpleNamespace(zero_s=0.0))
+    world._logs = cast("Any", SimpleNamespace(look=lambda _: None, crashes=[], missed=[]))
+    world._workloads, world._read_s, world._judged_s = [], 0.0, 0.0
+    assert world.history().unfinished == ""
+    assert "forgotten" in world.history().unfinished, "it is the same test"
+    world._read_s = 50.0
+    world.is_judged()
+    assert world.history().unfinished == ""
+    assert "forgotten" in world.history().unfinished, "it was never judged"
 
 
 def test_a_heal_of_many_nodes_has_some_of_their_leases(monkeypatch: pytest.MonkeyPatch) -> None:
