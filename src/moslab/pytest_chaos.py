@@ -36,7 +36,7 @@ STORE = "failing-seeds.jsonl"
 
 
 class Budget(NamedTuple):
-    """What an item is to do; ``root``: of artifacts and the store."""
+    """What an item is to do; ``root``: of artifacts and the store; ``given``: the options that it needs for that."""
 
     world: str
     seed: int
@@ -44,6 +44,12 @@ class Budget(NamedTuple):
     specs: Sequence[Spec]
     pool: Pool
     root: Path
+    given: Sequence[str] = ()
+
+    @property
+    def again(self) -> str:
+        """What does again what is stored."""
+        return shlex.join(["pytest", f"--world={self.world}", *self.given, "--chaos-budget=1s"])
 
     def cases(self) -> Iterator[Case]:
         """Rule 1."""
@@ -62,6 +68,7 @@ class Chaos(pytest.Item):
     budget: Budget
 
     def runtest(self) -> None:
+        self.user_properties += [("moslab_world", self.budget.world), ("moslab_seed", self.budget.seed)]
         wrong = []
         stored = failing.load(self.budget.root / STORE)
         for case in self.budget.cases():
@@ -77,13 +84,14 @@ class Chaos(pytest.Item):
                 said += ", and was not before"
             say(self.config, said)
             if left:
+                self.user_properties.append(("moslab_failing_seed", case.seed))
                 failing.add(self.budget.root / STORE, case)
                 wrong += [said, *verdict.problems, *left]
             elif case in stored:
                 failing.strike(self.budget.root / STORE, case)
         if wrong:
-            again = shlex.join(["pytest", f"--world={self.budget.world}", "--chaos-budget=1s"])
-            pytest.fail("\n".join([*wrong, f"stored: {self.budget.root / STORE}", f"again: {again}"]), pytrace=False)
+            where = [f"stored: {self.budget.root / STORE}", f"again: {self.budget.again}"]
+            pytest.fail("\n".join([*wrong, *where]), pytrace=False)
 
     def _run(self, case: Case) -> tuple[Verdict, list[str]]:
         """The verdict, and what was left: of a history that is not valid a report."""
@@ -104,7 +112,7 @@ class Chaos(pytest.Item):
 
     def _report(self, case: Case, cluster: Cluster) -> list[str]:
         folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
-        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, "", ""))
+        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, self.budget.again, ""))
         artifacts.add(folder, cluster.papers())
         return [f"report: {report}"]
 

@@ -42,6 +42,7 @@ DOCKER, NAMESPACES, HOSTS, SIM = WORLDS = ("docker", "namespaces", "hosts", "sim
 SEEDS_MAX = 100_000
 CANNOT = "cannot "
 FIXTURE = "moslab_world"
+ARTIFACTS = "artifacts"
 MARKER = (
     "cluster(nodes=5, stomith=True, cltab=…, hactl=…, profile='default', toxiproxy=False, networks=1): the cluster "
     "that the fixture of that name gives; cltab and hactl are texts, or files beside the test"
@@ -62,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="random scenarios, seed after seed, for so long (60s, 10m), instead of the tests")
     group.addoption("--nodes", type=int, metavar="N", help="of clusters whose test does not say how many (default: 5)")
     group.addoption("--keep", choices=["failed"], help="failed: leave the clusters of failed tests running")
-    group.addoption("--artifacts", metavar="DIR", default="artifacts", help="of what failed tests leave (artifacts)")
+    group.addoption("--artifacts", metavar="DIR", default=ARTIFACTS, help="of what failed tests leave (artifacts)")
 
 
 class Session:
@@ -116,6 +117,12 @@ class Session:
     def each(self) -> Sequence[int]:
         """The seeds."""
         return self.seeds if self.seeds is not None else [self.seed or 0]
+
+    def given(self, world: str) -> list[str]:
+        """The options without which that world, or the folder of artifacts, is another."""
+        machines = [f"--inventory={self.inventory}"] if world == HOSTS else []
+        there = self._config.getoption("--artifacts")
+        return [*machines, *([f"--artifacts={there}"] if there != ARTIFACTS else [])]
 
     def nodes_of(self, world: str) -> int | None:
         """Of clusters whose test does not say how many; None: as many as they have."""
@@ -479,7 +486,8 @@ def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config
     for world in ours.chosen():
         specs = [_spec(item, ours, world, _marked(item)) for item in asking] or [_spec(session, ours, world, {})]
         chaos = Chaos.from_parent(session, name=f"chaos[{world}]")
-        chaos.budget = Budget(world, ours.seed or 0, ours.budget_s, list(dict.fromkeys(specs)), ours.pool, ours.root)
+        chaos.budget = Budget(world, ours.seed or 0, ours.budget_s, list(dict.fromkeys(specs)), ours.pool, ours.root,
+                              ours.given(world))
         items.append(chaos)
 
 

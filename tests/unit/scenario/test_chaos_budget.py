@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import xml.etree.ElementTree as xml
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,18 @@ def test_a_seed_that_fails_is_stored_comes_first_the_next_time_and_is_struck_out
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["seed 7: *: valid, and was not before", "seed 100: *: valid"])
     assert failing.load(runs.store) == []
+
+
+def test_the_line_that_does_it_again_finds_what_is_stored_and_junit_has_the_seeds(runs: Runs, tmp_path: Path) -> None:
+    there = tmp_path / "else where"
+    done = runs("--chaos-budget=0.001s", "--seed=7", f"--artifacts={there}", "--junitxml=x.xml")
+    (line,) = (line for line in done.outlines if line.startswith("again: pytest "))
+    assert load(there / "chaos-sim-7/history.json").again == line.removeprefix("again: ")
+    (case,) = xml.parse("x.xml").getroot().iter("testcase")
+    found = {one.attrib["name"]: one.attrib["value"] for one in case.iter("property")}
+    assert found == {"moslab_world": "sim", "moslab_seed": "7", "moslab_failing_seed": "7"}
+    runs.bad = False
+    runs(*shlex.split(line)[2:]).stdout.fnmatch_lines(["seed 7: *: valid, and was not before"])
 
 
 def test_what_a_scenario_leaves_fails_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
