@@ -28,7 +28,7 @@ from moslab import demo
 from moslab.errors import CannotError, LabError
 from moslab.guard import Guard, StartAtWorkError, State, state_of
 from moslab.image import ensure_image
-from moslab.layout import DEFAULTS, NODE, ROLE, SIZE, Layout, Names, Options, beat_s, lease_s
+from moslab.layout import CLUSTER, DEFAULTS, NODE, ROLE, SIZE, Layout, Names, Options, beat_s, lease_s
 from moslab.network import create_network
 from moslab.node import create_node, execute, run
 from moslab.progress import Progress, Stage
@@ -145,6 +145,11 @@ class Cluster:
         wanted = [f"{label}={value}" for label, value in self.names.labels("node").items()]
         found = self.client.containers.list(all=True, filters={"label": wanted}, ignore_removed=True)
         return dict(sorted((int(container.labels[NODE]), container) for container in found))
+
+    def others(self) -> dict[str, str]:
+        """How the containers are that are no nodes, by name: the power switch, clients, what is between nodes."""
+        found = self.client.api.containers(all=True, filters={"label": f"{CLUSTER}={self.names.cluster}"})
+        return {one["Names"][0].lstrip("/"): one["State"] for one in found if one["Labels"].get(ROLE) != "node"}
 
     def node(self, node: int) -> Container:
         """The container of a node; CannotError if there is none."""

@@ -16,7 +16,7 @@ from typing import Any
 from mosha import config
 from moslab.cluster import Cluster
 from moslab.errors import UnsupportedError
-from moslab.faults.fabric import read_file
+from moslab.faults.fabric import addresses_of, read_file
 from moslab.layout import checked_name, lease_s
 from moslab.namespaces.own import engine_of
 from moslab.scenario.docker import DockerWorld
@@ -59,7 +59,8 @@ class Attached:
     def _check(self, world: DockerWorld, wanted: Mapping[str, Any]) -> None:
         nodes = self.cluster.nodes()
         conf = config.parse(read_file(nodes[min(nodes)], CONF).decode(), CONF)
-        has = {"nodes": len(nodes), "stomith": bool(conf.stomith), "toxiproxy": world.spec.toxiproxy}
+        has = {"nodes": len(nodes), "stomith": bool(conf.stomith), "toxiproxy": world.spec.toxiproxy,
+               "networks": len(addresses_of(nodes[min(nodes)]))}
         for name, value in has.items():
             if wanted.get(name, value) != value:
                 raise UnsupportedError(f"have {name}={wanted[name]}: the cluster that is attached has {value}")

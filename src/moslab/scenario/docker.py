@@ -203,5 +203,8 @@ class DockerWorld:
 
 
 def _files(container: Container) -> int:
-    """How many the agent there has."""
-    return len(run(container, ["ls", "-A", "/var/mosix-ha"]).stdout.splitlines())
+    """How many the agent there has; LabError if that is not known."""
+    done = run(container, ["ls", "-A", "/var/mosix-ha"])
+    if done.exit_code:
+        raise LabError(f"the agent's directory on {container.name}: {done.stderr.strip()}")
+    return len(done.stdout.splitlines())

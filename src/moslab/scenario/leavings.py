@@ -49,10 +49,11 @@ class Leavings:
         nodes = self._cluster.nodes()
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             looks = pool.map(_look, nodes.values())
-            return frozenset(
-                line if line.startswith(EVERYWHERE) else f"node {node}: {line}"
-                for node, lines in zip(nodes, looks) for line in lines
-            )
+            return frozenset([
+                *(f"container: {name}, {state}" for name, state in self._cluster.others().items()),
+                *(line if line.startswith(EVERYWHERE) else f"node {node}: {line}"
+                  for node, lines in zip(nodes, looks) for line in lines),
+            ])
 
 
 def _look(container: Container) -> list[str]:

@@ -81,6 +81,10 @@ class Nodes:
     def __init__(self) -> None:
         self.says = {1: ["mount: /mfs", "process: web"], 2: ["mount: /mfs"]}
         self.status = "running"
+        self.besides = {"power": "running"}
+
+    def others(self) -> dict[str, str]:
+        return self.besides
 
     def nodes(self) -> dict[int, SimpleNamespace]:
         return {node: SimpleNamespace(status=self.status, name=str(node)) for node in self.says}
@@ -102,6 +106,9 @@ def test_what_is_left_and_what_has_gone_is_said_of_its_node(nodes: Nodes) -> Non
     nodes.says = {1: ["core dump: /core"], 2: ["mount: /mfs", "process: cat"], 3: []}
     assert left.found() == ["left: node 1: core dump: /core", "left: node 3: running", "left: process: cat",
                             "gone: node 1: mount: /mfs"]
+    nodes.besides = {"power": "exited", "client-7": "running"}
+    assert {"left: container: client-7, running", "left: container: power, exited",
+            "gone: container: power, running"} <= {*left.found()}
     nodes.status = "paused"
     assert "left: node 1: paused" in left.found()
 

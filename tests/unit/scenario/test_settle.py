@@ -8,7 +8,9 @@ from typing import Any, cast
 import pytest
 
 from moslab import journals
+from moslab.errors import LabError
 from moslab.layout import lease_s
+from moslab.node import Result
 from moslab.scenario import docker
 from moslab.scenario.world import Spec
 
@@ -42,6 +44,15 @@ def test_what_was_judged_before_it_was_lent_again_may_be_forgotten(monkeypatch: 
     world.is_judged()
     assert world.history().unfinished == ""
     assert "forgotten" in world.history().unfinished, "it was never judged"
+
+
+def test_an_agents_directory_that_cannot_be_read_is_not_an_empty_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([Result(0, "a\nb\n", ""), Result(2, "", "ls: cannot access")])
+    monkeypatch.setattr(docker, "run", lambda *_: next(answers))
+    node = cast("Any", SimpleNamespace(name="node1"))
+    assert docker._files(node) == 2
+    with pytest.raises(LabError, match="the agent's directory on node1: ls: cannot access"):
+        docker._files(node)
 
 
 def test_a_heal_of_many_nodes_has_some_of_their_leases(monkeypatch: pytest.MonkeyPatch) -> None:
