@@ -334,6 +334,7 @@ def test_a_node_without_power_is_silent_until_it_boots(client: docker.DockerClie
     cluster = Cluster(client, f"t-{uuid.uuid4().hex[:8]}")
     cluster.up(2, Progress(), options=Options(agents=False))
     try:
+        assert cluster.others() == {cluster.names.power: "running"}
         for power_off in (lambda: cluster.kill(2), lambda: sh(cluster.node(1), "powerswitch off 2")):
             hears_nothing_of(cluster, 2, power_off, seconds=3)
             cluster.start(2)
