@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 import pytest
 
 from moslab.duration import seconds
-from moslab.seeds import new_seed, seed_of, seeds_of
+from moslab.seeds import new_seed, seed_of, seeds_of, whole
 
 if TYPE_CHECKING:
     from moslab.hosts.inventory import Inventory
@@ -61,7 +61,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
                     help="carry out this fault plan, or a failed test's (its folder), and run no other test (in: sim)")
     group.addoption("--chaos-budget", type=seconds, metavar="TIME",
                     help="random scenarios, seed after seed, for so long (60s, 10m), instead of the tests")
-    group.addoption("--nodes", type=int, metavar="N", help="of clusters whose test does not say how many (default: 5)")
+    group.addoption("--nodes", type=whole, metavar="N",
+                    help="of clusters whose test does not say how many (default: 5)")
     group.addoption("--keep", choices=["failed"], help="failed: leave the clusters of failed tests running")
     group.addoption("--artifacts", metavar="DIR", default=ARTIFACTS, help="of what failed tests leave (artifacts)")
 
@@ -73,7 +74,7 @@ class Session:
         # a worker of xdist has the arguments of the session, and what it was told by pytest_configure_node
         self._told = getattr(config, "workerinput", {}).get(FIXTURE)
         given = config.getoption("--world")
-        self.worlds = given.split(",") if given else []
+        self.worlds = list(dict.fromkeys(given.split(","))) if given else []
         self.why = "asked for"
         unknown = [name for name in self.worlds if name not in WORLDS]
         if unknown:

@@ -16,6 +16,13 @@ def seed_of(text: str) -> int:
     return int(text)
 
 
+def whole(text: str) -> int:
+    """A number that is more than 0; ArgumentTypeError if it is none."""
+    if not seed_of(text):
+        raise ArgumentTypeError("0 is not more than 0")
+    return int(text)
+
+
 def new_seed() -> int:
     """One that nobody has chosen."""
     return secrets.randbelow(SEED_NEW_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import Any, Callable
 
@@ -33,7 +34,7 @@ def add_commands(command: Command, find: Find) -> None:
         parser.add_argument("--from", dest="others", metavar="WHOM", help="from whom (default: all others)")
         parser.add_argument("--one-way", action="store_true", help="only what the first send to the second")
         parser.add_argument("--for", dest="for_s", metavar="S", type=float, help="heal it after S seconds")
-        parser.set_defaults(power=False, flap_s=0.0, network=None)
+        parser.set_defaults(power=False, flap_s=None, network=None)
         return parser
 
     cut = added("cut", lambda faults, links, said: faults.cut(links, network=said.network),
@@ -62,8 +63,8 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
         raise CannotError("--flap needs --for")
     if arguments.flap_s and arguments.network is not None:
         raise CannotError("--flap is of all networks")
-    if min(arguments.for_s or 0.0, arguments.flap_s) < 0:
-        raise CannotError("--for and --flap are seconds, and not less than 0")
+    if not all(0.0 < given < math.inf for given in (arguments.for_s, arguments.flap_s) if given is not None):
+        raise CannotError("--for and --flap are seconds, more than 0")
     faults = Faults(cluster)
     if arguments.flap_s:
         times = max(1, int(arguments.for_s / arguments.flap_s / 2))

@@ -69,7 +69,7 @@ def _case(line: str, where: str) -> Case:
         case = Case(**{**fields, "spec": Spec(**fields["spec"])})
     except (ValueError, TypeError, KeyError) as error:
         raise CannotError(f"{where}: no failing seed: {error}") from None
-    for one, kinds in ((case, (str, int, float)), (case.spec, (int, bool, str, str, str, bool))):
+    for one, kinds in ((case, (str, int, float)), (case.spec, (int, bool, str, str, str, bool, int))):
         for name, kind in zip(one.__dataclass_fields__, kinds):
             if type(getattr(one, name)) is not kind:
                 raise CannotError(f"{where}: {name}: {kind.__name__}, not {getattr(one, name)!r:.40}")

@@ -107,7 +107,8 @@ def test_what_is_said_is_what_is_done(
 
 @pytest.mark.parametrize(("words", "said"), [
     ("cut 1 --flap 1", "--flap needs --for"), ("cut 1 --flap 1 --for 4 --network 1", "--flap is of all networks"),
-    ("cut 1 --for -1", "not less than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
+    ("cut 1 --for -1", "more than 0"), ("cut 1 --for 0", "more than 0"), ("cut 1 --for nan", "more than 0"),
+    ("cut 1 --for 4 --flap 0", "more than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
     ("slow-close 1 -1", "a slow close is from"), ("outlet 4 lies", "no node 4"),
     ("jump-clock 4 1", "no node 4"),
 ])

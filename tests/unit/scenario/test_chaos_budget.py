@@ -150,7 +150,9 @@ def test_the_store_is_bounded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda case: case.update(seed="7"), "seed: int, not '7'"), (lambda case: case.pop("world"), "world"),
-    (lambda case: case["spec"].update(nodes=True), "nodes: int, not True"), (lambda case: case.update(more=1), "more"),
+    (lambda case: case["spec"].update(nodes=True), "nodes: int, not True"),
+    (lambda case: case["spec"].update(networks="2"), "networks: int, not '2'"),
+    (lambda case: case.update(more=1), "more"),
     (lambda case: case.update(spec=3), "no failing seed"),
 ])  # fmt: skip
 def test_what_is_no_case_is_refused_by_its_line(tmp_path: Path, change, said: str) -> None:  # type: ignore[no-untyped-def]

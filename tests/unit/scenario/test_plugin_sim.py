@@ -315,7 +315,7 @@ def test_what_a_plan_leaves_in_another_world_fails_it(pytest_: Pytest, monkeypat
 
 
 def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:
-    done = pytest_(EXAMPLE, "--world=sim,docker", "--collect-only", "-q")
+    done = pytest_(EXAMPLE, "--world=sim,docker,sim", "--collect-only", "-q")
     assert done.outlines[:2] == [f"test_it.py::test_owner_is_cut_off[{world}]" for world in ("sim", "docker")]
 
 
@@ -332,6 +332,7 @@ def test_a_test_does_the_same_alone_and_among_others(pytest_: Pytest) -> None:
 @pytest.mark.parametrize(("option", "said"), [
     ("--world=moon", "--world: 'moon' is none of docker, namespaces, hosts, sim"),
     ("--seed=x", "*x is not a whole number*"),
+    ("--nodes=0", "*0 is not more than 0"), ("--nodes=-1", "*-1 is not a whole number*"),
     ("--seeds=7..3", "*is not A..B*"), ("--seeds=0..100000", "--seeds: more than 100000"),
 ])
 def test_a_wrong_option(pytest_: Pytest, option: str, said: str) -> None:
