@@ -42,6 +42,7 @@ from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
 from moslab.faults.record import EXHAUSTIBLE
+from moslab.faults.targets import OWNER, select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
 from moslab.history.stored import to_json
 from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
@@ -59,6 +60,7 @@ from moslab.streams import Piece
 
 INTERRUPTED = 130
 NOTHING = "nothing"
+WHOM = "as 3 or 1,2; owner of GROUP, one, minority, minority third, majority, half, all, not WHOM, WHOM+WHOM"
 EXEC_LIMIT_S = 24 * 3600.0
 
 
@@ -109,6 +111,10 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
+    def hits(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        parser.add_argument("whom", metavar="WHOM", type=_whom, help=WHOM)
+        return parser
+
     up = command("up", _up, "start a cluster, and wait until the demo groups run")
     up.add_argument("nodes", metavar="N", nargs="?", default="8", help=f"{NODES_MIN} to {NODES_MAX} (default 8)")
     up.add_argument("--profile", choices=sorted(PROFILES), default="default", help="beat and lease")
@@ -122,14 +128,14 @@ def _parser() -> argparse.ArgumentParser:
     state.add_argument("--json", action="store_true", help="for programs")
     kill = command("kill", _kill, "cut the power of a node")
     which = kill.add_mutually_exclusive_group(required=True)
-    which.add_argument("node", metavar="NODE", nargs="?", type=_node)
+    which.add_argument("whom", metavar="WHOM", nargs="?", type=_whom, help=WHOM)
     which.add_argument("--group", metavar="GROUP", help="the node that owns this group")
     for name, text in (
         ("start", "give a node its power back: it boots"),
         ("pause", "freeze a node"),
         ("resume", "thaw a node"),
     ):
-        command(name, _change, text).add_argument("node", metavar="NODE", type=_node)
+        hits(command(name, _change, text))
         commands.choices[name].set_defaults(action=name)
     execute_ = command("exec", _exec, "run a command in a node")
     execute_.add_argument("node", metavar="NODE", type=_node)
@@ -138,26 +144,21 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("node", metavar="NODE", type=_node)
     logs.add_argument("-f", "--follow", action="store_true", help="go on as it prints more")
     links.add_commands(command, _existing)
-    tell = command("signal", _signal, "send a signal to processes of a node")
-    tell.add_argument("node", metavar="NODE", type=_node)
+    tell = hits(command("signal", _signal, "send a signal to processes of a node"))
     tell.add_argument("role", metavar="ROLE", help="agent, `leash GROUP`, `guardians GROUP` (both) or `group GROUP`")
     tell.add_argument("signal", metavar="SIGNAL", help="KILL, STOP, CONT, TERM, …")
-    files = command("files", _files, "faults of a node's files for who uses them through /mfs, until there are others")
-    files.add_argument("node", metavar="NODE", type=_node)
+    files = hits(command("files", _files, "faults of a node's files for who uses them by /mfs, until there are others"))
     files.add_argument("faults", metavar="JSON", nargs="?", default="[]", help="a list, as in docs/emulator.md (none)")
-    outlet = command("outlet", _outlet, "break an outlet of the power switch: STOMITH of that node then ends so")
-    outlet.add_argument("node", metavar="NODE", type=_node)
+    outlet = hits(command("outlet", _outlet, "break an outlet of the power switch: STOMITH of that node then ends so"))
     outlet.add_argument("how", metavar="HOW", choices=OUTLETS, help=", ".join(OUTLETS))
-    exhaust = command("exhaust", _exhaust, "an agent gets no more memory or descriptors than it has, or again")
-    exhaust.add_argument("node", metavar="NODE", type=_node)
+    exhaust = hits(command("exhaust", _exhaust, "an agent gets no more memory or descriptors than it has, or again"))
     exhaust.add_argument("what", metavar="WHAT", choices=[*EXHAUSTIBLE, NOTHING],
                          help=f"{', '.join(EXHAUSTIBLE)}; {NOTHING}: relieve it of all")
     for name, metavar, text in (
         ("jump-clock", "SECONDS", "a node's agent has a wall clock that is off by so much; 0: right again"),
         ("slew-clock", "PART", "the clock of its deadlines runs faster by so much of 1, as 0.008, or slower; 0: right"),
     ):
-        wrong = command(name, _clock, text)
-        wrong.add_argument("node", metavar="NODE", type=_node)
+        wrong = hits(command(name, _clock, text))
         wrong.add_argument("by", metavar=metavar, type=float)
         wrong.set_defaults(is_slewed=name == "slew-clock")
     scenarios.add_chaos(command("chaos", None, "break things at random, from a seed, and judge what came"), _existing)
@@ -208,6 +209,25 @@ def _node(text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= NODES_MAX:
         raise argparse.ArgumentTypeError(f"{text!r} is no node number (1 to {NODES_MAX})")
     return int(text)
+
+
+def _whom(text: str) -> str:
+    """Words that may name nodes."""
+    if text.isascii() and text.isdigit():
+        return str(_node(text))
+    try:
+        select(text, range(1, NODES_MAX + 1), lambda _group: 1)
+    except CannotError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
+def _meant(cluster: Cluster, whom: str) -> tuple[int, ...]:
+    """The nodes; CannotError if there are none."""
+    nodes = select(whom, list(cluster.nodes()), lambda group: owner_of(cluster, group))
+    if not nodes:
+        raise CannotError(f"{whom}: that is nobody")
+    return nodes
 
 
 def _cluster(arguments: argparse.Namespace) -> Cluster:
@@ -293,16 +313,19 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _kill(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
-    node = arguments.node if arguments.group is None else owner_of(cluster, arguments.group)
-    cluster.kill(node)
-    print(f"node {node} is off")
+    for node in _meant(cluster, arguments.whom if arguments.group is None else f"{OWNER}{arguments.group}"):
+        cluster.kill(node)
+        print(f"node {node} is off", flush=True)
     return 0
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    getattr(Faults(_existing(arguments)), arguments.action)(arguments.node)
+    cluster = _existing(arguments)
+    faults = Faults(cluster)
     done = {"start": "has power and boots", "pause": "is frozen", "resume": "runs again"}[arguments.action]
-    print(f"node {arguments.node} {done}")
+    for node in _meant(cluster, arguments.whom):
+        getattr(faults, arguments.action)(node)
+        print(f"node {node} {done}", flush=True)
     return 0
 
 
@@ -332,8 +355,11 @@ def _signal(arguments: argparse.Namespace) -> int:
         number = signal.Signals[f"SIG{arguments.signal.upper().removeprefix('SIG')}"]
     except KeyError:
         raise CannotError(f"{arguments.signal!r} is no signal") from None
-    pids = Faults(_existing(arguments)).signal(arguments.node, arguments.role, number)
-    print(f"{number.name} to {arguments.role} of node {arguments.node}: {' '.join(map(str, pids))}")
+    cluster = _existing(arguments)
+    faults = Faults(cluster)
+    for node in _meant(cluster, arguments.whom):
+        pids = faults.signal(node, arguments.role, number)
+        print(f"{number.name} to {arguments.role} of node {node}: {' '.join(map(str, pids))}", flush=True)
     return 0
 
 
@@ -342,41 +368,43 @@ def _files(arguments: argparse.Namespace) -> int:
         faults = [fault.given for fault in parse(arguments.faults)]
     except FaultError as error:
         raise CannotError(str(error)) from None
-    Faults(_existing(arguments)).files(arguments.node, faults)
-    print(f"node {arguments.node}: {len(faults) or 'no'} faults of its files")
+    cluster = _existing(arguments)
+    broken = Faults(cluster)
+    for node in _meant(cluster, arguments.whom):
+        broken.files(node, faults)
+        print(f"node {node}: {len(faults) or 'no'} faults of its files", flush=True)
     return 0
 
 
 def _outlet(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
-    cluster.node(arguments.node)
-    Faults(cluster).outlet(arguments.node, arguments.how)
-    print(f"outlet {arguments.node}: {arguments.how}")
+    faults = Faults(cluster)
+    for node in _meant(cluster, arguments.whom):
+        faults.outlet(node, arguments.how)
+        print(f"outlet {node}: {arguments.how}", flush=True)
     return 0
 
 
 def _exhaust(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
     faults = Faults(cluster)
-    if arguments.what != NOTHING:
-        faults.exhaust(arguments.node, arguments.what)
-    else:
-        for what in EXHAUSTIBLE:
-            faults.relieve(arguments.node, what)
-    print(f"node {arguments.node}: {arguments.what} {'are' if arguments.what.endswith('s') else 'is'} exhausted")
+    for node in _meant(cluster, arguments.whom):
+        for what in EXHAUSTIBLE if arguments.what == NOTHING else [arguments.what]:
+            (faults.relieve if arguments.what == NOTHING else faults.exhaust)(node, what)
+        print(f"node {node}: {arguments.what} {'are' if arguments.what.endswith('s') else 'is'} exhausted", flush=True)
     return 0
 
 
 def _clock(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
-    cluster.node(arguments.node)
     faults = Faults(cluster)
-    if arguments.is_slewed:
-        faults.slew(arguments.node, arguments.by)
-        print(f"node {arguments.node}: its clock is slewed by {arguments.by:g}")
-    else:
-        faults.jump(arguments.node, arguments.by)
-        print(f"node {arguments.node}: its wall clock is off by {arguments.by:g} s")
+    for node in _meant(cluster, arguments.whom):
+        if arguments.is_slewed:
+            faults.slew(node, arguments.by)
+            print(f"node {node}: its clock is slewed by {arguments.by:g}", flush=True)
+        else:
+            faults.jump(node, arguments.by)
+            print(f"node {node}: its wall clock is off by {arguments.by:g} s", flush=True)
     return 0
 
 

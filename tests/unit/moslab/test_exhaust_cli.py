@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from moslab import cli
@@ -30,7 +32,7 @@ def test_what_is_said_is_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     told: list[tuple[str, int, str]] = []
-    monkeypatch.setattr(cli, "_existing", lambda _: None)
+    monkeypatch.setattr(cli, "_existing", lambda _: SimpleNamespace(nodes=lambda: dict.fromkeys((1, 2, 3))))
     monkeypatch.setattr(cli, "Faults", lambda _: Told(told))
     assert cli.main(["exhaust", "3", what]) == 0
     assert told == said

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from signal import SIGSTOP
 from typing import Any
 
 import pytest
@@ -51,6 +52,10 @@ class Faults:
 
     def heal(self, name: str) -> None:
         self.told.append(("heal", name))
+
+    def __getattr__(self, name: str) -> Callable[..., list[int]]:
+        """Whatever else hits one node."""
+        return lambda *said: self.told.append((name, *said)) or []  # type: ignore[func-returns-value]
 
     def outlet(self, node: int, how: str) -> None:
         self.told.append(("outlet", node, how))
@@ -105,12 +110,40 @@ def test_what_is_said_is_what_is_done(
         assert (name, int(count)) == ("worse-2b" if told[0][0] == "worsen" else "cut-1a", len(told[0][1]))
 
 
+@pytest.mark.parametrize(("words", "expected"), [
+    (["kill", "minority"], [("kill", 1)]), (["kill", "owner of web"], [("kill", 2)]),
+    (["kill", "--group", "web"], [("kill", 2)]), (["start", "all"], [("start", 1), ("start", 2), ("start", 3)]),
+    (["pause", "not owner of web"], [("pause", 1), ("pause", 3)]), (["resume", "1,3"], [("resume", 1), ("resume", 3)]),
+    (["signal", "owner of web", "leash web", "stop"], [("signal", 2, "leash web", SIGSTOP)]),
+    (["files", "one+3", '[{"do": "full"}]'], [("files", 1, [{"do": "full"}]), ("files", 3, [{"do": "full"}])]),
+    (["outlet", "majority", "fails"], [("outlet", 1, "fails"), ("outlet", 2, "fails")]),
+    (["slew-clock", "owner of web", "0.008"], [("slew", 2, 0.008)]),
+])
+def test_whom_is_said_in_words(
+    told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, words: list[str], expected: list[tuple[Any, ...]],
+) -> None:
+    monkeypatch.setattr(cli, "owner_of", lambda _cluster, group: {"web": 2}[group])
+    monkeypatch.setattr(Cluster, "kill", lambda _self, node: told.append(("kill", node)), raising=False)
+    assert cli.main(words) == 0
+    assert told == expected
+
+
+@pytest.mark.parametrize("words", ["pause nobody", "start majorities ring", "resume 1,x"])
+def test_words_that_name_no_nodes_are_refused_before_anybody_is_asked(
+    monkeypatch: pytest.MonkeyPatch, words: str,
+) -> None:
+    monkeypatch.setattr(cli, "_existing", lambda _arguments: pytest.fail("the engine was asked"))
+    with pytest.raises(SystemExit) as end:
+        cli.main(words.split(" ", 1))
+    assert end.value.code == 2
+
+
 @pytest.mark.parametrize(("words", "said"), [
     ("cut 1 --flap 1", "--flap needs --for"), ("cut 1 --flap 1 --for 4 --network 1", "--flap is of all networks"),
     ("cut 1 --for -1", "more than 0"), ("cut 1 --for 0", "more than 0"), ("cut 1 --for nan", "more than 0"),
     ("cut 1 --for 4 --flap 0", "more than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
     ("slow-close 1 -1", "a slow close is from"), ("outlet 4 lies", "no node 4"),
-    ("jump-clock 4 1", "no node 4"),
+    ("jump-clock 4 1", "no node 4"), ("pause 4", "no node 4"),
 ])
 def test_what_cannot_be_said_does_nothing(
     told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, said: str,
