@@ -7,13 +7,16 @@ Rules:
 2. A container that is removed takes its log with it. Who takes a disk away reads the log before (``removed``); where
    others did it is missed.
 3. What was found or missed once stays so, however often somebody looks.
+4. The engine's wall clock need not be this machine's: it is ahead by so much, give or take ``UNSURE_S``. From one look
+   to the next that much is read twice rather than not at all.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Callable, NamedTuple
 
 from docker.models.containers import Container
@@ -24,6 +27,7 @@ SURE_BYTES = 3 << 20
 LINE_MORE_BYTES = 100
 """What the engine writes down with each line."""
 LINES_BYTES_MAX = 4 << 20
+UNSURE_S = 1.0
 STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)Z ")     # by the engine, before each line
 
 
@@ -35,21 +39,24 @@ class Removed(NamedTuple):
 
 
 class Logs:
-    """See the rules. ``nodes``: their containers now; ``removed``: by their id; nothing from before ``since``."""
+    """See the rules. ``nodes``: their containers now; ``removed``: by their id; nothing from before ``since``, by this
+    machine's clock."""
 
     def __init__(
         self, nodes: Callable[[], Mapping[int, Container]], removed: Mapping[str, Removed], since: datetime,
+        ahead_s: float = 0.0,
     ) -> None:
         self.crashes: list[tuple[float, int, str]] = []      # when they were seen, node, all that was said
         self.missed: list[str] = []
         self._nodes, self._removed = nodes, removed
         self._known = {node: str(container.id) for node, container in nodes().items()}
         self._read: set[str] = set()                         # of those that were removed
-        self._since = since
+        self._ahead_s = ahead_s
+        self._since_s = since.timestamp() + ahead_s
 
     def look(self, at_s: float) -> None:
         """Find what was said since the last time; ``at_s``: now, by the clock of the history."""
-        since_s, self._since = self._since.timestamp(), datetime.now(timezone.utc)
+        since_s, self._since_s = self._since_s, time.time() + self._ahead_s - UNSURE_S
         for one, (node, log) in self._removed.items():
             if one not in self._read:
                 self._read.add(one)

@@ -97,6 +97,10 @@ class Faults(Agents):
         """That moment of the engine's wall clock, if that went on as it did when this began."""
         return wall_s - self._wall_s - self.zero_s
 
+    def ahead_s(self) -> float:
+        """What the engine's wall clock is ahead of this machine's."""
+        return self.now_s() + self.zero_s + self._wall_s - time.time()
+
     # -- nodes -------------------------------------------------------------------------------------
 
     def kill(self, node: int) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import docker
@@ -29,7 +29,7 @@ from moslab.guard import Guard
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.layout import Options
-from moslab.logs import Logs
+from moslab.logs import UNSURE_S, Logs
 from moslab.namespaces.own import OwnEngine
 from moslab.node import run
 from moslab.progress import Progress
@@ -55,7 +55,8 @@ class DockerWorld:
         self._guard = guard
         self._faults = Faults(cluster)
         self._faults.zero_s = self._faults.now_s()
-        self._logs = Logs(cluster.nodes, self._faults.removed, began or datetime.now(timezone.utc))
+        since = began or datetime.now(timezone.utc)
+        self._logs = Logs(cluster.nodes, self._faults.removed, since, self._faults.ahead_s())
         self._seen: dict[int, dict[str, Any]] = {}           # what each agent said of all when that was last asked
         self._workloads: list[clients.Workload] = []
         self._leavings: Leavings | None = None
@@ -72,7 +73,7 @@ class DockerWorld:
         tables = {"cltab": witnessed(spec.cltab), "hactl": hactl}
         cluster = Cluster(client, name)
         options = Options(spec.profile, spec.stomith, tables, toxiproxy=spec.toxiproxy, networks=spec.networks)
-        began = datetime.now(timezone.utc)
+        began = datetime.now(timezone.utc) - timedelta(seconds=UNSURE_S)         # nothing of it is older
         guard = cluster.up(spec.nodes, progress, options=options, stays=False)
         try:
             return cls(cluster, wanted(hactl), spec, guard, own, began)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any, cast
@@ -48,6 +49,20 @@ def test_a_crash_is_said_at_every_look_after_it() -> None:
     seen.look(9.0)
     assert seen.crashes == [(5.0, 2, f"boots\n{TRACE}\n")]
     assert seen.missed == []
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 0.0, 3600.0])
+def test_an_engine_elsewhere_has_a_clock_of_its_own(monkeypatch: pytest.MonkeyPatch, ahead_s: float) -> None:
+    """A remote one: what it said from one look to the next is by its clock."""
+    monkeypatch.setattr(time, "time", lambda: SINCE_S + 5.0)
+    node = Container("a", (ahead_s - 1.0, TRACE), (ahead_s + 1.0, "boots"), (ahead_s + 4.5, TRACE))
+    since = datetime.fromtimestamp(SINCE_S, timezone.utc)
+    seen = Logs(lambda: cast(Any, {1: node}), {}, since, ahead_s)
+    seen.look(5.0)
+    assert [said for _, _, said in seen.crashes] == [f"boots\n{TRACE}\n"]
+    node.said += ((ahead_s + 5.1, f"again {TRACE}"),)
+    seen.look(6.0)
+    assert [said for at_s, _, said in seen.crashes if at_s == 6.0] == [f"{TRACE}\nagain {TRACE}\n"]
 
 
 def test_a_lost_disk_has_its_log_read_before(monkeypatch: pytest.MonkeyPatch) -> None:
