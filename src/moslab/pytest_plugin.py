@@ -97,6 +97,9 @@ class Session:
         self.seeds: range | None = given_seeds
         self.seed: int | None = config.getoption("--seed")
         self.replays = [_plan_of(Path(config.invocation_params.dir, file)) for file in config.getoption("--replay")]
+        instead = ["--replay"] * bool(self.replays) + ["--chaos-budget"] * (self.budget_s is not None)
+        if instead and (len(instead) > 1 or config.getoption("--keep")):
+            raise pytest.UsageError(f"{instead[0]} and {[*instead, '--keep'][1]} exclude each other")
         self.attach = _attached(config, self.worlds)
         if self.attach:
             self.worlds, self.why = [DOCKER], f"the cluster {self.attach} is up"

@@ -127,6 +127,9 @@ def test_what_is_broken_in_that_time_is_real(pytester: pytest.Pytester, monkeypa
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--chaos-budget=1s", "--seeds=1..2"], "--seeds and --chaos-budget exclude each other"),
     (["--chaos-budget=soon"], "'soon' is no time"),
+    (["--chaos-budget=1s", "--keep=failed"], "--chaos-budget and --keep exclude each other"),
+    (["--replay=x", "--keep=failed"], "--replay and --keep exclude each other"),
+    (["--replay=x", "--chaos-budget=1s"], "--replay and --chaos-budget exclude each other"),
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(runs: Runs, arguments: list[str], said: str) -> None:
     assert said in "\n".join(runs(*arguments).errlines)
