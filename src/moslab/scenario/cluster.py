@@ -416,14 +416,18 @@ class Cluster:
 
     # -- operators ---------------------------------------------------------------------------------
 
-    def edit(self, node: int, table: str, text: str) -> None:
-        """Somebody edits ``cltab`` or ``hactl`` on a node by hand, well or not. Groups that shall run, still shall."""
-        with self._faults.editing(node, table, text):
-            self.world.edit(node, table, text)
+    def edit(self, targets: Targets, table: str, text: str) -> None:
+        """Somebody edits ``cltab`` or ``hactl`` on nodes by hand, well or not. Groups that shall run, still shall."""
+        for node in self.whom(targets):
+            with self._faults.editing(node, table, text):
+                self.world.edit(node, table, text)
 
-    def move(self, group: Group, node: int) -> None:
+    def move(self, group: Group, target: Targets) -> None:
         """``mosha move``, said on the node where the group runs. It is on its way, or there, when this returns."""
-        self.order(group.owner, MOVE, group.name, node)
+        nodes = self.whom(target)
+        if len(nodes) != 1:
+            raise CannotError(f"a group moves to one node, not to {nodes}")
+        self.order(group.owner, MOVE, group.name, nodes[0])
 
     def order(self, node: int, do: str, group: str, target: int) -> None:
         """What an operator says at a node: ``move`` a group to the target, ``drain`` the target, or ``undrain`` it."""

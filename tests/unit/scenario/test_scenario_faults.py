@@ -168,6 +168,21 @@ def test_an_edit_says_what_it_says_and_comes_to_all() -> None:
     cluster.check()
 
 
+def test_whom_an_operator_means_is_said_in_words_as_well() -> None:
+    cluster = made()
+    web = cluster.group("web")
+    before = web.owner
+    cluster.edit("all", "hactl", "# by words\nweb start\n")
+    assert [fault.nodes for fault in cluster.faults] == [(node,) for node in cluster.nodes]
+    target, *others = (node for node in cluster.nodes if node != before)
+    cluster.move(web, f"not {','.join(map(str, [before, *others]))}")
+    assert web.wait_running(elsewhere=before).node == target
+    for wrong in ("majority", "not all", "another"):
+        with pytest.raises(CannotError):
+            cluster.move(web, wrong)
+    cluster.check()
+
+
 def test_what_was_done_is_a_plan_that_does_it_again() -> None:
     cluster = made()
     with cluster.drain("owner of web"), cluster.break_outlet("all", "slow"), cluster.disturb("one", hang=0.5):
