@@ -2,8 +2,8 @@
 
 Rules:
 
-1. It is loaded into every pytest of an environment that has it: until a test wants a cluster nothing else is imported,
-   and nothing but the header is printed.
+1. It is loaded into every pytest of an environment that has it: where a world is named nothing else is imported until a
+   test wants a cluster, and nothing but the header is printed. Where none is, the header has to look for the best one.
 2. Everything random comes of ``--seed`` and the test's own name, so a test does the same alone and among others, and
    with one of ``--seeds`` what it does with that seed alone.
 3. A test that a world cannot do is skipped by the name of what it cannot, and counted.

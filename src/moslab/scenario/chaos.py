@@ -19,6 +19,7 @@ from moslab.scenario.cluster import Breach, Cluster, Verdict
 OVERLAPPING_MAX = 3
 PAUSE_MIN_S, PAUSE_MAX_S = 0.2, 5.0
 CLOCK_MAX = 0.008                # of the 1 % that leases allow for
+JUMPS_S = (-86400.0, -1.0, 1.0, 86400.0)
 Break = Callable[[Cluster], Union[Breach, None]]
 
 
@@ -67,11 +68,14 @@ BREAKS: dict[str, Break] = {
     "links flap": _flap,
     "kill a process": _kill_process,
     "stop an agent": lambda cluster: cluster.stop_process("agent", on=_owner(cluster)),
+    "stop a leash": lambda cluster: cluster.stop_process(f"leash {cluster.random.choice(cluster.world.groups)}"),
     "restart an agent": lambda cluster: cluster.restart_agent("one"),
     "files fail": lambda cluster: cluster.disturb("one", error=cluster.random.random()),
     "files hang": lambda cluster: cluster.disturb("one", hang=cluster.random.uniform(0.01, 0.5)),
+    "a disk is full": lambda cluster: cluster.disturb("one", full=True),
     "outlets are broken": lambda cluster: cluster.break_outlet("all", cluster.random.choice(["fails", "lies", "slow"])),
     "a clock drifts": lambda cluster: cluster.slew_clock("one", cluster.random.uniform(-CLOCK_MAX, CLOCK_MAX)),
+    "a wall clock jumps": lambda cluster: cluster.jump_clock("one", cluster.random.choice(JUMPS_S)),
     "drain one": lambda cluster: cluster.drain("one"),
     "move a group": _move,
     "connections are late": _worse(delay(0.05, 0.02), delay(0.4, 0.3), delay(2.0)),
