@@ -1,6 +1,6 @@
 """``moslab drift``: the same fault plans in several worlds, and a report of where what came of them is not the same.
 
-Exit codes: 0 if it is the same everywhere and valid, 1 if not, 2 if it could not begin.
+Exit codes: 0 if it is the same everywhere and valid, 1 if not, or if nothing was compared, 2 if it could not begin.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _drift(arguments: argparse.Namespace) -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / REPORT).write_text(report(rows), encoding="utf-8")
     print("\n".join([*lines(rows), f"report: {arguments.out / REPORT}"]))
-    return 0 if all(row.is_same for row in rows) else 1
+    return 0 if all(row.is_same for row in rows) and any(len(row.outcomes) > 1 for row in rows) else 1
 
 
 def _worlds(arguments: argparse.Namespace) -> list[str]:

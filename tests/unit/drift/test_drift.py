@@ -120,6 +120,13 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert main(["drift", str(plan), "--world", "sim,other", "--out", str(tmp_path)]) == 1
     assert "another-dies: shot: nobody in sim, 1 in other" in capsys.readouterr().out
     assert json.loads((tmp_path / "drift.json").read_text())[0]["same"] is False
+    monkeypatch.setattr(cli, "drift", lambda plans, *_: [
+        Row(name, {"sim": outcome(), "other": Missing("it cannot")}) for name in plans])
+    assert main(["drift", str(plan), "--world", "sim,other", "--out", str(tmp_path)]) == 1, "nothing was compared"
+    assert "1 plans, 0 of them in two worlds or more" in capsys.readouterr().out
+    monkeypatch.setattr(cli, "drift", lambda plans, *_: [
+        Row(name, {"sim": outcome(), "other": outcome()}) for name in plans])
+    assert main(["drift", str(plan), "--world", "sim,other", "--out", str(tmp_path)]) == 0
     for wrong in (["--world", "sim"], ["--world", "sim,hosts"], ["--world", "sim,moon"], [str(tmp_path / "none.json")]):
         assert main(["drift", *wrong, "--out", str(tmp_path)]) == 2
     with pytest.raises(CannotError, match="at most"):
