@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -12,12 +13,15 @@ from docker.errors import DockerException
 from emulator.powerswitch.engine import EngineError, query, with_labels
 from emulator.powerswitch.sweep import Ask, sweep
 from moslab.errors import LabError
-from moslab.layout import CLUSTER
+from moslab.guard import State, state_of
+from moslab.layout import CLUSTER, Names
 from moslab.wait import eventually
 
 REMOVE_LIMIT_S = 180.0
 REQUESTS_MAX = 4
 STUCK_S = 30.0
+DEAD_ROUNDS = 2                  # containers that do not run go at once, and then what they were in
+ALIVE = ("running", "paused", "restarting")
 HINT = "Where that is a network without containers, the engine has lost count of them: restart the engine, then repeat."
 
 
@@ -64,6 +68,23 @@ def remove(client: docker.DockerClient, cluster: str) -> list[str]:
         except LabError as error:
             raise LabError(f"{error}\n{HINT}") from None
     return found
+
+
+def sweep_dead(client: docker.DockerClient, names: re.Pattern[str]) -> None:
+    """Remove what is left of clusters with such names that were not to stay, and of which nothing runs: whoever began
+    them died with their guard, as when the machine lost its power. What cannot be removed now, the next one may."""
+    ask = asker(client)
+    containers = client.api.containers(all=True)
+    all_ = [*containers, *client.api.networks(), *(client.api.volumes()["Volumes"] or [])]
+    found = {(one.get("Labels") or {}).get(CLUSTER, "") for one in all_}
+    alive = {(one.get("Labels") or {}).get(CLUSTER) for one in containers if one["State"] in ALIVE}
+    for name in filter(names.fullmatch, sorted(found - alive)):
+        if state_of(client, Names(name)) is State.ABSENT:
+            try:
+                for _ in range(DEAD_ROUNDS):
+                    sweep(ask, name)
+            except EngineError:
+                continue
 
 
 def is_anything_left(client: docker.DockerClient, cluster: str) -> bool:

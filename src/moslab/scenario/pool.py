@@ -11,12 +11,14 @@ Rules:
 3. The machines of an inventory are one cluster: who wants another one of them has the idle one removed first, and a
    test never has two.
 4. Names have the worker's and a random part, so sessions and workers do not meet. Each of them has an engine of
-   namespaces of its own, from the first cluster in it on.
+   namespaces of its own, from the first cluster in it on. Before its first cluster of containers a session removes what
+   is left of those whose session and guard both died.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from typing import TYPE_CHECKING
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from moslab.hosts.inventory import Inventory
     from moslab.namespaces.own import OwnEngine
 
+OURS = re.compile(r"t-(?:main|gw\d+)-[0-9a-f]{8}")
+"""The names of clusters (rule 4)."""
 COUNTED = (DOCKER, NAMESPACES)
 TABLES = (": cltab: ", ": hactl: ")                          # of what was left
 
@@ -153,8 +157,11 @@ class Pool:
     def _connect(self, name: str) -> docker.DockerClient:
         from moslab import engine
         from moslab.namespaces.own import OwnEngine
+        from moslab.removal import sweep_dead
 
         if name == DOCKER:
-            return engine.connect()
+            client = engine.connect()
+            sweep_dead(client, OURS)
+            return client
         self._own = OwnEngine()
         return self._own.client()

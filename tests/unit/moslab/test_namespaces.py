@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import signal
 import stat
@@ -35,6 +36,8 @@ from moslab.namespaces.own import PREFIX, OwnEngine, command, sweep
 from moslab.network import create_network
 from moslab.node import create_node, run
 from moslab.progress import Progress
+from moslab.removal import is_anything_left, sweep_dead
+from moslab.scenario.pool import OURS
 from moslab.wait import eventually
 from tests.engines import hears_nothing_of, processes_of
 from tests.unit.hpc.loopback import may_mount
@@ -342,6 +345,31 @@ def test_a_node_without_power_is_silent_until_it_boots(client: docker.DockerClie
                        within_s=LIMIT_S, what="it is back")
     finally:
         cluster.down()
+
+
+def test_what_died_together_with_its_guard_is_removed_by_the_next_session(client: docker.DockerClient) -> None:
+    """As after a loss of the engine's power: nothing runs, and nobody knows its name."""
+    cluster = Cluster(client, f"t-gw1-{uuid.uuid4().hex[:8]}")
+    guard = cluster.up(2, Progress(), options=Options(agents=False), stays=False)
+    try:
+        sweep_dead(client, OURS)
+        assert [node.status for node in cluster.nodes().values()] == ["running"] * 2, "it lives"
+        power = client.containers.get(cluster.names.power)
+        power.kill()
+        eventually(lambda: gone(client, power), within_s=LIMIT_S, what="its guard is gone")
+        for node in cluster.nodes().values():
+            assert is_anything_left(client, cluster.names.cluster)
+            sweep_dead(client, OURS)
+            node.kill()
+            eventually(lambda node=node: status(node), lambda seen: seen == "exited", within_s=LIMIT_S,  # type: ignore[misc]
+                       what="it is off")
+        sweep_dead(client, re.compile("t-[0-9a-f]*"))
+        assert is_anything_left(client, cluster.names.cluster)
+        sweep_dead(client, OURS)
+        assert not is_anything_left(client, cluster.names.cluster)
+    finally:
+        cluster.down()
+        guard.abandon()
 
 
 @pytest.fixture
