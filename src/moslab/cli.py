@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -230,6 +230,14 @@ def _meant(cluster: Cluster, whom: str) -> tuple[int, ...]:
     return nodes
 
 
+def _broken(arguments: argparse.Namespace) -> Iterator[tuple[Faults, int]]:
+    """With each of the nodes that are meant what breaks and mends them."""
+    cluster = _existing(arguments)
+    faults = Faults(cluster)
+    for node in _meant(cluster, arguments.whom):
+        yield faults, node
+
+
 def _cluster(arguments: argparse.Namespace) -> Cluster:
     """By its name: in an engine of namespaces that has it, else on the container engine."""
     name = checked_name(arguments.cluster)
@@ -320,10 +328,8 @@ def _kill(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    faults = Faults(cluster)
     done = {"start": "has power and boots", "pause": "is frozen", "resume": "runs again"}[arguments.action]
-    for node in _meant(cluster, arguments.whom):
+    for faults, node in _broken(arguments):
         getattr(faults, arguments.action)(node)
         print(f"node {node} {done}", flush=True)
     return 0
@@ -355,9 +361,7 @@ def _signal(arguments: argparse.Namespace) -> int:
         number = signal.Signals[f"SIG{arguments.signal.upper().removeprefix('SIG')}"]
     except KeyError:
         raise CannotError(f"{arguments.signal!r} is no signal") from None
-    cluster = _existing(arguments)
-    faults = Faults(cluster)
-    for node in _meant(cluster, arguments.whom):
+    for faults, node in _broken(arguments):
         pids = faults.signal(node, arguments.role, number)
         print(f"{number.name} to {arguments.role} of node {node}: {' '.join(map(str, pids))}", flush=True)
     return 0
@@ -365,30 +369,24 @@ def _signal(arguments: argparse.Namespace) -> int:
 
 def _files(arguments: argparse.Namespace) -> int:
     try:
-        faults = [fault.given for fault in parse(arguments.faults)]
+        of_files = [fault.given for fault in parse(arguments.faults)]
     except FaultError as error:
         raise CannotError(str(error)) from None
-    cluster = _existing(arguments)
-    broken = Faults(cluster)
-    for node in _meant(cluster, arguments.whom):
-        broken.files(node, faults)
-        print(f"node {node}: {len(faults) or 'no'} faults of its files", flush=True)
+    for faults, node in _broken(arguments):
+        faults.files(node, of_files)
+        print(f"node {node}: {len(of_files) or 'no'} faults of its files", flush=True)
     return 0
 
 
 def _outlet(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    faults = Faults(cluster)
-    for node in _meant(cluster, arguments.whom):
+    for faults, node in _broken(arguments):
         faults.outlet(node, arguments.how)
         print(f"outlet {node}: {arguments.how}", flush=True)
     return 0
 
 
 def _exhaust(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    faults = Faults(cluster)
-    for node in _meant(cluster, arguments.whom):
+    for faults, node in _broken(arguments):
         for what in EXHAUSTIBLE if arguments.what == NOTHING else [arguments.what]:
             (faults.relieve if arguments.what == NOTHING else faults.exhaust)(node, what)
         print(f"node {node}: {arguments.what} {'are' if arguments.what.endswith('s') else 'is'} exhausted", flush=True)
@@ -396,9 +394,7 @@ def _exhaust(arguments: argparse.Namespace) -> int:
 
 
 def _clock(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    faults = Faults(cluster)
-    for node in _meant(cluster, arguments.whom):
+    for faults, node in _broken(arguments):
         if arguments.is_slewed:
             faults.slew(node, arguments.by)
             print(f"node {node}: its clock is slewed by {arguments.by:g}", flush=True)
