@@ -657,7 +657,7 @@ class Agent:
         self._show_at = float("inf")
         own = self.ownership
         shown = (
-            own.identity, own.revision, self.others.count, own.quorate(now), self.voter.marker, self.voter.answer,
+            own.revision, self.others.count, status.turns_on(now, own), self.voter.marker, self.voter.answer,
             own.next_change_at(), self.fencing.suspects(), self.living(), self.elders.news,
         )
         if shown != self._shown or self._is_stale:

@@ -48,6 +48,16 @@ def page(
     }
 
 
+def turns_on(now: float, ownership: DiskPaxos) -> tuple[Any, ...]:
+    """On what of the ownership a page turns: who has what is known later than what its owner says of it, or before."""
+    seen = [marker and (marker.state, marker.era) for marker in ownership.markers().values()]
+    groups = [
+        (name, register.owner_epoch, ownership.owner(now, name), ownership.contests.waits_for(now, name))
+        for name, register in ownership.records.registers.items()
+    ]
+    return ownership.identity, ownership.era, ownership.quorate(now), len(ownership.records.dead), seen, groups
+
+
 def _node_state(now: float, ownership: DiskPaxos, node: int, suspects: list[int]) -> str:
     if node == ownership.node:
         return "up"

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+from operator import eq
 from typing import Any
 
 import pytest
 
 from mosha.requirements import Requirements
+from mosha.status import TWIN
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import VALID
 from moslab.history.intervals import Interval
+from moslab.simulator.directed import QUICK, plan
+from moslab.simulator.draw import directed_plan
 from moslab.simulator.run import Result, run
+from moslab.simulator.stepwise import Stepwise
+from moslab.wait import eventually
 
 CORE_S_MAX = 120.0
 TEST_S = 3.0
@@ -94,6 +102,24 @@ def test_a_group_is_moved_from_any_node_and_its_target_tests_it_before_it_stops(
     ahead = [one for one in ran_tests(result) if one.begin_s > 15.0]
     assert [one.node for one in ahead] == [3]
     assert ahead[0].end_s < before.end_s
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_every_node_shows_within_a_few_beats_who_has_a_group(seed: int) -> None:
+    """Also where what the new owner says of it is known before it is known to be the owner."""
+    simulated = Stepwise(directed_plan(seed, plan([], nodes=3)))
+    simulated.sleep(4.0)
+
+    def shown() -> list[tuple[int, str]]:
+        pages = [json.loads(node.disk.files[TWIN]) for node in simulated.cluster.nodes.values()]
+        return [(page["groups"][0]["owner"], page["groups"][0]["state"]) for page in pages]
+
+    target = shown()[0][0]
+    for _ in range(8):
+        target, before = target % 3 + 1, target
+        simulated.begin("order", [before], order={"do": "move", "group": "g1", "node": target})
+        eventually(shown, until=partial(eq, [(target, "DONE")] * 3), within_s=15 * QUICK[0], what="all show the target",
+                   clock=simulated)
 
 
 def test_a_move_to_a_node_that_fails_the_test_moves_nothing() -> None:
