@@ -333,10 +333,19 @@ MUTANTS: tuple[Mutant, ...] = (
         'return marker.decode(content or b"") == self.marker', "return content is not None",
         plan=plans.MARKERS_ROT,
     ),
-    _one(
-        "bad-line-ends-journal", "R27: a journal with a line that is bad counts for nothing", f"{OWNERSHIP}/journal.py",
-        "        if not _is_summed(data[used:end]):\n            return None\n",
-        "        if not _is_summed(data[used:end]):\n            return used\n",
+    Mutant(
+        "bad-line-ends-journal", "R27: a journal with a line that is bad counts for nothing, nor one that is cut short",
+        (
+            Change(
+                f"{OWNERSHIP}/journal.py",
+                "        if not _is_summed(data[used:end]):\n            return None\n",
+                "        if not _is_summed(data[used:end]):\n            return used\n",
+            ),
+            Change(
+                f"{OWNERSHIP}/link.py",
+                "sizes.get(name, 0) < told.journal_bytes", "name not in sizes and told.journal_bytes > 0",
+            ),
+        ),
         plan=plans.JOURNAL_ROTS,
     ),
     _one(

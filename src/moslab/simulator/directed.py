@@ -508,10 +508,11 @@ ELECTED_TWICE = plan([
     _order(30.0, [1, 2, 3, 4], do="forget"), _order(30.6, [2, 3], do="found", without=[]),
 ], network=SHARP, safety_s=40.0)
 # The same on two voters, one after the other is well again, and none of them boots: who does not look, and goes on with
-# what is bad, counts for nobody for ever.
+# what is bad, counts for nobody for ever, among nodes that have not read before what it was.
 MARKERS_ROT = plan([
-    {"at": at, "do": "damage", "whom": [voter], "file": "voter", "shape": "bits"} for at, voter in ((4.0, 1), (8.0, 2))
-], groups=AWAY, network=SHARP, safety_s=12.0, bound_s=10.0)
+    *({"at": 4.0 * voter, "do": "damage", "whom": [voter], "file": "voter", "shape": "bits"} for voter in (1, 2)),
+    end_life(11.0, 4), end_life(11.0, 5),
+], groups=AWAY, network=SHARP, safety_s=13.0, bound_s=10.0)
 # 1 owns the group, and 3, which hears nothing of it, was off all the time. What 1 has written on 2 is bad when 3 is
 # back, and the agent there stands still: nobody has forgotten anything yet.
 JOURNAL_ROTS, JOURNAL_EMPTIED, JOURNAL_GONE = (plan([
@@ -568,8 +569,12 @@ def _pair(faults: Faults, **more: Any) -> dict[str, Any]:
     return plan(faults, MIDDLE, nodes=2, voters="1 2", stomith="/sbin/off %n", network=SHARP, **more)
 
 
-# One goes on alone, and is off when the other comes back; then both are there.
-PAIR_UNMET = _pair([crash(8.0, 14.0, [1]), crash(18.0, 30.0, [2])], power={"on_after_s": 40.0})
+# One goes on alone, and is off when the other has just got its vote back, and before an operation counted on both.
+PAIR_UNMET = _pair(every(18.0, *(
+    [crash(0, 6.0, [first]), crash(at_s, 6.0, [3 - first])] for first, at_s in ((1, 10.4), (2, 10.7), (1, 10.1))
+)), power={"on_after_s": 8.0})
+
+
 def _emptied(survivor: int, beats: float) -> Faults:
     """The survivor's disk is emptied while the other is off, between its last look and the shot, if it takes one."""
     return [
@@ -579,7 +584,7 @@ def _emptied(survivor: int, beats: float) -> Faults:
 
 # Who goes on alone says that all that was ever counted is on its disk.
 PAIR_EMPTIED = plan(every(
-    14.0, _emptied(1, 0.9), _emptied(2, 1.4), _emptied(1, 1.9), _emptied(2, 1.2)
+    14.0, _emptied(1, 1.6), _emptied(2, 1.9), _emptied(1, 1.7), _emptied(2, 2.1)
 ), MIDDLE, voters="1 2", nodes=4, stomith="/sbin/off %n", stomith_delay="0.1", network=SHARP, arbitrators=[1, 2],
     power={"shot_min_s": 0.05, "shot_max_s": 0.1, "on_after_s": 4.0})
 # They are cut from each other for long, and nobody is off.
@@ -631,9 +636,9 @@ EDIT_IN_PLACE = plan(every(
 ), nodes=3, network=SHARP)
 
 
-def _overtaken(one: int, other: int) -> Faults:
+def _overtaken(one: int, other: int, at_s: float) -> Faults:
     """The other node asks for the edit, and meets a frozen machine; it gets the answer after it has made the next."""
-    return [edit(0, one), {"at": 0.75, "do": "freeze", "whom": [one], "for": 5.0}, edit(1.5, other)]
+    return [edit(0, one), {"at": at_s, "do": "freeze", "whom": [one], "for": 5.0}, edit(at_s + 0.75, other)]
 
 
 def _stalled(one: int, other: int) -> Faults:
@@ -641,9 +646,9 @@ def _stalled(one: int, other: int) -> Faults:
     return [{"at": 0, "do": "stall", "amid": "write", "whom": [one], "for": 8.0}, edit(0.01, one), edit(1.5, other)]
 
 
-EDIT_OVERTAKEN = plan(
-    every(12.0, _stalled(1, 2), _overtaken(1, 2), _overtaken(2, 1)), MIDDLE, nodes=3, network=SHARP,
-)
+EDIT_OVERTAKEN = plan(every(
+    12.0, _stalled(1, 2), _overtaken(1, 2, 1.1), _overtaken(2, 1, 1.3), _overtaken(1, 2, 1.5),
+), MIDDLE, nodes=3, network=SHARP)
 LEASH_STOPPED = plan(every(5.0, pause(0, 3.0, "leash", "owner:g1"), cut(0.1, 3.0, ["owner:g1"])))
 # The leash stands still until it is killed, and cannot say that nothing of its group runs any more.
 LEASH_DEAF = plan([
@@ -713,6 +718,10 @@ FORGOTTEN_LEASE = plan([
 HUNG_AND_SLEWED = plan(every(
     26.0, pause(0, 18.0, "agent", "owner:g1"), {"at": 0.1, "do": "slew", "whom": ["owner:g1"], "by": -0.1, "for": 17.0},
 ), (0.5, 12.0), network={"latency_min_s": 0.0002, "latency_max_s": 0.0006, "tail": 0.0})
-AGENT_STOPPED = plan(every(9.0, pause(0, 4.0, "agent", "owner:g1")), (0.5, 2.0))
+# It stands still when all is well, or when no voter has answered it for a while.
+AGENT_STOPPED = plan(every(
+    9.0, [pause(0, 4.0, "agent", "owner:g1")],
+    [cut(0, 4.0, ["owner:g1"]), pause(0.6 * MIDDLE[1], 4.0, "agent", "owner:g1")],
+), MIDDLE)
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}

@@ -20,6 +20,7 @@ from tests.mutants.hunt import (
     BY_PLAN,
     CAUGHT,
     DIRECTED,
+    DIRECTED_BUDGET,
     DOCS,
     EQUIVALENT,
     HEAD,
@@ -39,6 +40,7 @@ from tests.mutants.hunt import (
     mutated,
     name_of,
     ordinary_seeds,
+    search,
     summary,
 )
 
@@ -76,6 +78,15 @@ def test_a_quick_one_is_caught(name: str) -> None:
         assert "overlap" in found.checkers or "epochs" in found.checkers
         assert found.seed is not None
         assert found.schedules == found.seed + 1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mutant", [one for one in MUTANTS if not one.equivalent], ids=lambda mutant: mutant.name)
+def test_each_is_caught_still_by_the_plan_that_was_written_against_it(mutant: Mutant) -> None:
+    """Or by the first seeds, if none was: what changes in the agent may take the sting out of a plan."""
+    seeds = range(DIRECTED_BUDGET if mutant.plan else ALL)
+    with mutated(mutant) as source:
+        assert search(source, sys.executable, seeds, mutant.plan or None).state == CAUGHT
 
 
 def test_the_original_is_not_caught() -> None:
