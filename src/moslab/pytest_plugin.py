@@ -314,8 +314,6 @@ class Lent:
     def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
         """Write the artifacts of one cluster; what is to be said of them."""
         from moslab.scenario import artifacts
-        from moslab.scenario.plans import PLAN
-        from moslab.scenario.sim import SHRUNK
 
         try:
             run = cluster.stored(self._item.nodeid, self.seed, again, failure)
@@ -326,12 +324,7 @@ class Lent:
             artifacts.add(folder, papers)
         except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
             return [f"not all could be written ({error}): {folder}"]
-        for paper, what in ((SHRUNK, "in small"), (PLAN, "its faults")):
-            if paper in papers:
-                there = [f"--world={self.world}"] if self.world != SIM else []
-                call = ["pytest", "--replay", str(folder / paper), *there, *self._inventory()]
-                said.append(f"{what}: {shlex.join(call)}")
-        return said
+        return said + artifacts.again(folder, papers, self.world, self._inventory())
 
     def _inventory(self) -> list[str]:
         return [f"--inventory={self.session.inventory}"] if self.world == HOSTS else []

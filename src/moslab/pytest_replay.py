@@ -6,6 +6,8 @@ Rules:
    carried out on a cluster such as it describes (:mod:`moslab.scenario.replay`), as near as that can be.
 2. What was left out there, and how late the latest fault was, is said, and stands in the JUnit properties. A plan of
    which nothing is left to be done is skipped.
+3. What was not valid leaves what a failed test leaves: the plan as it was carried out there, and in the simulator one
+   that is as small as could be found.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Callable, NamedTuple, Protocol
 
 import pytest
 
@@ -26,6 +28,7 @@ from moslab.scenario.cluster import Cluster
 from moslab.scenario.plans import spec_of
 from moslab.scenario.pool import Pool
 from moslab.scenario.replay import Replay
+from moslab.scenario.sim import papers_of
 from moslab.scenario.world import HOSTS, SIM
 from moslab.simulator.run import run
 
@@ -73,7 +76,8 @@ class PlanItem(pytest.Item):
         self.user_properties += [("moslab_world", self.world), ("moslab_seed", plan.seed)]
         if self.world == SIM:
             result = run(plan, traced=True)
-            self._judge(result.verdict, result.problems, result.stored(f"plan {self.path}", self._again()))
+            stored = result.stored(f"plan {self.path}", self._again())
+            self._judge(result.verdict, result.problems, stored, lambda: papers_of(result))
             return
         try:
             self._elsewhere(plan)
@@ -101,7 +105,7 @@ class PlanItem(pytest.Item):
             say(self.config, "\n".join([f"{self.path.name}: {self.world}: {verdict.word}; the latest fault was "
                                         f"{replay.late_s:.3f} s late", *left_out]))
             stored = cluster.stored(f"plan {self.path}", plan.seed, self._again(), "")
-            self._judge(verdict.word, verdict.problems, stored)
+            self._judge(verdict.word, verdict.problems, stored, cluster.papers)
             if plan.faults and not cluster.faults:
                 raise UnsupportedError("do anything of this plan")
         finally:
@@ -109,20 +113,26 @@ class PlanItem(pytest.Item):
         if left:
             pytest.fail("\n".join([*left, f"again: {self._again()}"]), pytrace=False)
 
-    def _judge(self, verdict: str, problems: list[str], stored: Run) -> None:
+    def _judge(self, verdict: str, problems: list[str], stored: Run, written: Callable[[], dict[str, str]]) -> None:
         if verdict == VALID:
             return
         place = f"-{self.world}" if self.world != SIM else ""
         folder = artifacts.folder_of(self.session_.root, f"replay-{self.path.parent.name}-{self.path.stem}{place}")
+        report = artifacts.write(folder, stored)
+        papers = written()
+        artifacts.add(folder, papers)
         pytest.fail("\n".join([
-            f"the history is {verdict}:", *problems, f"report: {artifacts.write(folder, stored)}",
-            f"again: {self._again()}",
+            f"the history is {verdict}:", *problems, f"report: {report}",
+            *artifacts.again(folder, papers, self.world, self._machines), f"again: {self._again()}",
         ]), pytrace=False)
+
+    @property
+    def _machines(self) -> list[str]:
+        return [f"--inventory={self.session_.inventory}"] if self.world == HOSTS else []
 
     def _again(self) -> str:
         there = [f"--world={self.world}"] if self.world != SIM else []
-        machines = [f"--inventory={self.session_.inventory}"] if self.world == HOSTS else []
-        return shlex.join(["pytest", "--replay", str(self.path), *there, *machines])
+        return shlex.join(["pytest", "--replay", str(self.path), *there, *self._machines])
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, f"plan {self.path.name}{self.name[len('plan'):]}"

@@ -12,12 +12,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from moslab.history.stored import Run, to_json
 from moslab.report.html import page
+from moslab.scenario.plans import PLAN, SHRUNK
+from moslab.scenario.world import SIM
 
 NAME_MAX = 120
 REPORT, HISTORY = "report.html", "history.json"
@@ -40,6 +43,15 @@ def add(folder: Path, papers: Mapping[str, str]) -> None:
     """More of it, by file name."""
     for name, text in papers.items():
         (folder / name).write_text(text, encoding="utf-8")
+
+
+def again(folder: Path, papers: Iterable[str], world: str, options: Iterable[str]) -> list[str]:
+    """The lines that carry its plans out in that world, for which pytest is given these options as well."""
+    there = [f"--world={world}"] if world != SIM else []
+    return [
+        f"{what}: {shlex.join(['pytest', '--replay', str(folder / paper), *there, *options])}"
+        for paper, what in ((SHRUNK, "in small"), (PLAN, "its faults")) if paper in papers
+    ]
 
 
 def _logs(run: Run) -> dict[str, str]:

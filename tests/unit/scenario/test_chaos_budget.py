@@ -121,6 +121,7 @@ def test_what_is_broken_in_that_time_is_real(pytester: pytest.Pytester, monkeypa
     done.stdout.fnmatch_lines(["seed 7: sim, * nodes*: invalid", "*crash: the agent of node *: a bug*"])
     left = load(next(pytester.path.glob("artifacts/chaos-sim-7/history.json")))
     assert left.faults, "what was broken is in the report"
+    done.stdout.fnmatch_lines(["*its faults: pytest --replay */chaos-sim-7/plan.json"])
     assert [case.seed for case in failing.load(pytester.path / "artifacts/failing-seeds.jsonl")] == [7]
 
 

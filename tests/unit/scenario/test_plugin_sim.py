@@ -18,6 +18,7 @@ from moslab.history.checkers import VALID
 from moslab.history.stored import load
 from moslab.namespaces import own
 from moslab.scenario import artifacts, pool
+from moslab.scenario.plans import plan_of
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec, World
 from moslab.simulator.run import run
@@ -179,10 +180,12 @@ def test_a_failure_is_shrunk_and_replayed(pytest_: Pytest, bug: pytest.MonkeyPat
     failed.assert_outcomes(failed=1)
     failed.stdout.fnmatch_lines([
         "moslab: world sim (plans are replayed)", "the history is invalid:", "crash: the agent of node *: a bug (*",
-        "report: *", f"*again: pytest --replay {again[1]}",
+        "report: *", "in small: pytest --replay */shrunk.json", f"*again: pytest --replay {again[1]}",
     ])
     replayed = next(pytest_.pytester.path.glob("artifacts/replay-*/history.json"))
     assert [fault.kind for fault in load(replayed).faults] == ["cut"]
+    plans = [from_json(replayed.with_name(name).read_text()) for name in ("plan.json", "shrunk.json")]
+    assert plans == [shrunk, shrunk], "the plan as it was given, and nothing smaller"
     bug.undo()
     pytest_.again(*again, "--junitxml=x.xml").assert_outcomes(passed=1)
     assert properties(pytest_.pytester.path / "x.xml") == [{"moslab_world": "sim", "moslab_seed": str(shrunk.seed)}]
@@ -312,6 +315,23 @@ def test_what_a_plan_leaves_in_another_world_fails_it(pytest_: Pytest, monkeypat
     done = pytest_("", "--replay", "plan.json", "--world=namespaces")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["left: process: cat", "again: pytest --replay * --world=namespaces"])
+
+
+def test_a_plan_that_fails_in_another_world_leaves_what_was_done_there(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch, bug: pytest.MonkeyPatch,
+) -> None:
+    lend = pool.Pool.lend
+    monkeypatch.setattr(pool.Pool, "lend", lambda these, _, spec, seed: lend(these, "sim", spec, seed))
+    monkeypatch.setattr(SimWorld, "papers", lambda _: {})    # as of worlds that have no plan of their own
+    plan = plan_of(Spec(3, False), 7)
+    plan.faults, plan.safety_s = [{"at": 9.0, "do": "cut", "whom": ["owner:web"], "to": [1, 2, 3], "both": True}], 14.0
+    (pytest_.pytester.path / "plan.json").write_text(plan.to_json())
+    done = pytest_("", "--replay", "plan.json", "--world=namespaces")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["its faults: pytest --replay *-plan-namespaces/plan.json --world=namespaces"])
+    left = from_json(next(pytest_.pytester.path.glob("artifacts/replay-*/plan.json")).read_text())
+    assert [fault["do"] for fault in left.faults] == ["cut"] * len(left.faults) != []
+    assert {type(one) for fault in left.faults for one in fault["whom"]} == {int}, "the owner of that moment"
 
 
 def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:
