@@ -41,7 +41,7 @@ from moslab.drift import cli as comparison
 from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
-from moslab.faults.record import EXHAUSTIBLE
+from moslab.faults.record import EXHAUSTIBLE, lines
 from moslab.faults.targets import OWNER, select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
 from moslab.history.stored import to_json
@@ -234,6 +234,7 @@ def _broken(arguments: argparse.Namespace) -> Iterator[tuple[Faults, int]]:
     """With each of the nodes that are meant what breaks and mends them."""
     cluster = _existing(arguments)
     faults = Faults(cluster)
+    faults.remember()
     for node in _meant(cluster, arguments.whom):
         yield faults, node
 
@@ -320,9 +321,10 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _kill(arguments: argparse.Namespace) -> int:
-    cluster = _existing(arguments)
-    for node in _meant(cluster, arguments.whom if arguments.group is None else f"{OWNER}{arguments.group}"):
-        cluster.kill(node)
+    if arguments.group is not None:
+        arguments.whom = f"{OWNER}{arguments.group}"
+    for faults, node in _broken(arguments):
+        faults.kill(node)
         print(f"node {node} is off", flush=True)
     return 0
 
@@ -408,13 +410,19 @@ def _history(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
     if arguments.save is not None:
         world = DockerWorld(cluster, (), Spec(len(cluster.nodes())))
-        run = scenario.Cluster(world, 0).stored(f"cluster {cluster.names.cluster}", None, "", "")
+        seen = scenario.Cluster(world, 0)
+        world.faults.remember()                              # now, so that all of it is what was seen
+        run = seen.stored(f"cluster {cluster.names.cluster}", None, "", "")
         arguments.save.write_text(to_json(run), encoding="utf-8")
     look = journals.read(cluster, whole=True)
     history = look.history()
     for interval in sorted(history.intervals, key=lambda interval: (interval.group, interval.begin_s)):
         print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch or '-':<14} "
               f"{interval.begin_s - look.now_s:10.3f} s to {interval.end_s - look.now_s:9.3f} s")
+    faults = Faults(cluster)
+    faults.zero_s = look.now_s
+    faults.remember()
+    print("".join(f"{line}\n" for line in lines(faults.record.all)), end="")
     verdict, problems = judge(history)
     thaw_s = thaw_overlap_s(history)
     print("\n".join(problems) or f"never twice{f', but for {thaw_s:.3f} s after a thaw' if thaw_s else ''}")

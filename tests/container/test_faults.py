@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import uuid
 from collections.abc import Iterator
@@ -177,7 +178,9 @@ def test_the_history_knows_of_a_pause_by_the_command(one_lab: Lab) -> None:
     one_lab.moslab("pause", str(before))
     eventually(owner, lambda node: node not in (None, before), within_s=60, what="tick runs elsewhere")
     one_lab.moslab("resume", str(before))
-    assert "never twice" in one_lab.moslab("history")
+    said = one_lab.moslab("history")
+    assert "never twice" in said
+    assert re.search(rf"(?m)^ +-[\d.]+ to -[\d.]+: pause node {before}$", said), "and what other commands have broken"
     whole = journals.read(one_lab.cluster, whole=True)
     *_, (node, group, begin_s, end_s) = whole.freezes
     assert (node, group) == (before, None)

@@ -11,7 +11,6 @@ from moslab.cluster import Cluster
 from moslab.errors import CannotError
 from moslab.faults import toxics
 from moslab.faults.docker import Faults
-from moslab.faults.fabric import Fabric
 from moslab.faults.links import Link, between, from_power
 from moslab.faults.record import flap
 from moslab.faults.targets import RING, ring, select
@@ -65,7 +64,7 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
         raise CannotError("--flap is of all networks")
     if not all(0.0 < given < math.inf for given in (arguments.for_s, arguments.flap_s) if given is not None):
         raise CannotError("--for and --flap are seconds, more than 0")
-    faults = Faults(cluster)
+    faults = _faults(cluster)
     if arguments.flap_s:
         times = max(1, int(arguments.for_s / arguments.flap_s / 2))
         flap(faults, REAL.sleep, links, arguments.flap_s, arguments.flap_s, times)
@@ -78,6 +77,12 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
         finally:
             faults.heal(name)
     return 0
+
+
+def _faults(cluster: Cluster) -> Faults:
+    faults = Faults(cluster)
+    faults.remember()
+    return faults
 
 
 def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
@@ -99,10 +104,10 @@ def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
 
 def _heal(cluster: Cluster, arguments: argparse.Namespace) -> int:
     if arguments.name is not None:
-        Fabric(cluster).heal(arguments.name)
+        _faults(cluster).heal(arguments.name)
         print(f"{arguments.name} is healed")
         return 0
-    faults = Faults(cluster)
+    faults = _faults(cluster)
     mended = faults.mend()
     print("".join(f"{line}\n" for line in mended), end="", flush=True)
     nodes = cluster.nodes()

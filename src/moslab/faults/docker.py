@@ -9,6 +9,8 @@ Rules:
    that joins is a new machine with a new number, and with the configuration of another node.
 3. Freezes of nodes and groups are written down beside the journals, by the node itself, before they begin and after
    they end: who judges the journals, in whatever process, knows them.
+4. Of a cluster that is up for other programs than this one the record goes on from what those have broken
+   (:meth:`Faults.remember`); of one that a test has begun, and nobody else knows, it is this process's.
 """
 
 from __future__ import annotations
@@ -32,12 +34,14 @@ from moslab.errors import CannotError, LabError
 from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.fabric import Fabric, addresses_of, read_file
 from moslab.faults.inside import EXHAUST, RELIEVE
+from moslab.faults.kept import Kept
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import (
     CLOCK,
     EXHAUSTED,
     EXHAUSTIBLE,
     FILES,
+    OF_LINKS,
     OF_POWER,
     OFF,
     OUTLET,
@@ -100,6 +104,18 @@ class Faults(Agents):
     def ahead_s(self) -> float:
         """What the engine's wall clock is ahead of this machine's."""
         return self.now_s() + self.zero_s + self._wall_s - time.time()
+
+    def remember(self) -> None:
+        """Take what others have broken into the record, and keep for them what is broken from now on (rule 4)."""
+        kept = Kept(self.cluster)
+        for event in kept.read():
+            self.record.take(event.since(self.zero_s))
+        self.record.keep = lambda event: kept.add(event.since(-self.zero_s))
+        status = {node: container.status for node, container in self.cluster.nodes().items()}
+        for kind, is_so in ((OFF, ("exited", "created")), (PAUSE, ("paused",))):
+            for _, node, _ in self.record.lasting(kind):
+                if status.get(node) not in is_so:
+                    self.record.ends(kind, node)             # by another hand
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -257,9 +273,10 @@ class Faults(Agents):
             if container.status == "paused":
                 self.resume(node)
                 said.append(f"node {node} runs again")
-        for name in self.fabric.heal():
-            self.record.ends(kind_of(name), 0, name)
-            said.append(f"{name} is healed")
+        said += [f"{name} is healed" for name in self.fabric.heal()]
+        for kind, _, name in self.record.lasting():
+            if kind in OF_LINKS:
+                self.record.ends(kind, 0, name)
         self.end_stops()
         running = [node for node, container in self.cluster.nodes().items() if container.status == "running"]
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:

@@ -41,12 +41,29 @@ class Fault(NamedTuple):
     end_s: float = UNENDED
 
 
+class Event(NamedTuple):
+    """What a record was told: a fault begins (it has no end yet), ends (and began before), or was. ``shown`` is written
+    down instead of the detail, by which it is known; node 0: it is not one node's."""
+
+    kind: str
+    node: int
+    detail: str
+    begin_s: float | None
+    end_s: float = UNENDED
+    shown: str = ""
+
+    def since(self, zero_s: float) -> Event:
+        """The same, with times that count from then."""
+        return self._replace(begin_s=None if self.begin_s is None else self.begin_s - zero_s, end_s=self.end_s - zero_s)
+
+
 class Record:
-    """The faults of one cluster. Threads may share it."""
+    """The faults of one cluster. Threads may share it. ``keep`` gets each event, once it is in."""
 
     def __init__(self, now_s: Callable[[], float]) -> None:
         self.all: list[Fault] = []
         self.now_s = now_s
+        self.keep: Callable[[Event], None] = lambda _event: None
         self._lasting: dict[tuple[str, int, str], int] = {}
         self._lock = threading.Lock()
 
@@ -71,21 +88,33 @@ class Record:
 
     def happened(self, kind: str, node: int, detail: str, begin_s: float) -> None:
         """It began at that time, and is over."""
-        with self._lock:
-            self.all.append(Fault(kind, (node,), detail, begin_s, self.now_s()))
+        self._tell(Event(kind, node, detail, begin_s, self.now_s()))
 
     def begins(self, kind: str, node: int, detail: str, begin_s: float, shown: str = "") -> None:
         """It has begun at that time; ``shown`` is written down instead of the detail, by which it is known."""
-        with self._lock:
-            self._lasting[kind, node, detail] = len(self.all)
-            self.all.append(Fault(kind, (node,) if node else (), shown or detail, begin_s))
+        self._tell(Event(kind, node, detail, begin_s, shown=shown))
 
     def ends(self, kind: str, node: int, detail: str = "") -> None:
         """It has ended, if it lasted."""
+        self._tell(Event(kind, node, detail, None, self.now_s()))
+
+    def take(self, event: Event) -> bool:
+        """What was told to another record, or to this one; False if it is the end of nothing."""
+        kind, node, detail, begin_s, end_s, shown = event
         with self._lock:
-            place = self._lasting.pop((kind, node, detail), None)
-            if place is not None:
-                self.all[place] = self.all[place]._replace(end_s=self.now_s())
+            if begin_s is None:
+                place = self._lasting.pop((kind, node, detail), None)
+                if place is not None:
+                    self.all[place] = self.all[place]._replace(end_s=end_s)
+                return place is not None
+            if end_s == UNENDED:
+                self._lasting[kind, node, detail] = len(self.all)
+            self.all.append(Fault(kind, (node,) if node else (), shown or detail, begin_s, end_s))
+            return True
+
+    def _tell(self, event: Event) -> None:
+        if self.take(event):
+            self.keep(event)
 
 
 class Breaker(Protocol):

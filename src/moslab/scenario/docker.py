@@ -89,8 +89,9 @@ class DockerWorld:
         groups = [group for group in groups if look.running(group)]
         if not groups:
             raise LabError(f'cluster "{cluster.names.cluster}": no group that writes a journal runs now')
-        routed = Fabric(cluster).is_routed
-        return cls(cluster, tuple(groups), Spec(len(cluster.nodes()), toxiproxy=routed))
+        world = cls(cluster, tuple(groups), Spec(len(cluster.nodes()), toxiproxy=Fabric(cluster).is_routed))
+        world._faults.remember()
+        return world
 
     def now_s(self) -> float:
         return REAL.now_s()

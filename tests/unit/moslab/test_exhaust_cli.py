@@ -15,6 +15,8 @@ class Told:
     def __init__(self, said: list[tuple[str, int, str]]) -> None:
         self._said = said
 
+    def remember(self) -> None: ...
+
     def exhaust(self, node: int, what: str) -> None:
         self._said.append(("exhaust", node, what))
 

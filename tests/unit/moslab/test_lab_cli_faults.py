@@ -42,6 +42,8 @@ class Faults:
 
     def __init__(self, _cluster: Cluster) -> None: ...
 
+    def remember(self) -> None: ...
+
     def cut(self, links_: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
         self.told.append(("cut", frozenset(links_), loss, network))
         return "cut-1a"
@@ -123,9 +125,17 @@ def test_whom_is_said_in_words(
     told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, words: list[str], expected: list[tuple[Any, ...]],
 ) -> None:
     monkeypatch.setattr(cli, "owner_of", lambda _cluster, group: {"web": 2}[group])
-    monkeypatch.setattr(Cluster, "kill", lambda _self, node: told.append(("kill", node)), raising=False)
     assert cli.main(words) == 0
     assert told == expected
+
+
+@pytest.mark.parametrize("words", ["kill 1", "start 1", "outlet 1 fails", "cut 1", "heal cut-1a"])
+def test_a_command_goes_on_with_the_record_of_those_before(
+    told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, words: str,
+) -> None:
+    monkeypatch.setattr(Faults, "remember", lambda _self: told.append(("remember",)))
+    assert cli.main(words.split()) == 0
+    assert (told[0], len(told)) == (("remember",), 2)
 
 
 @pytest.mark.parametrize("words", ["pause nobody", "start majorities ring", "resume 1,x"])

@@ -101,6 +101,7 @@ def broken(cluster: Cluster) -> faults.Faults:
     made.fabric = cast(Any, SimpleNamespace(heal=dict))
     made._offset_s = made.zero_s = 0.0
     made.record = Record(lambda: 0.0)
+    made.remember = lambda: None  # type: ignore[method-assign]
     return made
 
 
