@@ -155,7 +155,8 @@ class Group:
         self._await(lambda runs: not runs, "runs nowhere", within)
 
     def wait_again(self, before: Interval, within: float = WITHIN_S) -> Interval:
-        """Wait for a process of it, on any node, that began after that one had ended."""
+        """Wait for a process of it, on any node, that began after that one had ended: in containers the witness, which
+        goes on where a process of the group is respawned alone."""
         __tracebackhide__ = True
         found = self._await(
             lambda runs: bool(runs) and all(one[:5] != before[:5] for one in runs), "runs again", within,
