@@ -309,7 +309,10 @@ class Lent:
     def _again(self) -> str:
         nodes = [f"--nodes={self.session.nodes}"] if self.session.nodes else []
         where = "--attach" if self.session.attach else f"--world={self.world}"
-        return shlex.join(["pytest", self._id, where, *self._inventory(), f"--seed={self.seed}", *nodes])
+        config, (path, *names) = self._item.config, self._id.split("::")
+        file = os.path.relpath(config.rootpath / path, config.invocation_params.dir)       # ids are from the root on
+        name = "::".join([file, *names])
+        return shlex.join(["pytest", name, where, *self._inventory(), f"--seed={self.seed}", *nodes])
 
     def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
         """Write the artifacts of one cluster; what is to be said of them."""

@@ -129,6 +129,17 @@ def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:
     assert len(logs) == 6
 
 
+def test_the_printed_line_is_for_the_folder_where_pytest_was_begun(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest_.pytester.makeini("[pytest]")
+    below = pytest_.pytester.mkdir("below")
+    (below / "test_it.py").write_text("def test_it(cluster):\n    assert False\n")
+    monkeypatch.chdir(below)
+    line = next(line for line in pytest_.again("--seed=7").outlines if line.startswith("again: "))
+    pytest_.again(*shlex.split(line)[2:]).assert_outcomes(failed=1)
+
+
 def test_the_plan_that_is_left_is_run_by_the_simulator(pytest_: Pytest) -> None:
     pytest_(EXAMPLE + "    assert False\n", "--seed=3").assert_outcomes(failed=1)
     plan = from_json(pytest_.left("plan.json").read_text())
