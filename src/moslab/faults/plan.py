@@ -133,7 +133,7 @@ KINDS: dict[str, dict[str, Shape]] = {
     "stuck": {},
     "stall": {"amid": shape.one_of(*STALLS)},
     "stomith": {"how": shape.one_of(*SHOTS), "of": shape.one_of("shooter", "outlet")},
-    "jump": {"by": shape.number(-1e6, 1e6)},
+    "jump": {"by": shape.number(-1e9, 1e9)},
     "slew": {"by": shape.number(-0.9, 9)},
     "edit": {
         "table": shape.one_of("cltab", "hactl"), "bad": shape.YES_NO, "text": shape.TEXT,
@@ -400,7 +400,8 @@ def _in_a_line(errors: TableErrors) -> str:
     return "; ".join(str(errors).splitlines())
 
 
-def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
+def wrong_form(fault: Any) -> str:
+    """Why it is no fault, whatever the plan is; empty if it is one."""
     kind = fault.get("do") if isinstance(fault, dict) else None
     if not isinstance(kind, str) or kind not in KINDS:
         return f"do is one of {', '.join(sorted(KINDS))}"
@@ -409,10 +410,14 @@ def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
         return f"{', '.join(missing)} is missing"
     problem = shape.problem(fault, {**COMMON, **KINDS[kind]})
     problem = problem or _within("order", shape.problem(fault.get("order", {}), ORDER))
-    problem = problem or _wrong_wipe(fault) or _wrong_worsen(fault)
+    return problem or _wrong_wipe(fault) or _wrong_worsen(fault)
+
+
+def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:
+    problem = wrong_form(fault)
     if problem:
         return problem
-    if fault["at"] > plan.safety_s and kind != "order":
+    if fault["at"] > plan.safety_s and fault["do"] != "order":
         return f"at: {fault['at']:g} s is after the heal, at safety_s = {plan.safety_s:g} s: only an order comes then"
     node = shape.whole(1, plan.nodes)
     if not node.holds(fault.get("node", 1)):

@@ -7,6 +7,7 @@ Rules:
 2. The plan's zero is when this began. Not in it are faults that other hands made, signals to what no plan has (workers,
    shots), the end of a drain before the heal, and a service's own commands: those are modelled. Nor is a cut of one of
    several networks, or memory or descriptors that are exhausted, of which plans know nothing.
+3. What no plan may have, as an amount that is out of bounds, is refused in every world, before anything is broken.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from signal import SIGKILL, SIGSTOP, SIGTERM
 
+from moslab.errors import CannotError
 from moslab.faults.links import Link, as_plan
-from moslab.faults.plan import FAULTS_MAX, Fault, FaultPlan
-from moslab.faults.record import UNENDED, Breaker
+from moslab.faults.plan import FAULTS_MAX, Fault, FaultPlan, wrong_form
+from moslab.faults.record import UNENDED, Breaker, check_outlet
 from moslab.faults.toxics import Toxic
 from moslab.faults.toxics import as_plan as of_toxic
 from moslab.scenario.tables import as_in, is_sound, modelled
@@ -111,6 +113,7 @@ class Written:
         self._faults.relieve(node, what)
 
     def outlet(self, node: int, how: str) -> None:
+        check_outlet(how)                                    # plans have more words
         with self._writes({"do": "stomith", "whom": [node], "how": how, "of": "outlet"}):
             self._faults.outlet(node, how)
 
@@ -144,7 +147,11 @@ class Written:
 
     @contextmanager
     def _writes(self, *faults: Fault) -> Iterator[None]:
-        """The block makes these, which have one place in the record."""
+        """The block makes these, which have one place in the record. CannotError by rule 3."""
+        for fault in faults:
+            problem = wrong_form({"at": 0.0, **fault})
+            if problem:
+                raise CannotError(f"{fault['do']}: {problem}")
         place = len(self.record.all)
         yield
         if len(self.record.all) > place and len(self._written) + len(faults) <= FAULTS_MAX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Callable
 
 import pytest
@@ -96,6 +97,24 @@ def test_what_lasts_ends_with_its_block_and_with_the_heal(kind: str, begin: Call
     cluster.check()
     assert not cluster.world.faults.record.lasting()
     assert [fault.kind for fault in cluster.faults] == [kind, kind]
+
+
+@pytest.mark.parametrize(("begin", "said"), [
+    (lambda cluster: cluster.lose(1, 0), "worsen: one of .* is needed"),
+    (lambda cluster: cluster.lose(1, 1.5), "loss is a number from 0 to 1"),
+    (lambda cluster: cluster.lose(1, math.nan), "loss is a number"),
+    (lambda cluster: cluster.slew_clock(1, -2), "by is a number from -0.9"),
+    (lambda cluster: cluster.jump_clock(1, math.inf), "by is a number from"),
+    (lambda cluster: cluster.edit(1, "nosuch", ""), "table is one of cltab, hactl"),
+])
+def test_an_amount_that_makes_no_sense_is_refused_and_leaves_a_plan_that_can_be_replayed(
+    begin: Callable[[Cluster], object], said: str,
+) -> None:
+    cluster = made()
+    with pytest.raises(CannotError, match=said):
+        begin(cluster)
+    assert not cluster.faults
+    assert from_json(cluster.papers()["plan.json"]).nodes == len(cluster.nodes)
 
 
 def test_what_is_no_part_of_a_node_outlives_its_power() -> None:
