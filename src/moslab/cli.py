@@ -45,7 +45,17 @@ from moslab.faults.record import EXHAUSTIBLE, lines
 from moslab.faults.targets import OWNER, select
 from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
 from moslab.history.stored import to_json
-from moslab.layout import DEFAULT_NAME, NODES_MAX, NODES_MIN, PROFILES, Names, Options, checked_name, checked_size
+from moslab.layout import (
+    DEFAULT_NAME,
+    NODES_MAX,
+    NODES_MIN,
+    PROFILES,
+    Names,
+    Options,
+    called,
+    checked_name,
+    checked_size,
+)
 from moslab.namespaces import own
 from moslab.node import execute
 from moslab.progress import Progress
@@ -304,8 +314,7 @@ def _what_next(name: str, took_s: float, by_make: bool) -> str:
         other = "" if name == DEFAULT_NAME else f" CLUSTER={name}"
         calls = [f"make {call}{other}" for call in ("kill GROUP=kv", "status", "start NODE=n", "down")]
     else:
-        other = "" if name == DEFAULT_NAME else f" --cluster {name}"
-        calls = [f"moslab{other} {call}" for call in ("kill --group kv", "status", "start NODE", "down")]
+        calls = [f"{called(name)} {call}" for call in ("kill --group kv", "status", "start NODE", "down")]
     texts = (
         "kill the node that runs the service", "see it come up elsewhere", "bring the node back", "remove everything",
     )

@@ -61,6 +61,11 @@ def checked_name(name: str) -> str:
     return name
 
 
+def called(name: str) -> str:
+    """How this program is called for the cluster of that name."""
+    return "moslab" if name == DEFAULT_NAME else f"moslab --cluster {name}"
+
+
 def checked_size(text: str | int) -> int:
     """The number of nodes, if a cluster can have so many; else CannotError."""
     try:

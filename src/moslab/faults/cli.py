@@ -14,6 +14,7 @@ from moslab.faults.docker import Faults
 from moslab.faults.links import Link, between, from_power
 from moslab.faults.record import flap
 from moslab.faults.targets import RING, ring, select
+from moslab.layout import called
 from moslab.status import owner_of
 from moslab.wait import REAL
 
@@ -70,7 +71,7 @@ def _begin(cluster: Cluster, begin: Begin, arguments: argparse.Namespace) -> int
         flap(faults, REAL.sleep, links, arguments.flap_s, arguments.flap_s, times)
         return 0
     name = begin(faults, links, arguments)
-    print(f"{name}: {len(links)} links; heal it: moslab heal {name}", flush=True)
+    print(f"{name}: {len(links)} links; heal it: {called(arguments.cluster)} heal {name}", flush=True)
     if arguments.for_s:
         try:
             time.sleep(arguments.for_s)
@@ -115,6 +116,6 @@ def _heal(cluster: Cluster, arguments: argparse.Namespace) -> int:
     pages = {node: faults.status(node) for node in nodes if node not in off}
     drained = faults.undrain(pages)
     said = [*(f"node {node} is drained no more" for node in drained),
-            *(f"node {node} is off: moslab start {node}" for node in off)]
+            *(f"node {node} is off: {called(arguments.cluster)} start {node}" for node in off)]
     print("".join(f"{line}\n" for line in said or ([] if mended else ["nothing was broken"])), end="")
     return 0

@@ -17,6 +17,7 @@ from moslab.duration import seconds
 from moslab.errors import CannotError, LabError
 from moslab.faults.record import lines
 from moslab.history.checkers import VALID
+from moslab.layout import called
 from moslab.scenario.chaos import chaos
 from moslab.scenario.cluster import Cluster
 from moslab.scenario.docker import DockerWorld
@@ -49,7 +50,7 @@ def _chaos(arguments: argparse.Namespace, find: Find) -> int:
     print(f"{len(cluster.faults)} faults; the history is {verdict.word}{unseen}")
     if verdict.word != VALID:
         print("\n".join([*verdict.problems, "what was broken:", *lines(cluster.faults)]), file=sys.stderr)
-        print(f"again: moslab chaos --seed {seed} --for {arguments.for_s:g}s", file=sys.stderr)
+        print(f"again: {called(arguments.cluster)} chaos --seed {seed} --for {arguments.for_s:g}s", file=sys.stderr)
         return 1
     return 0
 

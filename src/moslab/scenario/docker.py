@@ -20,11 +20,12 @@ from typing import Any
 import docker
 from docker.models.containers import Container
 
+from mosha.tables.errors import TableErrors
 from moslab import clients, journals
 from moslab.cluster import REQUESTS_MAX, Cluster, groups_limit_s
 from moslab.errors import LabError, UnsupportedError
-from moslab.faults.docker import Faults
-from moslab.faults.fabric import Fabric
+from moslab.faults.docker import TABLES, Faults
+from moslab.faults.fabric import Fabric, read_file
 from moslab.guard import Guard
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
@@ -83,13 +84,18 @@ class DockerWorld:
 
     @classmethod
     def attach(cls, cluster: Cluster) -> DockerWorld:
-        """A cluster that runs, as it is: its groups are those that write journals now. LabError if none does."""
-        look = journals.read(cluster)
-        groups = sorted({life.group for life in look.lives if not journals.is_address(life.group)})
-        groups = [group for group in groups if look.running(group)]
+        """A cluster that runs, as it is: its groups are those of its tables that write journals, also those which are
+        on their way just now. LabError if none does."""
+        written = {life.group for life in journals.read(cluster).lives}
+        nodes = cluster.nodes()
+        try:
+            shall_run = wanted(read_file(nodes[min(nodes)], f"{TABLES}/hactl").decode(errors="replace"))
+        except TableErrors as errors:
+            raise LabError(f'cluster "{cluster.names.cluster}": hactl of node {min(nodes)}: {errors}') from None
+        groups = tuple(group for group in shall_run if group in written)
         if not groups:
-            raise LabError(f'cluster "{cluster.names.cluster}": no group that writes a journal runs now')
-        world = cls(cluster, tuple(groups), Spec(len(cluster.nodes()), toxiproxy=Fabric(cluster).is_routed))
+            raise LabError(f'cluster "{cluster.names.cluster}": no group that shall run writes a journal now')
+        world = cls(cluster, groups, Spec(len(cluster.nodes()), toxiproxy=Fabric(cluster).is_routed))
         world._faults.remember()
         return world
 

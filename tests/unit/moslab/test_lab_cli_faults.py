@@ -199,6 +199,13 @@ def test_chaos_says_its_seed_and_what_came_of_it(simulated: SimWorld, capsys: py
     assert len(said) > 2, "each thing that was broken has a line"
 
 
+def test_what_is_said_to_be_typed_next_is_for_that_cluster(
+    told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["--cluster", "other", "cut", "1"]) == 0
+    assert capsys.readouterr().out == "cut-1a: 4 links; heal it: moslab --cluster other heal cut-1a\n"
+
+
 def test_chaos_on_a_cluster_that_does_wrong_ends_with_1(
     simulated: SimWorld, capsys: pytest.CaptureFixture[str],
 ) -> None:

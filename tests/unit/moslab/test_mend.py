@@ -106,7 +106,7 @@ def broken(cluster: Cluster) -> faults.Faults:
 
 
 def heal(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    assert cli._heal(cast(Any, cluster), argparse.Namespace(name=None)) == 0
+    assert cli._heal(cast(Any, cluster), argparse.Namespace(name=None, cluster="mosha")) == 0
     return capsys.readouterr().out.splitlines()
 
 
