@@ -312,7 +312,8 @@ class Lent:
         config, (path, *names) = self._item.config, self._id.split("::")
         file = os.path.relpath(config.rootpath / path, config.invocation_params.dir)       # ids are from the root on
         name = "::".join([file, *names])
-        return shlex.join(["pytest", name, where, *self._inventory(), f"--seed={self.seed}", *nodes])
+        given = self.session.given(self.world)
+        return shlex.join(["pytest", name, where, *given, f"--seed={self.seed}", *nodes])
 
     def _left(self, folder: Path, cluster: Cluster, again: str, failure: str) -> list[str]:
         """Write the artifacts of one cluster; what is to be said of them."""
@@ -327,10 +328,7 @@ class Lent:
             artifacts.add(folder, papers)
         except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
             return [f"not all could be written ({error}): {folder}"]
-        return said + artifacts.again(folder, papers, self.world, self._inventory())
-
-    def _inventory(self) -> list[str]:
-        return [f"--inventory={self.session.inventory}"] if self.world == HOSTS else []
+        return said + artifacts.again(folder, papers, self.world, self.session.given(self.world))
 
     def _folders(self) -> list[Path]:
         from moslab.scenario.artifacts import folder_of

@@ -29,7 +29,7 @@ from moslab.scenario.plans import spec_of
 from moslab.scenario.pool import Pool
 from moslab.scenario.replay import Replay
 from moslab.scenario.sim import papers_of
-from moslab.scenario.world import HOSTS, SIM
+from moslab.scenario.world import SIM
 from moslab.simulator.run import run
 
 
@@ -37,10 +37,11 @@ class Lends(Protocol):
     """The session, as far as it is needed here."""
 
     root: Path
-    inventory: Path | None
 
     @property
     def pool(self) -> Pool: ...
+
+    def given(self, world: str) -> list[str]: ...
 
 
 class Replays(NamedTuple):
@@ -123,16 +124,12 @@ class PlanItem(pytest.Item):
         artifacts.add(folder, papers)
         pytest.fail("\n".join([
             f"the history is {verdict}:", *problems, f"report: {report}",
-            *artifacts.again(folder, papers, self.world, self._machines), f"again: {self._again()}",
+            *artifacts.again(folder, papers, self.world, self.session_.given(self.world)), f"again: {self._again()}",
         ]), pytrace=False)
-
-    @property
-    def _machines(self) -> list[str]:
-        return [f"--inventory={self.session_.inventory}"] if self.world == HOSTS else []
 
     def _again(self) -> str:
         there = [f"--world={self.world}"] if self.world != SIM else []
-        return shlex.join(["pytest", "--replay", str(self.path), *there, *self._machines])
+        return shlex.join(["pytest", "--replay", str(self.path), *there, *self.session_.given(self.world)])
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, f"plan {self.path.name}{self.name[len('plan'):]}"

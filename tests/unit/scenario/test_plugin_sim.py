@@ -129,6 +129,14 @@ def test_the_printed_line_does_it_again(pytest_: Pytest) -> None:
     assert len(logs) == 6
 
 
+def test_the_printed_lines_have_the_folder_of_artifacts(pytest_: Pytest, tmp_path: Path) -> None:
+    there = shlex.quote(f"--artifacts={tmp_path / 'else where'}")
+    said = pytest_("def test_it(cluster):\n    assert False\n", f"--artifacts={tmp_path / 'else where'}").outlines
+    lines = [line for line in said if line.startswith(("its faults: ", "again: "))]
+    assert len(lines) == 2
+    assert all(f" {there}" in line for line in lines)
+
+
 def test_the_printed_line_is_for_the_folder_where_pytest_was_begun(
     pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
