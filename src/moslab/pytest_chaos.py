@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import pytest
 
-from moslab.errors import CannotError, UnsupportedError
-from moslab.history.checkers import VALID
+from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.history.checkers import UNKNOWN, VALID
 from moslab.pytest_replay import say
 from moslab.scenario import artifacts, failing
 from moslab.scenario.chaos import chaos
@@ -100,19 +100,25 @@ class Chaos(pytest.Item):
         left: list[str] = []
         try:
             cluster = Cluster(world, case.seed)
+            failure = ""
             try:
                 verdict = chaos(cluster, case.for_s)
             except CannotError:                              # nothing could be broken in that time
                 verdict = cluster.judge()
+            except UnsupportedError:
+                raise
+            except LabError as error:                        # it went no further: so nobody knows
+                failure = str(error)
+                verdict = Verdict(UNKNOWN, [failure], None)
             sound = verdict.word == VALID
-            left += [] if sound else self._report(case, cluster)
+            left += [] if sound else self._report(case, cluster, failure)
         finally:
             left += self.budget.pool.give_back(world, sound)
         return verdict, left
 
-    def _report(self, case: Case, cluster: Cluster) -> list[str]:
+    def _report(self, case: Case, cluster: Cluster, failure: str) -> list[str]:
         folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
-        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, self.budget.again, ""))
+        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, self.budget.again, failure))
         papers = cluster.papers()
         artifacts.add(folder, papers)
         return [f"report: {report}", *artifacts.again(folder, papers, case.world, self.budget.given)]

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from docker.errors import NotFound
 
@@ -27,7 +28,7 @@ ADD = LOCK + """[ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -lt "$2" ] || mv "$
 printf '%s\\n' "$3" >>"$1"
 """
 READ = LOCK + 'cat "$1.old" "$1" 2>/dev/null || :'
-TYPES = (str, int, str, (float, type(None)), (float, type(None)), str)
+TYPES: tuple[Any, ...] = (str, int, str, (float, type(None)), (float, type(None)), str)
 
 
 class Kept:
@@ -62,7 +63,7 @@ def _event(line: str) -> Event | None:
         words = json.loads(line)
     except ValueError:
         return None
-    if type(words) is not list or len(words) != len(TYPES) or not all(map(isinstance, words, TYPES)):
+    if type(words) is not list or len(words) != len(TYPES) or not all(isinstance(*one) for one in zip(words, TYPES)):
         return None
     kind, node, detail, begin_s, end_s, shown = words
     return Event(kind, node, detail, begin_s, UNENDED if end_s is None else end_s, shown)

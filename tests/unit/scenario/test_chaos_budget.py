@@ -11,7 +11,7 @@ import pytest
 
 from mosha.ownership.lease import Lease
 from moslab import pytest_chaos
-from moslab.errors import CannotError
+from moslab.errors import CannotError, LabError
 from moslab.history.checkers import INVALID, VALID
 from moslab.history.stored import load
 from moslab.scenario import artifacts, failing, pool, sim
@@ -83,6 +83,20 @@ def test_the_line_that_does_it_again_finds_what_is_stored_and_junit_has_the_seed
     assert found == {"moslab_world": "sim", "moslab_seed": "7", "moslab_failing_seed": "7"}
     runs.bad = False
     runs(*shlex.split(line)[2:]).stdout.fnmatch_lines(["seed 7: *: valid, and was not before"])
+
+
+def test_a_scenario_that_goes_no_further_is_unknown_and_stored(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stuck(cluster: Cluster, _for_s: float) -> Verdict:
+        cluster.kill("one")
+        raise LabError("too many events in a short time")
+
+    monkeypatch.setattr(pytest_chaos, "chaos", stuck)
+    result = runs("--chaos-budget=0.001s", "--seed=7")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["seed 7: sim, * nodes, *: unknown", "*too many events*", "*stored: *.jsonl*"])
+    assert [case.seed for case in failing.load(runs.store)] == [7]
+    left = load(runs.store.parent / "chaos-sim-7/history.json")
+    assert (left.failure, [fault.kind for fault in left.faults]) == ("too many events in a short time", ["off"])
 
 
 def test_what_a_scenario_leaves_fails_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
