@@ -23,7 +23,7 @@ from moslab.node import Result, run
 FILE = "/run/faults"
 FILE_BYTES_MAX = 1 << 20
 SHOWN_MAX = 32768                # characters; all links of 64 nodes are fewer
-LOCK = 'exec 9>>"$1.lock"; flock 9\n'
+LOCK = 'mkdir -p "${1%/*}"; exec 9>>"$1.lock"; flock 9\n'
 ADD = LOCK + """[ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -lt "$2" ] || mv "$1" "$1.old"
 printf '%s\\n' "$3" >>"$1"
 """

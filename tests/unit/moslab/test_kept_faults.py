@@ -42,7 +42,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return Result(done.returncode, done.stdout, done.stderr)
 
-    monkeypatch.setattr(kept, "FILE", str(tmp_path / "faults"))
+    monkeypatch.setattr(kept, "FILE", str(tmp_path / "run/faults"))
     monkeypatch.setattr(kept, "run", run)
     return Cluster()
 
