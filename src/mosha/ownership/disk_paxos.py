@@ -384,6 +384,8 @@ class DiskPaxos:
         def done(then: float, result: Any) -> bool:
             before = self._seen.get(voter)
             news = result is not None and take(then, result)
+            if task == "count" and result is None:
+                self._voter.look_at_counted()
             pause_s = self.timing.beat_s if result is None else self.timing.turn_s
             self._asking[task, voter] = self._look_at(then, voter, before) if task == "mark" else then + pause_s
             return news

@@ -385,6 +385,10 @@ class Voter:
         if bad:
             self._try(lambda: self._lose(f"{bad} on this disk is bad"))
 
+    def look_at_counted(self) -> None:
+        """The disk did not take it: what lies in its place and is no file is put aside."""
+        self._try(lambda: self._store.read(slot.COUNTED, slot.BYTES))
+
     def _try(self, action: Callable[[], object]) -> None:
         """What the disk does not bear is tried again with the next look or step; it is said once."""
         try:

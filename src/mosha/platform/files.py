@@ -15,6 +15,7 @@ import errno
 import os
 from typing import Any, Callable, Protocol
 
+from mosha.platform import plain
 from mosha.platform.plans import Plan, Step
 
 HELD_MAX = 256
@@ -24,7 +25,8 @@ class System(Protocol):
     """The system calls that steps are made of; a handle is whatever ``open`` returns. All raise OSError."""
 
     def open(self, node: int, name: str, writes: bool, create: bool) -> Any:
-        """A handle of a file in the node's directory, for reading, and ``writes`` for writing too."""
+        """A handle of a file in the node's directory, for reading, and ``writes`` for writing too; what is no file is
+        refused, and not waited for."""
 
     def close(self, handle: Any) -> None:
         """The handle is not used again."""
@@ -50,11 +52,12 @@ class Posix:
     open(2), besides."""
 
     def __init__(self, directory: Callable[[int], str], flags: int = 0) -> None:
-        self._directory, self._flags = directory, os.O_CLOEXEC | flags
+        self._directory, self._flags = directory, os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC | flags
 
     def open(self, node: int, name: str, writes: bool, create: bool) -> int:
         flags = self._flags | (os.O_RDWR if writes else os.O_RDONLY) | (os.O_CREAT if create else 0)
-        return os.open(f"{self._directory(node)}/{name}", flags, 0o644)
+        path = f"{self._directory(node)}/{name}"
+        return plain.checked(os.open(path, flags, 0o644), path)
 
     def close(self, handle: int) -> None:
         os.close(handle)

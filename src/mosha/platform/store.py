@@ -1,6 +1,6 @@
 """A directory on a local disk as the agent uses it: see :class:`mosha.platform.world.Store`.
 
-What lies in the place of one of its files, and is none (a directory, a FIFO, a link to nowhere), is put aside as soon
+What lies in the place of one of its files, and is none (a directory, FIFO, device, link to nowhere), is put aside as soon
 as that file is wanted: it is ``.NAME.strange-N`` from then on, the log says so, and the file is as one that is missing.
 The tables are left alone: they are people's.
 """
@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Callable, TypeVar
 
-from mosha.platform import mountinfo
+from mosha.platform import mountinfo, plain
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,6 @@ T = TypeVar("T")
 TABLES = ("cltab", "hactl")
 STRANGE_MAX = 16                 # of one name; then it is in the way, and stays there
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
-READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
 _WRITING = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _NEW = _WRITING | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
 
@@ -45,18 +44,20 @@ class LocalStore:
     def read(self, name: str, bytes_max: int) -> bytes | None:
         """The content, at most ``bytes_max`` + 1 bytes of it; None if there is no such file."""
         try:
-            content = self._read(name, bytes_max)
+            return self._read(name, bytes_max)
         except FileNotFoundError:
             return None
         except OSError:
             if not self._put_aside(name):
                 raise
             return None
-        return None if not content and self._put_aside(name) else content
 
     def _read(self, name: str, bytes_max: int) -> bytes:
         """These are the calls that it takes: open() makes three more."""
-        fd = os.open(f"{self._directory}/{name}", READING)
+        path = f"{self._directory}/{name}"
+        fd = os.open(path, plain.READING)
+        if name not in TABLES:
+            plain.checked(fd, path)
         parts, left = [], bytes_max + 1
         try:
             while left > 0:
@@ -66,7 +67,7 @@ class LocalStore:
                 parts.append(part)
                 left -= len(part)
         except OSError as error:
-            error.filename = f"{self._directory}/{name}"
+            error.filename = path
             raise
         finally:
             os.close(fd)
@@ -110,7 +111,8 @@ class LocalStore:
             raise OSError(f"short write of {name} ({written} of {len(content)} bytes)")
 
     def _write(self, name: str, content: bytes) -> int:
-        fd = os.open(self._directory / name, _WRITING | os.O_CREAT, 0o644)
+        path = self._directory / name
+        fd = plain.checked(os.open(path, _WRITING | os.O_CREAT, 0o644), path)
         try:
             return os.pwrite(fd, content, 0)
         finally:
@@ -160,7 +162,7 @@ class LocalStore:
     @staticmethod
     def _may_lease(file: str | Path) -> bool:
         """Whether the kernel gives a read lease, or cannot say why not; it is given back at once."""
-        fd = os.open(file, READING)
+        fd = os.open(file, plain.READING)
         try:
             fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)       # it is told so if somebody opens it amid that
             fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)

@@ -5,7 +5,7 @@ Rules:
 1. A call is one line, written when it has ended. Neither options nor arguments are in it, and what a device said is
    written without its secrets.
 2. At ``BYTES_MAX`` the file becomes ``stomith.log.previous``, in the place of the one before.
-3. A log that cannot be written is no reason for a shot to fail.
+3. A log that cannot be written is no reason for a shot to fail, or to wait: a FIFO may lie there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mosha.platform import plain
+
 NAME = "stomith.log"
 BYTES_MAX = 256 * 1024
 WORDS_CHARACTERS_MAX = 400
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 class Attempt(NamedTuple):
@@ -45,7 +48,7 @@ def append(directory: Path, attempt: Attempt) -> None:
     try:
         if file.exists() and file.stat().st_size + len(line) > BYTES_MAX:
             os.replace(file, f"{file}.previous")
-        fd = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = plain.checked(os.open(file, _APPENDING, 0o600), file)
         try:
             os.write(fd, line)
         finally:
@@ -59,8 +62,7 @@ def read(directory: Path, last: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for file in (directory / f"{NAME}.previous", directory / NAME):
         try:
-            with open(file, "rb") as stream:
-                text = stream.read(2 * BYTES_MAX)
+            text = plain.read(file, 2 * BYTES_MAX)
         except FileNotFoundError:
             continue
         found += [fields for fields in map(_parse, text.splitlines()) if fields is not None]

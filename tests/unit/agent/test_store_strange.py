@@ -24,7 +24,7 @@ def _link(target: str) -> Callable[[Path], Any]:
 
 STRANGE: dict[str, Callable[[Path], Any]] = {
     "directory": _directory, "fifo": os.mkfifo, "dangling": _link("/nowhere/at/all"),
-    "loop": _link("state"), "link to a directory": _link("/"),
+    "loop": _link("state"), "link to a directory": _link("/"), "link to a device": _link("/dev/zero"),
 }
 def _read(store: LocalStore) -> None:
     assert store.read("state", 10) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from mosha.ownership import electorate, journal, marker, slot
 from mosha.ownership.disk_paxos import Call, DiskPaxos
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Released
+from mosha.ownership.marker import configuration
 from mosha.ownership.slot import file_name
+from mosha.ownership.voter import FOUNDED, Voter
+from mosha.platform.store import LocalStore
 from mosha.timing import Timing
 from tests.unit.ownership.cluster import ERA, Cluster, Node
 
@@ -71,6 +75,21 @@ def test_while_w_passes_markers_are_looked_at_seldom_and_at_its_end_at_once(
     waited = [at for at in looks if at < TIMING.recovery_s * 0.98]
     assert len(waited) <= 4 + TIMING.recovery_s / (2 * TIMING.beat_s)
     assert any(TIMING.recovery_s * 0.98 <= at <= TIMING.recovery_s * 1.02 for at in looks)
+
+
+def test_what_lies_where_a_counter_is_to_be_remembered_is_put_aside(tmp_path: Path) -> None:
+    """When the disk did not take the counter (R19)."""
+    store = LocalStore(tmp_path)
+    store.replace(FOUNDED, b"1-00000001 1\n")
+    voter = Voter(
+        1, frozenset({1}), configuration(TIMING), TIMING, store, "boot", 0, lambda: 100.0, lambda: "b" * 32, lambda: 1700.0,
+    )
+    ownership = DiskPaxos("1.1." + "a" * 32, TIMING, 100.0, voter, lambda low, _high: low)
+    (tmp_path / slot.COUNTED).mkdir()
+    ownership.step(100.0)
+    (call,) = [call for call in ownership.calls(100.0) if call.task == "count"]
+    call.done(100.1, None)
+    assert not (tmp_path / slot.COUNTED).exists()
 
 
 def test_an_unfounded_cluster_needs_all_voters() -> None:

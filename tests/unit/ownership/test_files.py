@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
@@ -18,6 +20,12 @@ from mosha.platform.store import LocalStore
 ERA = "1-00000001"
 NODE = 3
 IDENTITY = "1.1." + "a" * 32
+
+
+STRANGE: dict[str, Callable[[Path], Any]] = {
+    "fifo": os.mkfifo, "directory": Path.mkdir, "device": lambda path: path.symlink_to("/dev/zero"),
+    "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
+}
 
 
 class Scene:
@@ -133,6 +141,26 @@ def test_a_journal_that_is_gone_is_told_and_one_that_goes_meanwhile_makes_the_re
     except StopIteration as end:
         answer = end.value
     assert answer[3:] == [[[gone, None], [there, b"9"]], False]
+
+
+@pytest.mark.parametrize("name", ["j", "s", journal.name(ERA, IDENTITY, 0), marker.NAME])
+@pytest.mark.parametrize("kind", STRANGE)
+def test_what_is_no_file_is_waited_for_by_nobody(scene: Scene, kind: str, name: str) -> None:
+    """Of another node, or of the own: an exchange with that voter fails at once. Who is held up here ends by a signal."""
+    (scene.directory / marker.NAME).write_text("full")
+    (scene.directory / name).unlink(missing_ok=True)
+    STRANGE[kind](scene.directory / name)
+    signal.alarm(20)
+    try:
+        for append, slots in ((None, None), (["j", 0, b"one"], ["s", 0, b"s"])):
+            known = [(journal.name(ERA, IDENTITY, 0), 0)]
+            if append is None and name == "j":
+                continue                             # who only reads has nothing to do with that one
+            with pytest.raises(OSError, match=r"not a regular file|Is a directory|No such device"):
+                scene.files.carry_out(NODE, plans.exchange(append, slots, ["s"], known, ERA, []))
+            assert scene.held() == []
+    finally:
+        signal.alarm(0)
 
 
 def test_one_slot_is_looked_at_alone(scene: Scene) -> None:

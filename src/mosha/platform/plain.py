@@ -1,0 +1,29 @@
+"""Files that somebody else has put there: what is none is refused at once, and nobody is waited for."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
+
+
+def checked(fd: int, path: str | os.PathLike[str]) -> int:
+    """The same descriptor; that of a directory, FIFO or device is closed. Raises OSError: EISDIR or EINVAL for these."""
+    try:
+        mode = os.fstat(fd).st_mode
+        if stat.S_ISREG(mode):
+            return fd
+        if stat.S_ISDIR(mode):
+            raise OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    except OSError:
+        os.close(fd)
+        raise
+
+
+def read(path: str | os.PathLike[str], bytes_max: int) -> bytes:
+    """The content of a file, at most ``bytes_max`` + 1 bytes of it. Raises OSError."""
+    with open(checked(os.open(path, READING), path), "rb") as stream:
+        return stream.read(bytes_max + 1)
