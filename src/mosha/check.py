@@ -6,6 +6,7 @@ With files: these tables only. Without: this node's tables, the STOMITH devices,
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import shutil
@@ -16,17 +17,19 @@ from typing import Any, Callable, NamedTuple
 
 from mosha import mismatches, novelties, recovery, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
-from mosha.platform import linux, openmosix, platforms, shared_directory
+from mosha.platform import linux, openmosix, plain, platforms, shared_directory
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
+from mosha.tables.lines import TABLE_CHARACTERS_MAX
 from mosha.timing import Bound
 
 STALLS = (
     "nobody is probed in a shared directory: a node whose beats stay away for {:g} s, as on a slow way to the file "
     "server, is shot; with longer beats (beat = 2, lease = 10) it takes more"
 )
+BYTES_MAX = 4 * TABLE_CHARACTERS_MAX
 
 
 class Found(NamedTuple):
@@ -86,7 +89,7 @@ def tables(file: Path) -> list[str]:
     """What is wrong with one table."""
     parse: Callable[[str, str], object] = hactl.parse if _is_hactl(file) else cltab.parse
     try:
-        parse(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
+        parse(_text(file), str(file))
     except TableErrors as errors:
         return [str(error) for error in errors.errors]
     except OSError as error:
@@ -107,7 +110,7 @@ def services(files: list[Path]) -> list[recovery.Recovery]:
 def _pairs(files: list[Path]) -> list[tuple[cltab.Cltab, hactl.Hactl]]:
     """The two tables, if there is one of each, and both are right."""
     try:
-        texts = {_is_hactl(file): file.read_text(encoding="utf-8", errors="surrogateescape") for file in files}
+        texts = {_is_hactl(file): _text(file) for file in files}
         return [(cltab.parse(texts[False]), hactl.parse(texts[True]))] if len(files) == 2 else []
     except (TableErrors, OSError, KeyError):
         return []                                    # said already, or not one of each
@@ -117,9 +120,20 @@ def unknown_in_2003(file: Path) -> list[str]:
     """What agents of 2003 do not know of one table."""
     find = novelties.of_hactl if _is_hactl(file) else novelties.of_cltab
     try:
-        return find(file.read_text(encoding="utf-8", errors="surrogateescape"), str(file))
+        return find(_text(file), str(file))
     except OSError:
         return []                                    # said already
+
+
+def _text(file: Path) -> str:
+    """Of a table, or what somebody writes into a pipe; a little more than may be in one, at most. Raises OSError."""
+    with open(os.open(file, plain.READING), "rb") as stream:
+        is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
+        os.set_blocking(stream.fileno(), True)
+        content = stream.read(BYTES_MAX + 1)
+    if is_pipe and not content:
+        raise OSError(errno.EINVAL, "nobody writes into this pipe")
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _is_hactl(file: Path) -> bool:
@@ -197,7 +211,7 @@ def voters(settings: Config, found: Found) -> None:
 def fenced(settings: Config, found: Found) -> None:
     """Groups that nothing here could free."""
     try:
-        table = hactl.parse((settings.var / "hactl").read_text(encoding="utf-8", errors="surrogateescape"))
+        table = hactl.parse(_text(settings.var / "hactl"))
     except (TableErrors, OSError):
         return                                       # said already
     if not settings.stomith:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from mosha.ownership import electorate
 from mosha.ownership.marker import PROTOCOL
+from mosha.platform import plain
 from mosha.stomith import shooting
 from mosha.stomith.devices import Level, parse_level
 from mosha.tables import settings
@@ -135,15 +136,14 @@ def load(file: str | None = None, given: Iterable[Given] = (), stomith: tuple[Le
     """
     name = file_of(file)
     try:
-        with open(name, encoding="utf-8", errors="replace") as stream:
-            text = stream.read(FILE_BYTES_MAX + 1)
+        content = plain.read(name, FILE_BYTES_MAX) if name != os.devnull else b""
     except OSError as error:
         if name is not DEFAULT_FILE or not isinstance(error, FileNotFoundError):
             raise TableErrors([TableError(name, 0, error.strerror or str(error))]) from None
-        text = ""
-    if len(text) > FILE_BYTES_MAX:
-        raise TableErrors([TableError(name, 0, f"longer than {FILE_BYTES_MAX} characters")])
-    return parse(text, name, (_variables(os.environ), given), stomith)
+        content = b""
+    if len(content) > FILE_BYTES_MAX:
+        raise TableErrors([TableError(name, 0, f"longer than {FILE_BYTES_MAX} bytes")])
+    return parse(content.decode("utf-8", "replace"), name, (_variables(os.environ), given), stomith)
 
 
 def file_of(file: str | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from mosha.monitor import PLAN, STOP, TEST
 from mosha.ownership.disk_paxos import DISPUTED, DiskPaxos
+from mosha.platform import plain
 from mosha.tables import clstat, hactl, hastat
 from mosha.tables.clstat import GroupStat
 from mosha.tables.hactl import Hactl, Wanted
@@ -17,6 +18,7 @@ Record = Mapping[str, Any]
 Page = Mapping[str, Any]
 T = TypeVar("T")
 TWIN = "hastat.json"
+PAGE_BYTES_MAX = 16 * 1024 * 1024
 STALE_BEATS = 4              # a page older than this many beats was not written by a living agent
 
 
@@ -178,9 +180,11 @@ def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
     """The page that the agent on this node has written lately, in this boot; raises NotRunning."""
     file = directory / TWIN
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(plain.read(file, PAGE_BYTES_MAX))
     except FileNotFoundError:
         raise NotRunning(f"no agent has run on this node: there is no {file}") from None
+    except OSError as error:
+        raise NotRunning(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError):
         found = None
     if not _is_page(found):

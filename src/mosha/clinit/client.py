@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import socket
 import time
-from pathlib import Path
 
 from mosha.clinit import protocol
-from mosha.clinit.places import DEFAULT_CLTAB, find
+from mosha.clinit.places import DEFAULT_CLTAB, find, read
 from mosha.clinit.protocol import ANSWER_BYTES_MAX, READ, SHUTDOWN, TELL, Answer, BadRequest, Request
 from mosha.tables import clstat
 from mosha.tables.clstat import GroupStat
@@ -44,7 +43,7 @@ class Client:
         Raises NotRunning where there is no clstat, TableErrors, OSError.
         """
         try:
-            text = Path(self.places.clstat).read_text(encoding="utf-8", errors="surrogateescape")
+            text = read(self.places.clstat)
         except FileNotFoundError:
             raise NotRunning(f"clinit does not run: there is no {self.places.clstat}") from None
         return [

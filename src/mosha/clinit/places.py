@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from dataclasses import dataclass
 
+from mosha.platform import plain
 from mosha.tables import cltab, settings
 from mosha.tables.lines import TABLE_CHARACTERS_MAX
 
@@ -52,12 +51,6 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
 
 
 def read(path: str) -> str:
-    """The text of a table; a little more than may be in one, at most. Raises OSError; waits for nobody."""
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", path)
-        with open(fd, "rb", closefd=False) as stream:
-            return stream.read(4 * TABLE_CHARACTERS_MAX + 1).decode("utf-8", "surrogateescape")
-    finally:
-        os.close(fd)
+    """The text of a table, or of clstat; a little more than may be in a table, at most. Raises OSError; waits for nobody.
+    """
+    return plain.read(path, 4 * TABLE_CHARACTERS_MAX).decode("utf-8", "surrogateescape")

@@ -21,7 +21,7 @@ import socket
 from typing import NamedTuple
 
 from mosha.config import Config
-from mosha.platform import mountinfo
+from mosha.platform import mountinfo, plain
 from mosha.platform.mountinfo import Window
 from mosha.platform.tasks import Tasks
 from mosha.tables.lines import is_node
@@ -70,8 +70,7 @@ def read_map(directory: str) -> dict[int, str]:
     """The host name of each node. Raises OSError, EINVAL for a line that is wrong; what it says names the file."""
     path = f"{directory}/{MAP}"
     try:
-        with open(path, "rb") as stream:
-            content = stream.read(MAP_BYTES_MAX + 1)
+        content = plain.read(path, MAP_BYTES_MAX)
     except OSError as error:
         raise OSError(error.errno, f"{path}: {error.strerror}") from None
     return parse_map(content, path)

@@ -7,12 +7,14 @@ and is in the past then.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from mosha.platform import plain
 
 VARIABLE = "MOSHA_DEADLINE"
 """Tells a group's commands which file it is. Its content: seconds on the clock of ``linux.boottime``."""
 
 DIRECTORY = "deadlines"
+BYTES_MAX = 64
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -39,7 +41,7 @@ def put(path: str, deadline_s: float) -> None:
 
 def read(path: str) -> float:
     """Raises OSError, ValueError."""
-    return float(Path(path).read_text(encoding="ascii"))
+    return float(plain.read(path, BYTES_MAX))
 
 
 def shown(rundir: str, group: str) -> float:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, ClassVar, Generic, TypeVar
 
 from mosha import config
-from mosha.platform import procscan
+from mosha.platform import plain, procscan
 from mosha.platform.locks import try_lock
 from mosha.resources.errors import ResourceError
 from mosha.tables.errors import TableErrors
@@ -101,7 +101,7 @@ def lock(rundir: str, content: C) -> Record[C] | None:
     """The record of that group that has the same name; None if there is none. Raises Busy, OSError."""
     path = Path(rundir, content.KIND, content.name)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, plain.READING)
     except FileNotFoundError:
         return None
     try:
@@ -149,7 +149,7 @@ def _put(path: Path, content: Content, place: Callable[[Path, Path], None]) -> i
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return plain.read(path, BYTES_MAX)
     except OSError:
         return b""                                   # it was removed just now
 

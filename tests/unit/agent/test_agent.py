@@ -113,7 +113,7 @@ class Cluster:
         try:
             fd = os.open(self.var(node) / "hastat.json", os.O_RDONLY | os.O_NONBLOCK)   # there may be a FIFO
             with open(fd, encoding="utf-8") as file:
-                found = json.loads(file.read())
+                found = json.loads(file.read(1 << 24))       # or a device
         except (OSError, ValueError):
             return {"groups": [], "nodes": []}
         assert isinstance(found, dict)

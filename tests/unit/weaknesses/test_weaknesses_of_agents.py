@@ -153,6 +153,43 @@ def test_w24_what_is_no_file_holds_up_no_start(strange: Callable[[Path], object]
         cluster.end()
 
 
+def _huge(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(100 << 20)
+
+
+CONTENTS: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""), "binary": lambda path: path.write_bytes(bytes(range(256)) * 300),
+    "huge": _huge, "JSON": lambda path: path.write_bytes(b"[1e999, null, {}]\n" * 300),
+    "brackets": lambda path: path.write_bytes(b"[" * 100_000), "device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+def test_w24_garbage_in_its_files_holds_up_no_start(content: str, tmp_path: Path) -> None:
+    """All at once, but for the marker, without which a voter recovers, and the one good copy of each table."""
+    cluster = Cluster(tmp_path, 1, stomith=False, voters=(1,))
+    cluster.start()
+    try:
+        cluster.wait_running("web", asked=1)
+        os.kill(cluster.agent_pid(1), signal.SIGTERM)
+        assert cluster.processes.pop(1).wait(timeout=LIMIT_S) == 0
+        before = len(cluster.ticks())
+        for name in (
+            "state", "counted", "history", "order", "founded", "beat", "clstat", "hastat", "hastat.json", "agents", "cltab",
+            "hactl", "cltab.version", "hactl.version", "cltab.previous", "hactl.edit", "cltab.aside", "stomith.log",
+            ".state.new", ".commands",
+        ):
+            spoil(cluster.var(1) / name, CONTENTS[content])
+        for name in ("run/units", "run/life.lock"):
+            spoil(tmp_path / "1" / name, CONTENTS[content])
+        cluster.start()
+        cluster.until(lambda: len(cluster.ticks()) > before + 15, "the group runs again")
+        assert cluster.mosha(1, "check") == (content != "empty"), "an empty one is none"
+    finally:
+        cluster.end()
+
+
 @pytest.mark.parametrize("name", ["cltab", "hactl", "order"])
 def test_w24_a_fifo_in_the_place_of_a_file_holds_up_nobody(garbled: Cluster, name: str) -> None:
     owner = garbled.wait_running("web", asked=1)
