@@ -22,6 +22,7 @@ from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
 from mosha.platform.store import LocalStore
 from mosha.replication import EDIT, GOOD, made
 from mosha.tables import cltab, hactl
+from mosha.tables.clstat import DONE, PASSED
 from mosha.tables.errors import TableErrors
 from mosha.tables.lines import NAME_RULE, is_name, is_node, listed, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
@@ -132,7 +133,8 @@ def _move(settings: Config, options: argparse.Namespace) -> None:
 
     def there(shown: dict[str, Any]) -> bool | None:
         now = _group(shown, options.group)
-        return True if (now["owner"], now["state"]) == (options.node, "DONE") else None
+        is_up = now["state"] in (DONE, PASSED) and now["level"] == now["wanted"]
+        return True if now["owner"] == options.node and is_up else None
 
     if not wait(settings, there, ORDER_LIMIT_S):
         raise Refused(f"it has not come up there within {ORDER_LIMIT_S:g} s: mosha why {options.group}")

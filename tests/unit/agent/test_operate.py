@@ -83,6 +83,18 @@ def test_a_move_is_asked_for_and_waited_for(
 
 
 @pytest.mark.usefixtures("configuration")
+@pytest.mark.parametrize(("there", "is_up"), [
+    ({"level": "test", "state": "PASSED", "wanted": "test"}, True), ({"level": "test", "state": "PASSED"}, False),
+    ({"level": "test", "state": "DONE"}, False), ({"state": "STARTING"}, False), ({}, True),
+])
+def test_a_group_has_moved_when_it_has_come_to_its_level(
+    there: dict[str, Any], is_up: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    agent = Agent(tmp_path, a_page({"kv": {}}, {}), a_page({"kv": {"owner": 3, **there}}, {}), answer={"2": ""})
+    assert run(agent, monkeypatch, "move", "kv", "3") == (0 if is_up else 1)
+
+
+@pytest.mark.usefixtures("configuration")
 @pytest.mark.parametrize(("arguments", "group", "answer", "said"), [
     (["move", "kv", "3"], {}, {"2": "kv has failed on node 3 a short while ago"}, "node 2: kv has failed on node 3"),
     (["move", "kv", "3"], {}, {"2": ""}, "it has not come up there within 10 s"),
