@@ -40,6 +40,7 @@ from mosha.platform.world import Store
 from mosha.tables.errors import TableErrors
 
 VERSION_BYTES_MAX = 4096
+NUMBER_MAX = 10 ** 15        # nobody edits a table so often: a larger one was never written by an agent
 BEFORE_MAX = 32              # so many versions later it is still known what was made of which
 BEFORE_DIGITS = 12           # of each of their checksums
 REPLACED_MAX = 8             # in memory, each with its table
@@ -392,7 +393,9 @@ def _version(said: Any) -> Version | None:
     if not isinstance(said, list) or len(said) != 3:
         return None
     number, checksum, before = said
-    if type(number) is not int or number < 0 or not isinstance(checksum, str) or not isinstance(before, str):
+    if type(number) is not int or not 0 <= number <= NUMBER_MAX:
+        return None
+    if not isinstance(checksum, str) or not isinstance(before, str):
         return None
     if len(checksum) + len(before) > VERSION_BYTES_MAX // 2:
         return None

@@ -545,12 +545,16 @@ class Voter:
         return True
 
     def _may_be_decided(self) -> bool:
-        """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk."""
-        for name in journal.of_era(self._store.list(), self.era):
-            content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
-            entries, _ = journal.decode(content)
-            if journal.is_bad(content) or any(self._is_accepted(entry) for entry in entries):
-                return True
+        """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk. What cannot
+        be read may have said so."""
+        try:
+            for name in journal.of_era(self._store.list(), self.era):
+                content = self._store.read(name, JOURNAL_BYTES_MAX) or b""
+                entries, _ = journal.decode(content)
+                if journal.is_bad(content) or any(self._is_accepted(entry) for entry in entries):
+                    return True
+        except OSError:
+            return True
         return False
 
     def _is_accepted(self, entry: Entry) -> bool:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from mosha.tables.lines import is_whole
+
 NAME = "beat"
 BYTES_MAX = 65536
 _MAGIC = "mosha1"
@@ -64,10 +66,13 @@ def decode(block: bytes) -> Mapping[str, Any] | None:
     read again and again."""
     header, newline, rest = block.partition(b"\n")
     words = header.split(b" ")
-    if not newline or len(words) != 3 or words[0] != _MAGIC.encode() or not words[1].isdigit():
+    if not newline or len(words) != 3 or words[0] != _MAGIC.encode():
         return None
-    body = rest[: int(words[1])]
-    if len(body) != int(words[1]) or f"{zlib.crc32(body):08x}".encode() != words[2]:
+    size = words[1].decode("ascii", "replace")
+    if not is_whole(size, 0, BYTES_MAX):
+        return None
+    body = rest[: int(size)]
+    if len(body) != int(size) or f"{zlib.crc32(body):08x}".encode() != words[2]:
         return None
     try:
         record = json.loads(body)

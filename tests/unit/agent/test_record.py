@@ -80,6 +80,8 @@ def test_whatever_a_node_says_there_is_a_record() -> None:
     assert {*found, *found["lacks"]} >= {*most}
 
 
-@pytest.mark.parametrize("block", [b"", b"mosha1\n", b"mosha1 x y\n{}", b"\n\n", b"mosha1 2 6b3f0d8a\n[]"])
+@pytest.mark.parametrize("block", [
+    b"", b"mosha1\n", b"mosha1 x y\n{}", b"\n\n", b"mosha1 2 6b3f0d8a\n[]", b"mosha1 %s 0\n{}" % (b"9" * 5000),
+])
 def test_nonsense_is_not_a_record(block: bytes) -> None:
     assert decode(block) is None

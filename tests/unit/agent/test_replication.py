@@ -8,7 +8,7 @@ import pytest
 
 from mosha.aside import KEPT_MAX
 from mosha.platform.store import LocalStore
-from mosha.replication import BEFORE_MAX, Replica, Version
+from mosha.replication import BEFORE_MAX, NUMBER_MAX, Replica, Version
 from mosha.tables import hactl
 
 
@@ -411,7 +411,9 @@ def test_a_torn_version_file_counts_as_none(tmp_path: Path) -> None:
     assert disks.replica(0).version.number == 0
 
 
-@pytest.mark.parametrize("said", [None, [], "x", [1, 2], ["1", "a", "b"], [1, "a", "b" * 4096]])
+@pytest.mark.parametrize("said", [
+    None, [], "x", [1, 2], ["1", "a", "b"], [1, "a", "b" * 4096], [NUMBER_MAX + 1, "a", ""], [10 ** 4300 - 1, "a", ""],
+])
 def test_nonsense_from_another_node_is_ignored(tmp_path: Path, said: object) -> None:
     disks = Disks(tmp_path, 1, "kv start\n")
     disks.nodes[0].look(may_number=True)

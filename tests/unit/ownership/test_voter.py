@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from typing import Any
@@ -978,4 +979,23 @@ def test_nobody_goes_alone_over_a_bad_journal() -> None:
     scene.store.files[JOURNAL] = b"x" + text(Dead(A))[1:]
     assert not scene.voter.go_alone()
     scene.store.files[JOURNAL] = text(Dead(A))
+    assert scene.voter.go_alone()
+
+
+@pytest.mark.parametrize("call", ["list", "read"])
+def test_nobody_goes_alone_over_a_journal_that_cannot_be_read(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor ends for it: the other one of two was shot just now."""
+    scene = Scene(2, files={FOUNDED: b"5-00000005 1 2\n", JOURNAL: text(Dead(A))})
+    scene.voter.meet()
+    assert scene.voter.close()
+    works = getattr(scene.store, call)
+
+    def fails(*arguments: Any) -> Any:
+        if arguments[:1] == (marker.NAME,):
+            return works(*arguments)
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.store, call, fails)
+        assert not scene.voter.go_alone()
     assert scene.voter.go_alone()
