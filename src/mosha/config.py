@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -237,7 +238,9 @@ class _Parser:
 
     def _take(self, number: int, stripped: str) -> None:
         name, equals, value = (part.strip() for part in stripped.partition("="))
-        if not equals:
+        if "\0" in stripped:
+            self._errors.append(TableError(self._file, number, "NUL character in line"))
+        elif not equals:
             first = stripped.split()[0]             # not more: there may be a password in it
             self._errors.append(TableError(self._file, number, f"expected `name = value`, got {shown(first)} …"))
         else:
@@ -282,6 +285,14 @@ class _Parser:
             return Timing()
 
 
+def _words(command: str) -> list[str]:
+    """None for what is no command."""
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
 def _plug(name: str, value: str) -> tuple[int, str]:
     node = name.partition(".")[2]
     if not is_node(node):
@@ -319,6 +330,10 @@ def _value(name: str, value: str) -> Any:
         return value == "yes"
     if name not in _STRINGS:
         raise ValueError(f"unknown setting {name!r}")
+    if name == "mwhois":
+        if not _words(value):
+            raise ValueError(f"mwhois must be a command, got {value!r}")
+        return value
     if name == "platform":
         if value not in PLATFORMS:
             raise ValueError(f"platform must be {' or '.join(PLATFORMS)}, got {value!r}")
