@@ -51,6 +51,6 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
 
 
 def read(path: str) -> str:
-    """The text of a table, or of clstat; a little more than may be in a table, at most. Raises OSError; waits for nobody.
-    """
+    """The text of a table, or of clstat; a little more than may be in a table, at most. Raises OSError, and waits for
+    nobody."""
     return plain.read(path, 4 * TABLE_CHARACTERS_MAX).decode("utf-8", "surrogateescape")

@@ -545,8 +545,8 @@ class Voter:
         return True
 
     def _may_be_decided(self) -> bool:
-        """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk. What cannot
-        be read may have said so."""
+        """Whether anybody accepted a next electorate: then it may be in force, and all of it is on this disk. What
+        cannot be read may have said so."""
         try:
             for name in journal.of_era(self._store.list(), self.era):
                 content = self._store.read(name, JOURNAL_BYTES_MAX) or b""

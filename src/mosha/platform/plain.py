@@ -10,7 +10,7 @@ READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it wa
 
 
 def checked(fd: int, path: str | os.PathLike[str]) -> int:
-    """The same descriptor; that of a directory, FIFO or device is closed. Raises OSError: EISDIR or EINVAL for these."""
+    """The same one; that of a directory, FIFO or device is closed. Raises OSError, EISDIR or EINVAL for these."""
     try:
         mode = os.fstat(fd).st_mode
         if stat.S_ISREG(mode):

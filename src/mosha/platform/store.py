@@ -1,8 +1,8 @@
 """A directory on a local disk as the agent uses it: see :class:`mosha.platform.world.Store`.
 
-What lies in the place of one of its files, and is none (a directory, FIFO, device, link to nowhere), is put aside as soon
-as that file is wanted: it is ``.NAME.strange-N`` from then on, the log says so, and the file is as one that is missing.
-The tables are left alone: they are people's.
+What lies in the place of one of its files, and is none (a directory, FIFO, device, link to nowhere), is put aside as
+soon as that file is wanted: it is ``.NAME.strange-N`` from then on, the log says so, and the file is as one that is
+missing. The tables are left alone: they are people's.
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ def test_what_lies_where_a_counter_is_to_be_remembered_is_put_aside(tmp_path: Pa
     store = LocalStore(tmp_path)
     store.replace(FOUNDED, b"1-00000001 1\n")
     voter = Voter(
-        1, frozenset({1}), configuration(TIMING), TIMING, store, "boot", 0, lambda: 100.0, lambda: "b" * 32, lambda: 1700.0,
+        1, frozenset({1}), configuration(TIMING), TIMING, store, "boot", 0, lambda: 100.0, lambda: "b" * 32,
+        lambda: 1700.0,
     )
     ownership = DiskPaxos("1.1." + "a" * 32, TIMING, 100.0, voter, lambda low, _high: low)
     (tmp_path / slot.COUNTED).mkdir()

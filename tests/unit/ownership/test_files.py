@@ -146,7 +146,7 @@ def test_a_journal_that_is_gone_is_told_and_one_that_goes_meanwhile_makes_the_re
 @pytest.mark.parametrize("name", ["j", "s", journal.name(ERA, IDENTITY, 0), marker.NAME])
 @pytest.mark.parametrize("kind", STRANGE)
 def test_what_is_no_file_is_waited_for_by_nobody(scene: Scene, kind: str, name: str) -> None:
-    """Of another node, or of the own: an exchange with that voter fails at once. Who is held up here ends by a signal."""
+    """Of another node, or of the own: an exchange with that voter fails at once. Who is held up ends by a signal."""
     (scene.directory / marker.NAME).write_text("full")
     (scene.directory / name).unlink(missing_ok=True)
     STRANGE[kind](scene.directory / name)

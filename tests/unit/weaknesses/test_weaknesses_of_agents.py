@@ -176,9 +176,9 @@ def test_w24_garbage_in_its_files_holds_up_no_start(content: str, tmp_path: Path
         assert cluster.processes.pop(1).wait(timeout=LIMIT_S) == 0
         before = len(cluster.ticks())
         for name in (
-            "state", "counted", "history", "order", "founded", "beat", "clstat", "hastat", "hastat.json", "agents", "cltab",
-            "hactl", "cltab.version", "hactl.version", "cltab.previous", "hactl.edit", "cltab.aside", "stomith.log",
-            ".state.new", ".commands",
+            "state", "counted", "history", "order", "founded", "beat", "clstat", "hastat", "hastat.json", "agents",
+            "cltab", "hactl", "cltab.version", "hactl.version", "cltab.previous", "hactl.edit", "cltab.aside",
+            "stomith.log", ".state.new", ".commands",
         ):
             spoil(cluster.var(1) / name, CONTENTS[content])
         for name in ("run/units", "run/life.lock"):
