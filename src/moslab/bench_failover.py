@@ -260,15 +260,32 @@ def bench_failover(
                     with progress.stage(f"{profile}, {size} nodes: round {number} of {rounds}"):
                         for metric, one in measure(Round(cluster)):
                             took[profile, metric, size].append(one)
+            except LabError:
+                _keep_logs(cluster)
+                raise
             finally:
                 cluster.down()
-        rows = [
-            row(metric, profile, size, values, alone[metric, profile, size])
-            for (profile, metric, size), values in sorted(took.items())
-        ]
-        rows += growth(took, alone)
-        bench.write("failover", rows)            # what there is, should a later one fail
+                rows = _rows(took, alone)
+                bench.write("failover", rows)        # what there is, should this or a later one have failed
     return bench.conclude("failover", rows)
+
+
+def _rows(
+    took: dict[tuple[str, str, int], list[Took]], alone: dict[tuple[str, str, int], float]
+) -> list[dict[str, Any]]:
+    """Of all that was measured by now."""
+    found = [
+        row(metric, profile, size, values, alone[metric, profile, size])
+        for (profile, metric, size), values in sorted(took.items())
+    ]
+    return found + growth(took, alone)
+
+
+def _keep_logs(cluster: Cluster) -> None:
+    """What its nodes have said, ``out/bench/failover-node1.log`` and so on."""
+    bench.OUT.mkdir(parents=True, exist_ok=True)
+    for node, container in cluster.nodes().items():
+        (bench.OUT / f"failover-node{node}.log").write_bytes(container.logs(timestamps=True))
 
 
 def _watch_processors(cluster: Cluster) -> None:
