@@ -62,6 +62,7 @@ INSTALLED = {
     "/etc/powerswitch.json": 0o600, FILE: 0o644, clocks.FILE: 0o644,
 }
 NODE = "node"                    # the role of a whole node
+KILLED = 137                     # how a command ends whose container is killed
 GROW = f'printf %s "$1" >>{MAP}; setpe -w -f {MAP}'
 TABLES = "/var/mosix-ha"
 EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
@@ -347,6 +348,8 @@ class Faults(Agents):
 
     def _carry_out(self, node: int, role: str, *words: str) -> list[int]:
         done = run(self.cluster.node(node), [*self._command(node, role), *words])
+        if done.exit_code == KILLED:
+            raise LabError(f"node {node} lost its power while a command looked there for its {role}")
         if done.exit_code:
             raise LabError(f"node {node} has no {role}{': ' if done.stderr else ''}{done.stderr.strip()}")
         return [int(pid) for pid in done.stdout.split()]
