@@ -46,6 +46,7 @@ from moslab.faults.record import (
     OFF,
     OUTLET,
     PAUSE,
+    STOP,
     WALL_CLOCK,
     Record,
     check_exhaustible,
@@ -278,11 +279,12 @@ class Faults(Agents):
         for kind, _, name in self.record.lasting():
             if kind in OF_LINKS:
                 self.record.ends(kind, 0, name)
-        self.end_stops()
         running = [node for node, container in self.cluster.nodes().items() if container.status == "running"]
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             broken = pool.submit(self._outlets)
             said += [one for found in pool.map(self._mend_inside, running) for one in found]
+        for _, node, role in self.record.lasting(STOP):
+            self.record.ends(STOP, node, role)               # it goes on, has ended, or its node is off
         for _, node, _ in self.record.lasting(FILES):
             self.record.ends(FILES, node)                    # its node is off, and they with it
         for kind, node, _ in self.record.lasting():

@@ -17,7 +17,7 @@ from moslab.faults import cli
 from moslab.faults import docker as faults
 from moslab.faults.agents import STOPPED
 from moslab.faults.inside import RELIEVE
-from moslab.faults.record import CLOCK, WALL_CLOCK, Record
+from moslab.faults.record import CLOCK, STOP, WALL_CLOCK, Record
 from moslab.node import Result
 
 GOES_ON = str(int(signal.SIGCONT))
@@ -141,6 +141,14 @@ def test_clocks_that_another_hand_has_set_right_are_no_longer_wrong(cluster: Clu
     made = broken(cluster)
     made.record.begins(WALL_CLOCK, 2, "", 0.0)
     made.mend()
+    assert not made.record.lasting()
+
+
+def test_what_a_command_before_has_stopped_goes_on_and_that_is_said(cluster: Cluster) -> None:
+    made = broken(cluster)
+    made.record.begins(STOP, 1, "agent", 0.0)
+    cluster.stands = {1}
+    assert "node 1: what stood still goes on" in made.mend()
     assert not made.record.lasting()
 
 
