@@ -450,8 +450,7 @@ def test_who_begins_to_hide_while_its_level_is_left_ends_too(agent: Agent, tmp_p
     agent.wait("log", tag="h", text="h: ready")
     agent.tell("stop", entry)
     agent.wait_state("stop", "DONE")
-    if waits == "until it hides":
-        assert not lives(written_pid(pidfile))
+    assert not pidfile.exists() or not lives(written_pid(pidfile)), "on a busy machine KILL may be first"
     agent.do("finish")
     assert agent.wait("gone")["status"] == 0
     assert not pidfile.exists() or not lives(written_pid(pidfile))
