@@ -672,10 +672,10 @@ class DiskPaxos:
 
     def _is_disputed(self) -> bool:
         """Whether markers of this era show two electorates with one number: no majority of the one has to meet any of
-        the other. The one with which an era is founded was not decided."""
+        the other. Nobody decides the one with which an era is founded, and an installer may have named two."""
         known = {one.key: one.voters for one in (self.electorate, self._voter.electorate)}
         shown = [said.electorate for said in self._shown(self._seen) if said.era == self.era]
-        return any(known.setdefault(one.key, one.voters) != one.voters for one in shown if one.number)
+        return any(known.setdefault(one.key, one.voters) != one.voters for one in shown)
 
     def _full(self) -> Counter[str]:
         """How many voters were last seen to be full and to count this electorate, by era."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mosha.ownership import marker
-from mosha.ownership.voter import FOUNDED, Voter
+from mosha.ownership.voter import FOUNDED, Voter, installation
 from moslab.faults.plan import FaultPlan, checked
 from moslab.history.checkers import INVALID, VALID
 from moslab.simulator.cluster import Cluster
@@ -153,3 +153,19 @@ def test_the_directed_plans_find_what_they_are_for(name: str, seed: int, monkeyp
 
         monkeypatch.setattr("mosha.agent.rejoin", as_it_is)
     assert {"overlap", "epochs"} & set(broken(name, seed))
+
+
+def test_who_sees_that_an_installer_has_named_two_sets_of_voters_owns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have a voter in common, which can tell, once it is there."""
+    install = Cluster._install
+
+    def twice(cluster: Cluster) -> None:
+        install(cluster)
+        for number in (4, 5):
+            files = cluster.nodes[number].disk.files
+            files[FOUNDED] = installation(files[FOUNDED].decode().split()[0], [3, 4, 5]).encode()
+
+    monkeypatch.setattr(Cluster, "_install", twice)
+    result = run(plan_of(), traced=True, core_s_max=CORE_S_MAX)
+    assert {one.node for one in result.history.services() if one.end_s > 5.0} <= {1, 2, 3}
+    assert sum("two sets of voters have one number" in line for line in result.trace) > 1
