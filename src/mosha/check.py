@@ -22,14 +22,13 @@ from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
 from mosha.tables import cltab, hactl
 from mosha.tables.errors import TableErrors
-from mosha.tables.lines import TABLE_CHARACTERS_MAX
+from mosha.tables.lines import TABLE_BYTES_MAX
 from mosha.timing import Bound
 
 STALLS = (
     "nobody is probed in a shared directory: a node whose beats stay away for {:g} s, as on a slow way to the file "
     "server, is shot; with longer beats (beat = 2, lease = 10) it takes more"
 )
-BYTES_MAX = 4 * TABLE_CHARACTERS_MAX
 
 
 class Found(NamedTuple):
@@ -130,7 +129,7 @@ def _text(file: Path) -> str:
     with open(os.open(file, plain.READING), "rb") as stream:
         is_pipe = stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode)
         os.set_blocking(stream.fileno(), True)
-        content = stream.read(BYTES_MAX + 1)
+        content = stream.read(TABLE_BYTES_MAX + 1)
     if is_pipe and not content:
         raise OSError(errno.EINVAL, "nobody writes into this pipe")
     return content.decode("utf-8", "surrogateescape")

@@ -286,7 +286,7 @@ class _Parser:
 
 
 def _words(command: str) -> list[str]:
-    """None for what is no command."""
+    """Empty for what is no command."""
     try:
         return shlex.split(command)
     except ValueError:

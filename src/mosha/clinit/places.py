@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mosha.platform import plain
 from mosha.tables import cltab, settings
-from mosha.tables.lines import TABLE_CHARACTERS_MAX
+from mosha.tables.lines import TABLE_BYTES_MAX
 
 DEFAULT_CLTAB = "/etc/cltab"
 DEFAULT_SOCKET = "/var/run/clinit/clinit.s"
@@ -53,4 +53,4 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
 def read(path: str) -> str:
     """The text of a table, or of clstat; a little more than may be in a table, at most. Raises OSError, and waits for
     nobody."""
-    return plain.read(path, 4 * TABLE_CHARACTERS_MAX).decode("utf-8", "surrogateescape")
+    return plain.read(path, TABLE_BYTES_MAX).decode("utf-8", "surrogateescape")

@@ -283,15 +283,11 @@ class Faults(Agents):
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             broken = pool.submit(self._outlets)
             said += [one for found in pool.map(self._mend_inside, running) for one in found]
-        for _, node, role in self.record.lasting(STOP):
-            self.record.ends(STOP, node, role)               # it goes on, has ended, or its node is off
-        for _, node, _ in self.record.lasting(FILES):
-            self.record.ends(FILES, node)                    # its node is off, and they with it
-        for kind, node, _ in self.record.lasting():
-            if kind in (CLOCK, WALL_CLOCK) and node in running:
+        for kind, node, what in self.record.lasting():
+            if kind in (STOP, FILES, EXHAUSTED):             # by another hand, or with its process or node
+                self.record.ends(kind, node, what)
+            elif kind in (CLOCK, WALL_CLOCK) and node in running:
                 self.record.ends(kind, node)                 # by another hand
-        for _, node, what in self.record.lasting(EXHAUSTED):
-            self.record.ends(EXHAUSTED, node, what)          # the same, or a new agent has it all
         for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
             self.outlet(node, WORKS)
             said.append(f"outlet {node} works")

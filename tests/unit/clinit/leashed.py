@@ -40,8 +40,11 @@ class Agent:
             env={**os.environ, **environment, RUN_VARIABLE: self.rundir},
         )
 
-    def start(self, lease_s: float = 60.0, lock_path: str = "", ahead: bool = False) -> Agent:
-        options = {"group": self.group, "lease_s": lease_s, "stop": STOP, "lock_path": lock_path, "ahead": ahead}
+    def start(
+        self, lease_s: float = 60.0, lock_path: str = "", ahead: bool = False, kill_after_s: float = STOP[-1][0],
+    ) -> Agent:
+        stop = (*STOP[:-1], (kill_after_s, signal.SIGKILL))
+        options = {"group": self.group, "lease_s": lease_s, "stop": stop, "lock_path": lock_path, "ahead": ahead}
         self.do("start", options)
         return self
 
