@@ -25,7 +25,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from threading import Event
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, NamedTuple, TypeVar
 
 import docker
 from docker.models.containers import Container
@@ -42,6 +42,8 @@ from moslab.layout import STOMITH, Options, beat_s, lease_s
 from moslab.node import EXEC_LIMIT_S, run
 from moslab.progress import Progress
 from moslab.wait import eventually
+
+T = TypeVar("T")
 
 ROUNDS = 10
 SIZES = (3, 5, 8)
@@ -205,31 +207,44 @@ class Round:
         return float(min(later))
 
     def _power_off(self, node: int) -> None:
+        self._unless_shot(node, self.faults.kill)
+
+    def _unless_shot(self, node: int, action: Callable[[int], None]) -> None:
+        """Those that have STOMITH, and live still, may be first."""
         try:
-            self.faults.kill(node)
+            action(node)
         except LabError:
-            if self.cluster.node(node).status != "exited":       # else STOMITH, by those that still lived, was first
+            if self.cluster.node(node).status != "exited":
                 raise
 
     def _set_stomith(self, on: bool) -> None:
-        """Change the setting on all nodes, and restart those agents that had another."""
+        """Change the setting on all nodes, and restart those agents that had another. One of so many may be late, and
+        be shot for it by those that have STOMITH: it gets its power back, and begins with the new setting."""
         mark, want = ("#", STOMITH) if on else ("", f"#{STOMITH}")
         edit = ["sh", "-c", EDIT, "sh", mark, want]
+        had_another = self._each(lambda node: run(self.cluster.node(node), edit).exit_code == 9)
+        others = [node for node, had in zip(self.nodes, had_another) if had]
+        self._each(lambda node: self._unless_shot(node, self.faults.restart_agent), others)
+        eventually(self._powered, lambda seen: set(seen) == {"up"}, within_s=UP_LIMIT_S, what="all agents are up again")
 
-        def change(node: int) -> None:
-            if run(self.cluster.node(node), edit).exit_code == 9:
-                self.faults.restart_agent(node)
-
-        self._each(change)
+    def _powered(self) -> list[str]:
+        for node in self.nodes:
+            if self.cluster.node(node).status == "exited":
+                self.faults.start(node)
+        try:
+            return self._agents()
+        except LabError:                             # one was shot while this looked
+            return []
 
     def _forget(self, node: int) -> None:
         done = run(self.cluster.node(node), ["sh", "-c", FORGET])
         if done.exit_code:
             raise LabError(f"node {node}: {done.stderr.strip()}")
 
-    def _each(self, action: Callable[[int], None]) -> None:
+    def _each(self, action: Callable[[int], T], nodes: list[int] | None = None) -> list[T]:
+        """What it gives for each node, all at once; of all nodes, or of these."""
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
-            list(pool.map(action, self.nodes))
+            return list(pool.map(action, self.nodes if nodes is None else nodes))
 
 
 def _python(container: Container, script: str, *arguments: str) -> str:
