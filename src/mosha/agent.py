@@ -276,7 +276,7 @@ class Agent:
         if self._is_turn(CLEAN_BEATS) and self.voter.marker.state == FULL and self.ownership.quorate(now):
             self._keep("what is removed of journals", partial(clean, self.ownership, self._world.var))
         if self._is_turn(MAP_BEATS):
-            self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen)
+            self._world.submit(0, "nodes", [], MAP_LIMIT_S, self._map_seen, self.timing.patience_s)
         if self._is_turn(SHOW_BEATS):
             self._show_at = min(self._show_at, now)
         self._is_stale = self._is_stale or self._is_turn(max(REWRITE_BEATS, self._turn_beats))
@@ -384,7 +384,7 @@ class Agent:
             if call.done(self._world.now(), None if error else result):
                 self._news = True
 
-        self._world.submit(call.voter, call.task, call.arguments, call.limit_s, answered)
+        self._world.submit(call.voter, call.task, call.arguments, call.limit_s, answered, call.patience_s)
 
     def _elect(self, now: float) -> None:
         """Carry an operator's wish for other voters out, or say why not. Without one: give a vote back, or decide on

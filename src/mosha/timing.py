@@ -31,6 +31,7 @@ wish      a wish for a group that is not repeated for so long is over      3 H
 watch     a leaving owner is looked at closely for so long                 3 H
 gap       two beats are this far apart at least, after a late one too      H / 2
 extend    a leash is told of a deadline that is this much later            H / 4
+patience  what a node that rests asks voters waits so long for a worker      H / 50
 second    the agent kills a leash that has not killed so long after        K / 2
 handover  what the lease must have left, for other voters to carry it      L / 2
 back-off  a beaten ballot waits at random, at most                         T, doubled thrice at most
@@ -227,6 +228,11 @@ class Timing:
     def extend_s(self) -> float:
         """A leash is told of a deadline when it is this much later than the one before."""
         return self.beat_s / 4
+
+    @cached_property
+    def patience_s(self) -> float:
+        """What a node that rests asks a voter may wait so long for one of a few workers; then it gets another."""
+        return self.beat_s / 50
 
     @cached_property
     def second_s(self) -> float:

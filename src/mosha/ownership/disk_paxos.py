@@ -49,13 +49,15 @@ Take = Callable[[float, Any], bool]
 
 
 class Call(NamedTuple):
-    """A task for a voter's worker; ``done(now, result)`` takes its end, None for a failure, and says if it was news."""
+    """A task for a voter's worker; ``done(now, result)`` takes its end, None for a failure, and says if it was news.
+    ``patience_s``: how long it may wait for those of other voters."""
 
     voter: int
     task: str
     arguments: list[Any]
     limit_s: float
     done: Take
+    patience_s: float = 0.0
 
 
 class DiskPaxos:
@@ -354,7 +356,9 @@ class DiskPaxos:
                 if request.wrote_slot:
                     self._lease.writes(now)
                     self._next_lease.writes(now)
-                found.append(self._call(voter, "exchange", request.arguments, self._exchanged(link, request)))
+                call = self._call(voter, "exchange", request.arguments, self._exchanged(link, request))
+                is_patient = not request.appended and self.rests()
+                found.append(call._replace(patience_s=self.timing.patience_s) if is_patient else call)
         own = self._voter
         if not self.era or not own.is_at_rest:
             for voter in sorted(self.markers().keys() - {self.node}):

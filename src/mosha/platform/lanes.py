@@ -56,6 +56,10 @@ class Lanes(Generic[L]):
             lane.key, self._lanes[key] = key, lane
         return lane
 
+    def at_work(self) -> int:
+        """How many have tasks, those with a negative key aside."""
+        return sum(1 for lane in self._lanes.values() if lane.queue and lane.key >= 0)
+
     def surplus(self, lane: L) -> L | None:
         """The one to be ended, now that this one has become idle: beyond those that are kept, that which is idle
         longest."""
@@ -73,6 +77,10 @@ class Lanes(Generic[L]):
         if busy > self._most:
             self._most = busy
         return idle if shared > self._kept() else None
+
+    def are_enough(self) -> bool:
+        """Whether there are as many as are kept: who wants another one in time of need gets it then."""
+        return len(self._shared()) >= self._kept()
 
     def lose(self, lane: L) -> None:
         """Nothing is given to it any more; its key comes out of ``stuck`` when it is gone."""

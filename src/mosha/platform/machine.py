@@ -121,10 +121,12 @@ class Machine:
         """A random number."""
         return self._random.uniform(low, high)
 
-    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+    def submit(
+        self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer, patience_s: float = 0.0
+    ) -> None:
         """Give the task to the worker of ``key``."""
         planned = [key] if task in plans.TASKS else []
-        self._workers.submit(key, task, planned + arguments, limit_s, answer)
+        self._workers.submit(key, task, planned + arguments, limit_s, answer, patience_s)
 
     def start_leash(self, group: str, environment: Mapping[str, str], deadline: float, ahead: bool = False) -> Leash:
         """Fork a guardian; its commands get the environment of this process as well. Raises OSError."""

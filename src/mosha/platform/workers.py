@@ -20,6 +20,8 @@ Rules:
    for in parts, as the plans of :mod:`mosha.platform.plans` do.
 7. The first few are forked in one go. What the agent writes to between two forks is a copy for each of them; of one
    moment's memory they share one.
+8. A task that has patience is not taken up while ``FEW_AT_WORK`` are at work, until that has passed: so a node at rest
+   needs no more of them. Then, and at once for one that is followed by another task of its key, it is as any other.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from mosha.platform.world import Answer
 Task = Callable[..., Any]
 
 QUEUE_MAX = 256
+FEW_AT_WORK = 2                  # of those that are not for one key only
 AT_ONCE = FEW + 1                # the lanes that there are from the first, and that of probes
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 PART_BYTES = 65536               # of one read: a larger one has memory mapped for it first
@@ -52,10 +55,13 @@ _LENGTH = struct.Struct("<I")
 
 
 class _Job:
-    __slots__ = ("answer", "frame", "limit_s")
+    """A task; it has patience ``until`` then."""
 
-    def __init__(self, frame: bytes, limit_s: float, answer: Answer) -> None:
-        self.frame, self.limit_s, self.answer = frame, limit_s, answer
+    __slots__ = ("answer", "can_wait", "frame", "key", "limit_s", "until")
+
+    def __init__(self, key: int, frame: bytes, limit_s: float, answer: Answer, can_wait: bool, until: float) -> None:
+        self.key, self.frame, self.limit_s, self.answer = key, frame, limit_s, answer
+        self.can_wait, self.until = can_wait, until
 
 
 class _Worker:
@@ -84,27 +90,27 @@ class Workers:
         self._spare: list[_Worker] = []              # those that have no key yet (rule 7)
         self._dying: dict[int, int | None] = {}      # pid -> key, if it had one
         self._failed: list[tuple[Answer, OSError]] = []
+        self._patient: deque[_Job] = deque()         # rule 8
 
-    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+    def submit(
+        self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer, patience_s: float = 0.0
+    ) -> None:
         """Run ``tasks[task](*arguments)`` in the worker of ``key``; ``answer(result, error)`` comes from the loop.
 
-        ``limit_s`` counts from when the worker takes the task up.
+        ``limit_s`` counts from when the worker takes the task up, which it does after ``patience_s`` at the latest
+        where it has none before it.
         """
-        try:
-            worker = self._lanes.lane(key, can_wait=task in LATER)
-        except OSError as error:                 # there is no process, or no descriptor, to be had
-            self._failed.append((answer, error))
-            return
-        if worker is None or len(worker.queue) >= QUEUE_MAX:
-            self._failed.append((answer, OSError(errno.EAGAIN, "no worker is free")))
-            return
         body = marshal.dumps([task, arguments])
         if len(body) > FRAME_BYTES_MAX:
             self._failed.append((answer, OSError(errno.EMSGSIZE, f"a task of {len(body)} bytes")))
             return
-        worker.queue.append(_Job(_LENGTH.pack(len(body)) + body, limit_s, answer))
-        if worker.deadline is None:
-            self._send(worker)
+        until = self._clock() + patience_s
+        job = _Job(key, _LENGTH.pack(len(body)) + body, limit_s, answer, task in LATER, until)
+        self._give_all([one for one in self._patient if one.key == key])
+        if patience_s and self._lanes.at_work() >= FEW_AT_WORK and len(self._patient) < QUEUE_MAX:
+            self._patient.append(job)
+        else:
+            self._give(job)
 
     def pids(self) -> list[int]:
         """All of them; those too that were killed, and are not gone yet."""
@@ -114,11 +120,13 @@ class Workers:
         """When :meth:`tick` is to be called: the earliest deadline of a task, or at once for what has failed."""
         if self._failed:
             return self._clock()
-        return min((worker.deadline for worker in self._lanes if worker.deadline is not None), default=None)
+        dues = [worker.deadline for worker in self._lanes if worker.deadline is not None]
+        return min([*dues, *(job.until for job in self._patient)], default=None)
 
     def tick(self) -> None:
         """Fail what is overdue, tell of failures, and collect workers that have died."""
         now = self._clock()
+        self._give_all([job for job in self._patient if now >= job.until])
         for worker in [one for one in self._lanes if one.deadline is not None and now >= one.deadline]:
             late = OSError(errno.ETIMEDOUT, "the worker did not answer in time")
             if worker.is_overdue or worker.key < 0:
@@ -146,6 +154,26 @@ class Workers:
             for worker in self._spare:
                 self._selector.register(worker.socket, selectors.EVENT_READ, partial(self._ready, worker))
         return self._spare.pop()
+
+    def _give_all(self, patient: list[_Job]) -> None:
+        """Those have waited long enough."""
+        for job in patient:
+            self._patient.remove(job)
+            self._give(job)
+
+    def _give(self, job: _Job) -> None:
+        """To a worker, now."""
+        try:
+            worker = self._lanes.lane(job.key, job.can_wait)
+        except OSError as error:                 # there is no process, or no descriptor, to be had
+            self._failed.append((job.answer, error))
+            return
+        if worker is None or len(worker.queue) >= QUEUE_MAX:
+            self._failed.append((job.answer, OSError(errno.EAGAIN, "no worker is free")))
+            return
+        worker.queue.append(job)
+        if worker.deadline is None:
+            self._send(worker)
 
     def _send(self, worker: _Worker) -> None:
         job = worker.queue[0]
@@ -195,8 +223,12 @@ class Workers:
             self._send(worker)
         else:
             surplus = self._lanes.surplus(worker)
+            if surplus is None and self._spare and self._lanes.are_enough():
+                surplus = self._spare[-1]
             if surplus is not None:
                 self._bury(surplus)
+            if self._patient and self._lanes.at_work() < FEW_AT_WORK:
+                self._give(self._patient.popleft())
         if not is_over:
             result, error = marshal.loads(frame)
             job.answer(result, OSError(*error) if error else None)

@@ -110,9 +110,12 @@ class World(Protocol):
     def uniform(self, low: float, high: float) -> float:
         """A random number, for back-off."""
 
-    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+    def submit(
+        self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer, patience_s: float = 0.0
+    ) -> None:
         """Run a task; ``answer(result, error)`` comes later. Tasks of one key, a node's number or -1 or -2, are done in
-        their order, one at a time, and wait for none of another key. With too many at work they fail with EAGAIN.
+        their order, one at a time, and wait for those of other keys for ``patience_s`` at most. With too many at work
+        they fail with EAGAIN.
 
         Tasks: those of :mod:`mosha.platform.plans`, carried out on the node ``key``, and ``whois``, ``nodes``,
         ``probe`` and ``shoot`` of :class:`mosha.platform.tasks.Tasks`.

@@ -157,8 +157,10 @@ class SimWorld(Process):
         """From the stream of this node's agents."""
         return self.node.agent_draw.uniform(low, high)
 
-    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
-        """See :mod:`moslab.simulator.tasks`."""
+    def submit(
+        self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer, patience_s: float = 0.0
+    ) -> None:
+        """See :mod:`moslab.simulator.tasks`; here nobody waits for a worker."""
         self.node.cluster.tasks.submit(self, key, task, arguments, limit_s, answer)
 
     def start_leash(

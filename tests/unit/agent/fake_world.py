@@ -214,7 +214,9 @@ class FakeWorld:
     def uniform(self, low: float, high: float) -> float:
         return low
 
-    def submit(self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer) -> None:
+    def submit(
+        self, key: int, task: str, arguments: list[Any], limit_s: float, answer: Answer, patience_s: float = 0.0
+    ) -> None:
         self.asked.append((self._now, key, task))
         try:
             if task in self.tasks:

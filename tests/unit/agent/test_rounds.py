@@ -1056,11 +1056,11 @@ def test_who_shoots_an_owner_tests_its_group_meanwhile_and_counts_no_heavier_for
     shots: list[Callable[[Any, OSError | None], None]] = []
     submit = world.submit
 
-    def held_back(key: int, task: str, arguments: list[Any], limit_s: float, answer: Any) -> None:
+    def held_back(key: int, task: str, arguments: list[Any], limit_s: float, answer: Any, *patience_s: float) -> None:
         if task == "shoot":
             shots.append(answer)
         else:
-            submit(key, task, arguments, limit_s, answer)
+            submit(key, task, arguments, limit_s, answer, *patience_s)
 
     monkeypatch.setattr(world, "submit", held_back)
     for counter in range(1, 9):

@@ -32,10 +32,11 @@ class Crew:
         self.workers = Workers(TASKS, self.selector, time.monotonic)
         self.answers: list[tuple[Any, int | None]] = []
 
-    def ask(self, key: int, task: str, *arguments: Any, limit_s: float = 5.0) -> None:
-        self.workers.submit(
-            key, task, list(arguments), limit_s, lambda r, e: self.answers.append((r, e.errno if e else None))
-        )
+    def ask(self, key: int, task: str, *arguments: Any, limit_s: float = 5.0, patience_s: float = 0.0) -> None:
+        def take(result: Any, error: OSError | None) -> None:
+            self.answers.append((result, error.errno if error else None))
+
+        self.workers.submit(key, task, list(arguments), limit_s, take, patience_s)
 
     def wait(self, count: int) -> list[tuple[Any, int | None]]:
         deadline = time.monotonic() + 10
@@ -203,6 +204,50 @@ def test_workers_that_are_not_needed_any_more_end_and_are_forked_anew(
     for key in keys:
         crew.ask(key, "echo", key)
     assert {answer for answer, _ in crew.wait(answers + len(keys))[answers:]} == set(keys)
+
+
+def test_tasks_with_patience_need_few_workers(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "SPAN_S", 0.0)
+    crew.workers._lanes._span_ends = 0.0
+    keys, answers, deadline = range(2 * workers.FEW_AT_WORK + 1), 0, time.monotonic() + 5
+    while time.monotonic() < deadline:
+        for key in keys:
+            crew.ask(key, "pid", patience_s=5.0)
+        assert crew.workers._lanes.at_work() <= workers.FEW_AT_WORK
+        answers = len(crew.wait(answers + len(keys)))
+        if len(crew.workers.pids()) <= workers.FEW_AT_WORK:
+            break
+    assert len(crew.workers.pids()) <= workers.FEW_AT_WORK
+    assert len({pid for pid, _ in crew.answers[-len(keys) :]}) <= workers.FEW_AT_WORK
+
+
+def test_patience_has_an_end_where_all_that_work_hang(crew: Crew) -> None:
+    for key in range(workers.FEW_AT_WORK):
+        crew.ask(key, "sleep", 60, limit_s=60.0)
+    crew.ask(7, "echo", "late", patience_s=0.3)
+    crew.workers.tick()
+    assert crew.workers._lanes.at_work() == workers.FEW_AT_WORK
+    due = crew.workers.next_due()
+    assert due is not None
+    assert due < time.monotonic() + 5
+    assert crew.wait(1) == [("late", None)]
+
+
+def test_a_task_without_patience_hurries_those_of_its_key_and_no_other(crew: Crew) -> None:
+    for key in range(workers.FEW_AT_WORK):
+        crew.ask(key, "sleep", 60, limit_s=60.0)
+    crew.ask(7, "echo", 1, patience_s=60.0)
+    crew.ask(8, "echo", "another's", patience_s=60.0)
+    crew.ask(7, "echo", 2)
+    assert crew.wait(2) == [(1, None), (2, None)]
+
+
+def test_so_many_have_patience_at_most(crew: Crew) -> None:
+    for key in range(workers.FEW_AT_WORK):
+        crew.ask(key, "sleep", 60, limit_s=60.0)
+    for number in range(workers.QUEUE_MAX + 1):
+        crew.ask(100 + number, "echo", number, patience_s=60.0)
+    assert crew.wait(1) == [(workers.QUEUE_MAX, None)]
 
 
 def test_where_no_process_is_to_be_had_the_task_fails(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
