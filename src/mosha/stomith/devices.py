@@ -12,7 +12,8 @@ Rules:
 5. Where a map of plugs is given, a node that is not in it has no plug: a wrong plug is another machine.
 6. A fence agent ignores options that it does not know, and succeeds: what it knows is in its metadata.
 7. Success is exit code 0, and of a function True. A state is what the device says that it is; whatever else it says is
-   ``unknown``.
+   ``unknown``. A fence agent that is asked for the status of what is off ends with 2, which is also wrong usage to
+   shells, to optparse, and to agents themselves: so it is off only if a line of its answer says so, as they all do.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _OWN_OPTIONS = ("action", "option", "agent")
 _PLUG_OPTIONS = ("plug", "port", "nodename")
 _SECRET = re.compile(r"pass(w|phrase)|pwd|secret|token|community|credential|key", re.IGNORECASE)
 _PARAMETER = re.compile(r"<parameter\s[^>]*?name=[\"']([^\"']+)")
+_SAYS_OFF = re.compile(r"^\s*Status: OFF\s*$", re.IGNORECASE | re.MULTILINE)
 _ESCAPE = re.compile(r"%(.?)", re.DOTALL)
 
 
@@ -156,9 +158,11 @@ class FenceAgent:
             return "it ignores plug without port_as_ip=1, and would do the same for every node"
         return ""
 
-    def state(self, code: int | None, _: str) -> str:
+    def state(self, code: int | None, words: str) -> str:
         """What an answer to ``status`` says."""
-        return {0: ON, 2: OFF}.get(code, UNKNOWN) if code is not None else UNKNOWN
+        if code == 0:
+            return ON
+        return OFF if code == 2 and _SAYS_OFF.search(words) else UNKNOWN
 
 
 @dataclass(frozen=True)

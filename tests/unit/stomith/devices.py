@@ -34,8 +34,8 @@ test "$action" = metadata && printf '<parameter name="%s" />\n' plug password &&
 test "$action" = monitor && action=list
 test -e "{root}/talks" && echo "logging in with $password"
 words=$("{root}/strip" "$action" "$plug"); code=$?
+test "$words" = off && echo "Status: OFF" && exit 2
 echo "$words"
-test "$words" = off && exit 2
 exit $code
 """
 

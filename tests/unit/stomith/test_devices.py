@@ -143,7 +143,16 @@ def test_the_state_by_a_command(code: int | None, words: str, state: str) -> Non
     ("code", "state"), [(0, ON), (2, OFF), (1, UNKNOWN), (3, UNKNOWN), (-15, UNKNOWN), (None, UNKNOWN)]
 )
 def test_the_state_by_a_fence_agent(code: int | None, state: str) -> None:
-    assert device("fence:x").state(code, "Status: OFF") == state
+    assert device("fence:x").state(code, "a warning\nStatus: OFF\n") == state
+
+
+@pytest.mark.parametrize("words", [
+    "", "Usage: fence_x [options]\n\nfence_x: error: no such option: --plug", "sh: 1: Syntax error: \"(\" unexpected",
+    "Status: ON", "last Status: OFF was long ago",
+])
+def test_wrong_usage_is_not_off(words: str) -> None:
+    """Exit code 2 is that of optparse, of shells, and of fence agents that were asked wrongly."""
+    assert device("fence:x").state(2, words) == UNKNOWN
 
 
 @pytest.mark.parametrize(
