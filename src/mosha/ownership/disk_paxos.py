@@ -637,6 +637,17 @@ class DiskPaxos:
                 del self._releasing[fact.group]      # the next owner has read it
         return useful
 
+    def _is_needed(self, fact: Fact) -> bool:
+        """The same where much waits: that somebody is dead who owns nothing is enough on Q voters. There it has to be,
+        as an epoch may still be decided for him, and who is to know that then has read so many."""
+        if not isinstance(fact, Dead) or self.records.needed([fact]):
+            return self._is_useful(fact)
+        spread = self._spreads.get(fact)
+        if spread is not None and len(spread.done & self.voters) < self.quorum:
+            return True
+        self._spreads.pop(fact, None)
+        return False
+
     # ---- life -------------------------------------------------------------------------------------------------
 
     def _join(self, now: float) -> None:
@@ -650,7 +661,7 @@ class DiskPaxos:
     def _link(self, voter: int, electorate: Electorate) -> Link:
         link = Link(
             voter, self.identity, self.era, self.configuration, electorate, self.timing.op_limit_s, self._is_useful,
-            self.records.dead, self._generations.get(voter, 0), self.records.needed,
+            self.records.dead, self._generations.get(voter, 0), self.records.needed, self._is_needed,
         )
         link.is_near = link.wants_all = self._is_near(voter, electorate)
         return link

@@ -42,7 +42,7 @@ from mosha.ownership.slot import Slot
 APPEND_BYTES_MAX = 32768
 JOURNAL_BYTES_MAX = 65536        # then the next generation begins, if half of it is not needed any more
 TAILS_MAX = 32
-FACTS_MAX = 1024
+WAITING_MAX = 1024               # facts and blocks; then those that nobody needs any more wait no longer
 NEVER = float("inf")
 
 
@@ -92,12 +92,13 @@ class Reply(NamedTuple):
 
 class Link:
     """``is_useful``: whether a fact that waits is still worth writing; ``dead``: the identities known to be;
-    ``needed``: which facts a voter must have."""
+    ``needed``: which facts a voter must have; ``is_needed``: whether one that waits must wait on."""
 
     def __init__(
         self, voter: int, identity: str, era: str, configuration: str, electorate: Electorate, limit_s: float,
         is_useful: Callable[[Fact], bool], dead: Container[str] = (), generation: int = 0,
         needed: Callable[[Iterable[Fact]], Iterable[Fact]] = lambda _: (),
+        is_needed: Callable[[Fact], bool] = lambda _: True,
     ) -> None:
         self.voter, self.era = voter, era
         self.electorate = electorate                 # under which its operations are to count
@@ -114,8 +115,9 @@ class Link:
         self.is_eager = False                        # the same, and at once
         self._identity, self._node = identity, identities.node_of(identity)
         self._configuration, self._limit_s = configuration, limit_s
-        self._is_useful, self._dead, self._needed = is_useful, dead, needed
+        self._is_useful, self._dead, self._needed, self._is_needed = is_useful, dead, needed, is_needed
         self._waiting: deque[Pending] = deque()
+        self._full_at = WAITING_MAX
         self.generation = generation                 # of the journal that is written here
         self._offset = self.counter = 0           # bytes of that journal; writes of the slot
         self._is_over = False                        # the next generation begins with what is appended next
@@ -136,10 +138,16 @@ class Link:
     # ---- to be written ----------------------------------------------------------------------------------------
 
     def put(self, pending: Pending) -> None:
-        """Append it with the next exchange."""
-        if len(self._waiting) >= FACTS_MAX:
-            self._waiting.popleft()
+        """Append it with the next exchange; of what waits as long as the voter is down, only what is needed."""
+        if len(self._waiting) >= self._full_at:
+            self._waiting = deque(one for one in self._waiting if self._is_wanted(one, self._is_needed))
+            self._full_at = max(WAITING_MAX, 2 * len(self._waiting))
         self._waiting.append(pending)
+
+    @staticmethod
+    def _is_wanted(pending: Pending, is_useful: Callable[[Fact], bool]) -> bool:
+        """Whether it is still of use."""
+        return pending.phase == pending.ballot.phase if isinstance(pending, Due) else is_useful(pending.fact)
 
     def repeats(self, fact: Fact) -> bool:
         """Whether the present generation is known to have the fact; if not, it is put on its way there."""
@@ -215,10 +223,7 @@ class Link:
         size = 0
         waiting, self._waiting = self._waiting, deque()
         for pending in sorted(waiting, key=lambda one: isinstance(one, Due)):
-            if isinstance(pending, Due):
-                if pending.phase != pending.ballot.phase:
-                    continue
-            elif not self._is_useful(pending.fact):
+            if not self._is_wanted(pending, self._is_useful):
                 continue
             line = journal.encode(pending.fact if isinstance(pending, Spread) else pending.block)
             if size + len(line) > APPEND_BYTES_MAX:

@@ -7,6 +7,7 @@ import pytest
 from mosha.ownership import journal, link
 from mosha.ownership.housekeeping import clean
 from mosha.ownership.journal import Block, Commit, Dead, Entry
+from mosha.ownership.link import WAITING_MAX
 from mosha.ownership.marker import FULL
 from mosha.ownership.slot import COUNTED, Slot, decode, encode, file_name, offset_of
 from tests.unit.ownership.cluster import ERA, Cluster, Node
@@ -157,6 +158,23 @@ def test_a_voter_that_was_emptied_is_told_again_what_another_lacks() -> None:
     empty(cluster, emptied)
     assert fact not in own_entries(owner, emptied), "a copy has it"
     cluster.until(lambda: fact in own_entries(owner, emptied), 10)
+
+
+def test_what_waits_for_a_voter_that_is_down_is_bounded_and_has_what_is_needed() -> None:
+    """Weeks without a voter: others run groups, begin anew and are shot, and all of that waits for it."""
+    cluster = Cluster(3)
+    cluster.boot(1, 2)
+    owner, _ = cluster.until_runs(10)
+    away = cluster.nodes[3]
+    commit = Commit("kv", owner.ownership.epoch("kv"), owner.ownership.identity)
+    for begun in range(0, 10_000, 200):
+        owner.ownership.fenced(owner.now, [f"9.{life}.{life:032x}" for life in range(begun, begun + 200)])
+        cluster.pass_time(0.6)
+        assert len(owner.ownership._spreads) <= WAITING_MAX + 200
+    away.boot()
+    cluster.until(lambda: commit in own_entries(owner, away), 30)
+    cluster.until(lambda: not owner.ownership._spreads, 30)
+    assert len(cluster.runs) == 1
 
 
 def test_a_disk_that_was_emptied_remembers_again_how_much_is_written() -> None:
