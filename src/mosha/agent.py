@@ -349,12 +349,16 @@ class Agent:
     def _wanted(self, now: float) -> dict[str, str]:
         """The levels of the groups that may run here. One that is leaving gets nothing new, nor does one whose lease
         has just lapsed: it shows first that it can keep one."""
-        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator or now < self._calm_until:
+        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator or self._is_calm(now):
             return {}
         if self._leaving or self.operations.is_drained:
             return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
         leaves = self.operations.moves.stopping()
         return {name: level for name, level in self._levels.items() if name not in leaves} if leaves else self._levels
+
+    def _is_calm(self, now: float) -> bool:
+        """Whether the lease of the identity before has lapsed so short a while ago that this one takes nothing yet."""
+        return now < self._calm_until
 
     def _planned(self, now: float) -> Collection[str]:
         """The groups that those of 2003 are to see at plan here, before anything is started."""
@@ -428,8 +432,8 @@ class Agent:
 
     def _may_run(self, now: float, group: str) -> bool:
         """Whether this node could have the group."""
-        is_leaving = self._leaving or self.operations.is_drained
-        return not (self.config.arbitrator or is_leaving or group in self.groups.unfit(now))
+        takes_nothing = self._leaving or self.operations.is_drained or self._is_calm(now)
+        return not (self.config.arbitrator or takes_nothing or group in self.groups.unfit(now))
 
     def _has_heir(self, node: int, group: str) -> bool:
         """Whether a living node besides that one may have the group, and can end what it has itself."""
@@ -633,6 +637,7 @@ class Agent:
             "era": self.ownership.era,
             "arbitrator": self.config.arbitrator,
             "leaving": bool(self._leaving),
+            "calm": self._is_calm(now),
             "suspects": self.fencing.suspects(),
             "unfit": sorted(self.groups.unfit(now)),
             "stuck": self.groups.stuck(),

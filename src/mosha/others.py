@@ -17,7 +17,7 @@ from mosha.platform.world import World
 Record = Mapping[str, Any]
 RECORDS_AT_A_TIME = 8
 # what of another's record may change what is done at once, and what of this node's others wait for
-FITNESS = ("arbitrator", "leaving", "drained", "unfit", "stuck", "moving", "ready", "up", "orders", "answers")
+FITNESS = ("arbitrator", "leaving", "drained", "calm", "unfit", "stuck", "moving", "ready", "up", "orders", "answers")
 URGENT = FITNESS[1:]
 
 

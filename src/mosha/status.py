@@ -99,7 +99,7 @@ def _group(
 
 def _said(record: Record) -> dict[str, Any]:
     """What a node's record says of what it may have."""
-    flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained")}
+    flags = {name: bool(record.get(name)) for name in ("arbitrator", "leaving", "drained", "calm")}
     lists = {name: list(_of(record, name, list)) for name in ("unfit", "ready", "up", "kept", "lacks")}
     return {**flags, **lists, "stuck": _of(record, "stuck", dict), "failures": {
         group: {"count": one.get("count"), "why": one.get("why"), "until": one.get("until")}
@@ -133,6 +133,8 @@ def why_not(said: Record, node: int, group: str, alive: bool) -> str:
         return f"the agent of node {node} is about to end"
     if said.get("drained"):
         return f"node {node} is drained"
+    if said.get("calm"):
+        return f"the lease of node {node} has lapsed: it takes nothing before it has kept one for a while"
     if group in (said.get("unfit") or ()):
         return f"{group} has failed on node {node} a short while ago"
     if group in (said.get("stuck") or ()):

@@ -28,6 +28,7 @@ from mosha.snags import Snags
 from mosha.stomith.devices import parse_level
 from mosha.tables import clstat, cltab
 from mosha.timing import FAILED_PROBES, FORGET_S, STOP_LIMIT_S, STUCK_S, Timing
+from mosha.why import explain
 from tests.unit.agent.fake_world import FakeLeash, FakeWorld, carry_out
 
 SHOOTS = (parse_level("/sbin/off %n", {}),)
@@ -53,6 +54,13 @@ def running(world: FakeWorld) -> FakeLeash:
 def page(world: FakeWorld) -> dict[str, Any]:
     found = json.loads(world.disk.files["hastat.json"])
     assert isinstance(found, dict)
+    return found
+
+
+def said(world: FakeWorld) -> Mapping[str, Any]:
+    """The record of its node."""
+    found = record.decode(world.disk.files["beat"])
+    assert found is not None
     return found
 
 
@@ -860,11 +868,8 @@ def test_two_electorates_with_one_number_end_all_identities_and_are_shown() -> N
     assert int(world.disk.files["state"]) - begun <= 12, "ever longer pauses are between identities"
 
 
-def test_who_has_lapsed_shows_first_that_it_can_keep_a_lease() -> None:
-    """What tests and contends at once, with all the others, keeps a busy machine from ever being less so."""
-    world = world_of([1])
-    running(world)
-
+def lapse(world: FakeWorld) -> None:
+    """No voter answers for a while, until the next identity begins."""
     def failing(*_: object) -> None:
         raise OSError(errno.EIO, "broken")
 
@@ -872,8 +877,30 @@ def test_who_has_lapsed_shows_first_that_it_can_keep_a_lease() -> None:
     identity = world.agent.ownership.identity
     world.until(lambda: world.agent.ownership.identity != identity, 10)
     del world.tasks["exchange"]
+
+
+def test_who_has_lapsed_shows_first_that_it_can_keep_a_lease() -> None:
+    """What tests and contends at once, with all the others, keeps a busy machine from ever being less so."""
+    world = world_of([1])
+    running(world)
+    lapse(world)
     began, before, timing = world.now(), len(world.leashes), world.agent.timing
     world.until(lambda: len(world.leashes) > before, 30)
+    assert timing.calm_s(1) <= world.now() - began <= timing.calm_s(1) + 2 * timing.beat_s
+    running(world)
+
+
+def test_who_has_lapsed_says_so_as_long_as_it_takes_nothing() -> None:
+    """Else others leave the first place in the order to it, and people are told that it could have the group."""
+    world = world_of([1])
+    running(world)
+    assert not said(world)["calm"]
+    lapse(world)
+    began, timing = world.now(), world.agent.timing
+    world.until(lambda: bool(said(world)["calm"]), timing.beat_s)
+    why = "node 1: no: the lease of node 1 has lapsed: it takes nothing before it has kept one for a while"
+    world.until(lambda: why in explain(page(world), "web"), 2 * timing.beat_s)
+    world.until(lambda: not said(world)["calm"], 30)
     assert timing.calm_s(1) <= world.now() - began <= timing.calm_s(1) + 2 * timing.beat_s
     running(world)
 
@@ -1044,6 +1071,20 @@ def test_nobody_waits_for_a_late_owner_to_take_its_own_group() -> None:
     world.pass_time(timing.expiry_s + timing.beat_s)
     assert agent.ownership.owner(world.now(), group) is None, "it has expired"
     assert agent._rank(group) == 0
+
+
+@pytest.mark.parametrize(("told", "may"), [({"calm": True}, False), ({"calm": False}, True), ({}, True)])
+def test_nobody_waits_for_one_that_takes_nothing_yet(told: dict[str, Any], may: bool) -> None:
+    """A record without the word is that of an agent that is older than it."""
+    group = next(name for name in map("g{}".format, range(99)) if preference(name, 2) < preference(name, 1))
+    world = world_of([1, 2], config=Config(voters=frozenset({1})))
+    running(world)
+    for counter in range(1, 6):
+        show(world, 2, counter)
+        world.pass_time(world.agent.timing.beat_s)
+    world.agent.others.records[2] = told
+    assert world.agent._rank(group) == int(may), "this node has one group, that one none"
+    assert world.agent._next(group) == (2 if may else None)
 
 
 def test_who_shoots_an_owner_tests_its_group_meanwhile_and_counts_no_heavier_for_it(
