@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple
 
 from mosha import mismatches, novelties, recovery, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
+from mosha.ownership import marker
 from mosha.platform import linux, openmosix, plain, platforms, shared_directory
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
@@ -80,7 +81,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
             print(f"{', '.join(map(str, files))}: ok")
         if not options.files:
             found_by = [one.line() for one in services(files)]
-            print("\n".join(["", *levels(settings), "", *bounds(settings), *found_by]))
+            print("\n".join(["", _who_votes(settings), *levels(settings), "", *bounds(settings), *found_by]))
     return 1 if found.problems else 0
 
 
@@ -182,12 +183,17 @@ def stomith(settings: Config, file: str, found: Found) -> None:
 
 
 def voters(settings: Config, found: Found) -> None:
-    """What the voters of this map cannot survive."""
-    nodes = _nodes(settings)
-    chosen = sorted(settings.voters_of(frozenset(nodes)))
-    strangers = sorted(settings.voters - set(nodes)) if nodes else []
+    """What the voters cannot survive."""
+    nodes, known = _nodes(settings), in_force(settings)
+    chosen = _voters(settings)
+    strangers = sorted(settings.voters.union(known) - set(nodes)) if nodes else []
     if strangers:
         found.problems.append(f"voters {strangers} are not on the map {nodes}")
+    if known and settings.voters and settings.voters != set(known):
+        found.warnings.append(
+            f"voters {known} are in force here ({settings.var / marker.NAME}), and not {sorted(settings.voters)}, as "
+            "the configuration says: with those only a new cluster begins. Name there who votes now"
+        )
     if len(chosen) == 1 and len(nodes) > 1:
         found.warnings.append(
             f"one voter, {chosen[0]}: its death stops every group, wherever that runs; of three voters one may die"
@@ -207,6 +213,20 @@ def voters(settings: Config, found: Found) -> None:
         )
 
 
+def in_force(settings: Config) -> list[int]:
+    """The voters that this node's disk knows of; none before an era is founded, or where it has no whole marker."""
+    try:
+        known = marker.decode(plain.read(settings.var / marker.NAME, marker.BYTES_MAX))
+    except OSError:
+        return []
+    return list(known.electorate.voters) if known is not None and known.electorate.era else []
+
+
+def _voters(settings: Config) -> list[int]:
+    """Those in force, else those with which a new cluster begins."""
+    return in_force(settings) or sorted(settings.voters_of(frozenset(_nodes(settings))))
+
+
 def fenced(settings: Config, found: Found) -> None:
     """Groups that nothing here could free."""
     try:
@@ -218,6 +238,14 @@ def fenced(settings: Config, found: Found) -> None:
             f"group {group} is fenced and there is no STOMITH: after a death it waits until that node is back"
             for group in sorted(hactl.with_flag(table, "fenced"))
         )
+
+
+def _who_votes(settings: Config) -> str:
+    """Who votes, and who says so."""
+    where = "as this node's disk has it" if in_force(settings) else (
+        "as the configuration names them" if settings.voters else "the lowest numbers of the map: nobody has named them"
+    )
+    return f"voters: {', '.join(map(str, _voters(settings))) or 'none'} ({where})"
 
 
 def levels(settings: Config) -> list[str]:
@@ -250,6 +278,7 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
         "files": [str(file) for file in files],
         "problems": found.problems,
         "warnings": found.warnings,
+        "voters": _voters(settings),
         "stomith": {
             "levels": [[device.name for device in level] for level in settings.stomith],
             "timeout_s": settings.stomith_timeout_s,
@@ -266,7 +295,7 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
 
 
 def _bounds(settings: Config) -> list[Bound]:
-    is_pair = len(settings.voters_of(frozenset(_nodes(settings)))) == 2
+    is_pair = len(_voters(settings)) == 2
     return settings.timing.bounds(
         settings.shot_limit_s if settings.stomith else None, settings.stomith_delay_s if is_pair else None
     )

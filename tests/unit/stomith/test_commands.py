@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from mosha import cli
+from mosha.ownership import marker
+from mosha.ownership.electorate import Electorate, first
+from mosha.ownership.marker import FULL, Marker
 from tests.unit.stomith.devices import Strip
 
 
@@ -292,6 +295,25 @@ def test_check_says_what_the_voters_cannot_survive(node: Node) -> None:
     node.configure("voters = 1 2 9")
     assert any("voters [9] are not on the map [1, 2, 3]" in line for line in node.check()["problems"])
     assert node.mosha("check")[0] == 1
+
+
+def test_check_judges_the_voters_in_force(node: Node) -> None:
+    """Those of the configuration are the first ones only."""
+    node.configure("voters = 1 2 3")
+    assert "voters: 1, 2, 3 (as the configuration names them)" in node.mosha("check")[1]
+    chosen = Electorate(7, 2, (1, 2))
+    (node.var / marker.NAME).write_bytes(marker.encode(Marker(FULL, "7-00000007", "a", "c", "b", electorate=chosen)))
+    shown = node.check()
+    assert shown["voters"] == [1, 2]
+    assert any(f"voters [1, 2] are in force here ({node.var / marker.NAME}), and not [1, 2, 3]" in line
+               for line in shown["warnings"])
+    assert any("two voters, 1 and 2: both are needed" in line for line in shown["warnings"])
+    assert "voters: 1, 2 (as this node's disk has it)" in node.mosha("check")[1]
+    node.configure("voters = 1 2")
+    assert not any("in force" in line for line in node.check()["warnings"])
+    guess = first([1])
+    (node.var / marker.NAME).write_bytes(marker.encode(Marker(FULL, "", "a", "c", "b", electorate=guess)))
+    assert node.check()["voters"] == [1, 2], "who has joined no era yet has guessed"
 
 
 def test_voters_are_shown_and_told(node: Node) -> None:
