@@ -29,8 +29,8 @@ from mosha.ordering import Refused, give, page
 from mosha.ownership import marker
 from mosha.ownership.disk_paxos import DISPUTED
 from mosha.ownership.marker import NONE
-from mosha.ownership.voter import FOUNDED, NO_VOTE, installation, installed
-from mosha.platform import linux
+from mosha.ownership.voter import FOUNDED, FOUNDED_BYTES_MAX, NO_VOTE, installation, installed
+from mosha.platform import linux, platforms
 from mosha.platform.store import LocalStore
 from mosha.timing import ELECT_LIMIT_S
 
@@ -59,6 +59,10 @@ def add_to(commands: Any) -> None:
     )
     action.add_argument("--without", type=int, nargs="+", default=[], metavar="NODE",
                         help="voters that are gone; they forget all when they come back. Be sure that they do not run")
+    action.add_argument("--confirm-off", action="store_true",
+                        help="of two voters: I have seen for myself that the other one is switched off, it stays so "
+                        "until the file `voter` is removed from its disk, and no other nodes were given votes while "
+                        "this one was away. This node's voter forgets, and founds an era alone")
     action.set_defaults(action=_found)
     for name, about in ("add", "give this node a vote"), ("remove", "take this node's vote"):
         action = actions.add_parser(name, help=f"{about}; one at a time, the groups run on")
@@ -72,6 +76,8 @@ def add_to(commands: Any) -> None:
     action.add_argument("era", metavar="ERA", type=_checked_era, help="from `mosha voters era`, the same on all nodes")
     action.add_argument("voters", metavar="VOTER", type=int, nargs="+", help="who votes, the same on all nodes")
     action.add_argument("--root", metavar="DIR", help="where the node's disk is mounted (default: /)")
+    action.add_argument("--replace", action="store_true",
+                        help="also where another era, or other voters, were installed: no agent has begun from these")
     action.set_defaults(action=_install)
 
 
@@ -144,9 +150,31 @@ def _elect(settings: Config, options: argparse.Namespace) -> None:
 
 def _found(settings: Config, options: argparse.Namespace) -> None:
     gone = sorted(set(options.without))
+    if options.confirm_off:
+        _go_alone(settings, gone)
+        return
     _order(settings, do="found", without=gone)
     whom = f"without {_list(gone)} when all others are" if gone else "when all voters are"
     print(f"accepted: an era is founded {whom} there; mosha voters shows it")
+
+
+def _go_alone(settings: Config, off: list[int]) -> None:
+    """Raises Refused also where a node answers that is said to be off; the agent refuses where its files do."""
+    up = [node for node in off if _is_up(settings, node)]
+    if up:
+        raise Refused(f"node {up[0]} answers: it is not off")
+    _order(settings, do="found", without=off, are_off=True)
+    print(f"accepted, as you confirm that node {_list(off)} is off: this voter forgets, and founds an era alone if "
+          f"nothing is heard of node {_list(off)} meanwhile; mosha voters shows it. Before that node is switched on "
+          f"again, remove {settings.var / marker.NAME} from its disk")
+
+
+def _is_up(settings: Config, node: int) -> bool:
+    """Whether the node answers a probe."""
+    try:
+        return platforms.of(settings).probe(node)
+    except OSError:
+        return False
 
 
 def _forget(settings: Config, _: argparse.Namespace) -> None:
@@ -211,14 +239,14 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
     except ValueError as error:
         raise Refused(str(error)) from None
     if options.root is not None:
-        _install_now(settings, content)
+        _install_now(settings, content, options.replace)
     else:
         with closing(Life(settings.rundir)):
-            _install_now(settings, content)
+            _install_now(settings, content, options.replace)
     print(f"{settings.var / FOUNDED}: {content}")
 
 
-def _install_now(settings: Config, content: str) -> None:
+def _install_now(settings: Config, content: str, replaces: bool) -> None:
     store = LocalStore(settings.var)
     used = sorted({marker.NAME, STATE}.intersection(store.list()))
     if used:
@@ -226,4 +254,12 @@ def _install_now(settings: Config, content: str) -> None:
             f"{settings.var / used[0]} is there: an agent has run with this disk. "
             "For a cluster that begins anew the directory must be empty, on all nodes"
         )
+    before = (store.read(FOUNDED, FOUNDED_BYTES_MAX) or b"").decode("ascii", "replace").strip()
+    if before not in ("", content) and not replaces:
+        raise Refused(
+            f"{settings.var / FOUNDED} is there already: {before}. Nodes that began from that, and others from "
+            f"{content}, would be two clusters: install on all nodes anew, with --replace, if no agent has begun on any"
+        )
     store.replace(FOUNDED, f"{content}\n".encode(), durable=True)
+    if before not in ("", content):
+        print(f"replaced: {before}")

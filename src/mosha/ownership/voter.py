@@ -19,7 +19,9 @@ Rules (R16 to R19, R27):
    heard. One that has forgotten, or has no vote, is no witness, but when all others are asked there is none to wait
    for. It counts before the first write of a life.
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
-   that this disk came from a backup: then its voter has forgotten.
+   that this disk came from a backup: then its voter has forgotten. Of two voters Q are both; but an operator may
+   confirm that the other one is off, and stays so: then this one forgets, and founds an era as its only voter. That is
+   over when the other one is heard of, or voters that are neither.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names, with the voters that it names: no node's own idea of them counts. It is used once; one that
    names no era is refused, and kept for who wrote it.
@@ -61,6 +63,8 @@ ORDER_BYTES_MAX = 4096
 FOUNDED_BYTES_MAX = 128
 NOT_FIRST = "voter {0} recovers too, and its number is lower: say it on node {0}"
 NO_VOTE = "this node has no vote"
+ANSWERED = "voter {} has answered: it is not off"
+MOVED_ON = "the voters may be {} by now, and those count"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 JOURNAL_BYTES_MAX = 1024 * 1024
@@ -140,14 +144,17 @@ class Voter:
         self._copied_for: tuple[Any, ...] = ()       # era, electorate, state
         self._joint_since: float | None = None       # a majority was seen to be joint
         self._is_ordered = False                     # an operator has said that there shall be an era
-        self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word
+        self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word ...
+        self._off: frozenset[int] = frozenset()      # ... and those of them that are off, by the same word, ...
+        self._off_since = NEVER                      # ... at the latest since then
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.losses = 0                              # how often the disk turned out to be another one, or empty
         self._is_named = is_named
         self.wish: Wish | None = None                # to be carried out by the agent
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
         self.disputed = ""                           # the era in which two electorates have one number
-        self._known_era = 0                          # the latest that nodes without a vote know
+        self._known_era = 0                          # the latest that nodes without a vote know ...
+        self._known_voters = electorates.first(())   # ... and the latest voters
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
         self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters
         self._log: list[str] = []
@@ -282,6 +289,7 @@ class Voter:
         if said is not None:
             self._wait_for(said.lease_s)
             self._known_era = max(self._known_era, marker.number_of(said.era), said.electorate.era)
+            self._known_voters = max(self._known_voters, said.electorate, key=_key)
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
         """Go on as far as is known, and as the disk takes: what was not written is not so (rule 8)."""
@@ -289,6 +297,10 @@ class Voter:
         self._try(lambda: self._step(now, seen))
 
     def _step(self, now: float, seen: Mapping[int, Seen]) -> None:
+        problem = self._contradiction(self._off, self._off_since) if self._off else ""
+        if problem:
+            self._log.append(f"this voter founds no era alone: {problem}")
+            self._withdraw()
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
         self.learn(max(known, key=_key, default=self.electorate))
@@ -456,7 +468,9 @@ class Voter:
             if order["do"] == "forget":
                 self._reply(name, "forget", self._let_forget())
             elif order["do"] == "found":
-                self._reply(name, "found an era", self._set_gone(frozenset(map(int, order["without"]))))
+                gone = frozenset(map(int, order["without"]))
+                are_off = order.get("are_off") is True
+                self._reply(name, "found an era", self._set_off(now, gone) if are_off else self._set_gone(gone))
             elif order["do"] == "elect":
                 self.wish = Wish(frozenset(map(int, order["voters"])), name, now + ELECT_LIMIT_S)
             else:
@@ -483,14 +497,15 @@ class Voter:
         voters = set(chosen.voters)
         if self._me not in voters:
             return NO_VOTE
-        if self.marker.state != RECOVERING:
-            return f"only a voter that recovers founds an era, and this one's state is {self.marker.state}"
         if not gone <= voters:
             return f"not voters: {sorted(gone - voters)}; the voters are {list(chosen.voters)}"
         if self._me in gone:
             return "this node is one of those that are gone"
         if len(voters - gone) < chosen.quorum:
-            return f"{chosen.quorum} of {list(chosen.voters)} must be there, this one among them"
+            way = "; if the other one is switched off, and stays so, --confirm-off says it" if len(voters) == 2 else ""
+            return f"{chosen.quorum} of {list(chosen.voters)} must be there, this one among them{way}"
+        if self.marker.state != RECOVERING:
+            return f"only a voter that recovers founds an era, and this one's state is {self.marker.state}"
         shown = {voter: one.marker for voter, one in self._shown.items() if voter not in gone}
         first = self._first({voter: one for voter, one in shown.items() if one is not None})
         if first != self._me:
@@ -499,6 +514,34 @@ class Voter:
         self._log.append(f"an operator said that voters {sorted(gone)} are gone" if gone else
                          "an operator said that this voter may found an era")
         return ""
+
+    def _set_off(self, now: float, off: frozenset[int]) -> str:
+        """Why not, or nothing: the other one of two voters is off (rule 5)."""
+        chosen = self.electorate
+        if self._me not in chosen.voters:
+            return NO_VOTE
+        if len(chosen.voters) != 2 or off != frozenset(self._others()):
+            return f"that is for the other one of two voters, and the voters are {list(chosen.voters)}"
+        problem = self._contradiction(off, now - self._wait_s())
+        if not problem and self._may_be_decided():
+            problem = MOVED_ON.format("others, as this disk has it")
+        if problem:
+            return problem
+        self._forget(f"an operator confirmed that voters {sorted(off)} are off", self._nonce())
+        if self.marker.state != RECOVERING:
+            return "this disk does not take that"
+        self._gone = self._off = off
+        self._is_ordered, self._off_since = True, now
+        return ""
+
+    def _contradiction(self, off: frozenset[int], since: float) -> str:
+        """What speaks against that these voters are off since then, and that no others count; or nothing."""
+        heard = [voter for voter in sorted(off) if voter in self._shown and self._shown[voter].began >= since]
+        if heard:
+            return ANSWERED.format(heard[0])
+        known = self._known_voters
+        is_later = known.key > self.electorate.key and not off.union([self._me]).issuperset(known.voters)
+        return MOVED_ON.format(list(known.voters)) if is_later else ""
 
     # ---- two voters -------------------------------------------------------------------------------------------
 
@@ -597,7 +640,11 @@ class Voter:
         self._log.append(f"{why}: this voter counts again in {self._wait_s():.1f} s at the earliest")
         self._ready_at = self._clock() + self._wait_s()
         self._copied, self._copied_for = {}, ()
-        self._is_ordered, self._gone = False, frozenset()        # what an operator has said of another recovery
+        self._withdraw()                             # what an operator has said of another recovery
+
+    def _withdraw(self) -> None:
+        """An operator's word counts no more."""
+        self._is_ordered, self._gone, self._off = False, frozenset(), frozenset()
 
     def _recover(self, now: float, seen: Mapping[int, Seen]) -> None:
         if now < self._ready_at:
@@ -620,7 +667,7 @@ class Voter:
                 self._found([self.marker, *fresh.values()])
             elif self._is_ordered:
                 self._log.append(f"no era is founded: {NOT_FIRST.format(first)}")
-                self._is_ordered, self._gone = False, frozenset()
+                self._withdraw()
 
     def _first(self, others: Mapping[int, Marker]) -> int:
         """The voter that founds (rule 2): the lowest that recovers."""
@@ -695,7 +742,8 @@ class Voter:
     def _found(self, all_markers: list[Marker]) -> None:
         highest = max(self._known_era, *(max(marker.number_of(one.era), one.electorate.era) for one in all_markers))
         era = marker.make_era(max(highest + 1, int(self._wall())), self._nonce())
-        chosen = self.electorate._replace(era=marker.number_of(era), before=())
+        voters = tuple(voter for voter in self.electorate.voters if voter not in self._off)
+        chosen = self.electorate._replace(era=marker.number_of(era), voters=voters, before=())
         self._become_full(era, FOUNDS, chosen, tuple(one.life for one in all_markers))
 
     def _become_full(
@@ -707,12 +755,14 @@ class Voter:
             if is_other or self._is_bad(era, name, slots):
                 self._store.remove(name)
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
-        absent = tuple(set(self._guess.voters) - set(chosen.voters)) if was_pair else ()
+        left_out = set(self._guess.voters) - set(chosen.voters) if was_pair else set()
+        absent = tuple(left_out | self._off)
         is_full = self._mark(self.marker._replace(
             state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
             settled=how != COPIED or not chosen.number, absent=absent,
         ))
         if is_full:
+            self._withdraw()
             self._log.append(f"voter of era {era}: {how}")
 
     def _mark(self, new: Marker) -> bool:

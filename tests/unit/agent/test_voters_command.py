@@ -18,6 +18,7 @@ from mosha.ownership.electorate import first
 from mosha.ownership.marker import FULL, NONE, RECOVERING, REJOINING, Marker
 from mosha.ownership.voter import FOUNDED
 from mosha.platform import linux
+from mosha.platform.openmosix import STATUS_UP
 from mosha.timing import ELECT_LIMIT_S
 from mosha.voters import new_era
 
@@ -197,6 +198,29 @@ def test_an_order_without_an_answer_is_an_error_and_leaves_nothing(
     assert agent.now < 160.0
 
 
+@pytest.mark.usefixtures("running")
+@pytest.mark.parametrize("is_up", [False, True])
+def test_who_is_said_to_be_off_does_not_answer(
+    is_up: bool, tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "hpc" / "nodes" / "2").mkdir(parents=True)
+    (tmp_path / "hpc" / "nodes" / "2" / "status").write_text(str(STATUS_UP if is_up else 0))
+    with open(configuration, "a", encoding="utf-8") as file:
+        file.write(f"hpcbase = {tmp_path}/hpc\n")
+    agent = Agent(tmp_path, chosen=(1, 2))
+    code = run(agent, configuration, monkeypatch, "found", "--without", "2", "--confirm-off")
+    said = capsys.readouterr()
+    if is_up:
+        assert (code, agent.orders, said.err) == (1, [], "mosha: node 2 answers: it is not off\n")
+    else:
+        assert code == 0
+        assert [{**one, "name": ""} for one in agent.orders] == [
+            {"do": "found", "without": [2], "are_off": True, "name": ""}
+        ]
+        assert f"remove {tmp_path / marker.NAME} from its disk" in said.out
+
+
 def test_another_operators_order_is_not_withdrawn(
     tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -298,6 +322,24 @@ def test_only_an_empty_disk_begins_in_an_era(
     assert install(configuration, new_era(), "--root", str(tmp_path / "absent")) == 1
     assert "no directory" in capsys.readouterr().err
     assert not (tmp_path / FOUNDED).exists()
+
+
+@pytest.mark.parametrize(("era", "voters"), [("", "1 2"), ("another", "1 2 3")])
+def test_another_list_is_not_replaced_without_a_word(
+    era: str, voters: str, tmp_path: Path, configuration: str, capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two lists on the nodes of one cluster are two clusters."""
+    first_era = new_era()
+    era = new_era() if era else first_era
+    for _ in range(2):
+        assert install(configuration, first_era) == 0, "the same may be said again"
+    capsys.readouterr()
+    assert install(configuration, era, voters=voters) == 1
+    assert f"{tmp_path / FOUNDED} is there already: {first_era} 1 2 3. " in capsys.readouterr().err
+    assert (tmp_path / FOUNDED).read_text() == f"{first_era} 1 2 3\n"
+    assert install(configuration, era, "--replace", voters=voters) == 0
+    assert f"replaced: {first_era} 1 2 3\n" in capsys.readouterr().out
+    assert (tmp_path / FOUNDED).read_text() == f"{era} {voters}\n"
 
 
 @pytest.mark.usefixtures("running")

@@ -93,7 +93,7 @@ class Node:
             identity, cluster.timing, self.now, self.voter, cluster.random.uniform
         )
         self.ownership.contests.unexpiring = cluster.fenced
-        self.ownership.watch(cluster.nodes)
+        self.ownership.watch(cluster.nodes, on_map=cluster.map)
         self.fencing = Fencing(self.ownership, cluster.can_shoot, self._rank_besides)
         self._step()
 
@@ -299,6 +299,7 @@ class Cluster:
         self.switch_s, self.delay_s = 0.05, 1.0      # the power is off so long after the call; Partner's
         self.random = random.Random(seed)
         self.voters = frozenset(range(1, (voters or nodes) + 1))
+        self.map: Collection[int] = ()               # of these some are asked which era they know
         self.cuts: set[tuple[int, int]] = set()      # (sender, receiver)
         self.hangs: set[tuple[int, int]] = set()     # (asker, voter): what is asked there never arrives
         self.runs: list[Run] = []

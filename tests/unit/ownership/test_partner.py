@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
+from mosha.ownership import marker
 from mosha.ownership.ballot import Ballot
 from mosha.ownership.electorate import value_of
-from mosha.ownership.marker import CLOSED, FULL, NONE
+from mosha.ownership.marker import CLOSED, FULL, NONE, REJOINING
+from mosha.ownership.voter import ORDER
 from mosha.timing import Timing
 from tests.unit.ownership.cluster import Cluster, Node
 
 W = Timing().recovery_s
 
 
-def started(seed: int = 1, can_shoot: bool = True) -> tuple[Cluster, Node, Node]:
+def started(seed: int = 1, can_shoot: bool = True, nodes: int = 2) -> tuple[Cluster, Node, Node]:
     """The cluster, the owner, and the other."""
-    cluster = Cluster(2, 2, seed=seed, can_shoot=can_shoot)
-    cluster.boot()
+    cluster = Cluster(nodes, 2, seed=seed, can_shoot=can_shoot)
+    cluster.boot(1, 2)
     owner, _ = cluster.until_runs(10)
-    cluster.until(lambda: all(met(node) for node in cluster.nodes.values()), 10)
+    cluster.until(lambda: met(cluster.nodes[1]) and met(cluster.nodes[2]), 10)
     return cluster, owner, cluster.nodes[3 - owner.number]
 
 
@@ -148,6 +151,95 @@ def test_one_that_boots_alone_shoots_nobody() -> None:
     assert not cluster.shots
     owner.boot()
     cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 30)
+
+
+def confirm_off(node: Node, other: int) -> str:
+    """An operator's word on that node; why it was refused."""
+    order = {"do": "found", "without": [other], "are_off": True, "name": "mine"}
+    node.disk.files[ORDER] = json.dumps(order).encode()
+    node.voter.obey(node.now)
+    return node.voter.answer[1]
+
+
+def refused_without(node: Node, other: int) -> str:
+    node.disk.files[ORDER] = json.dumps({"do": "found", "without": [other], "name": "mine"}).encode()
+    node.voter.obey(node.now)
+    assert node.voter.marker.state == REJOINING, "nothing has changed"
+    return node.voter.answer[1]
+
+
+def left(can_shoot: bool, is_alone: bool) -> tuple[Cluster, Node, Node]:
+    """The cluster, who died for good, alone before if it ``is_alone``, and the other one, which has booted since."""
+    cluster, owner, other = started(can_shoot=can_shoot)
+    other.crash()
+    if is_alone:
+        cluster.until(lambda: owner.ownership.voters == {owner.number}, 10)
+        cluster.pass_time(5)
+    owner.crash()
+    cluster.pass_time(1)
+    other.boot()
+    cluster.pass_time(60)
+    assert cluster.owners() == []
+    assert other.voter.marker.state == REJOINING
+    return cluster, owner, other
+
+
+@pytest.mark.parametrize(("can_shoot", "is_alone"), [(False, False), (True, False), (True, True)])
+def test_an_operator_confirms_that_the_other_is_off_for_good(can_shoot: bool, is_alone: bool) -> None:
+    """Without his word the one that booted waits for ever: it cannot know what the other did alone."""
+    cluster, gone, left_over = left(can_shoot, is_alone)
+    era, said_at, runs = gone.ownership.era, cluster.now, len(cluster.runs)
+    assert "--confirm-off says it" in refused_without(left_over, gone.number)
+    assert confirm_off(left_over, gone.number) == ""
+    cluster.until_runs(30, besides=gone.number)
+    assert cluster.now - said_at >= W
+    first_run = cluster.runs[runs]
+    assert marker.number_of(first_run.era) > marker.number_of(era), "its tokens are above all that were"
+    assert left_over.ownership.voters == {left_over.number}
+    del gone.disk.files[marker.NAME]                 # as the command says
+    gone.boot()
+    cluster.until(lambda: pair(cluster), 60)
+    assert len(cluster.runs) == runs + 1
+    assert not any("founds no era" in line for line in left_over.said), "his word was for that founding only"
+
+
+@pytest.mark.parametrize("again", ["before", "after"])
+def test_a_voter_that_answers_is_not_off(again: str) -> None:
+    cluster, gone, left_over = left(can_shoot=True, is_alone=again == "after")
+    if again == "before":
+        gone.boot()
+        cluster.pass_time(2)
+        assert confirm_off(left_over, gone.number) == f"voter {gone.number} has answered: it is not off"
+    else:
+        assert confirm_off(left_over, gone.number) == ""
+        cluster.pass_time(W / 2)
+        gone.boot()
+        cluster.pass_time(2 * W)
+        assert any("founds no era alone" in line for line in left_over.said)
+    cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 60)
+
+
+def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() -> None:
+    """While one of two was away the other one went on alone, a third node was given a vote, and runs on with it."""
+    cluster, first, away = started(nodes=3)
+    cluster.map = cluster.nodes
+    away.crash()
+    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
+    third = cluster.nodes[3]
+    third.boot()
+    for voters in (frozenset({first.number, 3}), frozenset({3})):
+        cluster.pass_time(3 * W)
+        first.wish = voters
+        cluster.until(lambda chosen=voters: third.voter.is_settled() and third.ownership.voters == chosen, 60)  # type: ignore[misc]
+    cluster.pass_time(3 * W)
+    first.crash()
+    cluster.until_runs(30, besides=first.number)
+    away.boot()
+    cluster.pass_time(5)
+    assert confirm_off(away, first.number) == "", "it has been told nothing of that"
+    cluster.pass_time(3 * W)
+    assert any("founds no era alone: the voters may be [3] by now" in line for line in away.said)
+    assert cluster.owners() == [3]
 
 
 def test_one_that_was_shot_waits_for_the_one_that_shot_it() -> None:
