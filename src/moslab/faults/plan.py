@@ -111,6 +111,7 @@ SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
 ORDER: dict[str, Shape] = {      # of nodes that are not there as well: an operator may be wrong
     "do": shape.one_of("elect", "found", "forget", *orders.KINDS), "voters": shape.wholes(1, NODES_MAX),
     "without": shape.wholes(1, NODES_MAX), "group": shape.TEXT, "node": shape.whole(0, NODES_MAX),
+    "are_off": shape.YES_NO,
 }
 COMMON: dict[str, Shape] = {"at": TIME, "do": shape.TEXT, "whom": shape.FULL_LIST, "for": TIME}
 KINDS: dict[str, dict[str, Shape]] = {

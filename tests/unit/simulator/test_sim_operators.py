@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from operator import eq
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from mosha.requirements import Requirements
 from mosha.status import TWIN
-from moslab.faults.plan import FaultPlan
+from moslab.faults.plan import FaultPlan, checked
 from moslab.history.checkers import VALID
 from moslab.history.intervals import Interval
 from moslab.simulator.directed import QUICK, plan
@@ -55,6 +56,28 @@ def test_one_of_eight_nodes_that_is_fit_is_found_within_two_tests_and_a_second(s
     first = services(result)[0]
     assert first.node == 5
     assert first.begin_s - ran_tests(result)[0].begin_s < 2 * TEST_S + 1.0
+
+
+@pytest.mark.parametrize("stomith", [{}, {"stomith": "/sbin/off %n"}])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_voters_the_one_that_booted_goes_on_when_an_operator_confirms_that_the_other_is_off(
+    seed: int, stomith: dict[str, str],
+) -> None:
+    """With STOMITH voter 2 has gone on alone before it is off for good, and this one cannot know what it decided."""
+    word = {"do": "found", "without": [2], "are_off": True}
+    plan = FaultPlan(
+        seed=seed, nodes=3, cltab=CLTAB, hactl="kv start\n", safety_s=40.0, heal=[1, 3], bound_s=20.0,
+        conf={"beat": "0.5", "lease": "2.5", "voters": "1 2", **stomith}, faults=[
+            {"at": 10.0, "do": "crash", "whom": [1], "for": 8.0},
+            {"at": 15.0, "do": "crash", "whom": [2], "for": 500.0},
+            {"at": 30.0, "do": "order", "whom": [1], "order": word},
+        ],
+    )
+    result = run(checked(plan), core_s_max=CORE_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert {one.node for one in services(result) if one.begin_s > 30.0} <= {1, 3}
+    without_word = run(replace(plan, faults=plan.faults[:2]), core_s_max=CORE_S_MAX)
+    assert any("liveness" in problem for problem in without_word.problems)
 
 
 def test_groups_may_have_points_in_their_names() -> None:
