@@ -12,6 +12,7 @@ from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.simulator import reached
 from moslab.simulator.draw import draw_plan
 from moslab.simulator.facts import NAMES
+from moslab.simulator.guardian import WITHIN_K
 from moslab.simulator.installed import UNEVEN
 from moslab.simulator.run import Result, run
 
@@ -34,7 +35,7 @@ EXPECTED: tuple[str, ...] = (
     "killed process in state D", "edit replicated",
     "disk restored", "handle is stale", "read of a replaced file", "write into a replaced file",
     "disk lost under a running agent", "disk lost at the end of its agent", "two versions of the protocol",
-    "leash does not obey and is killed", "edit in place",
+    "leash does not obey and is killed", WITHIN_K, "edit in place", "no room on the disk",
     "second guardian is spared", "group was tested ahead", "leash outlives its agent", "group was adopted",
     "clock stood still", "file of a node without power",
     "message on a worse connection", "connection breaks",

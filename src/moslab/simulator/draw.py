@@ -36,6 +36,7 @@ APART = 8                        # between voters of large clusters, now and the
 SHARED = 0.1                     # of the seeds that are not directed have a shared directory
 IN_PLACE, IN_PLACE_MAX_S = 0.15, 8.0     # of the seeds have a table written in place, for so long at most
 WORSE = 0.2                      # of the seeds have connections that are worse
+FULL = 0.08                      # of the seeds have a node whose files take no more bytes for a while
 LONG, LONG_TIMES = 0.06, ((0.5, 5.0), (2.0, 10.0), (2.0, 20.0), (2.0, 60.0))     # of the seeds; beats and leases
 MIXED, MIXED_S = 0.06, 60.0       # of the seeds have an agent of 2003, which takes so much longer for all it does
 BORNE = frozenset({"crash", "freeze", "pause", "kill", "leave", "cut", "stuck", "stall", "jump", "slew"})
@@ -151,7 +152,7 @@ def _drawn(seed: int, tight: bool, nodes: int | None) -> FaultPlan:
     plan.heal = plan.heal or (scene.numbers if heals_all else [])
     plan.faults += _faults(scene, plan.safety_s * FAULTS_PER_S * draw.uniform(0.3, 2.0))
     plan.faults += _edits_in_place(plan)
-    plan.faults += _worsened(plan)
+    plan.faults += _worsened(plan) + _filled(plan)
     plan.faults.sort(key=lambda fault: float(fault["at"]))
     plan.heal = plan.heal or _majority(draw, plan, scene.wiped)
     plan.bound_s = _bound_s(plan)
@@ -198,6 +199,16 @@ def _worsened(plan: FaultPlan) -> list[Fault]:
             found.append({"at": at_s, "do": "worsen", "whom": [whom], "to": to, "both": draw.chance(0.5),
                           **draw.pick(kinds), "for": round(draw.uniform(0.5, 6.0) * lease_s, 3)})
     return found
+
+
+def _filled(plan: FaultPlan) -> list[Fault]:
+    """Now and then the files of one node take no more bytes for some leases."""
+    draw = Stream(plan.seed, "full")
+    if not draw.chance(FULL):
+        return []
+    for_s = round(draw.uniform(0.5, 4.0) * float(plan.conf["lease"]), 3)
+    return [{"at": round(draw.uniform(2.0, plan.safety_s), 3), "do": "weather", "whom": [draw.integer(1, plan.nodes)],
+             "full": True, "for": for_s}]
 
 
 def _moved(draw: Stream, plan: FaultPlan, profile: str) -> FaultPlan:

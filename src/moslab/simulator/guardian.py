@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from moslab.simulator.node import Node
 
 LATE_MAX_S = 0.002               # between the time at which it shall wake up and its first look
+WITHIN_K = "leash that stands still at its deadline is killed"
 
 
 class Guardian(Process):
@@ -191,6 +192,10 @@ class Guardian(Process):
         self.node.guardians.remove(self)
         self._told(None)
 
+    def is_overdue(self) -> bool:
+        """Whether its deadline has passed and something that it holds still runs."""
+        return bool(self.members) and self.node.clock() >= self._custody.deadline_s
+
     def kill(self) -> None:
         """SIGKILL to the guardian itself: rule 3."""
         if self.alive:
@@ -263,6 +268,8 @@ class SimLeash:
         """SIGKILL to the guardian itself."""
         if self._guardian.alive:
             self._guardian.node.count("leash does not obey and is killed")
+            if self._guardian.is_overdue():
+                self._guardian.node.count(WITHIN_K)
             self._guardian.kill()
 
     def hold(self) -> None:

@@ -192,6 +192,7 @@ def test_whatever_is_drawn_may_be_run() -> None:
 def test_the_ordinary_budget_has_every_kind_of_fault_and_the_tight_profile() -> None:
     plans = [draw_plan(seed) for seed in SEEDS]
     assert {fault["do"] for plan in plans for fault in plan.faults} == set(KINDS)
+    assert any(fault.get("full") for plan in plans for fault in plan.faults)
     tight = [plan for plan in plans if plan.profile == "tight"]
     assert any(len(plan.voters()) == 1 for plan in tight)
     assert all(plan.network["latency_max_s"] <= 0.002 and plan.clocks["drift"] == 0.01 for plan in tight)
