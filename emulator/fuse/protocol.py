@@ -147,6 +147,8 @@ INTERRUPT_IN = Struct("=Q")
 LSEEK_IN = Struct("=QQII")  # fh offset whence padding
 LSEEK_OUT = Struct("=Q")
 
+CLOSES = (RELEASE, RELEASEDIR)
+"""What closes a handle; between nodes it has no answer."""
 REPEATABLE = (READ, READDIR)
 """What may be carried out twice, as it changes nothing; its answer is long, and not kept for who asks again."""
 GIVES_NODE = (LOOKUP, SYMLINK, MKNOD, MKDIR, LINK, CREATE)
@@ -232,6 +234,11 @@ def handle_in(opcode: int, answer: Buffer) -> int | None:
     return None if at is None else int(_unpack(OPEN_OUT, answer, at)[0])
 
 
+def released(request: Request) -> int:
+    """The handle that a RELEASE or RELEASEDIR closes. OSError EPROTO if it is cut short."""
+    return _unpack(RELEASE_IN, request.body, 0)[0]
+
+
 def forgotten(request: Request) -> Iterator[tuple[int, int]]:
     """(node id, count) of each reference that a FORGET or BATCH_FORGET drops. OSError EPROTO if it is cut short."""
     if request.opcode == FORGET:
@@ -250,7 +257,7 @@ def batch_forget(references: dict[int, int]) -> bytes:
 
 
 def release(handle: int) -> bytes:
-    """A RELEASE message without a caller; its answer goes unnoticed."""
+    """A RELEASE message without a caller."""
     return _message(RELEASE, RELEASE_IN.pack(handle, 0, 0, 0))
 
 

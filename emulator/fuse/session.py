@@ -2,7 +2,8 @@
 
 Rules:
 
-1. One request is read at a time, into one buffer that is used again for the next.
+1. One request is read at a time, into one buffer that is used again for the next; after one that waits for its answer
+   the loop goes on: who asked seldom asks for something else meanwhile.
 2. Answers may come later and in any order; each request is answered exactly once.
 3. INIT, DESTROY and INTERRUPT are dealt with here; FORGET goes to ``filesystem.forget``, all else to
    ``filesystem.handle``. An exception there is the answer: an OSError its errno, any other EIO.
@@ -112,9 +113,10 @@ class Session:
                 return
             request = Request(self, self._buffer[:length])
             self._handle(request)
-            if not request.answered and self._fd >= 0:
-                self._waiting[request.unique] = request
             if self._fd < 0:
+                return
+            if not request.answered:
+                self._waiting[request.unique] = request
                 return
 
     def _handle(self, request: Request) -> None:

@@ -227,7 +227,7 @@ class TreeFilesystem:
         request.reply(fuse.OPEN_OUT.pack(number, 0, 0))
 
     def _release(self, request: Request) -> None:
-        (number, *_) = fuse.RELEASE_IN.unpack_from(request.body)
+        number = fuse.released(request)
         self._handles.pop(number, None)
         request.reply()
 

@@ -317,8 +317,7 @@ class Core:
         request.reply(fuse.LSEEK_OUT.pack(os.lseek(client.handle(number).fd, offset, whence)))
 
     def _release(self, request: Request, inode: Inode, fd: int, client: Client) -> None:
-        (number, *_) = fuse.RELEASE_IN.unpack_from(request.frame, 40)
-        client.release(number)
+        client.release(fuse.released(request))
         request.reply()
 
     # directories

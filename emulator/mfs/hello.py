@@ -31,7 +31,7 @@ class Service(NamedTuple):
     version: int
 
 
-FILES = Service(b"MFS\n", 2)
+FILES = Service(b"MFS\n", 3)
 GUESTS = Service(b"GST\n", 3)
 """Its version is that of :mod:`emulator.guests.frames` and :mod:`emulator.guests.job`."""
 HELLO_MAX = 128

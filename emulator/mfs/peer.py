@@ -17,6 +17,7 @@ Rules:
 6. Where there are several paths to the peer one is in use, until it has ended or was silent for the pace's
    ``suspect_s``: then the others are tried as well. The first connection takes the place of the one that there is.
 7. What is known of the peer's handles survives a change of either node's place in the map.
+8. Nobody waits for a handle to be closed, so the peer gives no answer; if it does not hear of it, rule 4 closes it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,6 @@ log = logging.getLogger(__name__)
 FORGETS_MAX = 65536
 FORGET_S = 0.1
 
-_CLOSES = (fuse.RELEASE, fuse.RELEASEDIR)
 _AT_ONCE = (errno.ECONNREFUSED, errno.EREMOTE)
 _MEANS = {
     errno.ENETUNREACH: errno.EHOSTUNREACH,
@@ -108,11 +108,11 @@ class Peer:
 
     def forward(self, request: Request) -> None:
         """Ask; the answer comes in time, whatever happens. Raises OSError if it is known to be in vain."""
+        if request.opcode in fuse.CLOSES:
+            self._release(request)
+            return
         now_s, pace = self._reactor.now(), self.pace
         frame = request.frame
-        if request.opcode in _CLOSES:
-            (number, *_) = fuse.RELEASE_IN.unpack_from(frame, fuse.IN_HEADER.size)
-            self._handles.discard(number)
         key = key_of(request)
         if key is not None:
             self._given_up.check(key, now_s)
@@ -150,6 +150,15 @@ class Peer:
         self._forget_timer = self._suspicion = None
         self._cool_until_s = 0.0
         self._fail_all(error)
+
+    def _release(self, request: Request) -> None:
+        """Close a handle (rule 8). OSError EAGAIN if too much waits to be sent."""
+        self._handles.discard(fuse.released(request))
+        self.tally.add(request.opcode, 0, 0.0)
+        if self._link is not None:
+            self._link.send([request.frame])
+            self.links[self._path].requests += 1
+        request.reply()
 
     # the connection
 
@@ -311,11 +320,12 @@ class Peer:
     def _frame(self, frame: memoryview) -> None:
         _, error, unique = fuse.OUT_HEADER.unpack_from(frame)
         answer = frame[fuse.OUT_HEADER.size :]
-        waiting = self._waiting.pop(unique, None)
+        waiting = self._waiting.get(unique)
         if waiting is not None:
             request = waiting.request
             if not error and request.opcode in fuse.GIVES_HANDLE:
                 self._handles.add(cast(int, fuse.handle_in(request.opcode, answer)))
+            del self._waiting[unique]  # not before: an answer that is cut short is none
             assert self._link is not None
             self.tally.add(request.opcode, error, self._link.heard_s - waiting.begin_s)
             request.answered = True

@@ -221,6 +221,10 @@ class _Connection:
                 client.forget(nodeid, count)
         elif request.opcode == fuse.KEEP:
             client.keep(*fuse.kept(request))
+        elif request.opcode in fuse.CLOSES:
+            client.release(fuse.released(request))
+            if self._tally is not None:
+                self._tally.add(request.opcode, 0, self._server.reactor.now() - self._link.heard_s)
         else:
             if client.begin(request):
                 fuse.serve(request, self._server.core.handle, client)
