@@ -14,11 +14,7 @@ genuine ones; the layout is ours.
 
 from __future__ import annotations
 
-import logging
-
 from emulator.table import NODE_MAX, Record, address_to_int, int_to_address
-
-log = logging.getLogger(__name__)
 
 GROUP = "239.192.0.1"
 PORT = 1334
@@ -52,11 +48,11 @@ class Discovery:
         node = node_of(addresses[0])
         if node == self.node or not 1 <= node <= NODE_MAX:
             if addresses[0] != self.addresses[0]:
-                log.warning("%s would be node %d as well: not taken", addresses[0], node)
+                _warn(f"{addresses[0]} would be node {node} as well: not taken")
             return False, False
         known = self._known.get(node)
         if known and known[0] != addresses[0]:
-            log.warning("%s would be node %d, which is %s: not taken", addresses[0], node, known[0])
+            _warn(f"{addresses[0]} would be node {node}, which is {known[0]}: not taken")
             return False, False
         self._known[node] = addresses
         return packet[len(_MAGIC)] == JOIN, known != addresses
@@ -77,6 +73,12 @@ class Discovery:
 def node_of(address: str) -> int:
     """Rule 1."""
     return address_to_int(address) & 0xFFFF
+
+
+def _warn(text: str) -> None:
+    import logging  # which costs more than all that omdiscd does before it is in the background
+
+    logging.getLogger(__name__).warning(text)
 
 
 def following(record: Record) -> str:

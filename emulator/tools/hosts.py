@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from errno import EINVAL
 
 from emulator.table import address_to_int
 
@@ -17,7 +18,7 @@ def address_of(host: str) -> str:
         try:
             return socket.gethostbyname(host)
         except UnicodeError as error:
-            raise OSError(f"not a host name: {host}") from error
+            raise OSError(EINVAL, f"not a host name: {host}") from error
     return host
 
 

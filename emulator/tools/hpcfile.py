@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+from errno import EFBIG, EIO
 
 from emulator import settings
 
 BYTES_MAX = 1 << 16
+ALL_MAX = 4 << 20
+"""More than the longest file has, which is ``info/infos`` of 65534 nodes."""
 
 
 def path(name: str) -> str:
@@ -30,20 +33,37 @@ def read(name: str) -> bytes:
 
 
 def read_all(name: str) -> bytes:
-    """The whole content of ``hpc/<name>``, however long; OSError."""
+    """The whole content of ``hpc/<name>``, however often that is to be read; OSError, EFBIG beyond ``ALL_MAX``."""
     fd = os.open(path(name), os.O_RDONLY)
+    content = b""
     try:
-        parts = [os.read(fd, BYTES_MAX)]
-        while parts[-1]:
-            parts.append(os.read(fd, BYTES_MAX))
+        while part := os.read(fd, BYTES_MAX):
+            content += part
+            if len(content) > ALL_MAX:
+                raise OSError(EFBIG, os.strerror(EFBIG), path(name))
     finally:
         os.close(fd)
-    return b"".join(parts)
+    return content
 
 
 def read_int(name: str) -> int:
-    """The number in ``hpc/<name>``; OSError, and ValueError if it holds none."""
-    return int(read(name).rstrip(b"\0\n"))
+    """The number in ``hpc/<name>``; OSError, EIO if it holds none."""
+    numbers = read_ints(name)
+    if len(numbers) != 1:
+        raise _garbage(name)
+    return numbers[0]
+
+
+def read_ints(name: str) -> list[int]:
+    """The numbers in ``hpc/<name>``; OSError, EIO if something else is in it."""
+    try:
+        return [int(word) for word in read(name).rstrip(b"\0\n").split()]
+    except ValueError:
+        raise _garbage(name) from None
+
+
+def _garbage(name: str) -> OSError:
+    return OSError(EIO, os.strerror(EIO), path(name))
 
 
 def write(name: str, data: bytes) -> None:

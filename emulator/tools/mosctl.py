@@ -142,7 +142,7 @@ def node_of(words: list[str]) -> tuple[int, str]:
         return int(words[0]), words[0]
     try:
         own = hpcfile.read_int("admin/mospe")
-    except (OSError, ValueError):
+    except OSError:
         own = -1
     if own == 0:
         raise NoAnswer("Error: Success")
@@ -156,7 +156,7 @@ def value_of(words: list[str], *files: str) -> list[int]:
     for name in files:
         try:
             value = hpcfile.read_int(f"nodes/{node}/{name}")
-        except (OSError, ValueError):
+        except OSError:
             raise NoAnswer(f"Node #{shown} is not configured") from None
         if value < 0:
             raise NoAnswer(f"Error: {os.strerror(-value)}")
@@ -193,7 +193,7 @@ def whois(words: list[str]) -> int:
     if not words:
         try:
             print(f"This is {settings.system_name()} #{hpcfile.read_int('admin/mospe')}")
-        except (OSError, ValueError):
+        except OSError:
             complain("Node at (null) is not configured")
         return 0
     from emulator import table  # only this form of this verb needs them
@@ -277,13 +277,13 @@ def setdecay(words: list[str]) -> int:
 
 def gettune(_words: list[str]) -> int:
     try:
-        values = hpcfile.read("admin/overheads").split()
+        values = hpcfile.read_ints("admin/overheads")
     except OSError as error:
         complain(f"Getting tune values: {error.strerror}")
         return 1
     print("\n\033[1mOpenMosix Kernel Tuning Parameters (microseconds):\033[0m\n")
     for label, value in zip(TUNING, values):
-        print(f"\t{label:<47} = {int(value)}")
+        print(f"\t{label:<47} = {value}")
     return 0
 
 

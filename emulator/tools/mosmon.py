@@ -169,8 +169,12 @@ def set_yardstick(ask: Ask) -> None:
 
 
 def read_nodes() -> dict[int, Info]:
-    """The records of the nodes that are configured."""
-    records = RECORD.iter_unpack(hpcfile.read_all("info/infos"))
+    """The records of the nodes that are configured; none where they cannot be read."""
+    try:
+        data = hpcfile.read_all("info/infos")
+    except OSError:
+        return {}
+    records = RECORD.iter_unpack(data[: len(data) // RECORD.size * RECORD.size])
     infos = ((node, Info(*record)) for node, record in enumerate(records, 1))
     return {node: info for node, info in infos if info.status}
 
@@ -185,12 +189,11 @@ def main() -> int:
     except ValueError:
         complain(USAGE)
         return 1
-    Screen(
+    return Screen(
         lambda width, height: monitor.chart(read_nodes(), width, height),
         lambda key, ask: set_yardstick(ask) if key == "y" else monitor.key(key),
         EVERY_S,
     ).run()
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Rules:
 2. It is locked where a place is given, or no kind of decay is; ``-l``, ``-L`` and ``-k`` say otherwise.
 3. Where it cannot be moved it ends with ``Migration Failed:`` and exit code 1; with ``-F`` it runs where it is.
 4. A user may not write ``lock``, and a script cannot be set-uid root: a user's process stays unlocked, which is said
-   on stderr.
+   on stderr. So is a decay that is not taken.
 5. One that is not locked and has no place goes where it is best off (:mod:`emulator.hpc.balance`), or stays.
 6. At another node it does not become the command, but the command's deputy (:mod:`emulator.guests.deputy`), and ends as
    the command ends there.
@@ -114,7 +114,11 @@ def main() -> int:
         except OSError as error:
             complain(f"mosrun: not locked: {error.strerror}")
     for name, value in job.decay.items():
-        hpcfile.write(f"decay/{name}", b"%d\n" % value)
+        try:
+            hpcfile.write(f"decay/{name}", b"%d\n" % value)
+        except OSError as error:
+            complain(f"mosrun: no decay as asked: {error.strerror}")
+            break
     if job.place is not None:
         try:
             if job.place == HOME:

@@ -106,8 +106,7 @@ def main() -> int:
     if not batch:
         from emulator.tools.screen import Screen  # which imports curses
 
-        Screen(top.lines, top.key, every_s).run()
-        return 0
+        return Screen(top.lines, top.key, every_s).run()
     heed_signals()
     for number in range(times):
         if number:

@@ -12,14 +12,12 @@ Rules:
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import select
 import signal
 import socket
 import struct
 import sys
-import syslog
 
 from emulator import settings
 from emulator.discovery import ACK, GROUP, JOIN, PACKET_MAX, PORT, Discovery
@@ -27,8 +25,6 @@ from emulator.reactor import Reactor
 from emulator.table import TableError, render_config
 from emulator.tools import hpcfile
 from emulator.tools.hpcfile import complain
-
-log = logging.getLogger(__name__)
 
 JOINS = 4
 JOIN_EVERY_S = 0.7
@@ -109,7 +105,7 @@ class Daemon:
             try:
                 self._sock.sendto(self._discovery.packet(kind), (GROUP, PORT))
             except OSError as error:
-                log.warning("nothing said at %s: %s", address, error.strerror)
+                say(f"nothing said at {address}: {error.strerror}")
 
     def _receive(self, _mask: int) -> None:
         asked = changed = False
@@ -124,7 +120,7 @@ class Daemon:
             try:
                 self._configure()
             except (OSError, TableError) as error:
-                log.error("the map is not taken: %s", error)
+                say(f"the map is not taken: {error}")
         if asked:
             self._say(ACK)
 
@@ -132,11 +128,24 @@ class Daemon:
         hpcfile.write("admin/config", render_config(self._discovery.records()))
 
 
-class SystemLog(logging.Handler):
-    """Writes to the system's log."""
+def say(text: str) -> None:
+    """Log it."""
+    import logging  # only the daemon has time for it
 
-    def emit(self, record: logging.LogRecord) -> None:
-        syslog.syslog(syslog.LOG_INFO, self.format(record))
+    logging.getLogger(__name__).warning(text)
+
+
+def log_to(foreground: bool) -> None:
+    """From now on what is logged comes out at stderr, or is in the system's log."""
+    import logging
+    import syslog
+
+    class SystemLog(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            syslog.syslog(syslog.LOG_INFO, self.format(record))
+
+    handler = logging.StreamHandler(sys.stderr) if foreground else SystemLog()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
 
 
 def addresses_of(interfaces: list[str]) -> list[str]:
@@ -171,7 +180,12 @@ def main() -> int:
     if not hpcfile.exists():
         complain("This is NOT a OpenMosix system!")
         return 1
-    if hpcfile.read_int("admin/mospe"):
+    try:
+        is_on = hpcfile.read_int("admin/mospe") != 0
+    except OSError as error:
+        complain(f"{hpcfile.path('admin/mospe')}: {error.strerror}")
+        return 1
+    if is_on:
         complain("OpenMosix should be deactivated before starting this daemon. (setpe -off)")
         return 1
     try:
@@ -182,24 +196,27 @@ def main() -> int:
         complain(error.strerror if isinstance(error, OSError) and error.strerror else str(error))
         complain("Unable to initialize network.  Exiting.")
         return 1
-    if not options.foreground and not detach():
-        return 0
-    handler = logging.StreamHandler(sys.stderr) if options.foreground else SystemLog()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
+    try:
+        if not options.foreground and not detach():
+            return 0
+    except OSError as error:
+        complain(f"{settings.discovery_pid_path()}: {error.strerror}")
+        return 1
+    log_to(options.foreground)
     try:
         daemon.run()
     except OSError as error:
-        log.error("openMosix cannot be configured: %s", error.strerror)
+        say(f"openMosix cannot be configured: {error.strerror}")
         return 1
     return 0
 
 
 def detach() -> bool:
-    """Whether this is the daemon, which has no terminal any more, and not the process that started it."""
-    if os.fork():
-        return False
-    os.setsid()
+    """Whether this is the daemon, which has no terminal any more, and not the process that started it. OSError."""
     with open(settings.discovery_pid_path(), "w", encoding="ascii") as file:
+        if os.fork():
+            return False
+        os.setsid()
         file.write(f"{os.getpid()}\n")
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):

@@ -46,7 +46,7 @@ class Process:
     def cantmove(self) -> str:
         """Why it cannot move, with commas; ``-`` if it can."""
         try:
-            reasons = hpcfile.read_process(self.pid, "cantmove").decode().strip()
+            reasons = hpcfile.read_process(self.pid, "cantmove").decode("utf-8", "replace").strip()
         except OSError:
             reasons = ""
         return reasons.replace(", ", ",") or "-"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import curses
+import os
+
+from emulator.tools.hpcfile import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +29,16 @@ class Screen:
         self._key = key
         self._every_s = every_s
 
-    def run(self) -> None:
-        """Until ``q`` or the interrupt key."""
+    def run(self) -> int:
+        """Until ``q`` or the interrupt key; the exit code, 1 where no screen can be had."""
         try:
             curses.wrapper(self._loop)
         except KeyboardInterrupt:
             pass
+        except curses.error:
+            complain(f"Error opening terminal: {os.environ.get('TERM', 'unknown')}.")
+            return 1
+        return 0
 
     def _loop(self, window: curses.window) -> None:
         while True:

@@ -41,7 +41,7 @@ def main() -> int:
     except SetpeError as error:
         complain(str(error))
     except TableError as error:
-        complain(error.genuine)
+        complain(error.genuine or f"setpe: {error}")
     except OSError as error:
         complain(f"setpe: {error.filename or 'openMosix'}: {error.strerror}")
     return ERROR

@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import sys
+from errno import EIO
 
-from emulator.table import parse_config
+from emulator.table import TableError, parse_config
 from emulator.tools import hpcfile
 from emulator.tools.hosts import name_of
 from emulator.tools.hpcfile import complain
-
-EIO = 5
 
 
 def main() -> int:
     """Run ``showmap``; the exit code."""
     try:
         own = hpcfile.read_int("admin/mospe")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         complain(f"Unable to open {hpcfile.path('admin/mospe')}")
-        return code_of(error)
+        return error.errno or EIO
     print(f"My Node-Id: 0x{own:04x}\n", flush=True)
     try:
         records = parse_config(hpcfile.read("admin/config"))
-    except (OSError, ValueError) as error:
+    except (OSError, TableError) as error:
         complain(f"Unable to read {hpcfile.path('admin/config')}")
-        return code_of(error)
+        return error.errno or EIO if isinstance(error, OSError) else EIO
     print("Base Node-Id Address          Count")
     print("------------ ---------------- -----")
     for record in records:
         count = "alias" if record.is_alias else str(record.size)
         print(f"0x{record.base:04x}       {name_of(record.address):<16} {count}")
     return 0
-
-
-def code_of(error: Exception) -> int:
-    return error.errno or EIO if isinstance(error, OSError) else EIO
 
 
 if __name__ == "__main__":

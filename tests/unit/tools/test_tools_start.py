@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SLOW = {"typing", "enum", "re", "contextlib", "functools", "socket", "curses", "logging", "subprocess", "argparse"}
+TOOLS = ("mosctl", "setpe", "showmap", "migrate", "mosrun", "mps", "mtop", "mosmon", "omdiscd")
+NEEDED = {"mosmon": {"curses"}, "omdiscd": SLOW - {"logging", "curses", "subprocess", "argparse"}}
 IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import emulator.tools.{}; print(*sys.modules)"
 TALK = """
 import os, sys
@@ -22,12 +24,11 @@ while True:
 """
 
 
-@pytest.mark.parametrize("tool", ["mosctl", "setpe", "showmap", "migrate", "mps", "mtop", "mosmon"])
+@pytest.mark.parametrize("tool", TOOLS)
 def test_a_tool_imports_nothing_that_is_slow(tool: str) -> None:
     command = [sys.executable, "-IS", "-c", IMPORT.format(tool), str(ROOT)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    has_screen = {"curses"} if tool == "mosmon" else set()
-    assert not (SLOW - has_screen) & set(done.stdout.split())
+    assert not (SLOW - NEEDED.get(tool, set())) & set(done.stdout.split())
 
 
 def test_a_tool_ends_in_silence_when_nobody_reads_on() -> None:
