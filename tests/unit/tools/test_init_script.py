@@ -78,6 +78,16 @@ def test_settings(node: Node, service: Service) -> None:
     ]  # fmt: skip
 
 
+def test_what_is_no_longer_set_is_as_at_first(node: Node, service: Service) -> None:
+    places = ("stay", "nomfs", "block")
+    service.config.write_text("MYOMID=1\nMIGRATE=no\nMFS=no\nBLOCK=yes\n")
+    assert service.run("start") == (0, "", "")
+    assert [node.read(f"admin/{name}") for name in places] == ["1\n"] * 3
+    service.config.write_text("MYOMID=1\nMIGRATE=yes\n")
+    assert service.run("restart") == (0, "", "")
+    assert [node.read(f"admin/{name}") for name in places] == ["0\n"] * 3
+
+
 def test_auto_discovery_is_started_and_ended(node: Node, service: Service) -> None:
     service.config.write_text("AUTODISC=yes\nAUTODISCIF=no-such-if\n")
     code, _, err = service.run("start")
