@@ -17,6 +17,7 @@ from tests.container.conftest import Lab
 
 QUIET = Options(stomith=False, tables=tables("tick"))
 LIMIT_S = 20.0
+BUSY_S = 3.0    # what a busy machine may add to a bound
 PATH = "/mfs/2/root/f"
 OPERATION = """
 import errno, os, sys, time
@@ -125,13 +126,13 @@ def test_cuts_in_quick_time(lab: Lab) -> None:
     for _ in range(3):
         said, took_s = operate(lab, 1, PATH)
         assert said in ("EAGAIN", "EHOSTUNREACH")
-        assert took_s < LIMIT_S
+        assert took_s < 1 + BUSY_S
     faults.heal(cut)
     healed(lab)
     kept.go()
     (one_way, both_ways, after) = kept.said()
     assert (one_way[0], both_ways[0], after[0]) == ("EAGAIN", "EAGAIN", "ok")
-    assert max(one_way[1], both_ways[1]) < LIMIT_S
+    assert max(one_way[1], both_ways[1]) < 1 + BUSY_S
     assert content(lab) == "ABD", "B failed and yet happened; C failed, and did not happen later"
 
 
@@ -140,7 +141,7 @@ def test_a_dead_node_costs_its_bound_and_then_nothing(lab: Lab) -> None:
     faults.kill(2)
     ends = [operate(lab, 1, PATH) for _ in range(5)]
     assert {said for said, _ in ends} <= {"EAGAIN", "EHOSTUNREACH"}
-    assert max(took_s for _, took_s in ends) < LIMIT_S
+    assert max(took_s for _, took_s in ends) < 1 + BUSY_S
     eventually(lambda: operate(lab, 1, PATH)[1], lambda took_s: took_s < 0.5, within_s=LIMIT_S,
                what="most operations fail at once", every_s=0.1)
     faults.start(2)
@@ -188,10 +189,11 @@ def test_genuine_time(lab: Lab) -> None:
     kept.go()
     (first, second) = kept.said()
     assert (first[0], second[0]) == ("EAGAIN", "EAGAIN")
-    assert 10 < first[1] < 20 + LIMIT_S, "20 s, less the time for which the agent's own request had waited before"
-    assert 9.5 < second[1] < 10 + LIMIT_S
+    assert 10 < first[1] < 20 + BUSY_S, "20 s, less the time for which the agent's own request had waited before"
+    assert 9.5 < second[1] < 10 + BUSY_S
     faults.resume(2)
     healed(lab)
     faults.kill(2)
     said, took_s = operate(lab, 1, PATH)
-    assert (said, 2 < took_s < 10 + LIMIT_S) in (("EHOSTUNREACH", True), ("EAGAIN", True))
+    bounds_s = {"EHOSTUNREACH": 10 + 3, "EAGAIN": 10 + 10}  # for an answer, then for a connection
+    assert 2 < took_s < bounds_s[said] + BUSY_S

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -21,7 +21,7 @@ import pytest
 from emulator.mfs.fault import NAMES
 from emulator.mfs.pace import QUICK
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
-from tests.unit.mfs.test_mfs_faults import AT_ONCE_S, LIMIT_S, SLACK_S, descriptors_on, least, timed, wait_until
+from tests.unit.mfs.test_mfs_faults import AT_ONCE_S, BUSY_S, SLACK_S, descriptors_on, least, timed, wait_until
 
 Call = Callable[[], object]
 Opener = Callable[[Path, int], int]
@@ -136,7 +136,7 @@ def test_no_operation_outlives_its_bound_when_no_answer_comes(
     calls = own_places(owner.root, pair[0].path(owner), opened)
     owner.faults({"do": "hang", "on": sorted(calls.keys() - {"lookup", "getattr"})})
     at_once = {name: calls.pop(name) for name in ("lookup", "getattr")}
-    assert_bounded(calls)
+    assert_bounded(calls, slow=["fsync"])
     owner.faults({"do": "hang", "on": sorted(at_once)})
     assert_bounded(at_once)
     _, took_s = least(at_once["lookup"])
@@ -150,22 +150,23 @@ def test_no_operation_outlives_its_bound_when_the_owner_is_silent(
     large = opened(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
     calls["write 8 MiB"] = lambda: os.pwrite(large, bytes(8 << 20), 0)
     pair[1].send_signal(signal.SIGSTOP)
-    assert_bounded(calls)
+    assert_bounded(calls, slow=["write 8 MiB"])
 
 
 def test_a_large_write_alone_is_bounded(pair: list[MfsNode], opened: Opener) -> None:
     large = opened(pair[0].path(2, "large"), os.O_WRONLY | os.O_CREAT)
     pair[1].send_signal(signal.SIGSTOP)
     result, took_s = timed(lambda: os.pwrite(large, bytes(8 << 20), 0))
-    assert (result, took_s < LIMIT_S) == ("EAGAIN", True)
+    assert (result, took_s < QUICK.slow_s + BUSY_S) == ("EAGAIN", True)
 
 
-def assert_bounded(calls: dict[str, Call]) -> None:
+def assert_bounded(calls: dict[str, Call], slow: Sequence[str] = ()) -> None:
     """All at once, as after the first everything may fail at once."""
     with ThreadPoolExecutor(len(calls)) as pool:
         ended = dict(zip(calls, pool.map(timed, calls.values())))
     assert {result for result, _ in ended.values()} == {"EAGAIN"}
-    assert {name: took_s for name, (_, took_s) in ended.items() if took_s > LIMIT_S} == {}
+    bounds = {name: BUSY_S + (QUICK.slow_s if name in slow else QUICK.reply_s) for name in calls}
+    assert {name: took_s for name, (_, took_s) in ended.items() if took_s > bounds[name]} == {}
 
 
 def test_a_fault_is_for_a_reader_a_path_and_so_many_times(nodes: Nodes) -> None:
