@@ -33,7 +33,6 @@ from moslab import (
     bench_sim,
     compose,
     engine,
-    journals,
     toxiproxy,
 )
 from moslab.cluster import AlreadyRunningError, Cluster
@@ -43,7 +42,7 @@ from moslab.faults import cli as links
 from moslab.faults.docker import Faults
 from moslab.faults.record import EXHAUSTIBLE, lines
 from moslab.faults.targets import OWNER, select
-from moslab.history.checkers import VALID, judge, thaw_overlap_s, unseen
+from moslab.history.checkers import VALID, thaw_overlap_s
 from moslab.history.stored import to_json
 from moslab.layout import (
     DEFAULT_NAME,
@@ -417,26 +416,20 @@ def _clock(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     cluster = _existing(arguments)
+    world = DockerWorld(cluster, (), Spec(len(cluster.nodes())))
+    seen = scenario.Cluster(world, 0)
+    world.faults.remember()                                  # now, so that all of it is what was seen
+    run = seen.stored(f"cluster {cluster.names.cluster}", None, "", "")
     if arguments.save is not None:
-        world = DockerWorld(cluster, (), Spec(len(cluster.nodes())))
-        seen = scenario.Cluster(world, 0)
-        world.faults.remember()                              # now, so that all of it is what was seen
-        run = seen.stored(f"cluster {cluster.names.cluster}", None, "", "")
         arguments.save.write_text(to_json(run), encoding="utf-8")
-    look = journals.read(cluster, whole=True)
-    history = look.history()
-    for interval in sorted(history.intervals, key=lambda interval: (interval.group, interval.begin_s)):
+    for interval in sorted(run.history.intervals, key=lambda interval: (interval.group, interval.begin_s)):
         print(f"{interval.group:<12} node {interval.node:<3} epoch {interval.epoch or '-':<14} "
-              f"{interval.begin_s - look.now_s:10.3f} s to {interval.end_s - look.now_s:9.3f} s")
-    faults = Faults(cluster)
-    faults.zero_s = look.now_s
-    faults.remember()
-    print("".join(f"{line}\n" for line in lines(faults.record.all)), end="")
-    verdict, problems = judge(history)
-    thaw_s = thaw_overlap_s(history)
-    print("\n".join(problems) or f"never twice{f', but for {thaw_s:.3f} s after a thaw' if thaw_s else ''}")
-    print(unseen(history) or "something was seen of every rule")
-    return 0 if verdict == VALID else 1
+              f"{interval.begin_s:10.3f} s to {interval.end_s:9.3f} s")
+    print("".join(f"{line}\n" for line in lines(run.faults)), end="")
+    thaw_s = thaw_overlap_s(run.history)
+    print("\n".join(run.problems) or f"never twice{f', but for {thaw_s:.3f} s after a thaw' if thaw_s else ''}")
+    print(run.unseen or "something was seen of every rule")
+    return 0 if run.verdict == VALID else 1
 
 
 def _down(arguments: argparse.Namespace) -> int:

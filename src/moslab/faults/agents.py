@@ -50,14 +50,6 @@ class Agents:
         with self.record.instant(name, node, role):
             return self._inside(node, role, signo)
 
-    def end_stops(self) -> None:
-        """Whatever stands still goes on."""
-        for _, node, role in self.record.lasting(STOP):
-            try:
-                self.signal(node, role, signal.SIGCONT)
-            except LabError:                                 # it has ended, or its node is off
-                self.record.ends(STOP, node, role)
-
     def restart_agent(self, node: int) -> None:
         """End the agent in order; return when the next one has begun."""
         before = self.signal(node, "agent", signal.SIGTERM)

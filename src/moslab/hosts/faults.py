@@ -16,7 +16,7 @@ from signal import SIGCONT
 from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.links import CHAIN, HEAD, POWER, Cuts, Link, receivers, rules, shown
-from moslab.faults.record import CUT, OF_POWER, OFF, Record
+from moslab.faults.record import CUT, OF_POWER, OFF, STOP, Record
 from moslab.faults.toxics import Toxic
 from moslab.hosts.fleet import Fleet
 from moslab.hosts.install import TABLES
@@ -126,8 +126,9 @@ class Faults(Agents):
     def end(self) -> None:
         for name in list(self._cuts):
             self.heal(name)
-        self.end_stops()
         self.fleet.ask_all("signal", role=STOPPED, signals=[int(SIGCONT)])
+        for _, node, role in self.record.lasting(STOP):
+            self.record.ends(STOP, node, role)
         for node in self.fleet.off():
             self.start(node)
 

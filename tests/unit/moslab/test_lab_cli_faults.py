@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from signal import SIGSTOP
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from moslab.faults import cli as links
 from moslab.faults import toxics
 from moslab.faults.links import Link, between, from_power
 from moslab.faults.toxics import Toxic
+from moslab.history.stored import load
 from moslab.scenario import drill
 from moslab.scenario.docker import DockerWorld
 from moslab.scenario.sim import SimWorld
@@ -26,6 +29,8 @@ NODES = (1, 2, 3)
 
 class Cluster:
     """Three nodes."""
+
+    names = SimpleNamespace(cluster="other")
 
     def nodes(self) -> dict[int, None]:
         return dict.fromkeys(NODES)
@@ -215,6 +220,28 @@ def test_chaos_on_a_cluster_that_does_wrong_ends_with_1(
     assert "faults; the history is invalid; nothing was seen of: " in out.splitlines()[-1]
     assert "overlap: web" in err
     assert "again: moslab chaos --seed 7 --for 120s" in err
+
+
+def test_the_history_that_is_printed_is_what_is_saved_and_what_others_broke_is_read_once(
+    simulated: SimWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path,
+) -> None:
+    reads: list[int] = []
+
+    def remember() -> None:
+        reads.append(1)
+        simulated.faults.edit(1, "hactl", "web start\n# by another command\n")
+
+    monkeypatch.setattr(simulated.faults, "remember", remember, raising=False)
+    monkeypatch.setattr(cli, "DockerWorld", lambda *_: simulated)
+    saved = tmp_path / "history.json"
+    assert cli.main(["history", "--save", str(saved)]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert any(line.endswith(": edit node 1 (hactl)") for line in out)
+    assert out[-2:] == ["never twice", load(saved).unseen]
+    assert ([fault.kind for fault in load(saved).faults], reads) == (["edit"], [1])
+    overlap(simulated)
+    assert cli.main(["history", "--save", str(saved)]) == 1
+    assert {*load(saved).problems} < {*capsys.readouterr().out.splitlines()}
 
 
 def test_a_drill_prints_downtime_and_overlap(simulated: SimWorld, capsys: pytest.CaptureFixture[str]) -> None:
