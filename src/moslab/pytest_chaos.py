@@ -118,10 +118,8 @@ class Chaos(pytest.Item):
 
     def _report(self, case: Case, cluster: Cluster, failure: str) -> list[str]:
         folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
-        report = artifacts.write(folder, cluster.stored(f"chaos, {case}", case.seed, self.budget.again, failure))
-        papers = cluster.papers()
-        artifacts.add(folder, papers)
-        return [f"report: {report}", *artifacts.again(folder, papers, case.world, self.budget.given)]
+        stored = cluster.stored(f"chaos, {case}", case.seed, self.budget.again, failure)
+        return artifacts.leave(folder, stored, cluster.plan(), self.budget.given)
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, self.name

@@ -322,13 +322,10 @@ class Lent:
         try:
             run = cluster.stored(self._item.nodeid, self.seed, again, failure)
             first = "".join(f"; {problem.splitlines()[0]}" for problem in run.problems[:1])
-            said = [f"the history is {run.verdict}{first}", *filter(None, [run.unseen]),
-                    f"report: {artifacts.write(folder, run)}"]
-            papers = cluster.papers()
-            artifacts.add(folder, papers)
+            left = artifacts.leave(folder, run, cluster.plan(), self.session.given(self.world))
         except Exception as error:       # noqa: BLE001  (the test's own failure is what must be shown)
             return [f"not all could be written ({error}): {folder}"]
-        return said + artifacts.again(folder, papers, self.world, self.session.given(self.world))
+        return [f"the history is {run.verdict}{first}", *filter(None, [run.unseen]), *left]
 
     def _folders(self) -> list[Path]:
         from moslab.scenario.artifacts import folder_of

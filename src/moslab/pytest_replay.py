@@ -6,8 +6,8 @@ Rules:
    carried out on a cluster such as it describes (:mod:`moslab.scenario.replay`), as near as that can be.
 2. What was left out there, and how late the latest fault was, is said, and stands in the JUnit properties. A plan of
    which nothing is left to be done is skipped.
-3. What was not valid leaves what a failed test leaves: the plan as it was carried out there, and in the simulator one
-   that is as small as could be found.
+3. What was not valid, or went no further, leaves what a failed test leaves: the plan as it was carried out there, and
+   one that is as small as could be found, if that fails simulated.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ import pytest
 
 from moslab.errors import LabError, UnsupportedError
 from moslab.faults.plan import FaultPlan, PlanError, load
-from moslab.history.checkers import VALID
+from moslab.history.checkers import UNKNOWN, VALID
 from moslab.history.stored import Run
 from moslab.scenario import artifacts
-from moslab.scenario.cluster import Cluster
+from moslab.scenario.cluster import Cluster, Verdict
 from moslab.scenario.plans import spec_of
 from moslab.scenario.pool import Pool
 from moslab.scenario.replay import Replay
-from moslab.scenario.sim import papers_of
 from moslab.scenario.world import SIM
 from moslab.simulator.run import run
 
@@ -77,8 +76,8 @@ class PlanItem(pytest.Item):
         self.user_properties += [("moslab_world", self.world), ("moslab_seed", plan.seed)]
         if self.world == SIM:
             result = run(plan, traced=True)
-            stored = result.stored(f"plan {self.path}", self._again())
-            self._judge(result.verdict, result.problems, stored, lambda: papers_of(result))
+            self._judge(Verdict(result.verdict, result.problems, result.history), plan,
+                        lambda: result.stored(f"plan {self.path}", self._again()))
             return
         try:
             self._elsewhere(plan)
@@ -93,10 +92,16 @@ class PlanItem(pytest.Item):
         world = pool.lend(self.world, spec, plan.seed)
         try:
             cluster = Cluster(world, plan.seed)
-            cluster.heal()
-            replay = Replay(cluster, plan)
-            replay.run()
-            verdict = replay.judge()
+            replay, failure = Replay(cluster, plan), ""
+            try:
+                cluster.heal()
+                replay.run()
+                verdict = replay.judge()
+            except UnsupportedError:
+                raise
+            except (AssertionError, LabError) as error:      # it went no further: so nobody knows
+                failure = str(error)
+                verdict = Verdict(UNKNOWN, [failure], None)
             sound = verdict.word == VALID
             left_out = [*(f"not as in the plan: {lack}" for lack in lacks),
                         *(f"left out: {fault}" for fault in replay.left_out)]
@@ -105,8 +110,8 @@ class PlanItem(pytest.Item):
             self.add_report_section("call", "moslab", "\n".join(left_out))
             say(self.config, "\n".join([f"{self.path.name}: {self.world}: {verdict.word}; the latest fault was "
                                         f"{replay.late_s:.3f} s late", *left_out]))
-            stored = cluster.stored(f"plan {self.path}", plan.seed, self._again(), "")
-            self._judge(verdict.word, verdict.problems, stored, cluster.papers)
+            self._judge(verdict, cluster.plan(),
+                        lambda: cluster.stored(f"plan {self.path}", plan.seed, self._again(), failure))
             if plan.faults and not cluster.faults:
                 raise UnsupportedError("do anything of this plan")
         finally:
@@ -114,18 +119,15 @@ class PlanItem(pytest.Item):
         if left:
             pytest.fail("\n".join([*left, f"again: {self._again()}"]), pytrace=False)
 
-    def _judge(self, verdict: str, problems: list[str], stored: Run, written: Callable[[], dict[str, str]]) -> None:
-        if verdict == VALID:
+    def _judge(self, verdict: Verdict, done: FaultPlan, stored: Callable[[], Run]) -> None:
+        """Of what is not valid: leave what was ``done``, and what is ``stored`` of it."""
+        if verdict:
             return
         place = f"-{self.world}" if self.world != SIM else ""
         folder = artifacts.folder_of(self.session_.root, f"replay-{self.path.parent.name}-{self.path.stem}{place}")
-        report = artifacts.write(folder, stored)
-        papers = written()
-        artifacts.add(folder, papers)
-        pytest.fail("\n".join([
-            f"the history is {verdict}:", *problems, f"report: {report}",
-            *artifacts.again(folder, papers, self.world, self.session_.given(self.world)), f"again: {self._again()}",
-        ]), pytrace=False)
+        left = artifacts.leave(folder, stored(), done, self.session_.given(self.world))
+        pytest.fail("\n".join([f"the history is {verdict.word}:", *verdict.problems, *left, f"again: {self._again()}"]),
+                    pytrace=False)
 
     def _again(self) -> str:
         there = [f"--world={self.world}"] if self.world != SIM else []

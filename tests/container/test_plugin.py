@@ -120,7 +120,7 @@ def test_a_failure_leaves_artifacts_and_no_cluster(client: docker.DockerClient, 
     name = re.findall(r"^named (\S+)$", said, re.MULTILINE)[0]
     (folder,) = (tmp_path / "artifacts").iterdir()
     assert {path.name for path in folder.iterdir()} == {
-        "report.html", "history.json", "plan.json", "node1.log", "node2.log",
+        "report.html", "history.json", "plan.json", "not-shrunk.txt", "node1.log", "node2.log",
     }
     left = load(folder / "history.json")
     assert (left.verdict, left.world, [fault.kind for fault in left.faults]) == ("valid", "docker", ["SIGKILL"])

@@ -5,7 +5,8 @@
 ``history.json``          what happened, what was broken, what was said, the verdict (:mod:`moslab.history.stored`)
 ``node1.log``, …          what each node said; ``world.log``: what nobody of them did
 ``plan.json``             what was done, for ``pytest --replay`` in any world
-``shrunk.json``           simulated: the same as small as it could be made, if the plan alone breaks a promise
+``shrunk.json``           the same as small as it could be made, if the plan alone breaks a promise when it is simulated
+``not-shrunk.txt``        else: what the simulator makes of the plan
 ========================  =========================================================================================
 """
 
@@ -17,13 +18,17 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from moslab.faults.plan import FaultPlan
+from moslab.history.checkers import INVALID
 from moslab.history.stored import Run, to_json
 from moslab.report.html import page
-from moslab.scenario.plans import PLAN, SHRUNK
 from moslab.scenario.world import SIM
+from moslab.simulator.run import run as simulated
+from moslab.simulator.shrink import shrink
 
 NAME_MAX = 120
-REPORT, HISTORY = "report.html", "history.json"
+REPORT, HISTORY, PLAN, SHRUNK, NOT_SHRUNK = "report.html", "history.json", "plan.json", "shrunk.json", "not-shrunk.txt"
+SIMULATE_CORE_S_MAX = SHRINK_CORE_S_MAX = 20.0
 
 
 def folder_of(root: Path, test: str) -> Path:
@@ -31,27 +36,36 @@ def folder_of(root: Path, test: str) -> Path:
     return root / re.sub(r"[^A-Za-z0-9_.-]+", "-", test).strip("-.")[-NAME_MAX:]
 
 
-def write(folder: Path, run: Run) -> Path:
-    """Write it all but plans, instead of what was there; the report."""
+def leave(folder: Path, run: Run, plan: FaultPlan, options: Iterable[str]) -> list[str]:
+    """Write it all, instead of what was there; the lines that say where it is, and what does it again, for which pytest
+    is given these options as well. What was shrunk breaks its promise simulated, so it is done again there."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    add(folder, {HISTORY: to_json(run), REPORT: page(run), **_logs(run)})
-    return folder / REPORT
+    _add(folder, {HISTORY: to_json(run), REPORT: page(run), PLAN: plan.to_json(), **_logs(run)})
+    small = _small(plan)
+    _add(folder, small)
+    there = [f"--world={run.world}"] if run.world != SIM else []
+    in_small = small.get(NOT_SHRUNK, "").strip() or _replay(folder / SHRUNK, options)
+    return [f"report: {folder / REPORT}", f"in small: {in_small}",
+            f"its faults: {_replay(folder / PLAN, [*there, *options])}"]
 
 
-def add(folder: Path, papers: Mapping[str, str]) -> None:
-    """More of it, by file name."""
+def _small(plan: FaultPlan) -> dict[str, str]:
+    """The plan as small as it could be made, or why it could not be, by file name."""
+    result = simulated(plan, core_s_max=SIMULATE_CORE_S_MAX)
+    if result.verdict == INVALID:
+        return {SHRUNK: shrink(result, core_s_max=SHRINK_CORE_S_MAX).plan.to_json()}
+    why = "".join(f" ({problem.splitlines()[0]})" for problem in result.problems[:1])
+    return {NOT_SHRUNK: f"not shrunk: its faults alone, simulated, are {result.verdict}{why}\n"}
+
+
+def _replay(plan: Path, options: Iterable[str]) -> str:
+    return shlex.join(["pytest", "--replay", str(plan), *options])
+
+
+def _add(folder: Path, papers: Mapping[str, str]) -> None:
     for name, text in papers.items():
         (folder / name).write_text(text, encoding="utf-8")
-
-
-def again(folder: Path, papers: Iterable[str], world: str, options: Iterable[str]) -> list[str]:
-    """The lines that carry its plans out in that world, for which pytest is given these options as well."""
-    there = [f"--world={world}"] if world != SIM else []
-    return [
-        f"{what}: {shlex.join(['pytest', '--replay', str(folder / paper), *there, *options])}"
-        for paper, what in ((SHRUNK, "in small"), (PLAN, "its faults")) if paper in papers
-    ]
 
 
 def _logs(run: Run) -> dict[str, str]:

@@ -30,6 +30,7 @@ from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError
 from moslab.faults import toxics
 from moslab.faults.links import Link, apart, between, from_power
+from moslab.faults.plan import FaultPlan
 from moslab.faults.record import (
     CLOCK,
     DRAINED,
@@ -49,10 +50,10 @@ from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
 from moslab.history.intervals import Interval
-from moslab.history.record import History
+from moslab.history.record import History, Line
 from moslab.history.stored import Run
 from moslab.scenario.clients import COUNT, COUNT_MAX, KEYS, KEYS_MAX, PORT, Clients
-from moslab.scenario.plans import PLAN, plan_of
+from moslab.scenario.plans import plan_of
 from moslab.scenario.world import Output, World
 from moslab.scenario.written import Written
 from moslab.wait import eventually
@@ -239,7 +240,7 @@ class Cluster:
             return eventually(look, until, within_s=within, what=what, every_s=LOOK_EVERY_S, clock=self.world)
         except LabError as error:
             problem = str(error)
-        raise AssertionError(f"{problem}\n{self._broken()}")
+        raise AssertionError("\n".join(filter(None, [problem, self._broken()])))
 
     # -- nodes -------------------------------------------------------------------------------------
 
@@ -452,7 +453,7 @@ class Cluster:
             for name in self.world.groups:
                 self.group(name).run()
             return
-        raise AssertionError(f"after the heal: {problem}\n{self._broken()}")
+        raise AssertionError("\n".join(filter(None, [f"after the heal: {problem}", self._broken()])))
 
     def judge(self) -> Verdict:
         """Heal, and have the history judged. An observer that missed something never says valid."""
@@ -492,15 +493,18 @@ class Cluster:
         judged, world = self.judged, self.world
         seen = judged if judged is not None else self.seen()
         history = replace(seen.history or History(len(self.nodes)), wanted=[*world.groups])
+        try:
+            log = world.log()
+        except LabError as error:
+            log = [Line(history.end_s, 0, f"the logs cannot be read: {error}")]
         return Run(
-            title, world.name, seed, again, failure, seen.word, seen.problems, self._began_s, history, self.faults,
-            world.log(),
+            title, world.name, seed, again, failure, seen.word, seen.problems, self._began_s, history, self.faults, log,
         )
 
-    def papers(self) -> dict[str, str]:
-        """What does it again, by file name: the plan of what was broken is always among it."""
-        papers = self.world.papers()
-        return papers if PLAN in papers else {PLAN: self._faults.plan(plan_of(self.world.spec, 0)).to_json(), **papers}
+    def plan(self) -> FaultPlan:
+        """What does again what was broken so far."""
+        own = self.world.plan()
+        return own if own is not None else self._faults.plan(plan_of(self.world.spec, 0))
 
     def check(self) -> Verdict:
         """Heal; then no checker finds anything wrong in the history, or an AssertionError says what."""

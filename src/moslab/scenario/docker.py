@@ -174,8 +174,8 @@ class DockerWorld:
     def log(self) -> list[Line]:
         return self._logs.lines(self._faults.when_s)
 
-    def papers(self) -> dict[str, str]:
-        return {}
+    def plan(self) -> None:
+        return None
 
     def keep(self) -> str:
         name = shlex.quote(self.cluster.names.cluster)

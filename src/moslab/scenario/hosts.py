@@ -128,8 +128,8 @@ class HostsWorld:
                  for line in observed.said(answer["log"], node, self.fleet.clocks[node], self._faults.zero_s)]
         return sorted(Line(*line) for line in lines)
 
-    def papers(self) -> dict[str, str]:
-        return {}
+    def plan(self) -> None:
+        return None
 
     def keep(self) -> str:
         return "machines of an inventory are not kept: they are healed and cleaned"

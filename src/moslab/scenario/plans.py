@@ -16,7 +16,6 @@ from moslab.layout import PROFILES, beat_s, lease_s
 from moslab.scenario.tables import hactl_of, modelled, real
 from moslab.scenario.world import Spec
 
-PLAN, SHRUNK = "plan.json", "shrunk.json"
 STOMITH = "/usr/sbin/powerswitch %n"
 BOUND_S = 60.0
 

@@ -19,6 +19,7 @@ from mosha.orders import DRAIN, MOVE, UNDRAIN
 from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults import record, toxics
 from moslab.faults.links import Link, as_plan, kind_of, shown
+from moslab.faults.plan import FaultPlan
 from moslab.faults.record import (
     CLOCK,
     CUT,
@@ -34,32 +35,20 @@ from moslab.faults.record import (
     Record,
 )
 from moslab.faults.toxics import Toxic
-from moslab.history.checkers import INVALID
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
-from moslab.scenario.plans import PLAN, SHRUNK, plan_of
+from moslab.scenario.plans import plan_of
 from moslab.scenario.tables import as_in, hactl_of, is_sound, modelled, wanted
 from moslab.scenario.world import SIM, Output, Spec, Workload
 from moslab.simulator.effect import processes
 from moslab.simulator.node import Node
-from moslab.simulator.run import Result, run
-from moslab.simulator.shrink import shrink
 from moslab.simulator.stepwise import Lasting, Stepwise
 from moslab.wait import eventually
 
 SETTLE_LIMIT_S = 120.0
 AGENT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.05
-SHRINK_CORE_S_MAX = 20.0
 ROLES = ("agent", "leash", "group")
-
-
-def papers_of(result: Result) -> dict[str, str]:
-    """The plan of a run and, where it breaks a promise, one that is as small as could be found."""
-    papers = {PLAN: result.plan.to_json()}
-    if result.verdict == INVALID:
-        papers[SHRUNK] = shrink(result, core_s_max=SHRINK_CORE_S_MAX).plan.to_json()
-    return papers
 
 
 class SimFaults:
@@ -347,12 +336,11 @@ class SimWorld:
     def log(self) -> list[Line]:
         return [Line(*said) for said in self._simulated.log]
 
-    def papers(self) -> dict[str, str]:
-        """What its plan alone does."""
-        return papers_of(run(self._simulated.plan(), core_s_max=SHRINK_CORE_S_MAX))
+    def plan(self) -> FaultPlan:
+        return self._simulated.plan()
 
     def keep(self) -> str:
-        return f"a simulated cluster ends with its test; {PLAN} does it again: moslab sim --trace --plan …/{PLAN}"
+        return "a simulated cluster ends with its test; plan.json does it again: moslab sim --trace --plan …/plan.json"
 
     def close(self) -> None:
         pass

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from moslab.faults.plan import FaultPlan
 from moslab.faults.record import Breaker
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line, Operation
@@ -105,8 +106,8 @@ class World(Clock, Protocol):
     def log(self) -> list[Line]:
         """What all nodes have said, on the clock of the history."""
 
-    def papers(self) -> dict[str, str]:
-        """What else tells how it came to this, by file name."""
+    def plan(self) -> FaultPlan | None:
+        """What was done so far, exactly, where a world knows that itself."""
 
     def keep(self) -> str:
         """Let it live on when this program ends; says how to look at it, and how to remove it."""

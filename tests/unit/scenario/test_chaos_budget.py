@@ -129,7 +129,7 @@ def test_what_is_broken_in_that_time_is_real(pytester: pytest.Pytester, monkeypa
         return False
 
     monkeypatch.setattr(Lease, "is_void", crashes)
-    monkeypatch.setattr(sim, "SHRINK_CORE_S_MAX", 0.1)
+    monkeypatch.setattr(artifacts, "SHRINK_CORE_S_MAX", 0.1)
     done = pytester.runpytest_inprocess(*called)
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(["seed 7: sim, * nodes*: invalid", "*crash: the agent of node *: a bug*"])

@@ -7,12 +7,13 @@ import shutil
 import xml.etree.ElementTree as xml
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from mosha.ownership.lease import Lease
 from moslab import drift, engine, pytest_plugin
-from moslab.errors import CannotError
+from moslab.errors import CannotError, LabError
 from moslab.faults.plan import from_json
 from moslab.history.checkers import VALID
 from moslab.history.stored import load
@@ -91,8 +92,11 @@ def test_a_broken_history_fails_the_check_and_leaves_what_shows_it(pytest_: Pyte
     assert "overlap: web: nodes" in pytest_.left("report.html").read_text()
     folder = pytest_.left("report.html").parent
     assert {path.name for path in folder.iterdir()} == {
-        "report.html", "history.json", "plan.json", "world.log", *(f"node{node}.log" for node in range(1, 6)),
+        "report.html", "history.json", "plan.json", "world.log", "not-shrunk.txt",
+        *(f"node{node}.log" for node in range(1, 6)),
     }, "no shrunk plan: what was added to the history is no fault of the plan"
+    assert pytest_.left("not-shrunk.txt").read_text() == "not shrunk: its faults alone, simulated, are valid\n"
+    done.stdout.fnmatch_lines(["in small: not shrunk: its faults alone, simulated, are valid"])
 
 
 def test_a_broken_history_fails_a_test_that_forgot_to_check(pytest_: Pytest) -> None:
@@ -341,16 +345,48 @@ def test_a_plan_that_fails_in_another_world_leaves_what_was_done_there(
 ) -> None:
     lend = pool.Pool.lend
     monkeypatch.setattr(pool.Pool, "lend", lambda these, _, spec, seed: lend(these, "sim", spec, seed))
-    monkeypatch.setattr(SimWorld, "papers", lambda _: {})    # as of worlds that have no plan of their own
+    monkeypatch.setattr(SimWorld, "name", "namespaces")
+    monkeypatch.setattr(SimWorld, "plan", lambda _: None)    # as of worlds that have no plan of their own
     plan = plan_of(Spec(3, False), 7)
     plan.faults, plan.safety_s = [{"at": 9.0, "do": "cut", "whom": ["owner:web"], "to": [1, 2, 3], "both": True}], 14.0
     (pytest_.pytester.path / "plan.json").write_text(plan.to_json())
     done = pytest_("", "--replay", "plan.json", "--world=namespaces")
     done.assert_outcomes(failed=1)
-    done.stdout.fnmatch_lines(["its faults: pytest --replay *-plan-namespaces/plan.json --world=namespaces"])
+    done.stdout.fnmatch_lines(["in small: pytest --replay *-plan-namespaces/shrunk.json",
+                               "its faults: pytest --replay *-plan-namespaces/plan.json --world=namespaces"])
     left = from_json(next(pytest_.pytester.path.glob("artifacts/replay-*/plan.json")).read_text())
     assert [fault["do"] for fault in left.faults] == ["cut"] * len(left.faults) != []
     assert {type(one) for fault in left.faults for one in fault["whom"]} == {int}, "the owner of that moment"
+    small = next(pytest_.pytester.path.glob("artifacts/replay-*/shrunk.json"))
+    failed = pytest_.pytester.runpytest_inprocess("-p", "moslab.pytest_plugin", "--replay", small)
+    failed.assert_outcomes(failed=1)
+    failed.stdout.fnmatch_lines(["moslab: world sim (plans are replayed)", "crash: the agent of node *: a bug (*"])
+
+
+def test_a_plan_that_goes_no_further_in_another_world_leaves_what_was_done(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The observer is lost, and with it what the nodes have said."""
+    lend = pool.Pool.lend
+    monkeypatch.setattr(pool.Pool, "lend", lambda these, _, spec, seed: lend(these, "sim", spec, seed))
+
+    def lost(*_: object) -> NoReturn:
+        raise LabError("the engine is gone")
+
+    for name in ("running", "log"):
+        monkeypatch.setattr(SimWorld, name, lost)
+    monkeypatch.setattr(SimWorld, "settle", lambda _: None)
+    plan = plan_of(Spec(3), 7)
+    plan.faults, plan.safety_s = [{"at": 9.0, "do": "crash", "whom": ["owner:web"]}], 14.0
+    (pytest_.pytester.path / "plan.json").write_text(plan.to_json())
+    done = pytest_("", "--replay", "plan.json", "--world=namespaces")
+    done.assert_outcomes(failed=1)
+    done.stdout.fnmatch_lines(["the history is unknown:", "the engine is gone", "report: *report.html"])
+    left = load(pytest_.left("history.json"))
+    assert (left.failure, [line.text for line in left.log]) == (
+        "the engine is gone", ["the logs cannot be read: the engine is gone"])
+    for name in ("plan.json", "report.html", "not-shrunk.txt"):
+        assert pytest_.left(name).stat().st_size
 
 
 def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:

@@ -138,7 +138,7 @@ def test_what_a_test_breaks_is_written_down_for_worlds_that_have_no_plan() -> No
         cluster.sleep(1.0)
     cluster.kill(2)
     cluster.sleep(1.0)
-    own = from_json(world.papers()["plan.json"])
+    own = from_json(world.plan().to_json())
     mine = from_json(written.plan(plan_of(world.spec, 0)).to_json())
     assert isinstance(written, Written)
     shown = [{**one, "at": round(one["at"] - began_s, 6)} for one in own.faults if one["at"] >= began_s]

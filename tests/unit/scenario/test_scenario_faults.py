@@ -114,7 +114,7 @@ def test_an_amount_that_makes_no_sense_is_refused_and_leaves_a_plan_that_can_be_
     with pytest.raises(CannotError, match=said):
         begin(cluster)
     assert not cluster.faults
-    assert from_json(cluster.papers()["plan.json"]).nodes == len(cluster.nodes)
+    assert from_json(cluster.plan().to_json()).nodes == len(cluster.nodes)
 
 
 def test_what_is_no_part_of_a_node_outlives_its_power() -> None:
@@ -207,7 +207,7 @@ def test_what_was_done_is_a_plan_that_does_it_again() -> None:
     with cluster.drain("owner of web"), cluster.break_outlet("all", "slow"), cluster.disturb("one", hang=0.5):
         cluster.edit(1, "hactl", "web start\n# once\n")
         cluster.sleep(LEASES_S)
-    faults = [fault for fault in from_json(cluster.world.papers()["plan.json"]).faults if fault["at"]]
+    faults = [fault for fault in from_json(cluster.plan().to_json()).faults if fault["at"]]
     assert [fault["do"] for fault in faults] == ["order", *["stomith"] * 5, "weather", "edit", "order"]
     assert all(fault["for"] >= LEASES_S for fault in faults if fault["do"] in ("stomith", "weather"))
 
@@ -239,7 +239,7 @@ def test_what_is_worse_is_a_plan_that_makes_it_worse_again() -> None:
     cluster = made(3, toxiproxy=True)
     with cluster.delay(1, 0.4, 2, jitter_s=0.1, one_way=True), cluster.lose(3, 0.1, 1):
         cluster.sleep(1.0)
-    faults = [fault for fault in from_json(cluster.papers()["plan.json"]).faults if fault["do"] == "worsen"]
+    faults = [fault for fault in from_json(cluster.plan().to_json()).faults if fault["do"] == "worsen"]
     said = [tuple(one.get(name) for name in ("whom", "to", "delay", "jitter", "loss")) for one in faults]
     assert said == [
         ([1], [2], 0.4, 0.1, None), ([1], [3], None, None, 0.1), ([3], [1], None, None, 0.1),
@@ -353,7 +353,7 @@ def test_a_full_disk_takes_nothing_more_and_a_plan_says_so() -> None:
         counted = cluster.world._simulated.cluster.counters  # type: ignore[attr-defined]
         assert counted["no room on the disk"]
     web.wait_running()
-    faults = from_json(cluster.papers()["plan.json"]).faults
+    faults = from_json(cluster.plan().to_json()).faults
     assert [fault["full"] for fault in faults if fault["do"] == "weather"] == [True] * 3
     cluster.check()
 
