@@ -41,6 +41,7 @@ from moslab.errors import CannotError, LabError
 from moslab.faults import cli as links
 from moslab.faults.docker import Faults
 from moslab.faults.record import EXHAUSTIBLE, lines
+from moslab.faults.signals import signal_of
 from moslab.faults.targets import OWNER, select
 from moslab.history.checkers import VALID, thaw_overlap_s
 from moslab.history.stored import to_json
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--group", metavar="GROUP", help="the node that owns this group")
     for name, text in (
         ("start", "give a node its power back: it boots"),
+        ("reboot", "shut a node down in order, and have it boot"),
         ("pause", "freeze a node"),
         ("resume", "thaw a node"),
     ):
@@ -338,7 +340,8 @@ def _kill(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    done = {"start": "has power and boots", "pause": "is frozen", "resume": "runs again"}[arguments.action]
+    done = {"start": "has power and boots", "reboot": "has shut down, and boots", "pause": "is frozen",
+            "resume": "runs again"}[arguments.action]
     for faults, node in _broken(arguments):
         getattr(faults, arguments.action)(node)
         print(f"node {node} {done}", flush=True)
@@ -367,10 +370,7 @@ def _logs(arguments: argparse.Namespace) -> int:
 
 
 def _signal(arguments: argparse.Namespace) -> int:
-    try:
-        number = signal.Signals[f"SIG{arguments.signal.upper().removeprefix('SIG')}"]
-    except KeyError:
-        raise CannotError(f"{arguments.signal!r} is no signal") from None
+    number = signal_of(arguments.signal)
     for faults, node in _broken(arguments):
         pids = faults.signal(node, arguments.role, number)
         print(f"{number.name} to {arguments.role} of node {node}: {' '.join(map(str, pids))}", flush=True)

@@ -42,6 +42,7 @@ REQUESTS_MAX = 4
 """At a time. More gains nothing on two cores, and Docker 20.10 can lose count of a network's endpoints."""
 KEY_BYTES = 32
 POWER_LIMIT_S = 15.0
+SHUT_DOWN_LIMIT_S = 45.0
 NODE_LIMIT_S, NODE_LIMIT_EACH_S = 60.0, 3.0
 GROUPS_LIMIT_S, GROUPS_LIMIT_LEASES = 60.0, 12
 LOG_LINES_OF_FAILURE = 15
@@ -171,6 +172,14 @@ class Cluster:
             self._do(container.kill, good=409)
         self._await_status(container, "exited")
 
+    def shut_down(self, node: int) -> None:
+        """Have a node end all in order, then itself (rule 4 of :mod:`emulator.init`). LabError if it does not run."""
+        container = self.node(node)
+        if container.status != "running":
+            raise LabError(f"node {node} does not run: it is {container.status}")
+        self._do(lambda: container.kill("SIGTERM"), good=409)        # it was shot just now
+        self._await_status(container, "exited", SHUT_DOWN_LIMIT_S)
+
     def start(self, node: int) -> None:
         """Give a node power again: it boots, with the disk as it was left. LabError if it has power."""
         container = self.node(node)
@@ -236,18 +245,20 @@ class Cluster:
             if error.status_code != good:
                 raise LabError(str(error.explanation or error)) from None
 
-    def _await_status(self, container: Container, status: str) -> None:
-        self._see(container, "Status", lambda seen: seen == status, f"is {status}")
+    def _await_status(self, container: Container, status: str, within_s: float = POWER_LIMIT_S) -> None:
+        self._see(container, "Status", lambda seen: seen == status, f"is {status}", within_s)
 
     @staticmethod
-    def _see(container: Container, part: str, until: Callable[[str], bool], what: str) -> None:
+    def _see(
+        container: Container, part: str, until: Callable[[str], bool], what: str, within_s: float = POWER_LIMIT_S,
+    ) -> None:
         """Wait until that part of its state is so."""
 
         def look() -> str:
             container.reload()
             return str(container.attrs["State"][part])
 
-        eventually(look, until, within_s=POWER_LIMIT_S, what=f"{container.name} {what}", every_s=0.05)
+        eventually(look, until, within_s=within_s, what=f"{container.name} {what}", every_s=0.05)
 
     # -- start -------------------------------------------------------------------------------------
 

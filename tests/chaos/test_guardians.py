@@ -17,6 +17,18 @@ def test_processes_of_the_owner_are_killed(cluster: Cluster, role: str) -> None:
     cluster.check()
 
 
+@pytest.mark.parametrize("name", ["TERM", "INT"])
+def test_processes_of_the_owner_are_told_to_end(cluster: Cluster, name: str) -> None:
+    """By somebody else than their leash, which is deaf to that."""
+    web = cluster.group("web")
+    before = web.run()
+    cluster.signal_process("leash web", name)
+    assert web.goes_on(before, LEASES_S)
+    cluster.signal_process("group web", name)
+    web.wait_again(before)
+    cluster.check()
+
+
 def test_the_agent_of_the_owner_is_killed(cluster: Cluster) -> None:
     """The next one takes over what runs; where it comes too late that ends, and is started again."""
     web = cluster.group("web")

@@ -26,6 +26,16 @@ def test_owner_dies_where_nobody_can_be_shot(cluster: Cluster) -> None:
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=3, stomith=False)
+def test_owner_reboots_in_order(cluster: Cluster) -> None:
+    """It gives up what it has before its power goes."""
+    web = cluster.group("web")
+    before = web.run()
+    cluster.reboot(before.node)
+    web.wait_again(before)
+    cluster.check()
+
+
 def test_another_node_dies_and_nothing_moves(cluster: Cluster) -> None:
     web = cluster.group("web")
     before = web.run()

@@ -46,6 +46,7 @@ from moslab.faults.record import (
     OFF,
     OUTLET,
     PAUSE,
+    REBOOT,
     STOP,
     WALL_CLOCK,
     Record,
@@ -132,6 +133,11 @@ class Faults(Agents):
         for kind, whom, detail in self.record.lasting():
             if whom == node and kind in OF_POWER:
                 self.record.ends(kind, node, detail)
+
+    def reboot(self, node: int) -> None:
+        with self.record.instant(REBOOT, node):
+            self.cluster.shut_down(node)
+            self.start(node)
 
     def pause(self, node: int) -> None:
         with self.record.lasts(PAUSE, node):

@@ -31,9 +31,11 @@ pause    SIGSTOP, then SIGCONT                                                  
 kill     SIGKILL                                                                what: agent, leash, group, "agent and
                                                                                 leashes"; wipe: and somebody empties
                                                                                 the directory of the agent; group: of
-                                                                                that one alone
+                                                                                that one alone; signal: this one, to the
+                                                                                group; a leash is deaf to it
 wipe     somebody empties the agent's directory, and the agent runs on
-leave    SIGTERM to the agent
+leave    SIGTERM to the agent                                                   reboot: its machine shuts down, and
+                                                                                boots after ``for``
 cut      no messages from ``whom`` to ``to``                                    to; both: the other way as well;
                                                                                 flap: seconds, cut on and off
 worsen   MFS from ``whom`` to ``to`` meets that, as through Toxiproxy            to; both; delay, jitter: seconds;
@@ -105,6 +107,8 @@ DAMAGES = ("bits", "short", "other", "later")
 DECIDED = "decided"
 LOSSES = ("empty", "gone")       # of a journal that counts: its writer's slot tells that there was more
 BOTH = "agent and leashes"
+SIGNALS = ("INT", "TERM")      # which a plan may have instead of KILL
+SHUT_DOWN_S = 10.0               # as emulator.init
 LOOK, WRITE = STALLS = ("look", "write")
 BAD_TABLE = "this is: no table: at all\n"
 SHOTS = ("works", "fails", "lies", "slow", "cut", "spares")
@@ -121,9 +125,10 @@ KINDS: dict[str, dict[str, Shape]] = {
     "vote": {"node": shape.whole(1, NODES_MAX)},
     "freeze": {"clock": shape.one_of("stops")},
     "pause": {"what": shape.one_of("agent", "leash", "group"), "group": shape.TEXT},
-    "kill": {"what": shape.one_of("agent", "leash", "group", BOTH), "group": shape.TEXT, "wipe": shape.YES_NO},
+    "kill": {"what": shape.one_of("agent", "leash", "group", BOTH), "group": shape.TEXT, "wipe": shape.YES_NO,
+             "signal": shape.one_of(*SIGNALS)},
     "wipe": {},
-    "leave": {},
+    "leave": {"reboot": shape.YES_NO},
     "cut": {"to": shape.FULL_LIST, "both": shape.YES_NO, "flap": TIME},
     "worsen": {
         "to": shape.FULL_LIST, "both": shape.YES_NO, "delay": TIME, "jitter": TIME, "rate": shape.whole(1, RATE_MAX),
@@ -386,6 +391,12 @@ def _wrong_wipe(fault: Fault) -> str:
     return ""
 
 
+def _wrong_signal(fault: Fault) -> str:
+    if "signal" in fault and fault["what"] not in ("leash", "group"):
+        return f"signal is for leash and group, and not for what: {fault['what']}; an agent is told to leave"
+    return ""
+
+
 def _wrong_worsen(fault: Fault) -> str:
     if fault["do"] != "worsen":
         return ""
@@ -411,7 +422,7 @@ def wrong_form(fault: Any) -> str:
         return f"{', '.join(missing)} is missing"
     problem = shape.problem(fault, {**COMMON, **KINDS[kind]})
     problem = problem or _within("order", shape.problem(fault.get("order", {}), ORDER))
-    return problem or _wrong_wipe(fault) or _wrong_worsen(fault)
+    return problem or _wrong_wipe(fault) or _wrong_signal(fault) or _wrong_worsen(fault)
 
 
 def _wrong_fault(fault: Any, plan: FaultPlan, owners: Collection[str]) -> str:

@@ -25,6 +25,7 @@ OUTLET, DRAINED, EXHAUSTED = "outlet", "drained", "exhausted"
 CLOCK, WALL_CLOCK = "clock", "wall clock"
 LOSS = "loss"
 """The kinds that last."""
+REBOOT = "reboot"
 OF_LINKS = frozenset({CUT, LOSS, DELAY, RATE, RESET, SLOW_CLOSE})
 """Those of links. Each has a name, which begins with its kind."""
 OF_POWER = frozenset({OFF, PAUSE, STOP, FILES, EXHAUSTED})
@@ -127,6 +128,9 @@ class Breaker(Protocol):
 
     def start(self, node: int) -> None:
         """Give it power; also after STOMITH."""
+
+    def reboot(self, node: int) -> None:
+        """Shut it down in order, and have it boot; it boots when this returns."""
 
     def pause(self, node: int) -> None:
         """The whole machine stands still."""

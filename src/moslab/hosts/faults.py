@@ -50,6 +50,9 @@ class Faults(Agents):
             if whom == node and kind in OF_POWER:
                 self.record.ends(kind, node, detail)
 
+    def reboot(self, node: int) -> None:
+        raise UnsupportedError("reboot machines in order")
+
     def pause(self, node: int) -> None:
         raise UnsupportedError("freeze machines")
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 from typing import Callable, Union
 
 from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.faults.plan import SIGNALS
+from moslab.faults.record import EXHAUSTIBLE
 from moslab.faults.toxics import Toxic, delay, rate, reset, slow_close
 from moslab.scenario.cluster import Breach, Cluster, Verdict
 
@@ -30,6 +32,23 @@ def _flap(cluster: Cluster) -> None:
 def _kill_process(cluster: Cluster) -> None:
     group = cluster.random.choice(cluster.world.groups)
     cluster.kill_process(cluster.random.choice(["agent", f"leash {group}", f"group {group}"]), on=cluster.group(group))
+
+
+def _end_processes(cluster: Cluster) -> None:
+    group = cluster.random.choice(cluster.world.groups)
+    cluster.signal_process(f"group {group}", cluster.random.choice(SIGNALS))
+
+
+def _lose_disk(cluster: Cluster) -> Breach:
+    """It is lost while the node is off."""
+    (node,) = cluster.whom("one")
+    off = cluster.kill(node)
+    try:
+        cluster.lose_disk(node)
+    except LabError:
+        off.heal()
+        raise
+    return off
 
 
 def _owner(cluster: Cluster) -> str:
@@ -57,6 +76,9 @@ BREAKS: dict[str, Break] = {
     "kill an owner": lambda cluster: cluster.kill(_owner(cluster)),
     "kill a minority": lambda cluster: cluster.kill("minority"),
     "kill all": lambda cluster: cluster.kill("all"),
+    "reboot one": lambda cluster: cluster.reboot("one"),
+    "reboot an owner": lambda cluster: cluster.reboot(_owner(cluster)),
+    "lose a disk": _lose_disk,
     "freeze one": lambda cluster: cluster.pause("one"),
     "freeze an owner": lambda cluster: cluster.pause(_owner(cluster)),
     "cut one off": lambda cluster: cluster.cut("one"),
@@ -67,12 +89,14 @@ BREAKS: dict[str, Break] = {
     "ring of majorities": lambda cluster: cluster.ring(),
     "links flap": _flap,
     "kill a process": _kill_process,
+    "end the processes of a group": _end_processes,
     "stop an agent": lambda cluster: cluster.stop_process("agent", on=_owner(cluster)),
     "stop a leash": lambda cluster: cluster.stop_process(f"leash {cluster.random.choice(cluster.world.groups)}"),
     "restart an agent": lambda cluster: cluster.restart_agent("one"),
     "files fail": lambda cluster: cluster.disturb("one", error=cluster.random.random()),
     "files hang": lambda cluster: cluster.disturb("one", hang=cluster.random.uniform(0.01, 0.5)),
     "a disk is full": lambda cluster: cluster.disturb("one", full=True),
+    "memory or descriptors are exhausted": lambda cluster: cluster.exhaust("one", cluster.random.choice(EXHAUSTIBLE)),
     "outlets are broken": lambda cluster: cluster.break_outlet("all", cluster.random.choice(["fails", "lies", "slow"])),
     "a clock drifts": lambda cluster: cluster.slew_clock("one", cluster.random.uniform(-CLOCK_MAX, CLOCK_MAX)),
     "a wall clock jumps": lambda cluster: cluster.jump_clock("one", cluster.random.choice(JUMPS_S)),

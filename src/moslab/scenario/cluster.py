@@ -21,7 +21,7 @@ import random
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from signal import SIGCONT, SIGKILL, SIGSTOP
+from signal import SIGCONT, SIGSTOP
 from types import TracebackType
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
@@ -46,6 +46,7 @@ from moslab.faults.record import (
     flap,
     lines,
 )
+from moslab.faults.signals import AGENT, LEASH, signal_of
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
@@ -62,7 +63,6 @@ T = TypeVar("T")
 Targets = Union[int, str, "Group", Iterable[int]]
 WITHIN_S = 45.0
 LOOK_EVERY_S = 0.05
-AGENT, LEASH = "agent", "leash"
 ONCE = frozenset({OFF, PAUSE, DRAINED})
 """Of these a second one is not begun while the first one lasts."""
 
@@ -253,6 +253,11 @@ class Cluster:
         for node in self.whom(targets):
             self._faults.start(node)
 
+    def reboot(self, targets: Targets) -> None:
+        """Nodes shut down in order, one after the other, and boot; returns when the last one has power again."""
+        for node in self.whom(targets):
+            self._faults.reboot(node)
+
     def pause(self, targets: Targets) -> Breach:
         """Freeze whole nodes; where there is STOMITH they may be shot, and then are off."""
         return self._each("paused", PAUSE, targets, lambda node, _: self._faults.pause(node), self._faults.resume)
@@ -362,8 +367,16 @@ class Cluster:
 
     def kill_process(self, role: str, on: Targets | None = None) -> None:
         """SIGKILL to ``agent``, ``leash GROUP`` or ``group GROUP``, where that group runs unless it is said."""
+        self.signal_process(role, "KILL", on)
+
+    def signal_process(self, role: str, name: str, on: Targets | None = None) -> None:
+        """That signal to it, as ``TERM``; in the simulator KILL, TERM or INT. What stands still is a breach, and that
+        is :meth:`stop_process`."""
+        signo = signal_of(name)
+        if signo in (SIGSTOP, SIGCONT):
+            raise CannotError(f"{signo.name} is said by stop_process, and by the end of its breach")
         for node in self._hosts(role, on):
-            self._faults.signal(node, role, SIGKILL)
+            self._faults.signal(node, role, signo)
 
     def stop_process(self, role: str, on: Targets | None = None) -> Breach:
         """SIGSTOP to it; SIGCONT with the end of the breach (rule 4)."""

@@ -133,7 +133,7 @@ class Replay:
         if fault.get("wipe"):
             raise UnsupportedError("empty the directory of an agent that was killed")
         for node, role in self._roles(nodes, fault):
-            self._cluster.kill_process(role, on=node)
+            self._cluster.signal_process(role, fault.get("signal", "KILL"), on=node)
         yield from ()
 
     def _roles(self, nodes: Nodes, fault: Fault) -> list[tuple[int, str]]:
@@ -157,9 +157,9 @@ class Replay:
             self._cluster.lose_disk(node)
         yield from ()
 
-    def _do_leave(self, nodes: Nodes, _fault: Fault) -> Breaches:
+    def _do_leave(self, nodes: Nodes, fault: Fault) -> Breaches:
         for node in nodes:
-            self._cluster.restart_agent(node)
+            (self._cluster.reboot if fault.get("reboot") else self._cluster.restart_agent)(node)
         yield from ()
 
     def _do_cut(self, nodes: Nodes, fault: Fault) -> Breaches:

@@ -30,10 +30,12 @@ from moslab.faults.record import (
     OFF,
     OUTLET,
     PAUSE,
+    REBOOT,
     STOP,
     WALL_CLOCK,
     Record,
 )
+from moslab.faults.signals import AGENT, ROLES, of_signal
 from moslab.faults.toxics import Toxic
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
@@ -48,7 +50,6 @@ from moslab.wait import eventually
 SETTLE_LIMIT_S = 120.0
 AGENT_LIMIT_S = 30.0
 LOOK_EVERY_S = 0.05
-ROLES = ("agent", "leash", "group")
 
 
 class SimFaults:
@@ -79,10 +80,17 @@ class SimFaults:
             self._lasting[OFF, node, ""] = [self._simulated.begin("crash", [node])]
         self._ends_of(node)
 
+    def reboot(self, node: int) -> None:
+        machine = self._runs(node)
+        with self.record.instant(REBOOT, node):
+            shut = self._simulated.begin("leave", [node], reboot=True)
+            eventually(lambda: machine.up, lambda up: not up, within_s=AGENT_LIMIT_S, what=f"node {node} shuts down",
+                       every_s=LOOK_EVERY_S, clock=self._simulated)
+            self._ends_of(node)
+            shut.end()
+
     def pause(self, node: int) -> None:
-        machine = self._node(node)
-        if not machine.up or machine.frozen:
-            raise LabError(f"node {node} does not run: it is {'paused' if machine.up else 'off'}")
+        self._runs(node)
         with self._lasts(PAUSE, node) as begun:
             begun.append(self._simulated.begin("freeze", [node]))
 
@@ -105,20 +113,18 @@ class SimFaults:
         found = processes(machine, what, group or None) if not machine.frozen else []
         if not found:
             raise LabError(f"node {node} has no {role}")
-        more = {"what": what, **({"group": group} if group else {})}
+        planned = of_signal(node, role, signo)
         if signo == signal.SIGSTOP:
             with self._lasts(STOP, node, role) as begun:
-                begun.append(self._simulated.begin("pause", [node], **more))
+                begun += [self._simulated.begin(**fault) for fault in planned]
                 if not any(process.frozen for process in found):
                     raise LabError(f"node {node}: nothing is promised if neither agent nor leash runs")
         elif signo == signal.SIGCONT:
             self._end(STOP, node, role)
-        elif signo == signal.SIGKILL or (signo == signal.SIGTERM and what == "agent"):
+        elif planned:
             with self.record.instant(signal.Signals(signo).name, node, role):
-                if signo == signal.SIGKILL:
-                    self._simulated.begin("kill", [node], **more)
-                else:
-                    self._simulated.begin("leave", [node])
+                for fault in planned:
+                    self._simulated.begin(**fault)
         else:
             raise UnsupportedError(f"send {signal.Signals(signo).name} to {role}")
         return [int(getattr(process, "pid", 0)) for process in found]
@@ -221,6 +227,12 @@ class SimFaults:
             raise LabError(f"there is no node {node}")
         return found
 
+    def _runs(self, node: int) -> Node:
+        machine = self._node(node)
+        if not machine.up or machine.frozen:
+            raise LabError(f"node {node} does not run: it is {'paused' if machine.up else 'off'}")
+        return machine
+
     def _with_power(self, node: int) -> None:
         if not self._node(node).up:
             raise LabError(f"node {node} is off")
@@ -236,7 +248,7 @@ class SimFaults:
     def _role(role: str) -> tuple[str, str]:
         """Rule 3."""
         word, _, group = role.partition(" ")
-        if word not in ROLES or bool(group) != (word != "agent"):
+        if word not in ROLES or bool(group) != (word != AGENT):
             raise UnsupportedError(f"send signals to {role!r}")
         return word, group
 

@@ -4,9 +4,9 @@ Rules:
 
 1. It passes everything on. What the world's record says of it afterwards is its time, and how long it lasted; what the
    record does not know of, as it ended something else, is no fault.
-2. The plan's zero is when this began. Not in it are faults that other hands made, signals to what no plan has (workers,
-   shots), the end of a drain before the heal, and a service's own commands: those are modelled. Nor is a cut of one of
-   several networks, or memory or descriptors that are exhausted, of which plans know nothing.
+2. The plan's zero is when this began. Not in it are faults that other hands made, signals that no plan has, or to whom
+   none has (workers, shots), the end of a drain before the heal, and a service's own commands: those are modelled. Nor
+   is a cut of one of several networks, or memory or descriptors that are exhausted, of which plans know nothing.
 3. What no plan may have, as an amount that is out of bounds, is refused in every world, before anything is broken.
 """
 
@@ -15,19 +15,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from signal import SIGKILL, SIGSTOP, SIGTERM
 
 from moslab.errors import CannotError
 from moslab.faults.links import Link, as_plan
 from moslab.faults.plan import FAULTS_MAX, Fault, FaultPlan, wrong_form
 from moslab.faults.record import UNENDED, Breaker, check_outlet
+from moslab.faults.signals import of_signal
 from moslab.faults.toxics import Toxic
 from moslab.faults.toxics import as_plan as of_toxic
 from moslab.scenario.tables import as_in, is_sound, modelled
 
 WORSEN = "worsen"
-DO: dict[int, str] = {SIGKILL: "kill", SIGSTOP: "pause", SIGTERM: "leave"}
-ROLES = ("agent", "leash", "group")
 LASTING = ("crash", "freeze", "pause", "cut", WORSEN, "weather", "stomith", "jump", "slew")
 
 
@@ -44,7 +42,7 @@ class Written:
         faults = []
         for place, fault in self._written:
             seen = self.record.all[place]
-            lasts = fault["do"] in LASTING and seen.end_s != UNENDED
+            lasts = (fault["do"] in LASTING or "reboot" in fault) and seen.end_s != UNENDED
             for_s = {"for": round(max(0.0, seen.end_s - seen.begin_s), 6)} if lasts else {}
             faults.append({"at": round(max(0.0, seen.begin_s - self._began_s), 6), **fault, **for_s})
         ends_s = max([fault["at"] + fault.get("for", 0.0) for fault in faults], default=0.0)
@@ -58,6 +56,10 @@ class Written:
 
     def start(self, node: int) -> None:
         self._faults.start(node)
+
+    def reboot(self, node: int) -> None:
+        with self._writes({"do": "leave", "whom": [node], "reboot": True}):
+            self._faults.reboot(node)
 
     def pause(self, node: int) -> None:
         with self._writes({"do": "freeze", "whom": [node]}):
@@ -73,10 +75,7 @@ class Written:
     # -- processes ---------------------------------------------------------------------------------
 
     def signal(self, node: int, role: str, signo: int) -> list[int]:
-        what, _, group = role.partition(" ")
-        more = {} if signo == SIGTERM else {"what": what, **({"group": group} if group else {})}
-        is_in_plans = signo in DO and what in ROLES and (signo != SIGTERM or what == ROLES[0])
-        with self._writes(*[{"do": DO[signo], "whom": [node], **more}] if is_in_plans else []):
+        with self._writes(*of_signal(node, role, signo)):
             return self._faults.signal(node, role, signo)
 
     def restart_agent(self, node: int) -> None:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from signal import Signals
 from types import MappingProxyType
 from typing import Any, Callable
 
@@ -15,7 +16,7 @@ from mosha.ownership import marker
 from mosha.ownership.voter import ORDER
 from mosha.tables.hactl import MAINTENANCE, edited
 from moslab.faults.links import between, shown
-from moslab.faults.plan import BAD_TABLE, BOTH, LOSSES, STALLS, Fault
+from moslab.faults.plan import BAD_TABLE, BOTH, LOSSES, SHUT_DOWN_S, STALLS, Fault
 from moslab.faults.record import CUT, OFF, PAUSE, STOP, UNENDED
 from moslab.faults.record import Fault as Recorded
 from moslab.simulator.cluster import Cluster
@@ -32,6 +33,7 @@ RECORDED = {"crash": OFF, "freeze": PAUSE, "pause": STOP, "cut": CUT}
 ELSEWHERE = ("cut", "freeze", "stuck")
 """What of these a history has in its own terms: contacts, thaws, and what was gone late."""
 FLAPS_MAX = 50
+SHUT_DOWN_LOOK_S = 0.01
 LINKS = ("to", "both", "for")
 
 
@@ -203,7 +205,10 @@ class Injector:
                     self._wipe(node, "disk lost at the end of its agent")
             else:
                 for process in processes(node, fault["what"], fault.get("group")):
-                    process.kill()
+                    if "signal" not in fault:
+                        process.kill()
+                    elif fault["what"] == "group":
+                        process.signal(Signals[f"SIG{fault['signal']}"])
 
     def _do_wipe(self, nodes: list[Node], _fault: Fault) -> None:
         for node in nodes:
@@ -222,9 +227,32 @@ class Injector:
         for node in nodes:
             self._cluster.history.forgot(self._kernel.now, node.number)
 
-    def _do_leave(self, nodes: list[Node], _fault: Fault) -> None:
+    def _do_leave(self, nodes: list[Node], fault: Fault) -> Undo | None:
+        boots = [(node, node.boot, node.lives, self._kernel.now + SHUT_DOWN_S) for node in nodes if node.up]
         for node in nodes:
             self._leave(node)
+        if not fault.get("reboot"):
+            return None
+        for one in boots:
+            self._shut_down(one)
+
+        def undo() -> None:
+            for node, boot, *_ in boots:
+                if node.boot == boot:
+                    node.power_off()
+                node.power_on()
+
+        return undo
+
+    def _shut_down(self, boot: tuple[Node, int, int, float]) -> None:
+        """A machine goes off when the agent of that life has ended, at the latest at that time."""
+        node, number, life, until_s = boot
+        if self._healed or node.boot != number:
+            return
+        if node.world is None or node.lives != life or self._kernel.now >= until_s:
+            node.power_off()
+        else:
+            self._kernel.at(self._kernel.now + SHUT_DOWN_LOOK_S, self._shut_down, boot)
 
     @staticmethod
     def _leave(node: Node) -> None:

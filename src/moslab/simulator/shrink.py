@@ -12,7 +12,7 @@ from moslab.simulator.run import Result, run
 
 RUNS_MAX = 400
 RUN_CORE_S_MAX = 30.0
-OPTIONAL = frozenset({"flap", "both", "wipe", "slow", "error", "hang", "loss", "torn"})
+OPTIONAL = frozenset({"flap", "both", "wipe", "slow", "error", "hang", "loss", "torn", "reboot", "signal"})
 Trial = Callable[[FaultPlan], Result]
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from signal import SIGCONT, SIGSTOP
 from typing import Any, cast
 
+import pytest
+
+from moslab.errors import UnsupportedError
 from moslab.faults.agents import STOPPED
 from moslab.faults.record import UNENDED
 from moslab.hosts.faults import Faults
@@ -37,3 +40,8 @@ def test_what_stands_still_goes_on_by_one_signal_to_all() -> None:
     assert fleet.asked[2:] == [(STOPPED, [SIGCONT])]
     assert faults.record.lasting() == []
     assert all(fault.end_s < UNENDED for fault in faults.record.all)
+
+
+def test_a_reboot_in_order_is_refused_by_name() -> None:
+    with pytest.raises(UnsupportedError, match="reboot machines in order"):
+        Faults(cast(Any, Fleet())).reboot(1)

@@ -68,7 +68,10 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     (fault(1, "pause", "owner:web", what="leash"), "stop"),
     (fault(1, "pause", 1, what="agent"), "stop"),
     (fault(1, "kill", "owner:web", what="group", group="web"), "SIGKILL"),
+    (fault(1, "kill", "owner:web", what="group", signal="TERM"), "SIGTERM"),
+    (fault(1, "kill", "owner:web", what="leash", signal="INT"), "SIGINT"),
     (fault(1, "leave", 1), "SIGTERM"),
+    (fault(1, "leave", 1, reboot=True), "reboot"),
     (fault(1, "worsen", 1, to=[2], delay=0.1), "delay"),
     (fault(1, "worsen", 1, to=[2], loss=0.1), "loss"),
     (fault(1, "weather", 1, error=0.5), "files"),
@@ -133,6 +136,10 @@ def test_what_a_test_breaks_is_written_down_for_worlds_that_have_no_plan() -> No
     with cluster.cut(1, power=True):
         cluster.sleep(2.0)
     cluster.kill_process("agent", on=2)
+    cluster.signal_process("group web", "TERM", on=cluster.group("web"))
+    cluster.sleep(1.0)
+    cluster.signal_process("leash web", "INT", on=cluster.group("web"))
+    cluster.reboot(3)
     with cluster.break_outlet(3, "slow"), cluster.disturb(2, error=0.1), cluster.drain(3):
         cluster.edit(2, "hactl", "web start\n# x\n")
         cluster.sleep(1.0)

@@ -10,7 +10,7 @@ import pytest
 from moslab import Breach, Cluster, LabError
 from moslab.errors import CannotError, UnsupportedError
 from moslab.faults.links import majorities_ring
-from moslab.faults.plan import from_json
+from moslab.faults.plan import SHUT_DOWN_S, from_json
 from moslab.faults.record import UNENDED
 from moslab.faults.targets import RING
 from moslab.history.checkers import VALID
@@ -66,6 +66,55 @@ def test_a_split_has_parts_and_bridges() -> None:
     assert cluster.faults[-1].end_s < UNENDED
     with pytest.raises(CannotError, match="at least two parts"):
         cluster.split("all")
+    cluster.check()
+
+
+def test_who_reboots_gives_its_groups_up_first() -> None:
+    """So no lease is waited for."""
+    cluster = made(3, stomith=False)
+    web = cluster.group("web")
+    before = web.run()
+    node = cluster.world._simulated.cluster.nodes[before.node]   # type: ignore[attr-defined]
+    boot = node.boot
+    cluster.reboot(web)
+    assert (node.up, node.boot) == (True, boot + 1)
+    assert web.wait_running(elsewhere=True, within=1.0)
+    cluster.pause(1)
+    for off_or_paused in (1, 2):
+        with pytest.raises(LabError, match=f"node {off_or_paused} does not run: it is"):
+            cluster.reboot(off_or_paused)
+        cluster.kill(2)
+    cluster.check()
+    assert [fault.kind for fault in cluster.faults] == ["reboot", "pause", "off"]
+
+
+def test_a_machine_whose_agent_stands_still_shuts_down_without_it() -> None:
+    cluster = made(3)
+    owner = cluster.group("web").owner
+    with cluster.stop_process("agent", on=owner):
+        began_s = cluster.world.now_s()
+        cluster.reboot(owner)
+        assert SHUT_DOWN_S <= cluster.world.now_s() - began_s < SHUT_DOWN_S + 1.0
+    cluster.check()
+
+
+def test_signals_are_said_by_name_and_what_a_world_cannot_send_is_named() -> None:
+    cluster = made(3)
+    web = cluster.group("web")
+    for name in ("TERM", "sigint"):
+        before = web.run()
+        cluster.signal_process("group web", name)
+        web.wait_again(before)
+    before = web.run()
+    cluster.signal_process("leash web", "TERM")
+    assert web.goes_on(before, LEASES_S), "it is deaf to that"
+    assert [fault.kind for fault in cluster.faults] == ["SIGTERM", "SIGINT", "SIGTERM"]
+    for name, error, said in (
+        ("STOP", CannotError, "stop_process"), ("CONT", CannotError, "stop_process"),
+        ("PATIENCE", CannotError, "'PATIENCE' is no signal"), ("HUP", UnsupportedError, "send SIGHUP to group web"),
+    ):
+        with pytest.raises(error, match=said):
+            cluster.signal_process("group web", name)
     cluster.check()
 
 
