@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from moslab.errors import LabError
-    from moslab.scenario.cluster import Breach, Cluster, Group, Verdict
+    from moslab.scenario.breach import Breach
+    from moslab.scenario.cluster import Cluster, Verdict
+    from moslab.scenario.group import Group
 
 __all__ = ["Breach", "Cluster", "Group", "LabError", "UnsupportedError", "Verdict"]
 
 _HOMES = {
     "LabError": "moslab.errors", "UnsupportedError": "moslab.errors",
-    **dict.fromkeys(("Breach", "Cluster", "Group", "Verdict"), "moslab.scenario.cluster"),
+    "Breach": "moslab.scenario.breach", "Group": "moslab.scenario.group",
+    **dict.fromkeys(("Cluster", "Verdict"), "moslab.scenario.cluster"),
 }
 
 

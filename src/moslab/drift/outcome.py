@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 from moslab.faults.record import OFF
 from moslab.history.record import History
-from moslab.scenario.cluster import Cluster, Group
+from moslab.scenario.cluster import Cluster
+from moslab.scenario.group import Group
 
 FIRST = 1                        # the node of rule 2
 STAYS, MOVED, NOWHERE, TWICE = "stays", "moved", "nowhere", "twice"

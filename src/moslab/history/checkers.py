@@ -48,19 +48,19 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Callable
 
-from mosha.timing import FORGET_S, STUCK_S, THAW_S
+from moslab.history.edits import check_edits
 from moslab.history.intervals import EPSILON_S, Interval, Overlap, merged, overlaps
 from moslab.history.linear import check_linear
-from moslab.history.record import Elected, Gone, Held, History, Numbered
+from moslab.history.quorum import check_quorum
+from moslab.history.record import SEEN_LEASES, History
+from moslab.history.shots import check_shots
+from moslab.history.thaws import by_stop, by_thaw
 
-KILL_S = 0.02                    # from a deadline to the last instruction of what is killed
-SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
 PROBLEMS_MAX = 20
 SIGHT_S = 10.0                   # in which an agent of today sees what one of 2003 has: misses, and a slow answer
-HEARD_LEASES = 2                 # after which everybody who has a majority knows what a majority knows
 
 VALID, INVALID, UNKNOWN = "valid", "invalid", "unknown"
 
@@ -73,7 +73,7 @@ def token(epoch: str) -> tuple[int, ...]:
 def thaw_overlap_s(history: History) -> float:
     """The longest overlap that the thaw of a frozen node has caused."""
     return max(
-        (o.duration_s for o in _overlaps(history) if _by_thaw(history, o.begin_s, o.end_s, o.first, o.second)),
+        (o.duration_s for o in _overlaps(history) if by_thaw(history, o.begin_s, o.end_s, o.first, o.second)),
         default=0.0,
     )
 
@@ -82,97 +82,12 @@ def _overlaps(history: History) -> list[Overlap]:
     return [*overlaps(history.owned()), *overlaps(history.addresses)]
 
 
-def _by_thaw(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
-    return _is_within(history.thaws, THAW_S, begin_s, end_s, *intervals)
-
-
-def _by_stop(history: History, begin_s: float, end_s: float, *intervals: Interval) -> bool:
-    most = max((len(chosen.voters) for chosen in history.electorates), default=0)
-    longest_s = (most + 1) * history.lease_s / (1 - history.drift) + THAW_S
-    calm = [stop for stop in history.stops if _is_calm(history, *stop)]
-    return _is_within(calm, history.stop_s / (1 - history.drift), begin_s, end_s, *intervals) or _is_within(
-        [stop for stop in history.stops if stop not in calm], longest_s, begin_s, end_s, *intervals
-    )
-
-
-def _is_calm(history: History, time_s: float, node: int) -> bool:
-    """Whether voters could tell the node at once: from its thaw on all that may count answer, and nothing was broken
-    shortly before or meanwhile on it or on one of them."""
-    voters = {voter for chosen in history.electorates for voter in chosen.voters}
-    until_s = time_s + history.stop_s / (1 - history.drift)
-    is_heard = all(
-        any(begin <= time_s and until_s <= end for begin, end in history.contacts.get((node, voter), ()))
-        for voter in voters
-    )
-    since_s = time_s - HEARD_LEASES * history.lease_s
-    return is_heard and not any(
-        one in {node, *voters} and begin <= until_s and since_s <= end for begin, end, one in history.hampered
-    )
-
-
-def _is_within(
-    thaws: Sequence[tuple[float, int]], lasts_s: float, begin_s: float, end_s: float, *intervals: Interval
-) -> bool:
-    return any(
-        node == interval.node and time_s <= begin_s and end_s <= time_s + lasts_s
-        for interval in intervals for time_s, node in thaws
-    )
-
-
 def check_overlap(history: History) -> list[str]:
     """Rule 1."""
     return [
         f"overlap: {found}" for found in _overlaps(history)
-        if not any(by(history, found.begin_s, found.end_s, found.first, found.second) for by in (_by_thaw, _by_stop))
+        if not any(by(history, found.begin_s, found.end_s, found.first, found.second) for by in (by_thaw, by_stop))
     ]
-
-
-def check_quorum(history: History) -> list[str]:
-    """Rule 2. Where nobody saw who votes and who was in contact, as in containers, there is nothing to judge."""
-    if not history.electorates:
-        return []
-    patience_s = history.lease_s / (1 - history.drift) + KILL_S
-    spans: dict[int, dict[int, Sequence[tuple[float, float]]]] = {}
-    for (node, voter), found in sorted(history.contacts.items()):
-        spans.setdefault(node, {})[voter] = found
-    in_force = [(chosen, _superseded_s(history, chosen)) for chosen in history.electorates]
-    problems = []
-    for interval in history.intervals:
-        if interval.node in history.elders:
-            continue                                 # it has a quorum of its own
-        voters = spans.get(interval.node, {})
-        news = [*(begin for found in voters.values() for begin, _ in found), *(chosen.time_s for chosen, _ in in_force)]
-        begins = [moment for moment in news if interval.begin_s < moment < interval.end_s]
-        for moment in [*begins, min(interval.end_s, history.end_s)]:
-            last = max(_last_majority(voters, chosen, until_s, moment) for chosen, until_s in in_force)
-            is_forgiven = any(by(history, moment, moment, interval) for by in (_by_thaw, _by_stop))
-            if moment - last > patience_s and not is_forgiven:
-                problems.append(
-                    f"quorum: {interval.group} runs on node {interval.node} at {moment:.4f}, which has had no majority "
-                    f"since {last:.4f}"
-                )
-                break
-    return problems
-
-
-def _superseded_s(history: History, chosen: Elected) -> float:
-    """When nothing counts under these voters any more: the next but one of their era is decided only after that."""
-    later = (one.time_s for one in history.electorates if one.era == chosen.era and one.number >= chosen.number + 2)
-    return min(later, default=float("inf"))
-
-
-def _last_majority(
-    spans: dict[int, Sequence[tuple[float, float]]], chosen: Elected, until_s: float, moment: float
-) -> float:
-    """When there was contact with a majority of these last, before ``moment`` and while they were in force."""
-    lasts = (_last_contact(spans.get(voter, ()), min(moment, until_s)) for voter in chosen.voters)
-    last = sorted(lasts, reverse=True)[len(chosen.voters) // 2]
-    return last if last > chosen.time_s else float("-inf")
-
-
-def _last_contact(spans: Sequence[tuple[float, float]], moment: float) -> float:
-    """The last time before ``moment`` at which there was contact."""
-    return max((min(end, moment) for begin, end in spans if begin < moment), default=float("-inf"))
 
 
 def check_epochs(history: History) -> list[str]:
@@ -189,7 +104,7 @@ def check_epochs(history: History) -> list[str]:
             continue
         before = highest.setdefault(interval.group, interval)
         old, new = token(before.epoch), token(interval.epoch)
-        if new < old and _by_stop(history, interval.begin_s, interval.begin_s, interval):
+        if new < old and by_stop(history, interval.begin_s, interval.begin_s, interval):
             continue
         if new < old:
             problems.append(
@@ -216,40 +131,6 @@ def check_released(history: History) -> list[str]:
         if (group, node) == (said.group, said.node) and token(epoch) <= token(said.epoch)
         and gone_s > said.time_s + EPSILON_S and begins.get((group, node, epoch), 0.0) <= said.time_s
     ]
-
-
-def check_edits(history: History) -> list[str]:
-    """Rule 5."""
-    problems = [
-        f"edits: version {back.before} of {back.table} on node {back.node} became {back.number} at {back.time_s:.4f}"
-        for back in history.went_back
-    ]
-    problems += [
-        f"edits: node {numbered.node} gave a number to {numbered.edits} of {numbered.table} at {numbered.time_s:.4f}, "
-        f"and a majority had had {held.number} in force since {held.time_s:.4f}"
-        for numbered in history.numbered for held in history.held if _is_outdated(history, numbered, held)
-    ]
-    held = {(held.table, held.number) for held in history.held}
-    for edit in history.edits if history.final else ():
-        one, final = (edit.table, edit.number), history.final[edit.table]
-        there = sum(1 for edits in final if edit.number in edits)
-        if there <= (len(final) // 2 if one in held else 0) and one not in history.aside | history.lost:
-            problems.append(
-                f"edits: edit {edit.number} of {edit.table}, made on node {edit.node} at {edit.time_s:.4f}, is lost; "
-                f"the nodes end with {final}"
-            )
-    return problems
-
-
-def _is_outdated(history: History, numbered: Numbered, held: Held) -> bool:
-    """Whether that was held for so long, and what got a number was made of something from before it. Of what was in
-    conflict with it somebody may make the next version, and settle that."""
-    table = [one for one in history.numbered if one.table == numbered.table]
-    if held.table != numbered.table or held.number in numbered.edits or (held.table, held.number) in history.lost:
-        return False
-    made_of = max((set(one.edits) for one in table if set(one.edits) < set(numbered.edits)), key=len, default=set())
-    first: set[int] = next((set(one.edits) for one in table if held.number in one.edits), set())
-    return made_of <= first and held.time_s < numbered.time_s - HEARD_LEASES * history.lease_s
 
 
 def check_liveness(history: History) -> list[str]:
@@ -428,39 +309,6 @@ def check_elders(history: History) -> list[str]:
             and any(b <= since_s and start.begin_s <= e for b, e in history.contacts.get((start.node, one.node), ()))
         ]
     return problems
-
-
-def check_shots(history: History) -> list[str]:
-    """Rule 17."""
-    problems = []
-    for time_s, node in history.shots:
-        seen = [one for one in history.gone if _is_seen(history, one, time_s)]
-        own = {one.group for one in seen if one.node == node and one.gone_s >= time_s}
-        if not own or not _is_well(history, min(one.end_s for one in seen), time_s):
-            continue
-        stuck = {one.node for one in seen}
-        voters = next(one.voters for one in reversed(history.electorates) if one.time_s <= time_s)
-        are_most = any(2 * len(stuck.intersection(all_)) > len(all_) for all_ in (range(1, history.nodes + 1), voters))
-        if own <= {one.group for one in seen if one.node != node}:
-            problems.append(f"shots: node {node} at {time_s:.4f}, and others were stuck with {', '.join(sorted(own))}")
-        elif len(stuck) > 1 and are_most:
-            problems.append(f"shots: node {node} at {time_s:.4f}, and nodes {sorted(stuck)} were stuck with something")
-    return problems
-
-
-def _is_seen(history: History, one: Gone, time_s: float) -> bool:
-    """Whether all know by then that its node is or was stuck with it."""
-    until_s = min(one.gone_s, time_s)
-    return until_s > max(one.end_s + STUCK_S + SEEN_LEASES * history.lease_s, time_s - FORGET_S)
-
-
-def _is_well(history: History, since_s: float, until_s: float) -> bool:
-    """Whether nothing was broken meanwhile, and all nodes but those that were shot could reach the voters."""
-    shot = {node for time_s, node in history.shots if since_s <= time_s <= until_s}
-    return not any(begin <= until_s and since_s <= end for begin, end, _ in history.hampered) and all(
-        any(begin <= since_s and until_s <= end for begin, end in spans)
-        for pair, spans in history.contacts.items() if not shot.intersection(pair)
-    )
 
 
 CHECKERS: tuple[Callable[[History], list[str]], ...] = (

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from moslab.history.intervals import Interval
 
+SEEN_LEASES = 4                  # from the end of a group until nobody takes it for up any more
+HEARD_LEASES = 2                 # after which everybody who has a majority knows what a majority knows
+
 
 class Edit(NamedTuple):
     """Edit ``number`` of a table was made on a node."""

@@ -16,7 +16,8 @@ from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults.plan import SIGNALS
 from moslab.faults.record import EXHAUSTIBLE
 from moslab.faults.toxics import Toxic, delay, rate, reset, slow_close
-from moslab.scenario.cluster import Breach, Cluster, Verdict
+from moslab.scenario.breach import Breach
+from moslab.scenario.cluster import Cluster, Verdict
 
 OVERLAPPING_MAX = 3
 PAUSE_MIN_S, PAUSE_MAX_S = 0.2, 5.0

@@ -6,13 +6,9 @@ Rules:
    takes them (:mod:`moslab.faults.targets`). What words leave open is drawn from the seed.
 2. ``within`` is in seconds of the world's clock. What does not come in time is an AssertionError that says what was
    seen last, and what was broken.
-3. *Elsewhere* is not where this test has last seen the group run, by :attr:`Group.owner` or by a wait.
-4. Of the agent of a node and the leash of a group there one runs always, or nothing is promised (assumption A2 of
+3. Of the agent of a node and the leash of a group there one runs always, or nothing is promised (assumption A2 of
    docs/ownership.md): a stop that would leave neither is refused.
-5. Of faults of one kind at the same node (and role) the last one that ends, ends it: a second ``kill``, ``pause``,
-   ``stop_process`` or ``drain`` changes nothing until then. Of outlets and slewed clocks the latest one that lasts
-   holds, jumps add up; of files the worst error and the worst hang. What ended otherwise, by a heal or with its node's
-   power, is over for all.
+4. Faults that overlap at one node are held by each that began them (:mod:`moslab.scenario.breach`).
 """
 
 from __future__ import annotations
@@ -22,7 +18,6 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from signal import SIGCONT, SIGSTOP
-from types import TracebackType
 from typing import Any, Callable, NamedTuple, TypeVar, Union
 
 from emulator.powerswitch.outlets import WORKS
@@ -36,7 +31,6 @@ from moslab.faults.record import (
     DRAINED,
     EXHAUSTED,
     FILES,
-    OF_POWER,
     OFF,
     OUTLET,
     PAUSE,
@@ -50,21 +44,19 @@ from moslab.faults.signals import AGENT, LEASH, signal_of
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
-from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.history.stored import Run
+from moslab.scenario.breach import Breach, Held
 from moslab.scenario.clients import COUNT, COUNT_MAX, KEYS, KEYS_MAX, PORT, Clients
+from moslab.scenario.group import WITHIN_S, Group
 from moslab.scenario.plans import plan_of
 from moslab.scenario.world import Output, World
 from moslab.scenario.written import Written
 from moslab.wait import eventually
 
 T = TypeVar("T")
-Targets = Union[int, str, "Group", Iterable[int]]
-WITHIN_S = 45.0
+Targets = Union[int, str, Group, Iterable[int]]
 LOOK_EVERY_S = 0.05
-ONCE = frozenset({OFF, PAUSE, DRAINED})
-"""Of these a second one is not begun while the first one lasts."""
 
 
 class Verdict(NamedTuple):
@@ -83,104 +75,6 @@ class Verdict(NamedTuple):
         return unseen(self.history) if self.history is not None else ""
 
 
-class Breach:
-    """A fault that lasts. As a context manager it ends with the block."""
-
-    def __init__(self, what: str, end: Callable[[], None]) -> None:
-        self.what = what
-        self._end: Callable[[], None] | None = end
-
-    def heal(self) -> None:
-        """End it, unless it has ended."""
-        end, self._end = self._end, None
-        if end is not None:
-            end()
-
-    def __enter__(self) -> Breach:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self.heal()
-        except LabError:
-            if error is None:                                # else that is what the test has to say
-                raise
-
-    def __repr__(self) -> str:
-        return f"<{self.what}>"
-
-
-class Group:
-    """A resource group, wherever it runs."""
-
-    def __init__(self, cluster: Cluster, name: str) -> None:
-        self.name = name
-        self._cluster = cluster
-        self._seen = 0                                       # the node where it was seen last; 0: nowhere yet
-
-    @property
-    def runs(self) -> tuple[Interval, ...]:
-        """Its processes that execute now, on whatever nodes."""
-        return tuple(self._cluster.world.running(self.name))
-
-    @property
-    def owner(self) -> int:
-        """The one node on which it runs; waits until there is one."""
-        __tracebackhide__ = True
-        return self.run().node
-
-    def run(self, within: float = WITHIN_S) -> Interval:
-        """A process of it, on the one node on which it runs; waits until there is one."""
-        __tracebackhide__ = True
-        found = self._await(lambda runs: len({one.node for one in runs}) == 1, "runs on one node", within)
-        return self._saw(found[0])
-
-    def wait_running(self, elsewhere: bool | int = False, within: float = WITHIN_S) -> Interval:
-        """Wait until it runs; ``elsewhere`` than it last did (rule 3), or than on that node."""
-        __tracebackhide__ = True
-        if elsewhere is False:
-            return self.run(within)
-        before = self._seen if elsewhere is True else elsewhere
-        if not before:
-            raise CannotError(f"elsewhere than where? nobody has asked yet for the owner of {self.name}")
-        found = self._await(
-            lambda runs: any(one.node != before for one in runs), f"runs elsewhere than on node {before}", within,
-        )
-        return self._saw(next(one for one in found if one.node != before))
-
-    def wait_stopped(self, within: float = WITHIN_S) -> None:
-        """Wait until no process of it executes anywhere."""
-        __tracebackhide__ = True
-        self._await(lambda runs: not runs, "runs nowhere", within)
-
-    def wait_again(self, before: Interval, within: float = WITHIN_S) -> Interval:
-        """Wait for a process of it, on any node, that began after that one had ended: in containers the witness, which
-        goes on where a process of the group is respawned alone."""
-        __tracebackhide__ = True
-        found = self._await(
-            lambda runs: bool(runs) and all(one[:5] != before[:5] for one in runs), "runs again", within,
-        )
-        return self._saw(found[0])
-
-    def goes_on(self, before: Interval, for_s: float) -> bool:
-        """Whether that very process executes ``for_s`` from now."""
-        self._cluster.world.sleep(for_s)
-        return any(one[:5] == before[:5] for one in self.runs)
-
-    def _await(self, until: Callable[[tuple[Interval, ...]], bool], what: str, within: float) -> tuple[Interval, ...]:
-        __tracebackhide__ = True
-        return self._cluster.eventually(lambda: self.runs, until, within=within, what=f"group {self.name} {what}")
-
-    def _saw(self, run: Interval) -> Interval:
-        self._seen = run.node
-        return run
-
-    def __repr__(self) -> str:
-        return f"<group {self.name}>"
-
-
 class Cluster:
     """See the head of the module. ``world`` is for what only one world has; ``random`` is drawn from the seed."""
 
@@ -189,7 +83,7 @@ class Cluster:
         self._faults = Written(world.faults)
         self.random = random.Random(f"{seed}/targets")
         self._groups: dict[str, Group] = {}
-        self._held: dict[tuple[str, int, str], dict[object, Any]] = {}     # fault -> whose it is, and how much; rule 5
+        self._held = Held(world.faults.record, world.off)
         self._clients: list[Clients] = []
         self._first = len(world.faults.record.all)
         self._began_s = world.faults.record.now_s()
@@ -379,7 +273,7 @@ class Cluster:
             self._faults.signal(node, role, signo)
 
     def stop_process(self, role: str, on: Targets | None = None) -> Breach:
-        """SIGSTOP to it; SIGCONT with the end of the breach (rule 4)."""
+        """SIGSTOP to it; SIGCONT with the end of the breach (rule 3)."""
         nodes = self._hosts(role, on)
         other = LEASH if role == AGENT else AGENT
         for _, node, stopped in self.world.faults.record.lasting(STOP):
@@ -534,40 +428,7 @@ class Cluster:
         self, what: str, kind: str, targets: Targets, begin: Callable[[int, list[Any]], object],
         end: Callable[[int], object], role: str = "", amount: Any = None,
     ) -> Breach:
-        """One more fault of that kind at each of the nodes (rule 5). ``begin`` gets the amounts of all that last."""
-        nodes, mine = self.whom(targets), object()
-        begun: list[int] = []
-        try:
-            for node in nodes:
-                held = self._held_now(kind, node, role)
-                if not held or kind not in ONCE:
-                    begin(node, [*held.values(), amount])
-                held[mine] = amount
-                begun.append(node)
-        except BaseException:
-            for node in begun:                               # it lasts until the heal, and nobody can end it before
-                del self._held[kind, node, role][mine]
-            raise
-
-        def ends() -> None:
-            for node in nodes:
-                held = self._held_now(kind, node, role)
-                if mine in held:
-                    del held[mine]
-                    if not held:
-                        end(node)
-                    elif amount is not None:
-                        begin(node, [*held.values()])
-
-        return Breach(f"{what}: {', '.join(map(str, nodes))}", ends)
-
-    def _held_now(self, kind: str, node: int, role: str) -> dict[object, Any]:
-        """By whom that fault is held; by nobody if it has ended."""
-        held = self._held.setdefault((kind, node, role), {})
-        lasts = (kind, node, role) in self.world.faults.record.lasting(kind)
-        if not lasts or (kind in OF_POWER and (node in self.world.off()) != (kind == OFF)):
-            held.clear()
-        return held
+        return self._held.begin(what, kind, self.whom(targets), begin, end, role, amount)
 
     def _to_cut(
         self, targets: Targets, from_: Targets | None, one_way: bool

@@ -14,7 +14,9 @@ from typing import Callable, NamedTuple
 
 from moslab.errors import LabError
 from moslab.history.intervals import Interval
-from moslab.scenario.cluster import Breach, Cluster, Group
+from moslab.scenario.breach import Breach
+from moslab.scenario.cluster import Cluster
+from moslab.scenario.group import Group
 
 STEPS: dict[str, Callable[[Cluster, int], Breach]] = {
     "its node loses power": lambda cluster, node: cluster.kill(node),

@@ -23,7 +23,8 @@ from moslab.errors import LabError, UnsupportedError
 from moslab.faults.links import from_power
 from moslab.faults.plan import BAD_TABLE, Fault, FaultPlan
 from moslab.faults.toxics import of_plan
-from moslab.scenario.cluster import Breach, Cluster, Verdict
+from moslab.scenario.breach import Breach
+from moslab.scenario.cluster import Cluster, Verdict
 from moslab.scenario.tables import CLTAB, hactl_of, real
 
 LEAD_S = 1.0

@@ -11,9 +11,7 @@ from mosha.timing import THAW_S
 from moslab.history.checkers import (
     CHECKERS,
     INVALID,
-    KILL_S,
     SEEN,
-    SEEN_LEASES,
     UNKNOWN,
     VALID,
     judge,
@@ -22,7 +20,9 @@ from moslab.history.checkers import (
     unseen,
 )
 from moslab.history.intervals import Interval, merged, overlaps
+from moslab.history.quorum import KILL_S
 from moslab.history.record import (
+    SEEN_LEASES,
     Buried,
     Edit,
     Elected,

@@ -17,7 +17,8 @@ from mosha.agent import Agent
 from mosha.ownership import marker, slot
 from mosha.timing import AHEAD_S
 from moslab.faults.plan import FaultPlan
-from moslab.history.checkers import INVALID, VALID, check_quorum, judge
+from moslab.history.checkers import INVALID, VALID, judge
+from moslab.history.quorum import check_quorum
 from moslab.simulator.campaign import EXPECTED, Total, campaign, never_reached, run_seed
 from moslab.simulator.cli import main
 from moslab.simulator.cluster import Cluster
