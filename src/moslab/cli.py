@@ -143,11 +143,12 @@ def _parser() -> argparse.ArgumentParser:
     for name, text in (
         ("start", "give a node its power back: it boots"),
         ("reboot", "shut a node down in order, and have it boot"),
+        ("lose-disk", "a node that is off gets a new, empty disk"),
         ("pause", "freeze a node"),
         ("resume", "thaw a node"),
     ):
         hits(command(name, _change, text))
-        commands.choices[name].set_defaults(action=name)
+        commands.choices[name].set_defaults(action=name.replace("-", "_"))
     execute_ = command("exec", _exec, "run a command in a node")
     execute_.add_argument("node", metavar="NODE", type=_node)
     execute_.add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
@@ -340,8 +341,8 @@ def _kill(arguments: argparse.Namespace) -> int:
 
 
 def _change(arguments: argparse.Namespace) -> int:
-    done = {"start": "has power and boots", "reboot": "has shut down, and boots", "pause": "is frozen",
-            "resume": "runs again"}[arguments.action]
+    done = {"start": "has power and boots", "reboot": "has shut down, and boots", "lose_disk": "has a new disk",
+            "pause": "is frozen", "resume": "runs again"}[arguments.action]
     for faults, node in _broken(arguments):
         getattr(faults, arguments.action)(node)
         print(f"node {node} {done}", flush=True)

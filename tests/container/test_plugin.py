@@ -26,7 +26,7 @@ from tests.engines import processes_of
 pytestmark = [pytest.mark.container, pytest.mark.xdist_group("plugin")]
 
 ROOT = Path(__file__).parents[2]
-BOTH = "(test_owner_is_cut_off and 3) or (killed and group) or blind or (found_out and --0.08)"
+BOTH = "(test_owner_is_cut_off and 3) or (killed and group) or reboots or blind or (found_out and --0.08)"
 LIMIT_S = 400.0
 WORLDS = ("sim", "namespaces", "docker")
 GONE_LIMIT_S = 90.0
@@ -103,7 +103,7 @@ def test_the_same_scenarios_have_the_same_outcome_in_all_worlds(client: docker.D
     code, said = run_pytest(ROOT, *here, "tests/chaos", f"--world={','.join(WORLDS)}", "-v", "-k", BOTH)
     assert code == 0, said
     passed = [(name, set(ids.split("-"))) for name, ids in re.findall(r"::(test_\w+)\[(.*)\] PASSED", said)]
-    assert len(passed) == 4 * len(WORLDS), said
+    assert len(passed) == 5 * len(WORLDS), said
     by_world = {
         world: sorted((name, sorted(ids - {world})) for name, ids in passed if world in ids)
         for world in WORLDS

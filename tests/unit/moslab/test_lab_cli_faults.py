@@ -121,6 +121,7 @@ def test_what_is_said_is_what_is_done(
     (["kill", "minority"], [("kill", 1)]), (["kill", "owner of web"], [("kill", 2)]),
     (["kill", "--group", "web"], [("kill", 2)]), (["start", "all"], [("start", 1), ("start", 2), ("start", 3)]),
     (["pause", "not owner of web"], [("pause", 1), ("pause", 3)]), (["resume", "1,3"], [("resume", 1), ("resume", 3)]),
+    (["reboot", "owner of web"], [("reboot", 2)]), (["lose-disk", "3"], [("lose_disk", 3)]),
     (["signal", "owner of web", "leash web", "stop"], [("signal", 2, "leash web", SIGSTOP)]),
     (["files", "one+3", '[{"do": "full"}]'], [("files", 1, [{"do": "full"}]), ("files", 3, [{"do": "full"}])]),
     (["outlet", "majority", "fails"], [("outlet", 1, "fails"), ("outlet", 2, "fails")]),
