@@ -41,7 +41,10 @@ def _end_processes(cluster: Cluster) -> None:
 
 
 def _lose_disk(cluster: Cluster) -> Breach:
-    """It is lost while the node is off."""
+    """It is lost while the node is off, and all others have power: so one a round. If all are lost nobody has tables
+    any more, and no group runs."""
+    if cluster.world.off():
+        raise LabError("another node is off, and may have lost its disk")
     (node,) = cluster.whom("one")
     off = cluster.kill(node)
     try:

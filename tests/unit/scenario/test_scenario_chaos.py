@@ -47,6 +47,18 @@ def test_every_kind_can_be_broken_and_healed() -> None:
         assert cluster.check().word == VALID, name
 
 
+def test_one_disk_is_lost_in_a_round() -> None:
+    """Or nobody might have the tables any more."""
+    cluster = made(1)
+    BREAKS["lose a disk"](cluster)
+    with pytest.raises(LabError, match="another node is off"):
+        BREAKS["lose a disk"](cluster)
+    cluster.heal()
+    BREAKS["lose a disk"](cluster)
+    assert [fault.kind for fault in cluster.faults].count("lose disk") == 2
+    cluster.check()
+
+
 def test_connections_are_left_alone_where_mfs_goes_straight() -> None:
     world = SimWorld(Spec(3), 1)
     world.settle()
