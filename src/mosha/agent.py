@@ -35,7 +35,7 @@ from mosha.elders import Elders
 from mosha.fencing import Fencing, Shot
 from mosha.groups import Groups
 from mosha.monitor import PLAN, STOP, TEST
-from mosha.operations import Operations
+from mosha.operations import Drained, Operations
 from mosha.others import URGENT, Others, Record
 from mosha.ownership import identity as identities
 from mosha.ownership.disk_paxos import DISPUTED, FENCE, LAPSED, Call, DiskPaxos
@@ -85,6 +85,7 @@ class Agent:
         self._world = world
         self._place: Place | None = Place(config, world)
         rejoin(world.var, world.boot_id())
+        self._drained = Drained(world.var)
         self._news = True                            # something was delivered since the last round
         self._due = world.now()                      # the next whole round
         self._rests = False                          # rule 6, as of the latest one
@@ -142,16 +143,18 @@ class Agent:
         return self.ownership.quorate(self._world.now()) and any(map(self.alive, self.nodes - {self.me}))
 
     def drain(self) -> None:
-        """Somebody on this node wants nothing to run here (SIGHUP)."""
+        """Somebody on this node wants nothing to run here (SIGHUP): also if it has no place yet."""
         if self._place is None:
             self.operations.drain(self._world.now(), True)
             self._news = True
+        else:
+            self._drained.want(True)
 
     def clear(self) -> None:
-        """Somebody on this node wants its failures to be forgotten (SIGUSR2)."""
-        if self._place is None:
-            self.groups.clear("")
-            self._news = True
+        """Somebody on this node wants its failures to be forgotten (SIGUSR2); who has no place yet has none."""
+        log.info("failures are forgotten")
+        self.groups.clear("")
+        self._news = True
 
     def leash_ready(self, group: str) -> None:
         """The group's leash has something to report, or is gone."""
@@ -192,7 +195,7 @@ class Agent:
         self.requirements = Requirements(
             self.groups, self.owner, lambda node: self.others.said_by(self._world.now(), node)
         )
-        self.operations = Operations(me, self._world.var, self.timing, now, self, self.groups.clear)
+        self.operations = Operations(me, self._drained, self.timing, now, self, self.groups.clear)
         self.snags = Snags(me, self.config.stuck_s, self._has_heir, self._are_most)
 
     def _number(self) -> int:
@@ -303,9 +306,8 @@ class Agent:
         self._operate(now)
         stuck_elsewhere = self._stuck_elsewhere(now)
         self._give_way(now, stuck_elsewhere)
-        gives_all_up = bool(self._leaving) or self.operations.is_drained
         wanted = self.elders.allow(self._wanted(now), self.groups.owns, self.groups.is_begun)
-        wanted = self.requirements.order(now, wanted, gives_all_up)
+        wanted = self.requirements.order(now, wanted, self._gives_up)
         self.groups.planned = self._planned(now) if self.elders.present else ()
         self.groups.step(now, wanted, self.tables.cltab.table)
         self._fence(now, self._condemned(now, stuck_elsewhere))
@@ -349,16 +351,25 @@ class Agent:
     def _wanted(self, now: float) -> dict[str, str]:
         """The levels of the groups that may run here. One that is leaving gets nothing new, nor does one whose lease
         has just lapsed: it shows first that it can keep one."""
-        if now >= min(self._stop_from, self.operations.drain_from) or self.config.arbitrator or self._is_calm(now):
+        if self.config.arbitrator or self._is_calm(now):
             return {}
         if self._leaving or self.operations.is_drained:
-            return {name: level for name, level in self._levels.items() if self.ownership.held(name)}
+            ends = now >= min(self._stop_from, self.operations.drain_from)
+            held = {name: level for name, level in self._levels.items() if self.ownership.held(name)}
+            return {name: level for name, level in held.items() if not (ends and self._gives_up(name))}
         leaves = self.operations.moves.stopping()
         return {name: level for name, level in self._levels.items() if name not in leaves} if leaves else self._levels
 
     def _is_calm(self, now: float) -> bool:
         """Whether the lease of the identity before has lapsed so short a while ago that this one takes nothing yet."""
         return now < self._calm_until
+
+    def _gives_up(self, group: str) -> bool:
+        """Whether this node ends what it may have of the group, soon or now. That it is drained does not mean what is
+        in maintenance: nobody else would start that."""
+        if self._leaving or self.operations.gives_way:
+            return True
+        return self.operations.is_drained and group not in self.groups.maintained
 
     def _planned(self, now: float) -> Collection[str]:
         """The groups that those of 2003 are to see at plan here, before anything is started."""

@@ -41,7 +41,9 @@ def add_to(commands: Any) -> None:
     move.add_argument("group", metavar="GROUP")
     move.add_argument("node", type=_node, metavar="NODE")
     move.set_defaults(command=run, action=_move)
-    drain = commands.add_parser("drain", help="let a node give up its groups and take none, until --off")
+    drain = commands.add_parser(
+        "drain", help="let a node give up its groups, but those in maintenance, and take none, until --off",
+    )
     drain.add_argument("node", type=_node, nargs="?", metavar="NODE", help="default: this one")
     drain.add_argument("--off", action="store_true", help="it may have groups again")
     drain.set_defaults(command=run, action=_drain)
@@ -148,12 +150,17 @@ def _drain(settings: Config, options: argparse.Namespace) -> None:
         print(f"node {node} may have groups again; those that run elsewhere stay there")
         return
 
-    def is_empty(shown: dict[str, Any]) -> bool | None:
-        return True if all(group["owner"] != node for group in shown["groups"]) else None
+    def left(shown: dict[str, Any]) -> list[str] | None:
+        has = [group for group in shown["groups"] if group["owner"] == node]
+        return [group["name"] for group in has] if all(group["maintenance"] for group in has) else None
 
-    if not wait(settings, is_empty, STOP_LIMIT_S + ORDER_LIMIT_S):
+    stays = wait(settings, left, STOP_LIMIT_S + ORDER_LIMIT_S)
+    if stays is None:
         raise Refused(f"node {node} takes no groups any more, and has not stopped its own: see its log")
-    print(f"node {node} is drained: it has no group, and takes none until `mosha drain {node} --off`")
+    has = "has no group but what is in maintenance" if stays else "has no group"
+    print(f"node {node} is drained: it {has}, and takes none until `mosha drain {node} --off`")
+    if stays:
+        print(f"left as they are until `mosha maintenance off {' '.join(stays)}`: {', '.join(stays)}")
 
 
 def _maintenance(settings: Config, options: argparse.Namespace) -> None:

@@ -2,10 +2,11 @@
 
 Rules:
 
-1. A node that is *drained* takes no group and gives up those that it has, in order, as one that leaves (R21); its agent
-   goes on, votes and shoots. So it stays, also after a boot, until somebody ends it: the file ``drained``.
+1. A node that is *drained* takes no group and gives up those that it has, in order, as one that leaves (R21), but for
+   those in maintenance; its agent goes on, votes and shoots. So it stays, also after a boot, until somebody ends it:
+   :class:`Drained`.
 2. One that is to be shot, for a group that it cannot end, *gives way* before: it is drained for a time, without that
-   file.
+   file, and of all groups.
 3. Everything else is in :mod:`mosha.orders` and :mod:`mosha.moves`. Nothing here decides who owns a group.
 """
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, Callable, Protocol
 
 from mosha.moves import FAILBACK, Moves, Over
@@ -24,7 +24,7 @@ from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S, Timing
 
 log = logging.getLogger(__name__)
 
-DRAINED = "drained"
+NAME = "drained"
 NEVER = float("inf")
 LEFT = "this node gives up all that it has"
 
@@ -56,20 +56,43 @@ class Sight(Protocol):
         """Whether groups that this node gives up can go to another one."""
 
 
+class Drained:
+    """Whether somebody wants this node to be drained: for this life, and in the file ``drained`` for those to come."""
+
+    def __init__(self, store: Store) -> None:
+        """Raises OSError."""
+        self._store = store
+        self.is_wanted = store.read(NAME, 1) is not None
+
+    def want(self, wanted: bool) -> None:
+        """From now on. Where the disk does not take it, this life does what was wanted anyhow."""
+        if wanted == self.is_wanted:
+            return
+        self.is_wanted = wanted
+        try:
+            if wanted:
+                self._store.replace(NAME, b"", durable=True)
+            else:
+                self._store.remove(NAME)
+        except OSError as error:
+            log.error("the next life of this agent will not know of it: %s", error.strerror or error)
+        log.warning("drained: nothing is to run here but what is in maintenance" if wanted else "not drained any more")
+
+
 class Operations:
     """Of the node ``me``. ``clear(group)`` forgets failures here, of all groups if it is empty."""
 
     def __init__(
-        self, me: int, store: Store, timing: Timing, now: float, sight: Sight, clear: Callable[[str], None]
+        self, me: int, drained: Drained, timing: Timing, now: float, sight: Sight, clear: Callable[[str], None]
     ) -> None:
         self.orders, self.moves = Orders(me), Moves(timing.announce_s)
-        self._me, self._store, self._timing, self._sight, self._clear = me, store, timing, sight, clear
-        self._ordered, self._gives_way, self._way_until = store.read(DRAINED, 1) is not None, False, NEVER
-        self.drain_from = now if self._ordered else NEVER
+        self._me, self._drained, self._timing, self._sight, self._clear = me, drained, timing, sight, clear
+        self.gives_way, self._way_until = False, NEVER
+        self.drain_from = now if drained.is_wanted else NEVER
 
     @property
     def is_drained(self) -> bool:
-        return self._ordered or self._gives_way
+        return self._drained.is_wanted or self.gives_way
 
     @property
     def rests(self) -> bool:
@@ -125,21 +148,15 @@ class Operations:
 
     def drain(self, now: float, wanted: bool) -> None:
         """Begin or end it."""
-        if wanted and not self._ordered:
-            self._remember(partial(self._store.replace, DRAINED, b"", durable=True))
-            log.warning("drained: nothing is to run here")
-        elif self._ordered and not wanted:
-            self._remember(partial(self._store.remove, DRAINED))
-            log.warning("not drained any more")
-        self._ordered = wanted
+        self._drained.want(wanted)
         self._follow(now)
 
     def give_way(self, now: float, wanted: bool, limit_s: float) -> None:
         """Rule 2, as long as it is wanted, and for so long at most: who is not shot by then takes groups again."""
         self._way_until = min(self._way_until, now + limit_s) if wanted else NEVER
         gives_way = wanted and now < self._way_until
-        if gives_way != self._gives_way:
-            self._gives_way = gives_way
+        if gives_way != self.gives_way:
+            self.gives_way = gives_way
             log.warning("this node gives way: it is to be shot" if gives_way else "this node gives way no more")
             self._follow(now)
 
@@ -150,14 +167,6 @@ class Operations:
         elif self.drain_from == NEVER:
             self.drain_from = now + (self._timing.announce_s if self._sight.has_heirs() else 0.0)
             self.abandon(now)
-
-    @staticmethod
-    def _remember(action: Callable[[], object]) -> None:
-        """For the next life of the agent, if the disk takes it: this one does what was wanted anyhow."""
-        try:
-            action()
-        except OSError as error:
-            log.error("the next life of this agent will not know of it: %s", error.strerror or error)
 
     def said(self) -> dict[str, Any]:
         """What this node's record says."""

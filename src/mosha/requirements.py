@@ -3,7 +3,7 @@
 Rules:
 
 1. A group that this node does not own yet is wanted here only while each group that it requires is *up*: its owner
-   lives, and says in its record that it has come to its level there, and is not about to give everything up.
+   lives, and says in its record that it has come to its level there, and is not about to give it up.
 2. A group that is to stop here is left as it is while one that requires it is to stop as well, and has not: here, or
    anywhere if hactl stops both; for at most ``STOP_LIMIT_S``, and not for one that is in maintenance.
 3. Nothing else follows: a group runs on where one that it requires fails, moves or dies. It is not moved meanwhile, as
@@ -57,11 +57,13 @@ class Requirements:
         self._of = {group: wanted.requires for group, wanted in table.items() if wanted.requires}
         self._waits_since = {group: since for group, since in self._waits_since.items() if group in self._by}
 
-    def order(self, now: float, wanted: Mapping[str, str], gives_all_up: bool) -> Mapping[str, str]:
-        """What is left of the levels that are wanted here, and what stays for a while."""
+    def order(self, now: float, wanted: Mapping[str, str], gives_up: Callable[[str], bool]) -> Mapping[str, str]:
+        """What is left of the levels that are wanted here, and what stays for a while; ``gives_up(group)``: whether
+        this node is about to end it."""
         local = self._local
-        self.up = [] if gives_all_up else sorted(
-            group for group in self._by if group in wanted and local.is_done(group, wanted[group])
+        self.up = sorted(
+            group for group in self._by
+            if group in wanted and local.is_done(group, wanted[group]) and not gives_up(group)
         )
         waiting = [
             group for group, others in self._of.items()

@@ -31,6 +31,8 @@ def _where(page: Page, group: Page) -> list[str]:
         lines = [f"{name} is on node {owner}: {group['level']} {group['state']}, since {group['since'] or 'now'}"]
         if group["why"]:
             lines.append(f"  it came there as {group['why']} (epoch {group['epoch']})")
+        if group["maintenance"]:
+            lines.append(f"  it is in maintenance, so it is left alone, drained or not (mosha maintenance off {name})")
         if group["level"] == PLAN and page.get("elders"):
             lines.append("  it stays at plan until each node of 2003 has seen that, and does not have it")
         if group["reason"]:

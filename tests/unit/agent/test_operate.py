@@ -102,6 +102,7 @@ def test_a_group_has_moved_when_it_has_come_to_its_level(
     (["move", "db", "3"], {}, None, "there is no group db"),
     (["move", "kv", "3"], {"owner": None}, None, "runs nowhere, so there is nothing to move"),
     (["drain", "2"], {}, {"2": ""}, "has not stopped its own"),
+    (["drain", "2"], {"stuck": "web-run: 7", "state": "STOPPING"}, {"2": ""}, "has not stopped its own"),
     (["drain", "2"], {}, {"2": "no answer in time"}, "node 2: no answer in time"),
     (["drain", "2"], {}, None, "took the order and has not answered"),
     (["clear", "db"], {}, None, "there is no group db; there are: kv"),
@@ -128,6 +129,29 @@ def test_orders(
     agent = Agent(tmp_path, a_page({"kv": {}}, {}), answer={"1": ""})
     assert run(agent, monkeypatch, *arguments) == 0
     assert [(one["do"], one["group"], one["node"]) for one in agent.orders] == [order]
+
+
+@pytest.mark.usefixtures("configuration")
+def test_a_drain_says_what_it_leaves_in_maintenance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    held = {"maintenance": True, "on_hold": True}
+    agent = Agent(
+        tmp_path, a_page({"kv": held, "db": {}}, {}), a_page({"kv": held, "db": {"owner": 3}}, {}), answer={"2": ""},
+    )
+    assert run(agent, monkeypatch, "drain", "2") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "node 2 is drained: it has no group but what is in maintenance, and takes none until `mosha drain 2 --off`",
+        "left as they are until `mosha maintenance off kv`: kv",
+    ]
+    agent = Agent(tmp_path, a_page({"kv": {"owner": 3}}, {}), answer={"2": ""})
+    assert run(agent, monkeypatch, "drain", "2") == 0
+    assert capsys.readouterr().out == "node 2 is drained: it has no group, and takes none until `mosha drain 2 --off`\n"
+
+
+def test_why_a_group_in_maintenance_stays_on_a_drained_node() -> None:
+    text = explain(a_page({"kv": {"maintenance": True}}, {2: {"drained": True}}), "kv")
+    assert "  it is in maintenance, so it is left alone, drained or not (mosha maintenance off kv)" in text
 
 
 @pytest.mark.usefixtures("configuration")

@@ -39,8 +39,10 @@ class Node:
     def runs_at(self, name: str) -> str | None:
         return self.levels.get(name)
 
-    def order(self, now: float = 0.0, wanted: dict[str, str] = LEVELS, gives_all_up: bool = False) -> dict[str, str]:
-        return dict(self.requirements.order(now, wanted, gives_all_up))
+    def order(
+        self, now: float = 0.0, wanted: dict[str, str] = LEVELS, gives_up: Collection[str] = (),
+    ) -> dict[str, str]:
+        return dict(self.requirements.order(now, wanted, lambda group: group in gives_up))
 
 
 WITHOUT_WEB = {name: level for name, level in LEVELS.items() if name != "web"}
@@ -85,8 +87,10 @@ def test_what_is_up_here_counts_at_once_and_is_said_to_others() -> None:
 
 def test_a_node_that_gives_all_up_says_of_nothing_that_it_is_up() -> None:
     node = Node(db="start", ip="start")
-    assert node.order(gives_all_up=True) == WITHOUT_WEB
+    assert node.order(gives_up=LEVELS) == WITHOUT_WEB
     assert node.requirements.up == []
+    assert node.order(gives_up={"web", "ip"}) == WITHOUT_WEB
+    assert node.requirements.up == ["db"], "in maintenance on a drained node, say"
 
 
 def test_what_this_node_has_is_not_stopped_for_what_it_requires() -> None:
@@ -122,10 +126,10 @@ def test_what_is_in_maintenance_is_not_waited_for() -> None:
 
 def test_a_node_that_gives_all_up_waits_for_its_own_groups_alone() -> None:
     node = Node(db="start", ip="start", web="start")
-    assert node.order(10.0, {}, gives_all_up=True) == {"db": "start", "ip": "start"}
+    assert node.order(10.0, {}, gives_up=LEVELS) == {"db": "start", "ip": "start"}
     del node.levels["web"]
     node.owners["web"] = 3
-    assert node.order(11.0, {}, gives_all_up=True) == {}
+    assert node.order(11.0, {}, gives_up=LEVELS) == {}
 
 
 def test_a_group_that_moves_leaves_alone_what_requires_it() -> None:

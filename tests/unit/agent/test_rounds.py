@@ -122,7 +122,9 @@ def test_a_disk_without_memory_waits_before_it_votes() -> None:
 EARLIER = f"1.1.{'e' * 32}"
 
 
-def left(*entries: Any, identity: str = EARLIER, epoch: int = 1, config: Config | None = None) -> FakeWorld:
+def left(
+    *entries: Any, identity: str = EARLIER, epoch: int = 1, config: Config | None = None, **more: bytes
+) -> FakeWorld:
     """A node whose earlier life had web, and left its leash."""
     era = "7-00000007"
     entries_told = tuple(cltab.parse(CLTAB.decode()).entries)
@@ -132,7 +134,7 @@ def left(*entries: Any, identity: str = EARLIER, epoch: int = 1, config: Config 
     founded = installation(era, config.voters_of(frozenset([1])))
     written = b"".join(map(journal.encode, entries))
     files = {"cltab": CLTAB, "hactl": b"web start\n", "founded": founded.encode(), "state": b"1\n"}
-    world = FakeWorld(config, answers, legacy, **files)
+    world = FakeWorld(config, answers, legacy, **{**files, **more})
     if entries:
         world.disk.files[journal.name(era, EARLIER, 0)] = written
     return world
@@ -569,6 +571,72 @@ def test_a_hangup_drains_the_node_until_an_operator_ends_that() -> None:
     again.disk.files["order"] = json.dumps({"do": "undrain", "group": "", "node": 1, "name": "9"}).encode()
     running(again)
     again.until(lambda: page(again)["orders"] == {"1.9": {"1": ""}}, 5)
+
+
+TWO = CLTAB + CLTAB.replace(b"web", b"db")
+
+
+@pytest.mark.parametrize("is_back", [False, True])
+def test_a_drained_node_leaves_what_is_in_maintenance_until_that_is_over(is_back: bool) -> None:
+    """Nobody else would start it."""
+    world = world_of([1], cltab=TWO, hactl=b"web start maintenance\ndb start\n")
+    world.disk.files["hactl"] = b"web start\ndb start\n"
+    world.until(lambda: len(world.leashes) == 2 and all(leash.told[-1] == "start" for leash in world.leashes), 30)
+    web, db = sorted(world.leashes, key=lambda leash: leash.group, reverse=True)
+    world.disk.files["hactl"] = b"web start maintenance\ndb start\n"
+    world.until(lambda: web.told[-1] == "hold", 5)
+    world.agent.drain()
+    world.until(lambda: db.gone, 5)
+    world.pass_time(60)
+    assert (web.told[-1], web.gone, db.told[-1]) == ("hold", False, "finish")
+    if is_back:
+        world.agent.operations.drain(world.now(), False)
+        world.until(lambda: len(world.leashes) == 3, 30)
+    world.disk.files["hactl"] = b"web start\ndb start\n"
+    world.until(lambda: web.told[-1] != "hold", 5)
+    world.pass_time(5)
+    assert (web.told[-1], web.gone) == (("start", False) if is_back else ("finish", True))
+
+
+def test_a_node_that_is_to_be_shot_gives_up_what_is_in_maintenance_as_well() -> None:
+    world = world_of([1], config=Config(stomith=SHOOTS), cltab=TWO, hactl=b"web start\ndb start\n")
+    world.until(lambda: len(world.leashes) == 2 and all(leash.told[-1] == "start" for leash in world.leashes), 30)
+    db, web = sorted(world.leashes, key=lambda leash: leash.group)
+    world.disk.files["hactl"] = b"web start\ndb start maintenance\n"
+    world.until(lambda: db.told[-1] == "hold", 5)
+    world.agent.snags, world.hangs = Snags(1, world.agent.config.stuck_s, lambda *_: True, lambda nodes: False), True
+    web.report("stuck", text="web-run: 7 (dd, state D)")
+    world.agent.drain()
+    world.pass_time(45)
+    assert (db.told[-1], web.told[-1]) == ("hold", "finish")
+    world.until(lambda: db.told[-1] == "finish", 15)
+
+
+def test_a_drained_node_takes_over_what_an_earlier_life_left_in_maintenance() -> None:
+    world = left(Commit("web", 1, EARLIER), hactl=b"web start maintenance\n", drained=b"")
+    leash = world.left_leash
+    world.pass_time(60)
+    assert (leash.told, leash.gone) == (["hold"], False)
+
+
+@pytest.mark.parametrize("waits", ["nodes", "whois"])
+def test_signals_are_taken_while_the_agent_waits_for_its_place(
+    waits: str, caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    world = world_of([1], {waits: lambda: [2] if waits == "nodes" else 0})
+    world.pass_time(5)
+    assert "waits" in page(world)
+    world.agent.clear()
+    assert "failures are forgotten" in caplog.text
+    world.agent.drain()
+    assert "drained: nothing is to run here" in caplog.text
+    assert "drained" in world.disk.files, "also for the next life"
+    world.pass_time(5)
+    world.tasks[waits] = lambda: [1] if waits == "nodes" else 1
+    world.until(lambda: "nodes" in page(world) and page(world)["nodes"][0]["drained"], 30)
+    world.pass_time(20)
+    assert not world.leashes
 
 
 def fail(world: FakeWorld, leash: FakeLeash) -> None:
