@@ -282,6 +282,15 @@ def test_a_drained_node_stops_first_what_requires_the_other() -> None:
     assert 17.0 < web_before.end_s < before.end_s < after.begin_s < web_after.begin_s
 
 
+def test_a_drained_node_leaves_a_group_in_maintenance_until_that_is_over() -> None:
+    on = {"at": 12.0, "do": "edit", "table": "hactl", "whom": [1], "maintenance": True}
+    off = {**on, "at": 22.0, "whom": [3], "maintenance": False}
+    result = cluster("kv start prefer=2 failback\n", on, order(15.0, 1, do="drain", node=2), off)
+    before, after = around(22.0, services(result))
+    assert (before.node, after.node != 2) == (2, True)
+    assert 22.0 < before.end_s < after.begin_s < 25.0
+
+
 def test_in_maintenance_nobody_takes_the_group_of_a_dead_node() -> None:
     on = {"at": 12.0, "do": "edit", "table": "hactl", "whom": [1], "maintenance": True}
     crash = {"at": 16.0, "do": "crash", "whom": ["owner:kv"], "for": 60.0}
