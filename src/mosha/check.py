@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 from mosha import mismatches, novelties, recovery, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
@@ -58,7 +58,7 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     files = [Path(name) for name in options.files] or [settings.var / "cltab", settings.var / "hactl"]
     found = Found([], [])
     for file in files:
-        found.problems.extend(tables(file))
+        table(file, found)
     found.warnings.extend(together(files))
     if options.with_2003 or (not options.files and _has_elders(settings)):
         for file in files:
@@ -85,16 +85,20 @@ def run(settings: Config, options: argparse.Namespace) -> int:
     return 1 if found.problems else 0
 
 
-def tables(file: Path) -> list[str]:
+def table(file: Path, found: Found) -> None:
     """What is wrong with one table."""
-    parse: Callable[[str, str], object] = hactl.parse if _is_hactl(file) else cltab.parse
     try:
-        parse(_text(file), str(file))
+        text = _text(file)
+        groups = list(hactl.parse(text, str(file))) if _is_hactl(file) else cltab.parse(text, str(file)).groups()
     except TableErrors as errors:
-        return [str(error) for error in errors.errors]
+        found.problems.extend(map(str, errors.errors))
     except OSError as error:
-        return [f"{file}: {error.strerror}"]
-    return []
+        found.problems.append(f"{file}: {error.strerror}")
+    else:
+        if not text.strip():
+            found.warnings.append(f"{file}: empty: an agent that has a table keeps that; without one nothing runs")
+        elif not groups:
+            found.warnings.append(f"{file}: it names no group: nothing would run")
 
 
 def together(files: list[Path]) -> list[str]:

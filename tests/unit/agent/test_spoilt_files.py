@@ -117,6 +117,22 @@ def test_a_table_that_is_none_is_named(spoilt: str, tmp_path: Path, capsys: pyte
     assert capsys.readouterr().err.startswith(f"{node.var}/cltab:")
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("", "empty: an agent that has a table keeps that"), (" \n\n", "empty: an agent that has a table keeps that"),
+    ("# nothing yet\n", "it names no group: nothing would run"),
+])
+@pytest.mark.parametrize("name", ["cltab", "hactl"])
+def test_a_table_that_names_no_group_is_warned_of(
+    name: str, text: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    node = Node(tmp_path)
+    (node.var / name).write_text(text)
+    assert node.says(f"check {node.var / name}") == 0
+    assert capsys.readouterr().err.startswith(f"warning: {node.var / name}: {said}")
+    assert node.says("check") == 0
+    assert f"warning: {node.var / name}: {said}" in capsys.readouterr().err
+
+
 def test_check_reads_line_ends_as_the_agent_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     node = Node(tmp_path)
     (node.var / "cltab").write_bytes(b"web:a:start:once:true\rweb:b:start:once:true\n")
