@@ -27,7 +27,7 @@ class Events:
         self._store, self._wall = store, wall
         self._seen: Page = {}
         self._is_written = True
-        self._all: deque[dict[str, Any]] = deque(read(store), EVENTS_MAX)
+        self._all: deque[dict[str, Any]] = deque(read(store.read(FILE, BYTES_MAX) or b""), EVENTS_MAX)
 
     def note(self, page: Page) -> None:
         """A page that may differ from the one before. Raises OSError where the file cannot be written; the next page
@@ -42,9 +42,8 @@ class Events:
             self._is_written = True
 
 
-def read(store: Store) -> list[dict[str, Any]]:
-    """The events of the file; what is none is left out."""
-    content = store.read(FILE, BYTES_MAX) or b""
+def read(content: bytes) -> list[dict[str, Any]]:
+    """The events of such a file; what is none is left out."""
     found = []
     for line in content.decode("utf-8", "replace").splitlines():
         try:

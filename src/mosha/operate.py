@@ -13,12 +13,12 @@ import time
 from contextlib import suppress
 from typing import Any, Callable
 
-from mosha import status
+from mosha import events, status
 from mosha.aside import FILE_BYTES_MAX
 from mosha.config import Config
-from mosha.events import read
 from mosha.ordering import Refused, give, page, turn, wait
 from mosha.orders import CLEAR, DRAIN, MOVE, UNDRAIN
+from mosha.platform import plain
 from mosha.platform.store import LocalStore
 from mosha.replication import EDIT, GOOD, made
 from mosha.tables import cltab, hactl
@@ -187,8 +187,16 @@ def _maintenance(settings: Config, options: argparse.Namespace) -> None:
 
 
 def _text(settings: Config, table: str) -> str:
-    content = LocalStore(settings.var).read(table, FILE_BYTES_MAX)
-    return (content or b"").decode("utf-8", "surrogateescape")
+    return _content(settings, table, FILE_BYTES_MAX).decode("utf-8", "surrogateescape")
+
+
+def _content(settings: Config, name: str, bytes_max: int) -> bytes:
+    """Of a file of the agent; nothing where there is none. Who only reads makes nothing, and puts nothing aside. Raises
+    OSError."""
+    try:
+        return plain.read(settings.var / name, bytes_max)
+    except FileNotFoundError:
+        return b""
 
 
 def _edit(settings: Config, changed: Callable[[str, hactl.Hactl], str]) -> None:
@@ -233,7 +241,8 @@ def _why(settings: Config, options: argparse.Namespace) -> None:
 
 def _history(settings: Config, options: argparse.Namespace) -> None:
     """Also while no agent runs."""
-    found = [one for one in read(LocalStore(settings.var)) if options.group in (None, one["group"])]
+    content = _content(settings, events.FILE, events.BYTES_MAX)
+    found = [one for one in events.read(content) if options.group in (None, one["group"])]
     for event in found[-options.n if options.n > 0 else 0:]:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
         group = f"{event['group']}: " if event["group"] else ""

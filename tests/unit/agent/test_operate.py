@@ -11,7 +11,7 @@ import pytest
 
 from mosha import status
 from mosha.cli import main
-from mosha.events import EVENTS_MAX, Events, changes, read
+from mosha.events import EVENTS_MAX, FILE, Events, changes, read
 from mosha.tables import hactl
 from mosha.why import explain
 from tests.unit.agent.fake_world import MemoryStore
@@ -152,6 +152,21 @@ def test_a_drain_says_what_it_leaves_in_maintenance(
 def test_why_a_group_in_maintenance_stays_on_a_drained_node() -> None:
     text = explain(a_page({"kv": {"maintenance": True}}, {2: {"drained": True}}), "kv")
     assert "  it is in maintenance, so it is left alone, drained or not (mosha maintenance off kv)" in text
+
+
+@pytest.mark.usefixtures("configuration")
+def test_who_only_reads_makes_nothing_and_moves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "mosha.conf").write_text(f"varpath = {tmp_path}/none\nrundir = {tmp_path}/run\n")
+    for command in ("history", "status", "why kv", "voters", "check", "stomith history"):
+        assert main(["--config", str(tmp_path / "mosha.conf"), *command.split()]) in (0, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mosha.conf"]
+    (tmp_path / "none/history").mkdir(parents=True)
+    capsys.readouterr()
+    assert main(["--config", str(tmp_path / "mosha.conf"), "history"]) == 1
+    assert capsys.readouterr().err == f"mosha: [Errno 21] Is a directory: '{tmp_path}/none/history'\n"
+    assert [path.name for path in (tmp_path / "none").iterdir()] == ["history"]
 
 
 @pytest.mark.usefixtures("configuration")
@@ -303,8 +318,8 @@ def test_history_is_kept_over_lives_and_bounded() -> None:
     for number in range(2 * EVENTS_MAX):
         events.note(a_page({"kv": {"owner": number % 4 + 1}}, {}))
         if number == 1:
-            assert [event["what"] for event in read(store)][:2] == ["x", "the agent of node 1 began"]
-    assert len(read(store)) == EVENTS_MAX
+            assert [event["what"] for event in read(store.files[FILE])][:2] == ["x", "the agent of node 1 began"]
+    assert len(read(store.files[FILE])) == EVENTS_MAX
     written = store.used
     events.note(a_page({"kv": {"owner": (2 * EVENTS_MAX - 1) % 4 + 1}}, {}))
     assert store.used == written, "nothing happened"
