@@ -23,6 +23,8 @@ from mosha.tables.lines import NODE_MAX, is_node
 
 PREFIX = "voters/"
 VOTERS_MAX = 7
+NUMBER_MAX = 999_999_999         # nobody changes voters so often: a larger one was never written by an agent
+ERA_MAX = 999_999_999_999        # its number: mosha.ownership.marker
 
 
 class Electorate(NamedTuple):
@@ -104,6 +106,14 @@ def decode(fields: Any) -> Electorate:
     """From a list out of JSON; ValueError or TypeError for anything else."""
     era, number, voters, before = fields
     found = Electorate(era, number, tuple(voters), tuple(before))
-    if not all(type(one) is int for one in (era, number, *found.voters, *found.before)):
-        raise ValueError("an electorate has numbers only")
+    if not (type(era) is type(number) is int and are_voters(found.voters) and are_voters(found.before)):
+        raise ValueError("an electorate has numbers of nodes only")
+    if not (0 <= era <= ERA_MAX and 0 <= number <= NUMBER_MAX):
+        raise ValueError("no agent has an electorate like that")
     return found
+
+
+def are_voters(nodes: tuple[Any, ...]) -> bool:
+    """Whether these can be voters, in the order in which agents write them; or none."""
+    is_sound = len(nodes) <= VOTERS_MAX and all(type(node) is int and 1 <= node <= NODE_MAX for node in nodes)
+    return is_sound and nodes == tuple(sorted(set(nodes)))

@@ -81,7 +81,7 @@ def _is_sound(found: Marker) -> bool:
     """Whether its fields are what everybody counts on."""
     texts = (found.state, found.era, found.life, found.configuration, found.boot, found.met, *found.invited)
     return (
-        all(isinstance(one, str) for one in texts) and all(type(one) is int for one in found.absent)
+        all(isinstance(one, str) for one in texts) and electorates.are_voters(found.absent)
         and found.state in (FULL, RECOVERING, REJOINING, NONE, CLOSED) and (not found.era or is_era(found.era))
         and 0 <= found.lease_s <= SECONDS_MAX
     )

@@ -756,7 +756,7 @@ class Voter:
                 self._store.remove(name)
         was_pair = how == FOUNDS and len(chosen.voters) == 1 and len(self._guess.voters) == 2
         left_out = set(self._guess.voters) - set(chosen.voters) if was_pair else set()
-        absent = tuple(left_out | self._off)
+        absent = tuple(sorted(left_out | self._off))
         is_full = self._mark(self.marker._replace(
             state=FULL, era=era, boot=self._boot, invited=invited, lease_s=self._timing.lease_s, electorate=chosen,
             settled=how != COPIED or not chosen.number, absent=absent,

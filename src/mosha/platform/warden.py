@@ -26,7 +26,7 @@ from typing import Callable
 from mosha.clinit.custody import WATCH_S
 from mosha.clinit.process import reset_signals
 from mosha.clocks import Clocks
-from mosha.platform import linux, procscan
+from mosha.platform import linux, plain, procscan
 from mosha.platform.cgroups import RECORD, Tree
 from mosha.resources import deadline
 
@@ -88,7 +88,8 @@ class Warden:
         self.pid = 0
         self._started_s = time.monotonic()
         agent = os.getpid()
-        held = os.open(Path(self._rundir, record), os.O_RDONLY | os.O_CLOEXEC)      # says which life's warden it is
+        path = Path(self._rundir, record)
+        held = plain.checked(os.open(path, plain.READING), path)         # says which life's warden it is
         try:
             self._fork(agent, held)
         finally:

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 
 from mosha.platform import cgroups, mountinfo, procscan, warden
-from mosha.platform.cgroups import Tree
+from mosha.platform.cgroups import RECORD, Tree
 from mosha.platform.mountinfo import Window
 from mosha.platform.units import Units
+from mosha.platform.warden import Warden
 from mosha.tables.settings import AUTO, CGROUP, SESSION
 from tests.unit.agent.pidspace import MACHINE
 from tests.unit.clinit.leashed import lives, wait_until
@@ -218,6 +219,12 @@ def test_what_is_spared_is_told_by_more_than_its_number(tmp_path: Path) -> None:
         assert tree.held_by([me]) == {4194301}
         assert not tree.end_others([me], 0.0), "a plain file names it for ever"
         wait_until(lambda: not lives(left.pid))
+
+
+def test_a_fifo_in_the_place_of_the_record_holds_up_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / RECORD)
+    with pytest.raises(OSError, match=f"not a regular file: '{tmp_path}/{RECORD}'"):
+        Warden(Tree(str(tmp_path)), str(tmp_path))
 
 
 def test_version_2_is_told_to_kill_by_its_own_means(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from mosha.ownership import identity, journal, marker, slot
+from mosha.ownership.electorate import ERA_MAX, NUMBER_MAX, Electorate
 from mosha.ownership.journal import NOBODY, Block, Commit, Dead, Entry, Released
 from mosha.ownership.marker import FULL, RECOVERING, REJOINING, Marker
 from mosha.ownership.slot import Slot
@@ -212,10 +214,32 @@ def test_a_marker_of_another_kind_is_none(content: Marker | bytes) -> None:
     assert marker.decode(content if isinstance(content, bytes) else marker.encode(content)) is None
 
 
+LARGEST = Electorate(ERA_MAX, NUMBER_MAX, tuple(range(65529, 65536)), tuple(range(65529, 65535)))
+
+
 def test_the_largest_marker_fits() -> None:
     nonces = tuple(f"{number:032x}" for number in range(7))
-    largest = Marker(REJOINING, marker.make_era(10**12 - 1, NONCE), NONCE, "c" * 16, "b" * 36, nonces)
+    largest = Marker(
+        REJOINING, marker.make_era(ERA_MAX, NONCE), NONCE, "c" * 16, "b" * 36, nonces, electorate=LARGEST,
+        met="b" * 36, absent=(65535,),
+    )
     assert len(marker.encode(largest)) < marker.BYTES_MAX
+    assert marker.decode(marker.encode(largest)) == largest
+
+
+@pytest.mark.parametrize("change", [
+    {"era": ERA_MAX + 1}, {"era": -1}, {"number": NUMBER_MAX + 1}, {"number": -1}, {"number": 10**400},
+    {"voters": tuple(range(1, 9))}, {"voters": (0, 1)}, {"voters": (1, 65536)}, {"voters": (2, 1)}, {"before": (1, 1)},
+    {"before": tuple(range(1, 100))}, {"voters": (True,)},
+])
+def test_a_marker_with_an_electorate_that_no_agent_has_is_none(change: dict[str, Any]) -> None:
+    content = Marker(FULL, "", NONCE, "c", "b", electorate=LARGEST._replace(**change))
+    assert marker.decode(marker.encode(content)) is None
+
+
+@pytest.mark.parametrize("absent", [(0,), (65536,), (-1,), (1, 1), tuple(range(1, 9))])
+def test_a_marker_that_says_of_impossible_nodes_that_they_are_absent_is_none(absent: tuple[int, ...]) -> None:
+    assert marker.decode(marker.encode(Marker(FULL, "", NONCE, "c", "b", absent=absent))) is None
 
 
 def test_eras() -> None:
