@@ -70,7 +70,7 @@ def prove(key: bytes, *said: object) -> str:
 
 
 def is_proof(given: object, key: bytes, *said: object) -> bool:
-    return isinstance(given, str) and hmac.compare_digest(given.encode(), prove(key, *said).encode())
+    return isinstance(given, str) and given.isascii() and hmac.compare_digest(given, prove(key, *said))
 
 
 def send(sock: socket.socket, deadline_s: float, **message: Any) -> None:

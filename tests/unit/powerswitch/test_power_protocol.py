@@ -99,6 +99,7 @@ def test_a_recorded_request_is_refused_when_it_is_replayed() -> None:
 @pytest.mark.parametrize("forge", [
     lambda said, challenge: {"ok": True, "text": "off"},
     lambda said, challenge: {"ok": True, "text": "off", "proof": "00" * 32},
+    lambda said, challenge: {"ok": True, "text": "off", "proof": "\ud800"},          # found by `make fuzz`
     # an honest "status on" that is changed to "off" on the way
     lambda said, challenge: {"ok": True, "text": "off",
                              "proof": protocol.prove(KEY, "switch", *said, True, "on")},
@@ -123,6 +124,13 @@ def test_an_answer_without_proof_is_not_believed(
     with pytest.raises(ProtocolError, match="without proof"):
         converse(node, KEY, Request("off", 3), soon())
     served()
+
+
+def test_a_request_with_a_proof_that_is_no_text_is_refused(pair: tuple[socket.socket, socket.socket]) -> None:
+    node, switch = pair
+    protocol.send(node, soon(), challenge="x", command="off", node=1, proof="\ud800")
+    with pytest.raises(ProtocolError, match="without proof"):
+        protocol.Hearing(switch, KEY).request(soon())
 
 
 @pytest.mark.parametrize(("line", "reason"), [
