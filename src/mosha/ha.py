@@ -23,6 +23,7 @@ from typing import Callable, NamedTuple, Union
 from mosha import config
 from mosha.config import Config, Given
 from mosha.stomith.devices import Function, Level
+from mosha.tables.settings import STDERR
 from mosha.timing import STOP_LIMIT_S
 
 __all__ = ["HA", "GroupState"]
@@ -108,8 +109,9 @@ class HA:
 def run(settings: Config) -> int:
     """One life of the agent in this process; the exit code. Raises AlreadyRuns, OSError."""
     gc.disable()                                     # nothing that is imported is garbage
-    from mosha.platform import home, logs, machine
+    from mosha.platform import home, logs, machine, plain
 
+    plain.fill_standard()
     at_home = home.Home(settings.lock_path)          # before any process is forked
     gc.freeze()                                      # nor is it copied into each worker only for having been looked at
     gc.enable()
@@ -119,6 +121,10 @@ def run(settings: Config) -> int:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])
     try:
         return machine.run(settings, journal, at_home)
+    except OSError as error:
+        if settings.log != STDERR:                   # where whoever calls this says it
+            log.error("%s", error)
+        raise
     finally:
         journal.end()
 

@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from mosha.platform import cgroups, procscan
+from mosha.platform import cgroups, plain, procscan
 from mosha.platform.locks import try_lock
 from mosha.platform.procscan import Process
 from mosha.resources import remove_left
@@ -40,7 +40,7 @@ class Life:
         Path(rundir).mkdir(parents=True, exist_ok=True)
         self.agent_fd = _open(Path(rundir, AGENT_LOCK))
         deadline = time.monotonic() + FREED_S
-        while not try_lock(self.agent_fd):
+        while not self._lock(self.agent_fd, AGENT_LOCK):
             if time.monotonic() < deadline:
                 time.sleep(RETRY_S)
                 continue
@@ -65,7 +65,7 @@ class Life:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(RETRY_S)
-        if not try_lock(self.life_fd, shared=True):
+        if not self._lock(self.life_fd, LIFE_LOCK, shared=True):
             return False
         if not cgroups.end_earlier(self._rundir, max(RETRY_S, deadline - time.monotonic()), spared.values()):
             return False
@@ -77,9 +77,13 @@ class Life:
             time.sleep(RETRY_S)
         return True
 
+    def _lock(self, fd: int, name: str, shared: bool = False) -> bool:
+        with plain.named(f"{self._rundir}/{name}"):
+            return try_lock(fd, shared)
+
     def _is_alone(self, spared: Collection[Process]) -> bool:
         """Whether nobody but these has the lock of a life open; others are killed."""
-        if not spared and try_lock(self.life_fd):
+        if not spared and self._lock(self.life_fd, LIFE_LOCK):
             return True
         others = {*_holders(self.life_fd, LIFE_LOCK)}
         others -= self._kept(spared)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from mosha.clinit.protocol import REQUEST_BYTES_MAX, Answer, BadRequest, Request, answer_line, request
+from mosha.platform import plain
 
 CLIENTS_MAX = 32
 CLIENT_LIMIT_S = 5.0
@@ -57,7 +58,8 @@ class Control:
             listener.setblocking(False)
             umask = os.umask(0o177)
             try:
-                listener.bind(self.path)
+                with plain.named(self.path):
+                    listener.bind(self.path)
             finally:
                 os.umask(umask)
             listener.listen(BACKLOG)

@@ -29,7 +29,7 @@ from mosha.clinit.protocol import READ, SHUTDOWN, Answer, Request
 from mosha.clinit.states import LOST
 from mosha.clinit.unit import Unit
 from mosha.lives import AlreadyRuns, Life
-from mosha.platform import linux
+from mosha.platform import linux, plain
 from mosha.platform.orphans import Orphans
 from mosha.platform.store import LocalStore
 from mosha.platform.units import Units
@@ -46,6 +46,7 @@ __all__ = ["AlreadyRuns", "Daemon"]
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 EARLIER_LIMIT_S = 10.0
 SWEEP_PAUSE_S = 0.05             # between two attempts to end what a guardian left
+FLUSH_PAUSE_S = 0.05             # and to give the log's writer what it had no room for
 JOURNAL_LIMIT_S = 2.0
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STARTED, ALL_HALTING = "level transition started", "all groups halting"
@@ -58,6 +59,7 @@ class Daemon:
         self, cltab: str = places.DEFAULT_CLTAB, socket: str | None = None, clstat: str | None = None,
         log: str | None = None,
     ) -> None:
+        plain.fill_standard()
         self.places = places.find(cltab, socket, clstat, log)
         self.selector: selectors.BaseSelector = selectors.DefaultSelector()
         self._table = Cltab()
@@ -67,7 +69,6 @@ class Daemon:
         self._written: str | None = None
         self._heartbeat_due_s = 0.0
         self._unheard = ""               # why nobody can ask, as it was said
-        self._flushing = False
         self._held: Units | None = None
 
     def run(self) -> int:
@@ -142,10 +143,12 @@ class Daemon:
             self._held.tick()
         self._orphans.collect()
         self._show()
-        self._flush()
+        self._journal.flush()
 
     def _due_s(self) -> float:
         dues = [unit.next_due for unit in self._units.values()]
+        if self._journal.waits:
+            dues.append(self.now() + FLUSH_PAUSE_S)
         if any(unit.state == LOST for unit in self._units.values()):
             dues.append(self.now() + SWEEP_PAUSE_S)
         return min([self._heartbeat_due_s, self._control.next_due(), *dues])
@@ -179,15 +182,6 @@ class Daemon:
                 self.say(f"{self.places.clstat} cannot be written: {error.strerror}")
             self._written = None
             self._heartbeat_due_s = min(self._heartbeat_due_s, now_s + 1.0)
-
-    def _flush(self) -> None:
-        self._journal.flush()
-        if self._journal.waits != self._flushing:
-            self._flushing = self._journal.waits
-            if self._flushing:
-                self.selector.register(self._journal, selectors.EVENT_WRITE, lambda _mask: None)
-            else:
-                self.selector.unregister(self._journal)
 
     # ---- requests ---------------------------------------------------------------------------------------------
 
@@ -272,4 +266,4 @@ class Daemon:
 
     def _own_fds(self) -> list[int]:
         """What a guardian must not inherit: all of this process but the lock of its life, and the log."""
-        return sorted({*fds_of(self.selector), self._life.agent_fd, *self._wake.fds()} - {self._journal.fileno()})
+        return sorted({*fds_of(self.selector), self._life.agent_fd, *self._wake.fds()})

@@ -4,10 +4,11 @@ Rules:
 
 1. Nothing about it can hold up or end the daemon. A forked process writes; it gets whole lines through a pipe. What
    does not fit into the pipe waits, up to ``LINES_MAX`` lines; then lines are dropped, and counted.
-2. The writer opens the file for each batch, so it can be moved away. What cannot be written is lost; it waits for
-   nobody longer than ``TAKE_LIMIT_S``, and at the end of the daemon it is killed if it has to.
+2. The writer opens the file for each batch, so it can be moved away. What cannot be written is lost, and counted; why,
+   it says once at standard error. It waits for nobody longer than ``TAKE_LIMIT_S``, and at the end of the daemon it is
+   killed if it has to.
 3. To syslog goes a line with the priority that its first word names (``WARNING``), else ``info``, facility ``daemon``.
-   A syslog that takes none for ``TAKE_LIMIT_S`` costs the writer, and what it had.
+   A syslog that takes none for ``TAKE_LIMIT_S`` costs the writer, and what it had; nobody tells whether there is one.
 4. Guardians have the pipe too, for their last words: the writer ends when the last of them has.
 """
 
@@ -32,7 +33,10 @@ TAKE_LIMIT_S = 1.0               # for what reads a pipe, or a terminal
 PAUSE_S = 0.005
 KILL_LIMIT_S = 1.0               # for a writer that was killed: the disk may hold it
 MODE = 0o640
+APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
+STAMP = "%Y-%m-%d %H:%M:%S "
 LOST = "{} lines lost: nothing could be written"
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
 PRIORITIES = {"WARNING": syslog.LOG_WARNING, "ERROR": syslog.LOG_ERR, "CRITICAL": syslog.LOG_CRIT}
 
 
@@ -44,13 +48,9 @@ class Journal:
         """Raises OSError."""
         self._where, self._name = where, name
         self._stamps = stamps and where != SYSLOG
-        self._lines: deque[bytes] = deque()
+        self._lines: deque[tuple[bytes, int]] = deque()      # a line, and how many are lost if it is
         self._lost = 0
         self._start()
-
-    def fileno(self) -> int:
-        """Writable when :meth:`flush` has something to do; only while ``waits``."""
-        return self._pipe
 
     @property
     def waits(self) -> bool:
@@ -63,9 +63,9 @@ class Journal:
             self._lost += 1
             return
         if self._lost:
-            self._lines.append(self._line(LOST.format(self._lost)))
+            self._lines.append((self._line(LOST.format(self._lost)), self._lost))
             self._lost = 0
-        self._lines.append(self._line(text))
+        self._lines.append((self._line(text), 1))
         self.flush()
 
     def last_words(self, text: str) -> None:
@@ -79,11 +79,12 @@ class Journal:
         """Give the writer what it can take; a new one where it has died, but not often."""
         try:
             while self._lines:
-                os.write(self._pipe, self._lines[0])
+                os.write(self._pipe, self._lines[0][0])
                 self._lines.popleft()
         except BlockingIOError:
             pass
         except OSError:
+            self._lost += sum(lost for _, lost in self._lines)
             self._lines.clear()
             self._restart()
 
@@ -101,7 +102,7 @@ class Journal:
             self._has_ended(time.monotonic() + KILL_LIMIT_S)
 
     def _line(self, text: str) -> bytes:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S ") if self._stamps else ""
+        stamp = time.strftime(STAMP) if self._stamps else ""
         body = "".join(character if character.isprintable() else "?" for character in text)
         return (stamp + body).encode("utf-8", "replace")[: LINE_BYTES_MAX - 1] + b"\n"
 
@@ -118,32 +119,42 @@ class Journal:
     def _restart(self) -> None:
         if time.monotonic() < self._started_s + RESTART_S:
             return
-        os.close(self._pipe)
+        before, pid = self._pipe, self.pid
         try:
-            os.waitpid(self.pid, os.WNOHANG)
+            self._start()
+        except OSError:
+            return                       # there is no process, or no descriptor, to be had: later, perhaps
+        os.close(before)
+        try:
+            os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
             pass
-        self._start()
 
     def _start(self) -> None:
         self._started_s = time.monotonic()
         name = f"{self._name}[{os.getpid()}]"
-        read_end, self._pipe = os.pipe()
-        os.set_blocking(self._pipe, False)
-        self.pid = os.fork()
-        if self.pid == 0:
+        read_end, write_end = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(read_end)
+            os.close(write_end)
+            raise
+        if pid == 0:
             try:
                 linux.close_all_but(0, 1, 2, read_end)
                 _take_all(read_end, self._where, name)
             finally:
                 os._exit(0)
         os.close(read_end)
+        os.set_blocking(write_end, False)
+        self._pipe, self.pid = write_end, pid
 
 
 def _take_all(read_end: int, where: str, name: str) -> None:
     """The writer; it ends with the last of those that have the pipe, not by a signal meant for all of them."""
     reset_signals()
-    for signo in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE):
+    for signo in DEAF_TO:
         signal.signal(signo, signal.SIG_IGN)
     if where == SYSLOG:
         _log_all(read_end, name)
@@ -162,31 +173,60 @@ def _log_all(read_end: int, name: str) -> None:
 
 
 def _write_all(read_end: int, where: str) -> None:
+    taker = _Taker(where)
     while True:
         batch = os.read(read_end, READ_BYTES)
         if not batch:
             return
+        taker.take(batch)
+
+
+class _Taker:
+    """Whoever takes the lines of standard error, or of a file, which is there anew for each batch."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._lost, self._is_torn = 0, False         # lines since something was written; that ended within a line
+        self._trouble = ""
+
+    def take(self, batch: bytes) -> None:
+        """As much of it as he takes; the rest is lost, and counted."""
+        if self._lost:
+            line = f"{time.strftime(STAMP)}{LOST.format(self._lost)}\n".encode()
+            if self._put(b"\n" + line if self._is_torn else line):
+                self._lost += len(batch.splitlines())
+                return
+        self._lost = len(self._put(batch).splitlines())
+
+    def _put(self, text: bytes) -> bytes:
+        """What was not taken."""
+        left, trouble = text, ""
         try:
-            if where == STDERR:
-                _write(2, batch)
-            else:
-                _append(where, batch)
-        except OSError:
-            pass                         # rule 2
+            fd = 2 if self._where == STDERR else os.open(self._where, APPENDING, MODE)
+            try:
+                left, trouble = _written(fd, text)
+            finally:
+                if fd != 2:
+                    os.close(fd)
+        except OSError as error:
+            trouble = error.strerror or str(error)
+        if len(left) < len(text):
+            self._is_torn = not text[: len(text) - len(left)].endswith(b"\n")
+        if trouble not in ("", self._trouble) and self._where != STDERR:
+            _written(2, f"{self._where}: {trouble}: what is logged is lost until that is mended\n".encode())
+        self._trouble = trouble
+        return left
 
 
-def _append(path: str, batch: bytes) -> None:
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, MODE)
-    try:
-        _write(fd, batch)
-    finally:
-        os.close(fd)
-
-
-def _write(fd: int, batch: bytes) -> None:
-    """All of it, unless somebody who should take it does not, for a while."""
+def _written(fd: int, text: bytes) -> tuple[bytes, str]:
+    """What is not written, and why: nobody takes it for a while, or it cannot be."""
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
-    while batch and poll.poll(TAKE_LIMIT_S * 1000):
-        batch = batch[os.write(fd, batch[: select.PIPE_BUF]) :]
+    try:
+        while text:
+            if not poll.poll(TAKE_LIMIT_S * 1000):
+                return text, "nobody reads it"
+            text = text[os.write(fd, text[: select.PIPE_BUF]) :]
+    except OSError as error:
+        return text, error.strerror or str(error)
+    return text, ""

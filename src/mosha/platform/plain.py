@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 READING = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC       # it waits for nobody: a FIFO may lie there
 
@@ -25,5 +27,25 @@ def checked(fd: int, path: str | os.PathLike[str]) -> int:
 
 def read(path: str | os.PathLike[str], bytes_max: int) -> bytes:
     """The content of a file, at most ``bytes_max`` + 1 bytes of it. Raises OSError."""
-    with open(checked(os.open(path, READING), path), "rb") as stream:
+    with named(path), open(checked(os.open(path, READING), path), "rb") as stream:
         return stream.read(bytes_max + 1)
+
+
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """An error within that is one of a descriptor names the file that this is."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
+
+
+def fill_standard() -> None:
+    """Where somebody has closed standard input, output or error, the next file, or socket, would be taken for it."""
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)     # the lowest number that is free: this one

@@ -114,15 +114,18 @@ class LocalStore:
         path = self._directory / name
         fd = plain.checked(os.open(path, _WRITING | os.O_CREAT, 0o644), path)
         try:
-            return os.pwrite(fd, content, 0)
+            with plain.named(path):
+                return os.pwrite(fd, content, 0)
         finally:
             os.close(fd)
 
     def sync(self, name: str) -> None:
         """What the file has now is on the disk."""
-        fd = os.open(self._directory / name, _WRITING)
+        path = self._directory / name
+        fd = os.open(path, _WRITING)
         try:
-            os.fsync(fd)
+            with plain.named(path):
+                os.fsync(fd)
         finally:
             os.close(fd)
 
@@ -192,11 +195,12 @@ class LocalStore:
         temporary = f"{self._directory}/{new}"
         fd = self._cleared(new, lambda: self._made(lambda: os.open(temporary, _NEW, 0o666)))
         try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(fd, left) :]
-            if durable:
-                os.fsync(fd)
+            with plain.named(temporary):
+                left = memoryview(content)
+                while left:
+                    left = left[os.write(fd, left) :]
+                if durable:
+                    os.fsync(fd)
         finally:
             os.close(fd)
         return temporary
@@ -258,6 +262,7 @@ class LocalStore:
     def _sync_directory(self) -> None:
         directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fsync(directory)
+            with plain.named(self._directory):
+                os.fsync(directory)
         finally:
             os.close(directory)

@@ -336,3 +336,17 @@ def test_every_fault_of_the_list_has_a_test_and_every_test_a_fault() -> None:
     listed = set(re.findall(r"^\| (\d+) \|", DOCS.read_text(encoding="utf-8"), re.M))
     tested = {str(int(name[11:13])) for name in globals() if re.match(r"test_fault_\d\d_", name)}
     assert listed == tested
+
+
+def test_a_daemon_without_standard_descriptors_takes_none_of_its_files_for_them(alone: Standalone) -> None:
+    """Its log is standard error, which somebody has closed: nothing is written into the lock of its life."""
+    alone.cltab.write_text(f":::socket:{alone.socket}\n:::clstat:{alone.clstat}\n{QUICK}{WEB}")
+    command = [sys.executable, "-m", "mosha.clinit", "-d", "-c", str(alone.cltab)]
+    alone.process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], env=alone.environment)
+    wait_until(alone.client.runs)
+    alone.run("web", "start")
+    found = [os.readlink(f"/proc/{alone.process.pid}/fd/{fd}") for fd in (0, 1, 2)]
+    assert found == [os.devnull] * 3
+    rundir = Path(alone.client.places.rundir)
+    assert [(rundir / name).read_bytes() for name in ("agent.lock", "life.lock")] == [b"", b""]
+    still(alone, alone.pid("web", "w"))

@@ -61,6 +61,30 @@ for _ in range(300):
         break
 handler.end()
 """
+SLOW = """
+import logging, time
+from mosha.clinit import journal
+from mosha.platform import logs
+journal.RESTART_S, journal.TAKE_LIMIT_S = 0.5, 0.2
+handler = logs.begin("syslog")
+for number in range(5000):
+    logging.info("line %d", number)
+time.sleep(1.0)
+server.setblocking(False)
+deadline_s = time.monotonic() + 60
+text = ""
+while "lines lost" not in text:
+    assert time.monotonic() < deadline_s
+    logging.info("again")
+    try:
+        text = server.recv(4096).decode()
+    except BlockingIOError:
+        time.sleep(0.01)
+while "again" not in text:
+    text = server.recv(4096).decode()
+print("there")
+handler.end()
+"""
 WAIT_S = 60.0
 
 
@@ -157,6 +181,12 @@ def test_w09_a_log_file_that_cannot_be_written_is_no_trouble(path: str, kept: bo
 @pytest.mark.parametrize("syslogd", ["", SYSLOGD])
 def test_w09_a_syslog_that_is_absent_or_never_reads_is_no_trouble(syslogd: str) -> None:
     end(start(None, syslogd + PROGRAM, *EMPTY_DEV))
+
+
+def test_w09_a_syslog_that_reads_again_hears_how_much_it_missed_and_what_comes() -> None:
+    process = start(None, SYSLOGD + SLOW, *EMPTY_DEV)
+    assert process.communicate(timeout=2 * WAIT_S)[0] == "there\n"
+    assert process.returncode == 0
 
 
 def test_w09_syslog_has_every_line_with_its_priority_and_may_be_started_again() -> None:
