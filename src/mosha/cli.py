@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(settings)
         command: Callable[[config.Config, argparse.Namespace], int] = options.command
         exit_code = command(settings, options)
-        sys.stdout.flush()
+        print(end="", flush=True)                    # nothing, where standard output is closed
         return exit_code
     except TableErrors as errors:
         for problem in errors.errors:

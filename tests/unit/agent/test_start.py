@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,20 @@ def test_a_log_that_cannot_be_written_is_said_and_stops_nothing(tmp_path: Path) 
         f"{tmp_path}/none/log: No such file or directory: what is logged is lost until that is mended",
         f"mosha: [Errno {errno.EROFS}] Read-only file system: '{tmp_path}/{VAR}'",
     ]
+
+
+def test_without_standard_descriptors_nothing_else_is_taken_for_them(tmp_path: Path) -> None:
+    conf = node(tmp_path)
+    closed = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "mosha", "--config", str(conf)]
+    with subprocess.Popen(closed) as agent:
+        try:
+            deadline_s = time.monotonic() + LIMIT_S
+            while not (tmp_path / VAR / "hastat.json").exists():
+                assert agent.poll() is None
+                assert time.monotonic() < deadline_s
+                time.sleep(0.01)
+            assert [os.readlink(f"/proc/{agent.pid}/fd/{fd}") for fd in (0, 1, 2)] == [os.devnull] * 3
+            assert [path.read_bytes() for path in sorted((tmp_path / "run").glob("*.lock"))] == [b"", b""]
+        finally:
+            agent.terminate()
+            assert agent.wait(LIMIT_S) == 0
