@@ -161,7 +161,7 @@ def test_leftovers_are_removed_by_the_next_command(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "term"])
-@pytest.mark.parametrize("least", [0, 2, 8])
+@pytest.mark.parametrize("least", [0, pytest.param(2, marks=pytest.mark.long), 8])
 def test_an_interrupted_start_leaves_nothing(lab: Lab, least: int, number: signal.Signals) -> None:
     with started(lab, least) as process:
         process.send_signal(number)

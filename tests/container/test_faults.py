@@ -90,6 +90,7 @@ def test_cuts_overlap_and_are_healed_by_name(one_lab: Lab, faults: Faults) -> No
     assert one_lab.moslab("heal") == "nothing was broken\n"
 
 
+@pytest.mark.long
 def test_heal_ends_what_any_command_has_broken(one_lab: Lab, faults: Faults) -> None:
     """Each command is a process of its own: nobody remembers."""
     one_lab.moslab("signal", "1", "agent", "STOP")

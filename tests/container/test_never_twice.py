@@ -217,7 +217,7 @@ def test_the_leash_stands_still(arena: Arena, service: str) -> None:
     arena.judge()
 
 
-@pytest.mark.parametrize("log_writer", ["first", "new"])
+@pytest.mark.parametrize("log_writer", ["first", pytest.param("new", marks=pytest.mark.long)])
 def test_the_leash_stands_still_and_the_agent_is_killed(arena: Arena, log_writer: str) -> None:
     before = arena.life()
     if log_writer == "new":                                  # which the agent forked in the middle of its life

@@ -250,6 +250,7 @@ def test_agents_keep_their_promise_when_all_that_they_say_is_late(client: docker
     assert not is_anything_left(client, name)
 
 
+@pytest.mark.long
 def test_without_toxiproxy_it_is_said_how_to_have_it(lab: Lab) -> None:
     lab.cluster.up(2, Progress(), options=Options(agents=False))
     assert "moslab up --toxiproxy" in lab.moslab("reset", "1", exit_code=2)

@@ -170,7 +170,9 @@ CONTENTS: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("content", CONTENTS)
+@pytest.mark.parametrize("content", [
+    "binary", *(pytest.param(one, marks=pytest.mark.long) for one in CONTENTS if one != "binary"),
+])
 def test_w24_garbage_in_its_files_holds_up_no_start(content: str, tmp_path: Path) -> None:
     """All at once, but for the marker, without which a voter recovers, and the one good copy of each table."""
     cluster = Cluster(tmp_path, 1, stomith=False, voters=(1,))
