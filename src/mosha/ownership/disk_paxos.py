@@ -104,7 +104,8 @@ class DiskPaxos:
         self._awaited: set[int] = set()              # ... as these, which should, have not counted it
         self._next_poll = self._next_look = NEVER    # at all voters, at one
         self.owners_seen: set[int] = set()          # as of the latest :meth:`step`
-        self._heard: set[int] = set()                # witnesses that have answered
+        self._heard: set[int] = set()                # witnesses that have answered ...
+        self._inquiry = voter.inquiry                # ... since then
         self._void = ""
         self.watch(())
 
@@ -363,8 +364,8 @@ class DiskPaxos:
         if not self.era or not own.is_at_rest:
             for voter in sorted(self.markers().keys() - {self.node}):
                 self._ask(found, now, "mark", voter, [], self._marked(voter, now))
-        for node in self._witnesses() if own.marker.state == marker.RECOVERING else ():
-            self._ask(found, now, "mark", node, [], self._witnessed(node))
+        for node in self._witnesses(now) if own.marker.state == marker.RECOVERING else ():
+            self._ask(found, now, "mark", node, [], self._witnessed(node, own.inquiry))
         for voter in own.wants_peeks():
             self._ask(found, now, "peek", voter, [own.era, self.node], self._peeked(own, voter))
         if self.node in self._all_links() and not (is_held and own.marker.state == marker.REJOINING):
@@ -419,14 +420,18 @@ class DiskPaxos:
 
         return take
 
-    def _witnesses(self) -> list[int]:
-        """Nodes without a vote that have not been asked which era they know."""
-        there = sorted(self._map - self.markers().keys() - {self.node})[:WITNESSES_MAX]
-        return [node for node in there if node not in self._heard]
+    def _witnesses(self, now: float) -> list[int]:
+        """Nodes without a vote that have not said which era they know since that matters; some at a time, in turn."""
+        if self._inquiry != self._voter.inquiry:
+            self._inquiry, self._heard = self._voter.inquiry, set()
+        silent = sorted(self._map - self.markers().keys() - self._heard - {self.node})
+        first = int(now / self.timing.beat_s) * WITNESSES_MAX % len(silent) if len(silent) > WITNESSES_MAX else 0
+        return [*silent[first:], *silent[:first]][:WITNESSES_MAX]
 
-    def _witnessed(self, node: int) -> Take:
+    def _witnessed(self, node: int, inquiry: int) -> Take:
         def take(_: float, result: bytes) -> bool:
-            self._heard.add(node)
+            if inquiry == self._voter.inquiry:
+                self._heard.add(node)
             self._voter.witnessed(marker.decode(result))
             return False
 
@@ -621,7 +626,7 @@ class DiskPaxos:
 
     def _write_again(self, link: Link) -> None:
         """That voter lives another life: what this identity wrote there is gone, as long as others lack it too."""
-        for spread in self._spreads.values():
+        for spread in list(self._spreads.values()):      # to put one may show that others are of no use
             if link.voter in spread.done:
                 spread.done.discard(link.voter)
                 link.put(spread)
@@ -730,7 +735,7 @@ class DiskPaxos:
         for voter in set(latest.voters) - self.voters:
             self._next_links[voter] = link = self._link(voter, latest)
             link.wants_beat = True
-            for spread in self._spreads.values():
+            for spread in list(self._spreads.values()):
                 link.put(spread)
 
     def _is_ready(self, now: float, latest: Electorate) -> bool:

@@ -65,6 +65,7 @@ NOT_FIRST = "voter {0} recovers too, and its number is lower: say it on node {0}
 NO_VOTE = "this node has no vote"
 ANSWERED = "voter {} has answered: it is not off"
 MOVED_ON = "the voters may be {} by now, and those count"
+ACCEPTED = "this disk shows that other voters were accepted: they may be in force by now, and those count"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
 JOURNAL_BYTES_MAX = 1024 * 1024
@@ -147,6 +148,7 @@ class Voter:
         self._gone: frozenset[int] = frozenset()     # voters that do not come back, by an operator's word ...
         self._off: frozenset[int] = frozenset()      # ... and those of them that are off, by the same word, ...
         self._off_since = NEVER                      # ... at the latest since then
+        self.inquiry = 0                             # counts up when nodes without a vote are to be asked anew
         self.mine: set[str] = set()                  # the identities that this agent has had
         self.losses = 0                              # how often the disk turned out to be another one, or empty
         self._is_named = is_named
@@ -156,7 +158,8 @@ class Voter:
         self._known_era = 0                          # the latest that nodes without a vote know ...
         self._known_voters = electorates.first(())   # ... and the latest voters
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
-        self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters
+        self._shown: Mapping[int, Seen] = {}         # what the last step was told of the other voters ...
+        self._shown_before: dict[int, float] = {}    # ... and when earlier identities heard of them last
         self._log: list[str] = []
         self._trouble = ""                           # of the disk, as it was said
         self._unseen: list[str] = []                 # journals that are yet to be looked at: rule 8
@@ -293,7 +296,9 @@ class Voter:
 
     def step(self, now: float, seen: Mapping[int, Seen]) -> None:
         """Go on as far as is known, and as the disk takes: what was not written is not so (rule 8)."""
-        self._shown = seen
+        if seen is not self._shown:                  # that of another identity, which begins with nothing
+            self._shown_before.update((voter, one.began) for voter, one in self._shown.items())
+            self._shown = seen
         self._try(lambda: self._step(now, seen))
 
     def _step(self, now: float, seen: Mapping[int, Seen]) -> None:
@@ -524,7 +529,7 @@ class Voter:
             return f"that is for the other one of two voters, and the voters are {list(chosen.voters)}"
         problem = self._contradiction(off, now - self._wait_s())
         if not problem and self._may_be_decided():
-            problem = MOVED_ON.format("others, as this disk has it")
+            problem = ACCEPTED
         if problem:
             return problem
         self._forget(f"an operator confirmed that voters {sorted(off)} are off", self._nonce())
@@ -532,11 +537,17 @@ class Voter:
             return "this disk does not take that"
         self._gone = self._off = off
         self._is_ordered, self._off_since = True, now
+        self.inquiry += 1                            # whom they voted for since they were asked last is what matters
         return ""
+
+    def _shown_at(self, voter: int) -> float:
+        """When that voter's files were read last, by whichever identity of this agent."""
+        seen = self._shown.get(voter)
+        return max(seen.began if seen is not None else -NEVER, self._shown_before.get(voter, -NEVER))
 
     def _contradiction(self, off: frozenset[int], since: float) -> str:
         """What speaks against that these voters are off since then, and that no others count; or nothing."""
-        heard = [voter for voter in sorted(off) if voter in self._shown and self._shown[voter].began >= since]
+        heard = [voter for voter in sorted(off) if self._shown_at(voter) >= since]
         if heard:
             return ANSWERED.format(heard[0])
         known = self._known_voters

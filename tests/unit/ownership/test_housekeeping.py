@@ -177,6 +177,28 @@ def test_what_waits_for_a_voter_that_is_down_is_bounded_and_has_what_is_needed()
     assert len(cluster.runs) == 1
 
 
+def test_a_voter_that_lost_its_disk_hears_again_of_more_than_may_wait() -> None:
+    """What is written there again lets go of what another voter, which is down, need not hear of any more."""
+    cluster = Cluster(5, wants=[f"g{number}" for number in range(40)])
+    cluster.boot(1, 2, 3, 4)
+    cluster.until(lambda: all(map(cluster.owners, [f"g{number}" for number in range(40)])), 30)
+    cluster.pass_time(3)
+    owner = max(list(cluster.nodes.values())[:3], key=lambda node: len(node.ownership.held_groups()))
+    links, ended = owner.ownership._links, 0
+    for voter, waiting, step in ((5, 700, 20), (4, WAITING_MAX - 24, 4)):
+        if voter == 4:
+            cluster.nodes[4].crash()
+        while len(links[voter]._waiting) < waiting:
+            owner.ownership.fenced(owner.now, [f"9.{life}.{life:032x}" for life in range(ended, ended + step)])
+            ended += step
+            cluster.pass_time(0.6)
+    identity = owner.ownership.identity
+    cluster.nodes[4].disk.files.clear()
+    cluster.nodes[4].boot()
+    cluster.until(lambda: not links[4]._waiting, 30)
+    assert owner.ownership.identity == identity
+
+
 def test_a_disk_that_was_emptied_remembers_again_how_much_is_written() -> None:
     cluster = moved(0)
     node = cluster.nodes[1]

@@ -11,7 +11,7 @@ from mosha.ownership import marker
 from mosha.ownership.ballot import Ballot
 from mosha.ownership.electorate import value_of
 from mosha.ownership.marker import CLOSED, FULL, NONE, REJOINING
-from mosha.ownership.voter import ORDER
+from mosha.ownership.voter import ACCEPTED, ORDER
 from mosha.timing import Timing
 from tests.unit.ownership.cluster import Cluster, Node
 
@@ -242,6 +242,40 @@ def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() ->
     assert cluster.owners() == [3]
 
 
+def test_what_a_node_without_a_vote_said_before_the_word_is_not_what_it_would_say_now() -> None:
+    """It was asked by a voter that had forgotten; then the other one had it vote, and died."""
+    cluster, first, away = started(nodes=3)
+    cluster.map = cluster.nodes
+    third = cluster.nodes[3]
+    away.crash()
+    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
+    third.boot()
+    cluster.pass_time(5)
+    away.disk.files.clear()
+    cluster.cuts |= {(first.number, away.number), (away.number, first.number)}
+    away.boot()
+    cluster.until(lambda: 3 in away.ownership._heard, 30)
+    for voters in (frozenset({first.number, 3}), frozenset({3})):
+        cluster.pass_time(3 * W)
+        first.wish = voters
+        cluster.until(lambda chosen=voters: third.voter.is_settled() and third.ownership.voters == chosen, 60)  # type: ignore[misc]
+    cluster.pass_time(3 * W)
+    first.crash()
+    cluster.until_runs(30, besides=first.number)
+    confirm_off(away, first.number)
+    cluster.pass_time(5 * W)
+    assert any("the voters may be [3] by now" in line for line in away.said)
+    assert cluster.owners() == [3]
+
+
+def test_the_word_is_for_two_voters_that_no_others_may_have_followed() -> None:
+    cluster = Cluster(3)
+    cluster.boot(1, 2)
+    cluster.until(lambda: bool(cluster.owners()), 30)
+    assert confirm_off(cluster.nodes[1], 3) == "that is for the other one of two voters, and the voters are [1, 2, 3]"
+    assert confirm_off(cluster.nodes[1], 2) == "that is for the other one of two voters, and the voters are [1, 2, 3]"
+
+
 def test_one_that_was_shot_waits_for_the_one_that_shot_it() -> None:
     cluster, owner, other = started()
     other.crash()
@@ -294,6 +328,19 @@ def test_other_voters_that_may_have_been_decided_are_not_overruled() -> None:
     assert cluster.owners() == []
     assert other.voter.marker.state == FULL
     assert other.ownership.voters == {1, 2}
+    assert confirm_off(other, owner.number) == ACCEPTED, "nor by an operator's word"
+
+
+@pytest.mark.parametrize("again_after_s", [0.0, 1.0])
+def test_the_word_is_refused_within_w_of_an_answer_whichever_identity_had_it(again_after_s: float) -> None:
+    cluster, owner, other = started(can_shoot=False)
+    identity = other.ownership.identity
+    owner.crash()
+    cluster.until(lambda: other.ownership.identity != identity, 10)
+    cluster.pass_time(again_after_s)
+    assert confirm_off(other, owner.number) == f"voter {owner.number} has answered: it is not off"
+    cluster.pass_time(W)
+    assert confirm_off(other, owner.number) == ""
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -80,6 +80,26 @@ def test_of_two_voters_the_one_that_booted_goes_on_when_an_operator_confirms_tha
     assert any("liveness" in problem for problem in without_word.problems)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_that_word_is_void_where_the_other_one_let_a_node_vote_since_that_was_asked(seed: int) -> None:
+    """Node 3 had no vote when voter 2, which had forgotten, asked it; it has the only one when the word is given."""
+    plan = FaultPlan(
+        seed=seed, nodes=3, cltab=CLTAB, hactl="kv start\n", safety_s=110.0, heal=[2, 3], bound_s=40.0,
+        conf={"beat": "0.5", "lease": "2.5", "voters": "1 2", "stomith": "/sbin/off %n"}, faults=[
+            {"at": 10.0, "do": "crash", "whom": [2], "for": 10.0},
+            {"at": 12.0, "do": "cut", "whom": [1], "to": [2], "both": True, "for": 500.0},
+            {"at": 25.0, "do": "order", "whom": [2], "order": {"do": "forget"}},
+            {"at": 35.0, "do": "order", "whom": [1], "order": {"do": "elect", "voters": [1, 3]}},
+            {"at": 55.0, "do": "order", "whom": [1], "order": {"do": "elect", "voters": [3]}},
+            {"at": 75.0, "do": "crash", "whom": [1], "for": 500.0},
+            {"at": 90.0, "do": "order", "whom": [2], "order": {"do": "found", "without": [1], "are_off": True}},
+        ],
+    )
+    result = run(checked(plan), core_s_max=CORE_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert services(result)[-1].begin_s < 90.0, "it runs on where it ran"
+
+
 def test_groups_may_have_points_in_their_names() -> None:
     cltab = "kv-1:b:start:respawn:live\nkv.1:kv.1-run:up.1:respawn:live\nkv.1:kv.1-two:2.0:respawn:live\n"
     result = cluster(
