@@ -15,6 +15,7 @@ import pytest
 
 from mosha.clinit import journal
 from mosha.clinit.journal import LINE_BYTES_MAX, LINES_MAX, Journal
+from mosha.platform import procscan
 from tests.unit.clinit.leashed import wait_until
 
 
@@ -28,6 +29,15 @@ def one(file: Path) -> Iterator[Journal]:
     one = Journal(str(file), "clinit")
     yield one
     one.close(5)
+
+
+def killed(one: Journal) -> int:
+    """The pid of the writer, which has died and is not collected."""
+    writer = procscan.process(one.pid)
+    assert writer is not None
+    os.kill(one.pid, signal.SIGKILL)
+    wait_until(lambda: not procscan.lives(writer))
+    return one.pid
 
 
 def test_lines_have_a_time_and_nothing_that_moves_a_terminal(one: Journal, file: Path) -> None:
@@ -64,9 +74,7 @@ def test_what_does_not_fit_is_counted(one: Journal, file: Path) -> None:
 
 
 def test_a_writer_that_died_is_replaced(one: Journal, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = one.pid
-    os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    first = killed(one)
     one.line("gone, and there is no new writer at once")
     assert one.pid == first
     one.line("gone as well")
@@ -81,9 +89,7 @@ def test_a_writer_that_died_is_replaced(one: Journal, file: Path, monkeypatch: p
 def test_a_machine_without_processes_or_descriptors_for_a_new_writer_ends_nobody(
     one: Journal, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = one.pid
-    os.kill(first, signal.SIGKILL)
-    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    first = killed(one)
     before = sorted(os.listdir("/proc/self/fd"))
 
     def exhausted(*_: object) -> tuple[int, int]:

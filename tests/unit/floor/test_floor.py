@@ -37,7 +37,6 @@ BEYOND = {
         "test_what_a_killed_guardian_held_ends_and_the_group_can_be_told_again",
     ), HIDES),
     "clinit/test_clinit_faults.py": {"test_fault_05_processes_do_not_outlive_a_killed_daemon": HIDES},
-    "clinit/test_clinit_journal.py": {"test_a_writer_that_died_is_replaced": "the test itself calls waitid"},
     "clinit/test_demo.py": {"test_tick_writes_down_when_it_lives": "a ticker of the laboratory sleeps 10 ms"},
     "clinit/test_leash.py": {
         "test_a_daemon_that_drops_its_environment_is_found": HIDES,
