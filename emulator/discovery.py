@@ -48,11 +48,11 @@ class Discovery:
         node = node_of(addresses[0])
         if node == self.node or not 1 <= node <= NODE_MAX:
             if addresses[0] != self.addresses[0]:
-                _warn(f"{addresses[0]} would be node {node} as well: not taken")
+                warn(f"{addresses[0]} would be node {node} as well: not taken")
             return False, False
         known = self._known.get(node)
         if known and known[0] != addresses[0]:
-            _warn(f"{addresses[0]} would be node {node}, which is {known[0]}: not taken")
+            warn(f"{addresses[0]} would be node {node}, which is {known[0]}: not taken")
             return False, False
         self._known[node] = addresses
         return packet[len(_MAGIC)] == JOIN, known != addresses
@@ -75,7 +75,8 @@ def node_of(address: str) -> int:
     return address_to_int(address) & 0xFFFF
 
 
-def _warn(text: str) -> None:
+def warn(text: str) -> None:
+    """Log it."""
     import logging  # which costs more than all that omdiscd does before it is in the background
 
     logging.getLogger(__name__).warning(text)

@@ -20,7 +20,7 @@ import struct
 import sys
 
 from emulator import settings
-from emulator.discovery import ACK, GROUP, JOIN, PACKET_MAX, PORT, Discovery
+from emulator.discovery import ACK, GROUP, JOIN, PACKET_MAX, PORT, Discovery, warn
 from emulator.reactor import Reactor
 from emulator.table import TableError, render_config
 from emulator.tools import hpcfile
@@ -105,7 +105,7 @@ class Daemon:
             try:
                 self._sock.sendto(self._discovery.packet(kind), (GROUP, PORT))
             except OSError as error:
-                say(f"nothing said at {address}: {error.strerror}")
+                warn(f"nothing said at {address}: {error.strerror}")
 
     def _receive(self, _mask: int) -> None:
         asked = changed = False
@@ -120,19 +120,12 @@ class Daemon:
             try:
                 self._configure()
             except (OSError, TableError) as error:
-                say(f"the map is not taken: {error}")
+                warn(f"the map is not taken: {error}")
         if asked:
             self._say(ACK)
 
     def _configure(self) -> None:
         hpcfile.write("admin/config", render_config(self._discovery.records()))
-
-
-def say(text: str) -> None:
-    """Log it."""
-    import logging  # only the daemon has time for it
-
-    logging.getLogger(__name__).warning(text)
 
 
 def log_to(foreground: bool) -> None:
@@ -206,7 +199,7 @@ def main() -> int:
     try:
         daemon.run()
     except OSError as error:
-        say(f"openMosix cannot be configured: {error.strerror}")
+        warn(f"openMosix cannot be configured: {error.strerror}")
         return 1
     return 0
 

@@ -104,8 +104,7 @@ class DiskPaxos:
         self._awaited: set[int] = set()              # ... as these, which should, have not counted it
         self._next_poll = self._next_look = NEVER    # at all voters, at one
         self.owners_seen: set[int] = set()          # as of the latest :meth:`step`
-        self._heard: set[int] = set()                # witnesses that have answered ...
-        self._inquiry = voter.inquiry                # ... since then
+        self._heard: dict[int, int] = {}             # witness -> which inquiry of the voter it has answered
         self._void = ""
         self.watch(())
 
@@ -422,16 +421,14 @@ class DiskPaxos:
 
     def _witnesses(self, now: float) -> list[int]:
         """Nodes without a vote that have not said which era they know since that matters; some at a time, in turn."""
-        if self._inquiry != self._voter.inquiry:
-            self._inquiry, self._heard = self._voter.inquiry, set()
-        silent = sorted(self._map - self.markers().keys() - self._heard - {self.node})
+        answered = {node for node, inquiry in self._heard.items() if inquiry == self._voter.inquiry}
+        silent = sorted(self._map - self.markers().keys() - answered - {self.node})
         first = int(now / self.timing.beat_s) * WITNESSES_MAX % len(silent) if len(silent) > WITNESSES_MAX else 0
         return [*silent[first:], *silent[:first]][:WITNESSES_MAX]
 
     def _witnessed(self, node: int, inquiry: int) -> Take:
         def take(_: float, result: bytes) -> bool:
-            if inquiry == self._voter.inquiry:
-                self._heard.add(node)
+            self._heard[node] = inquiry
             self._voter.witnessed(marker.decode(result))
             return False
 

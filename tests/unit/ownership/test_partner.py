@@ -219,14 +219,9 @@ def test_a_voter_that_answers_is_not_off(again: str) -> None:
     cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 60)
 
 
-def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() -> None:
-    """While one of two was away the other one went on alone, a third node was given a vote, and runs on with it."""
-    cluster, first, away = started(nodes=3)
-    cluster.map = cluster.nodes
-    away.crash()
-    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
+def third_follows(cluster: Cluster, first: Node) -> None:
+    """The one that is alone gives node 3 a vote, then leaves it the only one, and dies; the group runs on there."""
     third = cluster.nodes[3]
-    third.boot()
     for voters in (frozenset({first.number, 3}), frozenset({3})):
         cluster.pass_time(3 * W)
         first.wish = voters
@@ -234,6 +229,16 @@ def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() ->
     cluster.pass_time(3 * W)
     first.crash()
     cluster.until_runs(30, besides=first.number)
+
+
+def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() -> None:
+    """While one of two was away the other one went on alone, a third node was given a vote, and runs on with it."""
+    cluster, first, away = started(nodes=3)
+    cluster.map = cluster.nodes
+    away.crash()
+    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
+    cluster.nodes[3].boot()
+    third_follows(cluster, first)
     away.boot()
     cluster.pass_time(5)
     assert confirm_off(away, first.number) == "", "it has been told nothing of that"
@@ -246,22 +251,15 @@ def test_what_a_node_without_a_vote_said_before_the_word_is_not_what_it_would_sa
     """It was asked by a voter that had forgotten; then the other one had it vote, and died."""
     cluster, first, away = started(nodes=3)
     cluster.map = cluster.nodes
-    third = cluster.nodes[3]
     away.crash()
     cluster.until(lambda: first.ownership.voters == {first.number}, 10)
-    third.boot()
+    cluster.nodes[3].boot()
     cluster.pass_time(5)
     away.disk.files.clear()
     cluster.cuts |= {(first.number, away.number), (away.number, first.number)}
     away.boot()
     cluster.until(lambda: 3 in away.ownership._heard, 30)
-    for voters in (frozenset({first.number, 3}), frozenset({3})):
-        cluster.pass_time(3 * W)
-        first.wish = voters
-        cluster.until(lambda chosen=voters: third.voter.is_settled() and third.ownership.voters == chosen, 60)  # type: ignore[misc]
-    cluster.pass_time(3 * W)
-    first.crash()
-    cluster.until_runs(30, besides=first.number)
+    third_follows(cluster, first)
     confirm_off(away, first.number)
     cluster.pass_time(5 * W)
     assert any("the voters may be [3] by now" in line for line in away.said)
