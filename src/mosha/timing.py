@@ -244,6 +244,10 @@ class Timing:
         """What a lease must have left, as other voters count it, before it rests on these."""
         return self.lease_s / 2
 
+    def beats(self, now_s: float) -> int:
+        """How many beats the clock has counted: whatever is done in turn, a beat each, goes by it."""
+        return int(now_s / self.beat_s)
+
     def back_off_s(self, tries: int) -> float:
         """A ballot that was beaten so many times waits for a random time, at most this."""
         return self.turn_s * float(2 ** min(tries - 1, BACK_OFF_DOUBLINGS))

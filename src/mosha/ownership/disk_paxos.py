@@ -423,7 +423,7 @@ class DiskPaxos:
         """Nodes without a vote that have not said which era they know since that matters; some at a time, in turn."""
         answered = {node for node, inquiry in self._heard.items() if inquiry == self._voter.inquiry}
         silent = sorted(self._map - self.markers().keys() - answered - {self.node})
-        first = int(now / self.timing.beat_s) * WITNESSES_MAX % len(silent) if len(silent) > WITNESSES_MAX else 0
+        first = self.timing.beats(now) * WITNESSES_MAX % len(silent) if len(silent) > WITNESSES_MAX else 0
         return [*silent[first:], *silent[:first]][:WITNESSES_MAX]
 
     def _witnessed(self, node: int, inquiry: int) -> Take:
