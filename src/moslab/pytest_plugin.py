@@ -288,7 +288,7 @@ class Lent:
         spec = _spec(self._item, self.session, self.world, wanted)
         cluster = Cluster(self._lend(spec, seed, wanted), seed)
         self._clusters.append(cluster)
-        cluster.heal()                                       # which also sees where the groups run
+        cluster.see()
         return cluster
 
     def _lend(self, spec: Spec, seed: int, wanted: dict[str, Any]) -> World:

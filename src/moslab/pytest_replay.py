@@ -94,7 +94,7 @@ class PlanItem(pytest.Item):
             cluster = Cluster(world, plan.seed)
             replay, failure = Replay(cluster, plan), ""
             try:
-                cluster.heal()
+                cluster.see()
                 replay.run()
                 verdict = replay.judge()
             except UnsupportedError:

@@ -134,7 +134,6 @@ def _came(plan: FaultPlan, name: str, pool: Pool) -> Found:
 
 def outcome_of(cluster: Cluster, plan: FaultPlan) -> tuple[Outcome, list[str]]:
     """What comes of the plan on that cluster, and what was left out of it."""
-    cluster.heal()
     bring_home(cluster)
     since_s = cluster.world.faults.record.now_s()
     replay = Replay(cluster, plan)

@@ -357,10 +357,15 @@ class Cluster:
         except LabError as error:
             problem = str(error)
         else:
-            for name in self.world.groups:
-                self.group(name).run()
+            self.see()
             return
         raise AssertionError("\n".join(filter(None, [f"after the heal: {problem}", self._broken()])))
+
+    def see(self) -> None:
+        """Wait until every group runs on one node; where that is, is where the test has seen it."""
+        __tracebackhide__ = True
+        for name in self.world.groups:
+            self.group(name).run()
 
     def judge(self) -> Verdict:
         """Heal, and have the history judged. An observer that missed something never says valid."""

@@ -124,6 +124,7 @@ class DockerWorld:
         self._faults.end()
         limit_s = groups_limit_s(len(self.nodes), self.spec.profile)
         try:
+            self._seen.clear()
             eventually(self._agents, lambda seen: set(seen) == {"up"}, within_s=limit_s,
                        what="all agents are up", every_s=LOOK_EVERY_S)
         except LabError as error:
@@ -202,12 +203,20 @@ class DockerWorld:
         return {group: look.owner(group) for group in self.groups}
 
     def _agents(self) -> list[str]:
-        """How each node's agent sees all nodes. A node that a late shot has hit is given power again, and is healed."""
+        """How each node's agent sees all nodes; one that has seen them up is not asked again. A node that a late shot
+        has hit is given power again, and is healed."""
         if self.off():
             self._faults.end()
+            self._seen.clear()
+        asked = [node for node in self.nodes if set(_states(self._seen.get(node, {}))) != {"up"}]
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
-            self._seen = dict(zip(self.nodes, pool.map(self._faults.status, self.nodes)))
-        return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]
+            self._seen.update(zip(asked, pool.map(self._faults.status, asked)))
+        return [state for page in self._seen.values() for state in _states(page)]
+
+
+def _states(page: dict[str, Any]) -> list[str]:
+    """Of all nodes, as an agent's answer has them."""
+    return [node["state"] for node in page.get("nodes", [{"state": "no agent"}])]
 
 
 def _files(container: Container) -> int:

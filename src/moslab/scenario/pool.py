@@ -65,9 +65,7 @@ class Pool:
 
     def _found(self, name: str, spec: Spec, seed: int) -> World:
         if name == SIM:
-            world: World = SimWorld(spec, seed)
-            world.settle()
-            return world
+            return self._settled(SimWorld(spec, seed))
         for idle in [idle for idle in self._idle if (idle.name, idle.spec) == (name, spec)]:
             self._no_longer_idle(idle)
             try:
@@ -80,7 +78,7 @@ class Pool:
             return self._begin_hosts(spec)
         while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_MAX:
             self._no_longer_idle(self._idle[0]).close()
-        return self._begin(name, spec)
+        return self._settled(self._begin(name, spec))
 
     def give_back(self, world: World, sound: bool) -> list[str]:
         """``sound``: nothing was wrong. What was left all the same (rule 1): nothing where tables are others, by which
@@ -125,6 +123,16 @@ class Pool:
         if self._own is not None:
             self._own.close()
 
+    @staticmethod
+    def _settled(world: World) -> World:
+        """A new one; it is removed if it does not settle."""
+        try:
+            world.settle()
+        except BaseException:
+            world.close()
+            raise
+        return world
+
     def _begin_hosts(self, spec: Spec) -> World:
         """Rule 3."""
         from moslab.scenario.hosts import HostsWorld, can_be
@@ -136,13 +144,7 @@ class Pool:
             raise UnsupportedError("make two clusters of one inventory")
         for idle in [idle for idle in self._idle if idle.name == HOSTS]:
             self._no_longer_idle(idle).close()
-        world = HostsWorld(self._inventory, spec)
-        try:
-            world.settle()
-        except BaseException:
-            world.close()
-            raise
-        return world
+        return self._settled(HostsWorld(self._inventory, spec))
 
     def _begin(self, name: str, spec: Spec) -> World:
         from moslab.progress import Progress
