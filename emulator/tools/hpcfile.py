@@ -1,11 +1,12 @@
 """How the tools read and write the tree: one open and one read, as the genuine ones do.
 
 A read of ``nodes/N/*`` is a probe that takes 20 to 60 ms; buffered files might ask twice. Nothing but ``os``
-is imported, because ``mosctl`` is started often.
+is imported, because ``mosctl`` is started often (``signal`` would import ``enum``).
 """
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 from errno import EFBIG, EIO
@@ -13,6 +14,7 @@ from errno import EFBIG, EIO
 from emulator import settings
 
 BYTES_MAX = 1 << 16
+DIGITS_MAX = 20
 ALL_MAX = 4 << 20
 """More than the longest file has, which is ``info/infos`` of 65534 nodes."""
 
@@ -103,14 +105,21 @@ def _write(file: str, data: bytes) -> None:
 
 
 def heed_signals() -> None:
-    """Have those signals as usual that Python ignores: SIGPIPE ends the genuine tools (``mps | head``).
-
-    ``signal`` would import ``enum``.
-    """
-    import _signal  # type: ignore[import-not-found]
-
+    """Have those signals as usual that Python ignores, or has words for: they end the genuine tools in silence."""
+    heed_interrupt()
     for number in (_signal.SIGPIPE, _signal.SIGXFSZ):
         _signal.signal(number, _signal.SIG_DFL)
+
+
+def heed_interrupt() -> None:
+    """The same of the interrupt key's signal, if it was not ignored from the start."""
+    if _signal.getsignal(_signal.SIGINT) == _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a command line is a number from 0 on: more digits than any has are none."""
+    return word.isascii() and word.isdigit() and len(word) < DIGITS_MAX
 
 
 def complain(text: str) -> None:

@@ -12,7 +12,7 @@ import sys
 from errno import EOPNOTSUPP
 
 from emulator.tools import hpcfile
-from emulator.tools.hpcfile import complain
+from emulator.tools.hpcfile import complain, is_number
 
 USAGE = "Usage: migrate pid {openMosix_ID|home|balance}"
 CANNOT = "the memory of a running process cannot be moved here; mosrun starts a command on another node"
@@ -21,8 +21,9 @@ PLACES = {"home": 0, "balance": -1}
 
 def main() -> int:
     """Run ``migrate`` with the arguments of this process; the exit code."""
+    hpcfile.heed_signals()
     words = sys.argv[1:]
-    if len(words) != 2 or not words[0].isdigit() or not (words[1] in PLACES or words[1].isdigit()):
+    if len(words) != 2 or not is_number(words[0]) or not (words[1] in PLACES or is_number(words[1])):
         complain(USAGE)
         return 1
     pid, place = words

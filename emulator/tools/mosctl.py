@@ -18,7 +18,7 @@ import sys
 
 from emulator import settings
 from emulator.tools import hpcfile
-from emulator.tools.hpcfile import complain
+from emulator.tools.hpcfile import complain, is_number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class NoAnswer(Exception):
 
 def main() -> int:
     """Run ``mosctl`` with the arguments of this process; the exit code."""
+    hpcfile.heed_signals()
     words = sys.argv[1:]
     if not hpcfile.exists():
         complain("This is NOT a OpenMosix system!")
@@ -328,10 +329,6 @@ def write_numbers(*pairs: tuple[str, str]) -> int:
         except OSError as error:
             raise NoAnswer(f"Error: {error.strerror}") from None
     return 0
-
-
-def is_number(word: str) -> bool:
-    return word.isascii() and word.isdigit()
 
 
 VERBS: dict[str, Verb] = {

@@ -95,7 +95,7 @@ class Monitor:
         self._first = 1
         self._misses: dict[int, int] = {}
         for word in words:
-            if word.startswith("+") and word[1:].isdigit():
+            if word.startswith("+") and hpcfile.is_number(word[1:]):
                 self._first = int(word[1:])
             elif len(word) != 2 or word[0] != "-" or not self.key(word[1]):
                 raise ValueError(word)

@@ -100,6 +100,7 @@ class Job:
 
 def main() -> int:
     """Become the command; the exit code if that fails."""
+    hpcfile.heed_interrupt()
     if not hpcfile.exists():
         complain("This is NOT a OpenMosix system!")
         return 1

@@ -13,13 +13,14 @@ import sys
 from errno import EINVAL
 
 from emulator import settings
-from emulator.tools.hpcfile import complain, write_mfs
+from emulator.tools.hpcfile import complain, heed_signals, write_mfs
 
 USAGE = "Usage: mount.mfs any directory [-o options]"
 
 
 def main() -> int:
     """Run ``mount.mfs`` with the arguments of this process; the exit code."""
+    heed_signals()
     if len(sys.argv) < 3:
         complain(USAGE)
         return 1

@@ -11,7 +11,7 @@ import sys
 import time
 
 from emulator.tools import hpcfile
-from emulator.tools.hpcfile import complain, heed_signals
+from emulator.tools.hpcfile import complain, heed_signals, is_number
 from emulator.tools.processlist import Process, clock, processes
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class Top:
             self.by_node = not self.by_node
         elif key == "#":
             node = ask("Only node (empty: all): ")
-            self.only = int(node) if node.isdigit() else None
+            self.only = int(node) if is_number(node) else None
 
 
 def line(percent: float, where: int, process: Process) -> str:
@@ -76,7 +76,7 @@ def line(percent: float, where: int, process: Process) -> str:
 
 def migrate(pid: str, node: str) -> None:
     """Ask for it; what the kernel refuses is seen by the process staying."""
-    if pid.isdigit() and node.removeprefix("-").isdigit():
+    if is_number(pid) and is_number(node.removeprefix("-")):
         try:
             hpcfile.write_process(pid, "goto", int(node))
         except OSError:

@@ -63,7 +63,7 @@ class Options:
                     raise UsageError
             elif option == "-m":
                 ttl = next(rest, "")
-                if not ttl.isdigit() or not 0 < int(ttl) < 256:
+                if not hpcfile.is_number(ttl) or not 0 < int(ttl) < 256:
                     raise UsageError
                 self.ttl = int(ttl)
             else:

@@ -36,6 +36,7 @@ class SetpeError(Exception):
 
 def main() -> int:
     """Run ``setpe`` with the arguments of this process; the exit code."""
+    hpcfile.heed_signals()
     try:
         return run(sys.argv[1:])
     except SetpeError as error:
@@ -110,7 +111,7 @@ def read_map(path: str) -> list[Record]:
 def own_node(records: list[Record], given: str | None, only_check: bool) -> int:
     """This node's id (rule 3); SetpeError if it is not in the table."""
     if given is not None:
-        if given.isascii() and given.isdigit() and int(given) in nodes_of(records):
+        if hpcfile.is_number(given) and int(given) in nodes_of(records):
             return int(given)
         raise SetpeError("setpe: the table is ok, but I'm not there!")
     address = own_address()

@@ -13,6 +13,7 @@ from emulator.tools.hpcfile import complain
 
 def main() -> int:
     """Run ``showmap``; the exit code."""
+    hpcfile.heed_signals()
     try:
         own = hpcfile.read_int("admin/mospe")
     except OSError as error:

@@ -1,27 +1,29 @@
-"""What a tool costs before it does anything: its time is that of the modules which it imports."""
+"""What a tool costs before it does anything: its time is that of the modules which it imports; and how it is ended."""
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.unit.hpc.loopback import wait_until
 
 ROOT = Path(__file__).parents[3]
 SLOW = {"typing", "enum", "re", "contextlib", "functools", "socket", "curses", "logging", "subprocess", "argparse"}
 TOOLS = ("mosctl", "setpe", "showmap", "migrate", "mosrun", "mps", "mtop", "mosmon", "omdiscd")
 NEEDED = {"mosmon": {"curses"}, "omdiscd": SLOW - {"logging", "curses", "subprocess", "argparse"}}
 IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import emulator.tools.{}; print(*sys.modules)"
-TALK = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from emulator.tools.hpcfile import heed_signals
-heed_signals()
-while True:
-    os.write(1, b"line" * 1024)
-"""
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from emulator.tools.{} import main; sys.exit(main())"
+READING = {
+    "mosctl": ("hpc/admin/mospe", "whois"), "setpe": ("hpc/admin/mospe", "-r"), "showmap": ("hpc/admin/mospe",),
+    "mosrun": ("self/where", "-h", "true"),
+}  # fmt: skip
+"""What a tool reads before it says anything, and the words with which it does."""
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -31,12 +33,40 @@ def test_a_tool_imports_nothing_that_is_slow(tool: str) -> None:
     assert not (SLOW - NEEDED.get(tool, set())) & set(done.stdout.split())
 
 
-def test_a_tool_ends_in_silence_when_nobody_reads_on() -> None:
-    command = [sys.executable, "-IS", "-c", TALK, str(ROOT)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as talker:
-        assert talker.stdout is not None
-        assert talker.stderr is not None
-        talker.stdout.read(4)
-        talker.stdout.close()
-        assert talker.stderr.read() == b""
-        assert talker.wait(60) == -signal.SIGPIPE
+@pytest.mark.parametrize("tool", READING)
+def test_the_interrupt_key_ends_a_tool_in_silence(tool: str, tree: Path) -> None:
+    name, *words = READING[tool]
+    file = tree.parent / name
+    (tree.parent / "self").mkdir()
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+    (tree.parent / "self/lock").touch()
+    with subprocess.Popen(command_of(tool, *words), stderr=subprocess.PIPE) as process:
+        writers: list[int] = []
+
+        def reads() -> bool:
+            with suppress(OSError):  # ENXIO: not yet
+                writers.append(os.open(file, os.O_WRONLY | os.O_NONBLOCK))
+            return bool(writers)
+
+        wait_until(reads)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        os.close(writers[0])
+
+
+@pytest.mark.parametrize("tool", ["mosctl", "setpe", "showmap"])
+def test_a_tool_ends_in_silence_when_nobody_reads_on(tool: str, tree: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        command_of(tool, *READING[tool][1:]), stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def command_of(tool: str, *words: str) -> list[str]:
+    return [sys.executable, "-IS", "-c", START.format(tool), str(ROOT), *words]
