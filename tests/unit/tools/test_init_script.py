@@ -79,13 +79,29 @@ def test_settings(node: Node, service: Service) -> None:
 
 
 def test_what_is_no_longer_set_is_as_at_first(node: Node, service: Service) -> None:
-    places = ("stay", "nomfs", "block")
-    service.config.write_text("MYOMID=1\nMIGRATE=no\nMFS=no\nBLOCK=yes\n")
+    places = ("stay", "nomfs", "block", "gateways", "speed", "mfscosts", "overheads")
+
+    def values() -> list[str]:
+        return [node.read(f"admin/{name}") for name in places]
+
+    first = values()
+    service.config.write_text(
+        "MYOMID=1\nMIGRATE=no\nMFS=no\nBLOCK=yes\nMOSGATES=2\nNODESPEED=4711\nMFSCOSTS='1 2 3 4 5 6'\n"
+        "OVERHEADS='1 2 3 4 5 6 7 8 9 10 11 12 13 14'\n"
+    )
     assert service.run("start") == (0, "", "")
-    assert [node.read(f"admin/{name}") for name in places] == ["1\n"] * 3
+    assert not set(first) & set(values())
     service.config.write_text("MYOMID=1\nMIGRATE=yes\n")
     assert service.run("restart") == (0, "", "")
-    assert [node.read(f"admin/{name}") for name in places] == ["0\n"] * 3
+    assert values() == first
+
+
+@pytest.mark.parametrize("setting", ["MOSGATES=3", "NODESPEED=fast", "MFSCOSTS=1", "OVERHEADS=1"])
+def test_a_setting_that_is_none_is_said(service: Service, setting: str) -> None:
+    service.config.write_text(f"MYOMID=1\n{setting}\n")
+    code, _, err = service.run("start")
+    assert code
+    assert "Invalid argument" in err or "I/O error" in err  # the latter in dash
 
 
 def test_auto_discovery_is_started_and_ended(node: Node, service: Service) -> None:
