@@ -7,6 +7,8 @@ Rules:
    heartbeat, and nobody ever leaves: a node that dies stays in the map.
 3. Ids that follow each other at addresses that follow each other are one range of the table.
 4. A node whose id is another one's is not taken: two networks with equal low halves cannot be one cluster.
+5. The kernel takes all of a table or nothing. So an alias that is another node's address, or alias, is left out; so is
+   what is more than a table holds: a node, and before that an alias.
 
 A packet is ``OMDS``, one byte of kind (1 JOIN, 2 ACK), and 4 bytes for each address. The group and the port are the
 genuine ones; the layout is ours.
@@ -14,7 +16,7 @@ genuine ones; the layout is ours.
 
 from __future__ import annotations
 
-from emulator.table import NODE_MAX, Record, address_to_int, int_to_address
+from emulator.table import NODE_MAX, RECORDS_MAX, Record, address_to_int, int_to_address
 
 GROUP = "239.192.0.1"
 PORT = 1334
@@ -55,10 +57,22 @@ class Discovery:
             warn(f"{addresses[0]} would be node {node}, which is {known[0]}: not taken")
             return False, False
         self._known[node] = addresses
+        if len(self._ranges()) > RECORDS_MAX:
+            warn(f"{addresses[0]} would be one node too many: not taken")
+            del self._known[node]
+            return False, False
         return packet[len(_MAGIC)] == JOIN, known != addresses
 
     def records(self) -> list[Record]:
         """The table: ranges first, then aliases."""
+        ranges, taken = self._ranges(), {first for first, *_ in self._known.values()}
+        aliases = []
+        for node, (_, *others) in sorted(self._known.items()):
+            aliases += [Record(node, alias, 0) for alias in others if alias not in taken]
+            taken.update(others)
+        return [*ranges, *aliases][:RECORDS_MAX]
+
+    def _ranges(self) -> list[Record]:
         ranges: list[Record] = []
         for node, (address, *_) in sorted(self._known.items()):
             last = ranges[-1] if ranges else None
@@ -66,8 +80,7 @@ class Discovery:
                 ranges[-1] = Record(last.base, last.address, last.size + 1)
             else:
                 ranges.append(Record(node, address, 1))
-        aliases = [Record(node, alias, 0) for node, known in sorted(self._known.items()) for alias in known[1:]]
-        return [*ranges, *aliases]
+        return ranges
 
 
 def node_of(address: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from emulator.discovery import ACK, JOIN, Discovery
-from emulator.table import Record, parse_config
+from emulator.table import RECORDS_MAX, Record, parse_config, render_config
 from emulator.tools.omdiscd import Options, UsageError
 from tests.unit.hpc.loopback import READY_S, Node, may_mount, wait_until
 from tests.unit.resources.network import Namespace
@@ -59,6 +59,27 @@ def test_another_node_with_the_same_id_is_not_taken(caplog: pytest.LogCaptureFix
     assert caplog.messages == [
         "10.7.0.1 would be node 1 as well: not taken", "10.7.0.2 would be node 2, which is 10.0.0.2: not taken",
     ]  # fmt: skip
+
+
+def test_an_address_that_two_nodes_have_is_one_nodes_on_all_nodes() -> None:
+    bridge, all_nodes = "172.17.0.1", [Record(1, "10.0.0.1", 3), Record(1, "172.17.0.1", 0), Record(3, "10.9.0.3", 0)]
+    others = [["10.0.0.1", bridge], ["10.0.0.2", bridge, "10.0.0.3"], ["10.0.0.3", "10.9.0.3"]]
+    for own in others:
+        one = Discovery(own)
+        for other in reversed(others):
+            one.heard(Discovery(other).packet(JOIN))
+        assert one.records() == all_nodes
+        assert parse_config(render_config(one.records())) == all_nodes  # the kernel takes it
+
+
+def test_what_a_table_cannot_hold_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
+    one = Discovery(["10.0.0.1", "10.9.0.1"])
+    for third in range(1, RECORDS_MAX):
+        one.heard(Discovery([f"10.0.{third}.1"]).packet(JOIN))
+    assert one.heard(Discovery(["10.1.0.9"]).packet(JOIN)) == (False, False)
+    assert caplog.messages == ["10.1.0.9 would be one node too many: not taken"]
+    assert one.heard(Discovery(["10.0.0.2"]).packet(JOIN)) == (True, True)  # which makes a range longer
+    assert len(parse_config(render_config(one.records()))) == RECORDS_MAX
 
 
 @pytest.mark.parametrize(

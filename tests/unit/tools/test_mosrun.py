@@ -14,6 +14,7 @@ import pytest
 from emulator.hpc.tasks import DECAY
 from emulator.tools.mosrun import Job, UsageError, one_of, words_of
 from tests.unit.hpc.loopback import NETWORK, Node
+from tests.unit.tools.conftest import Run
 
 USAGE = "Usage: mosrun "
 
@@ -155,6 +156,12 @@ def test_a_daemon_that_hangs_up(home: Node) -> None:
         )  # fmt: skip
         hung_up.result(30)
     assert (done.returncode, done.stderr) == (1, "Migration Failed: Network is unreachable\n")
+
+
+def test_what_is_no_number(run: Run, tree: Path) -> None:
+    assert run("migrate", "1", "²")[0] == 1
+    assert run("migrate", "²", "1")[0] == 1
+    assert run("mosctl", "whois", "9" * 5000)[0] == 1
 
 
 def test_migrate(home: Node) -> None:
