@@ -3,7 +3,7 @@
 Rules:
 
 1. It starts off, as a kernel after boot: ``setpe`` tells it which node it is. Started again within one boot it knows
-   that still (:mod:`emulator.memory`).
+   that still, and its settings (:mod:`emulator.memory`).
 2. Both file systems are mounted before either is served: who sees the tree can use ``/mfs``.
 3. What a power cut took from the disk is gone before anything is served (:mod:`emulator.mfs.unsynced`).
 4. Processes that are away, and guests, end with it.
@@ -55,7 +55,7 @@ class Daemon:
         self._reactor = reactor
         self._sessions: list[tuple[str, Session]] = []
         self._membership = membership = Membership()
-        state = State(membership)
+        self._state = state = State(membership)
         self._prober = Prober(reactor, membership, state.report)
         tasks = Tasks()
         migration = Migration(membership, self._prober)
@@ -84,7 +84,7 @@ class Daemon:
         self._home.listen()
         self._mount(settings.mfs_root(), "mfs", self._mfs)
         self._mount(settings.proc_root(), "hpc", self._tree)
-        keep(self._membership, settings.state_path())        # now, when all parts hear of it
+        keep(self._membership, self._state, settings.state_path())        # now, when all parts hear of it
 
     def close(self) -> None:
         """Unmount, and close all sockets. Whoever waits in a file system gets an error."""

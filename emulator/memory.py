@@ -1,47 +1,52 @@
-"""What openMosix knows until the next boot: a genuine kernel does not forget its map when a process dies.
+"""What openMosix knows until the next boot: a genuine kernel forgets neither its map nor a setting when a process dies.
 
-The file lies where a boot empties it. It holds the node's id and the configuration as ``admin/config`` shows it; no
-file means off. One that cannot be read whole is as good as none.
+The file lies where a boot empties it. It holds the node's id, the configuration as ``admin/config`` shows it, and what
+is set in ``admin/``; no file means off, and all as at boot. One that cannot be read whole is as good as none.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 
+from emulator.hpc.state import State
 from emulator.membership import Membership
-from emulator.table import TableError, parse_config, render_config
+from emulator.table import parse_config, render_config
 
 log = logging.getLogger(__name__)
 
 
-def keep(membership: Membership, path: str) -> None:
-    """Configure ``membership`` as the file says, and have the file follow every later change."""
-    remembered = _read(path)
-    if remembered is not None:
-        mospe, config = remembered
-        try:
-            membership.configure(mospe, parse_config(config))
-        except (TableError, ValueError) as error:
-            log.warning("openMosix: %s: %s", path, error)
-    membership.on_change(lambda: _write(membership, path))
-
-
-def _read(path: str) -> tuple[int, bytes] | None:
+def keep(membership: Membership, state: State, path: str) -> None:
+    """Configure ``membership`` and set ``state`` as the file says, and have the file follow every later change."""
     try:
-        with open(path, "rb") as file:
-            number, _, config = file.read().partition(b"\n")
+        _restore(membership, state, path)
     except FileNotFoundError:
-        return None
-    return (int(number), config) if number.isdigit() else None
+        pass
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("openMosix: %s: %s", path, error)
+    for one in (membership, state):
+        one.on_change(lambda: _write(membership, state, path))
 
 
-def _write(membership: Membership, path: str) -> None:
-    if not membership.mospe:
-        if os.path.exists(path):
-            os.unlink(path)
-        return
+def _restore(membership: Membership, state: State, path: str) -> None:
+    with open(path, "rb") as file:
+        known = json.loads(file.read())
+    mospe, config = known["mospe"], bytes.fromhex(known["config"])
+    state.restore(known["toggles"], known["numbers"])
+    if mospe:
+        membership.configure(mospe, parse_config(config))
+
+
+def _write(membership: Membership, state: State, path: str) -> None:
+    known = {
+        "mospe": membership.mospe, "config": render_config(membership.records).hex(), "toggles": sorted(state.toggles),
+        "numbers": state.numbers,
+    }  # fmt: skip
     temporary = f"{path}.new"
-    with open(temporary, "wb") as file:
-        file.write(b"%d\n%s" % (membership.mospe, render_config(membership.records)))
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="ascii") as file:
+            json.dump(known, file)
+        os.replace(temporary, path)
+    except OSError as error:  # what was asked for is done all the same
+        log.warning("openMosix: %s: %s", path, error.strerror)

@@ -17,13 +17,12 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterable
 from functools import partial
 
 from emulator.fuse.tree import Directory
 from emulator.hpc.files import Generated, Lasting, Refused, constant, folder, not_emulated, to_ints
 from emulator.hpc.migration import Empty, Migration
-from emulator.hpc.state import STANDARD_SPEED, TOGGLES, State
+from emulator.hpc.state import NUMBERS, TOGGLES, State
 from emulator.membership import Membership
 from emulator.probe import Prober
 from emulator.table import NODE_MAX, Record, TableError, parse_config, render_config
@@ -32,8 +31,6 @@ log = logging.getLogger(__name__)
 
 SPEED_MAX = 65535
 COST_MAX = 10**9 - 1
-OVERHEADS = (81, 150, 39, 38, 0, 11, 0, 18, 0, 18, 0, 12, 8141, 351)
-MFS_COSTS = (36, 40, 14, 19, 88, 56)
 VERSION = "openMosix Version 1.8.1\nDFSA is enabled\nSimple network topology\n"
 
 TOGGLE_LOG = {
@@ -52,6 +49,7 @@ class Admin:
         self._prober = prober
         self._migration = migration
         self._pending: list[Record] = []
+        state.on_change(self._changed)
 
     def folder(self) -> Directory:
         """The directory."""
@@ -61,17 +59,17 @@ class Admin:
                 *((name, self._toggle(name)) for name in TOGGLES),
                 ("expel", Lasting(0o200, self._expel)),
                 ("bring", Lasting(0o200, self._bring)),
-                ("speed", Generated(0o644, lambda: f"{self._state.speed}\n", self._write_speed)),
-                ("sspeed", numbers([STANDARD_SPEED], 1, SPEED_MAX)),
-                ("overheads", numbers(OVERHEADS, 0, COST_MAX)),
-                ("slowdecay", numbers([975], 0, 1000)),
-                ("fastdecay", numbers([926], 0, 1000)),
-                ("decayinterval", numbers([2], 0, COST_MAX)),
-                ("gateways", Generated(0o644, lambda: f"{self._prober.gateways}\n", self._write_gateways)),
+                ("speed", self._numbers("speed", 1, SPEED_MAX)),
+                ("sspeed", self._numbers("sspeed", 1, SPEED_MAX)),
+                ("overheads", self._numbers("overheads", 0, COST_MAX)),
+                ("slowdecay", self._numbers("slowdecay", 0, 1000)),
+                ("fastdecay", self._numbers("fastdecay", 0, 1000)),
+                ("decayinterval", self._numbers("decayinterval", 0, COST_MAX)),
+                ("gateways", self._numbers("gateways", 0, 2)),
                 ("mospe", Lasting(0o644, self._write_mospe, lambda: f"{self._membership.mospe}\n")),
                 ("version", constant(0o444, VERSION)),
                 ("dfsalinks", constant(0o644, "")),
-                ("mfscosts", numbers(MFS_COSTS, 0, COST_MAX)),
+                ("mfscosts", self._numbers("mfscosts", 0, COST_MAX)),
                 ("mfskill", Generated(0o200, write=not_emulated)),
             ]
         )
@@ -139,18 +137,13 @@ class Admin:
         self._set("lstay", True)
         return Empty(self._migration, away=True)
 
-    def _write_speed(self, data: bytes) -> None:
-        [self._state.speed] = to_ints(data, 1, SPEED_MAX)
+    def _numbers(self, name: str, low: int, high: int) -> Generated:
+        """A file of numbers, TAB separated."""
 
-    def _write_gateways(self, data: bytes) -> None:
-        [self._prober.gateways] = to_ints(data, 0, 2)
+        def write(data: bytes) -> None:
+            self._state.set_numbers(name, to_ints(data, low, high, len(NUMBERS[name])))
 
+        return Generated(0o644, lambda: "\t".join(map(str, self._state.numbers[name])) + "\n", write)
 
-def numbers(default: Iterable[int], low: int, high: int) -> Generated:
-    """A file of numbers, TAB separated, that keeps what is written to it."""
-    values = list(default)
-
-    def write(data: bytes) -> None:
-        values[:] = to_ints(data, low, high, len(values))
-
-    return Generated(0o644, lambda: "\t".join(map(str, values)) + "\n", write)
+    def _changed(self) -> None:
+        [self._prober.gateways] = self._state.numbers["gateways"]

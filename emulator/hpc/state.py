@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Callable
 
 from emulator.hpc.procfs import running
 from emulator.membership import Membership
@@ -14,6 +16,17 @@ TOGGLES = {"stay": 4, "lstay": 8, "block": 16, "quiet": 32, "nomfs": 64}
 """The status bit of each toggle in ``admin/``."""
 
 STANDARD_SPEED = 15000
+NUMBERS = {
+    "speed": (STANDARD_SPEED,),
+    "sspeed": (STANDARD_SPEED,),
+    "overheads": (81, 150, 39, 38, 0, 11, 0, 18, 0, 18, 0, 12, 8141, 351),
+    "slowdecay": (975,),
+    "fastdecay": (926,),
+    "decayinterval": (2,),
+    "gateways": (0,),
+    "mfscosts": (36, 40, 14, 19, 88, 56),
+}
+"""What holds numbers in ``admin/``, and what they are at boot."""
 MEASURED_EACH_S = 1.0
 
 
@@ -22,8 +35,9 @@ class State:
 
     def __init__(self, membership: Membership) -> None:
         self.toggles: set[str] = set()
-        self.speed = STANDARD_SPEED
+        self.numbers: dict[str, Sequence[int]] = dict(NUMBERS)
         self._membership = membership
+        self._listeners: list[Callable[[], None]] = []
         self._measured: tuple[int, int, int, int] = (0, 0, 0, 0)
         self._measured_s = -MEASURED_EACH_S
 
@@ -32,13 +46,28 @@ class State:
         """The bits of ``nodes/N/status`` of a node that answers."""
         return CONFIGURED | UP | sum(TOGGLES[name] for name in self.toggles)
 
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` after each change of a setting."""
+        self._listeners.append(callback)
+
     def set_toggle(self, name: str, on: bool) -> None:
-        if on:
-            self.toggles.add(name)
-        else:
-            self.toggles.discard(name)
-        if name == "nomfs":
-            self._membership.serve_files(not on)
+        self._set({*self.toggles, name} if on else self.toggles - {name}, self.numbers)
+
+    def set_numbers(self, name: str, numbers: Sequence[int]) -> None:
+        self._set(self.toggles, {**self.numbers, name: numbers})
+
+    def restore(self, toggles: Iterable[str], numbers: Mapping[str, Sequence[int]]) -> None:
+        """Have the settings of before; ValueError if they are none."""
+        on, sizes = set(toggles), {name: len(values) for name, values in numbers.items()}
+        if not on <= TOGGLES.keys() or sizes != {name: len(values) for name, values in NUMBERS.items()}:
+            raise ValueError("no settings")
+        self._set(on, dict(numbers))
+
+    def _set(self, toggles: set[str], numbers: dict[str, Sequence[int]]) -> None:
+        self.toggles, self.numbers = toggles, numbers
+        self._membership.serve_files("nomfs" not in toggles)
+        for callback in self._listeners:
+            callback()
 
     def report(self) -> Report:
         """This node as others see it; load and memory are at most ``MEASURED_EACH_S`` old, as in the kernel."""
@@ -54,7 +83,7 @@ class State:
     def _report(self) -> Report:
         load, mem, rmem, tmem = self._measured
         cpus = os.cpu_count() or 1
-        return Report(self.status, load, cpus, self.speed, 100, mem, rmem, tmem)
+        return Report(self.status, load, cpus, self.numbers["speed"][0], 100, mem, rmem, tmem)
 
 
 def measure() -> tuple[int, int, int, int]:

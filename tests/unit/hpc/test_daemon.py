@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -143,6 +144,44 @@ def test_a_killed_daemon_comes_back_as_the_node_that_it_was(daemon: Daemon) -> N
     assert (daemon.proc / "hpc/nodes/1/status").read_text() == "3\n"
 
 
+SETTINGS = {
+    "nomfs": "1\n", "block": "1\n", "stay": "0\n", "gateways": "2\n", "speed": "4711\n", "fastdecay": "900\n",
+    "mfscosts": "1\t2\t3\t4\t5\t6\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_killed_daemon_comes_back_with_its_settings(daemon: Daemon, is_on: bool) -> None:
+    process = daemon.start()
+    daemon.ready()
+    admin = daemon.proc / "hpc/admin"
+    if is_on:
+        daemon.setpe()
+    (admin / "expel").write_text("1\n")  # which blocks as well
+    for name, value in SETTINGS.items():
+        if name != "block":
+            (admin / name).write_text(value)
+    process.kill()
+    process.wait()
+    daemon.start()
+    daemon.ready()
+    assert {name: (admin / name).read_text() for name in SETTINGS} == SETTINGS
+    if is_on:
+        assert (daemon.proc / "hpc/nodes/1/status").read_text() == f"{1 + 2 + 16 + 64}\n"
+        with pytest.raises(OSError, match=os.strerror(errno.EREMOTE)):
+            os.listdir(daemon.mfs / "1")
+
+
+def test_what_cannot_be_remembered_is_done_all_the_same(daemon: Daemon) -> None:
+    Path(daemon.environment["OPENMOSIX_STATE"] + ".new").symlink_to("/dev/full")
+    daemon.start()
+    daemon.ready()
+    daemon.setpe()
+    (daemon.proc / "hpc/admin/mospe").write_text("0\n")
+    assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
+    assert os.strerror(errno.ENOSPC) in daemon.log.read_text()
+
+
 def test_one_that_was_switched_off_stays_off(daemon: Daemon) -> None:
     process = daemon.start()
     daemon.ready()
@@ -155,8 +194,11 @@ def test_one_that_was_switched_off_stays_off(daemon: Daemon) -> None:
     assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
 
 
-def test_a_memory_that_is_no_configuration_is_as_good_as_none(daemon: Daemon) -> None:
-    Path(daemon.environment["OPENMOSIX_STATE"]).write_bytes(b"1\nnonsense")
+@pytest.mark.parametrize(
+    "nonsense", [b"1\nnonsense", b"[]", b'{"mospe": 1, "config": "00", "toggles": [], "numbers": {}}']
+)
+def test_a_memory_that_is_no_configuration_is_as_good_as_none(daemon: Daemon, nonsense: bytes) -> None:
+    Path(daemon.environment["OPENMOSIX_STATE"]).write_bytes(nonsense)
     daemon.start()
     daemon.ready()
     assert (daemon.proc / "hpc/admin/mospe").read_text() == "0\n"
