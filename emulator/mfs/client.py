@@ -3,7 +3,7 @@
 Rules:
 
 1. A handle's number begins with a tag that each asker's each incarnation draws anew: an old one is ESTALE.
-2. At most ``HANDLES_MAX`` handles; EMFILE beyond.
+2. At most ``HANDLES_MAX`` handles, and no more of all askers than the process can have; EMFILE beyond.
 3. A request is carried out once, also if it is asked again over another connection, by its unique number: of the last
    ``ASKED_MAX`` it is known that they were asked, and what the answer was. Only what changes nothing is done anew.
 4. Whether this is still what an asker knew is told by ``session``, which each one draws anew: a server that began, or
@@ -99,14 +99,15 @@ class Client:
 
     def check_room(self) -> None:
         """Raises OSError EMFILE if no further handle may be opened."""
-        if len(self._handles) >= HANDLES_MAX:
-            raise OSError(errno.EMFILE, f"{HANDLES_MAX} handles are open")
+        if len(self._handles) >= HANDLES_MAX or self._inodes.handles >= self._inodes.handles_max:
+            raise OSError(errno.EMFILE, "too many handles are open")
 
     def add(self, handle: Handle) -> int:
         """A number for ``handle``, which from now on belongs to this asker."""
         self._next += 1
         self._handles[self._next] = handle
         handle.inode.handles += 1
+        self._inodes.handles += 1
         return self._next
 
     def handle(self, number: int) -> Handle:
@@ -122,6 +123,7 @@ class Client:
         handle = self._handles.pop(number, None)
         if handle is not None:
             handle.inode.handles -= 1
+            self._inodes.handles -= 1
             if handle.fd >= 0:
                 os.close(handle.fd)
 

@@ -47,12 +47,12 @@ class Core:
         self._membership = membership
         self._faults = faults
         self._refusal = refusal
+        identity.prepare_process()
         self._forbidden = Forbidden(reactor)
         self.inodes = Inodes(root, self._forbidden)
         self._root = os.fsencode(os.path.realpath(root)).rstrip(b"/")
         self._buffer = memoryview(mmap.mmap(-1, fuse.MAX_WRITE))
         self._attributes = Attributes(membership)
-        identity.prepare_process()
 
     def close(self) -> None:
         """Close every descriptor."""

@@ -7,7 +7,8 @@ Rules:
 2. A file is kept as an O_PATH descriptor: renaming does not lose it. At most ``DESCRIPTORS_MAX`` stay open between
    requests; the longest unused are closed and, when needed, opened again by name. If the name then leads to
    another file, ESTALE.
-3. A file with open handles keeps its descriptor.
+3. A file with open handles keeps its descriptor. There are two tables in a process, for the others and for itself:
+   handles take at most two thirds of the descriptors that it may have, files an eighth, so that it can always work.
 4. Entries live until all askers forgot them.
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import resource
 import secrets
 import stat
 from collections import OrderedDict
@@ -65,6 +67,10 @@ class Inodes:
         self._by_file = {(self._top.dev, self._top.ino): self._top}
         self._mounted: dict[tuple[int, bytes], Inode] = {}
         self._in_use: OrderedDict[int, Inode] = OrderedDict()  # those with a descriptor, the longest unused first
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._descriptors_max = min(DESCRIPTORS_MAX, most // 16)
+        self.handles_max = most // 6  # each with its file's descriptor
+        self.handles = 0
         self._tags: set[int] = {0}
         self._tag = 0
         self._count = 1 << COUNT_BITS
@@ -77,9 +83,9 @@ class Inodes:
         os.close(self._root)
 
     def trim(self) -> None:
-        """Close some of the longest unused descriptors beyond ``DESCRIPTORS_MAX``; not amid a request: any may go."""
+        """Close some of the longest unused descriptors, if there are too many; not amid a request: any may go."""
         for _ in range(TRIM_MAX):
-            if len(self._in_use) <= DESCRIPTORS_MAX:
+            if len(self._in_use) <= self._descriptors_max:
                 return
             oldest = next(iter(self._in_use.values()))
             if oldest.handles:

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests.unit.hpc.loopback import wait_until
 from tests.unit.mfs.nodes import MfsNode, Nodes, failing
 
 DAY_S = 86400
@@ -289,6 +291,36 @@ def test_more_files_than_descriptors(there: Path, patient_pair: list[MfsNode]) -
     finally:
         for directory in kept:
             os.close(directory)
+
+
+def test_a_node_that_may_have_few_descriptors(nodes: Nodes) -> None:
+    """Who opens too many files gets no more; all else goes on, others' work too."""
+    owner = nodes.nodes[2]
+    owner.start(nodes.table, quick_s=10.0, within=("prlimit", "--nofile=256:256"))
+    for asker in (1, 3):
+        nodes.nodes[asker].start(nodes.table, quick_s=10.0)
+    names = [f"f{number}" for number in range(300)]
+    for name in names:
+        (owner.root / name).write_text(name)
+    there = nodes.nodes[1].mfs / "2"
+    assert [(there / name).read_text() for name in names] == names
+    files: list[int] = []
+    try:
+        assert failing(lambda: files.extend(os.open(there / name, os.O_RDONLY) for name in names)) == "EMFILE"
+        assert [(there / name).stat().st_size for name in names] == [len(name) for name in names]
+        assert failing(lambda: os.open(nodes.nodes[3].mfs / "2/f0", os.O_RDONLY)) == "EMFILE"
+        assert "callback failed" not in owner.log.read_text()
+    finally:
+        for file in files:
+            os.close(file)
+    assert len(files) > 30
+
+    def opens() -> bool:
+        with suppress(OSError):  # until the first one is closed there, too
+            return (nodes.nodes[3].mfs / "2/f0").read_text() == "f0"
+        return False
+
+    wait_until(opens)
 
 
 def test_special_files_are_refused(there: Path, patient_pair: list[MfsNode]) -> None:
