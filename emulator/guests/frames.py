@@ -31,6 +31,8 @@ ANYWHERE = 0
 """The number in a deputy's ``START`` in place of a node: where it is best off."""
 
 FRAME_MAX = MAX_REQUEST
+NICE = range(-20, 20)
+LIMITS_MAX = 16
 
 _CAME = Struct("=Q")
 
@@ -87,6 +89,8 @@ class Caller(NamedTuple):
     uid: int
     gid: int
     groups: list[int]
+    nice: int
+    limits: list[tuple[int, int]]
     settings: dict[str, int]
 
 
@@ -120,12 +124,16 @@ def parse_start(payload: Buffer) -> tuple[Caller, Job]:
     caller = _loaded(first)
     if not isinstance(caller, list) or len(caller) != len(Caller._fields):
         raise ValueError("not a caller")
-    node, hostname, pid, pgrp, session, uid, gid, groups, settings = caller
-    if not isinstance(groups, list) or not isinstance(settings, dict):
+    node, hostname, pid, pgrp, session, uid, gid, groups, nice, limits, settings = caller
+    if not isinstance(groups, list) or not isinstance(limits, list) or not isinstance(settings, dict):
         raise ValueError("not a caller")
     if not all(_is_number(value) for value in (node, pid, pgrp, session, uid, gid, *groups, *settings.values())):
         raise ValueError("not a caller")
-    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups, settings), _job(words)
+    pairs = all(isinstance(pair, list) and len(pair) == 2 and all(map(_is_limit, pair)) for pair in limits)
+    if not pairs or len(limits) > LIMITS_MAX or nice not in NICE:
+        raise ValueError("not a caller")
+    limits = [(soft, hard) for soft, hard in limits]
+    return Caller(node, str(hostname), pid, pgrp, session, uid, gid, groups, nice, limits, settings), _job(words)
 
 
 def resume(number: int, came: int) -> list[Buffer]:
@@ -161,6 +169,10 @@ def _job(words: list[bytes]) -> Job:
         os.fsdecode(program), list(map(os.fsdecode, arguments)), dict(zip(variables[::2], variables[1::2])),
         os.fsdecode(directory), int(umask), list(map(int, ignored.split())),
     )  # fmt: skip
+
+
+def _is_limit(value: object) -> bool:
+    return isinstance(value, int) and -1 <= value < 1 << 63
 
 
 def _is_number(value: object) -> bool:

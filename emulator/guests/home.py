@@ -31,7 +31,7 @@ from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
 from emulator.guests.line import BEAT_S, Line, is_of_the_path
 from emulator.hpc.migration import Migration
-from emulator.hpc.procfs import fields_of, groups_of, is_stopped
+from emulator.hpc.procfs import fields_of, groups_of, is_stopped, limits_of
 from emulator.hpc.tasks import Tasks
 from emulator.membership import Membership, Path
 from emulator.mfs import hello
@@ -213,10 +213,10 @@ class _Away:
         if fields is None or task is None:
             raise ValueError("it has ended")
         pgrp, session = int(fields[2]), int(fields[3])
-        groups = groups_of(self._pid)
+        groups, limits = groups_of(self._pid), limits_of(self._pid)
         signal.pidfd_send_signal(self._pidfd, 0)  # all this was said of it, and not of the next with its pid
         ids = (self._pid, pgrp, session, self._uid, self._gid)
-        return Caller(node, socket.gethostname(), *ids, groups, task.settings)
+        return Caller(node, socket.gethostname(), *ids, groups, int(fields[16]), limits, task.settings)
 
     def _admitted(self, code: int) -> None:
         if self._is_closed:

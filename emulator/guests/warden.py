@@ -5,7 +5,8 @@ Rules:
 1. The body and all that it starts live in a process namespace of their own and end with it: when the body ends, when
    the warden is killed, when the daemon ends. No process of a guest outlives its deputy.
 2. The body has the pid that its deputy has at home, the home's host name, the caller's ids, words, environment, umask,
-   ignored signals, and its working directory if there is one; else ``/``. Files are those of the node where it runs.
+   ignored signals, limits and priority (as far as this node's daemon may give them), and its working directory if there
+   is one; else ``/``. Files are those of the node where it runs.
 3. Its stdin, stdout and stderr are pipes (:mod:`emulator.guests.pump`).
 4. A signal goes to the body; those that a terminal sends to a group of processes (INT, QUIT, HUP, STOP, CONT) to its
    process group.
@@ -22,6 +23,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -207,6 +209,7 @@ def _become(caller: Caller, job: Job, standard: tuple[int, int, int]) -> None:
     os.setsid()
     for number, fd in enumerate(standard):
         os.dup2(fd, number)
+    _limit(caller)
     try:
         os.setgroups(caller.groups)
     except PermissionError:                                  # a user's namespace, where there is one user and no other
@@ -223,6 +226,19 @@ def _become(caller: Caller, job: Job, standard: tuple[int, int, int]) -> None:
         signal.signal(number, signal.SIG_DFL)
     for ignored in job.ignored:
         signal.signal(ignored, signal.SIG_IGN)
+
+
+def _limit(caller: Caller) -> None:
+    for number, (soft, hard) in enumerate(caller.limits):
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except ValueError:  # this node's daemon has less
+            _, most = resource.getrlimit(number)
+            resource.setrlimit(number, (soft if 0 <= soft <= most else most, most))
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, caller.nice)
+    except PermissionError:
+        pass
 
 
 def _fork_as(pid: int) -> int:

@@ -68,6 +68,17 @@ def groups_of(pid: int) -> list[int]:
     return [int(group) for group in _line(_read(f"/proc/{pid}/status") or b"", b"Groups").split()]
 
 
+def limits_of(pid: int) -> list[tuple[int, int]]:
+    """Its limits, by the numbers that setrlimit(2) has for them: soft and hard, -1 where there is none."""
+    lines = (_read(f"/proc/{pid}/limits") or b"").splitlines()[1:]
+    return [(_limit(line[26:46]), _limit(line[47:67])) for line in lines]
+
+
+def _limit(words: bytes) -> int:
+    word = words.strip()
+    return -1 if word == b"unlimited" else int(word)
+
+
 def running() -> int:
     """How many processes run, or wait for a processor or a disk, without this one."""
     own = os.getpid()

@@ -32,7 +32,7 @@ class Service(NamedTuple):
 
 
 FILES = Service(b"MFS\n", 3)
-GUESTS = Service(b"GST\n", 3)
+GUESTS = Service(b"GST\n", 4)
 """Its version is that of :mod:`emulator.guests.frames` and :mod:`emulator.guests.job`."""
 HELLO_MAX = 128
 

@@ -245,7 +245,7 @@ def check_faults(data: bytes) -> None:
 
 
 _JOB = job.packed("/bin/x", ["x", "y"], {"A": "b"}, "/", 18, [2])
-_CALLER = frames.Caller(1, "n", 2, 2, 2, 0, 0, [0], {"lock": 1})
+_CALLER = frames.Caller(1, "n", 2, 2, 2, 0, 0, [0], 0, [(1, -1)], {"lock": 1})
 _JSON = (b"[]", b"{}", b"null", b"1e999", b"-1", b"[" * 1500, b'"')
 
 TARGETS = (

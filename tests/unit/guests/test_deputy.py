@@ -35,16 +35,22 @@ def test_it_is_the_command_as_far_as_its_parent_can_tell(shared: Pair) -> None:
 
 def test_it_has_pid_name_and_surroundings_of_home(shared: Pair, tmp_path: Path) -> None:
     show = (
-        "import os, socket\nprint(os.getpid(), socket.gethostname(), os.getcwd(), oct(os.umask(0)), os.environ['WORD'])"
+        "import os, resource, socket\n"
+        "print(os.getpid(), socket.gethostname(), os.getcwd(), oct(os.umask(0)), os.environ['WORD'])\n"
+        "print(os.nice(0), *(resource.getrlimit(getattr(resource, f'RLIMIT_{name}')) for name in ('NOFILE', 'CORE')))"
     )
-    code = f"import os, sys; os.umask(0o27); os.execv(sys.executable, {[sys.executable]} + sys.argv[1:])"
+    code = (
+        "import os, resource, sys; os.umask(0o27); os.nice(5); resource.setrlimit(resource.RLIMIT_NOFILE, (99, 100))\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 4096))\n"
+        f"os.execv(sys.executable, {[sys.executable]} + sys.argv[1:])"
+    )
     environment = {**shared.environment, "WORD": "a word"}
     command = [sys.executable, "-c", code, "-m", "emulator.tools.mosrun", "-2", sys.executable, "-c", show]
 
     def is_as_at_home() -> bool:
         with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=PIPE, text=True) as process:
             out, _ = process.communicate(timeout=LONG_S)
-        return out == f"{process.pid} {os.uname().nodename} {tmp_path} 0o27 a word\n"
+        return out == f"{process.pid} {os.uname().nodename} {tmp_path} 0o27 a word\n5 (99, 100) (0, 4096)\n"
 
     wait_until(is_as_at_home)
 

@@ -45,7 +45,7 @@ def test_there_is_room_for_so_many(patient: Pair) -> None:
         with door(patient, patient.home.address) as (sock, challenged):
             sock.sendall(ask(challenged))
             assert len(sock.recv(1000)) > 40, "granted"
-            caller = Caller(1, "h", 9, 9, 9, 0, 0, [], {})
+            caller = Caller(1, "h", 9, 9, 9, 0, 0, [], 0, [], {})
             sock.sendall(b"".join(frames.frame(Kind.START, 0, frames.pack_start(caller, JOB))))
             refusal = frames.parse(memoryview(sock.recv(16, socket.MSG_WAITALL)))
             assert (refusal.kind, refusal.number) == (Kind.REFUSED, errno.EAGAIN), "there"

@@ -68,7 +68,7 @@ def test_a_proof_for_the_files_is_none_for_guests(shared: Pair) -> None:
     "start",
     [
         frames.frame(Kind.SIGNAL, 9), frames.frame(Kind.START, 0, b"[]"), frames.frame(Kind.START, 0, b"\xff"),
-        frames.frame(Kind.START, 0, frames.pack_start(Caller(3, "h", 9, 9, 9, 0, 0, [], {}), JOB)),
+        frames.frame(Kind.START, 0, frames.pack_start(Caller(3, "h", 9, 9, 9, 0, 0, [], 0, [], {}), JOB)),
     ],
 )  # fmt: skip
 def test_a_node_that_breaks_the_rules(shared: Pair, start: list[bytes]) -> None:

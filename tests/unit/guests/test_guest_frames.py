@@ -10,7 +10,7 @@ from emulator.guests import frames, job
 from emulator.guests.frames import Caller, Job, Kind
 
 JOB = Job("/bin/e\udcffcho", ["echo", "ä\udcff"], {"PATH": "/bin"}, "/tmp", 0o22, [1, 2])
-CALLER = Caller(1, "node1", 42, 42, 40, 1000, 1000, [1000, 4], {"lock": 1})
+CALLER = Caller(1, "node1", 42, 42, 40, 1000, 1000, [1000, 4], -5, [(1024, -1), (0, 9)], {"lock": 1})
 
 
 def test_a_frame_and_what_it_held() -> None:
@@ -45,7 +45,8 @@ def test_what_is_no_job_at_all(said: bytes) -> None:
     "changes",
     [
         {"uid": -1}, {"pid": "1"}, {"groups": [0, None]}, {"gid": 1 << 32},
-        {"settings": [1]}, {"settings": {"lock": "1"}},
+        {"settings": [1]}, {"settings": {"lock": "1"}}, {"nice": 20}, {"nice": None},
+        {"limits": [1]}, {"limits": [(1, "2")]}, {"limits": [(-2, 0)]}, {"limits": [(1, 1)] * 17},
     ],
 )  # fmt: skip
 def test_what_is_no_caller(changes: dict[str, Any]) -> None:
