@@ -4,7 +4,8 @@ Rules:
 
 1. Nothing here blocks except :meth:`Reactor.run` in ``epoll_wait``.
 2. A callback runs to its end before the next; it must not block either. A call that may block (fsync of a slow
-   disk) goes to :meth:`Reactor.in_thread`, whose answer comes back to the loop.
+   disk) goes to :meth:`Reactor.in_thread`, whose answer comes back to the loop. A byte in a pipe wakes a thread: who
+   writes it does not hold the interpreter, as who puts something into a queue does, so the thread runs at once.
 3. A descriptor that came to be watched in a round is not called before the next: what is reported in this one may be
    of another that had the same number.
 4. An exception in one callback is logged with its traceback and ends that callback only.
@@ -12,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 import os
@@ -22,14 +24,12 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, Callable
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from concurrent.futures import ThreadPoolExecutor
-
 THREADS_MAX = 8
+WORK_MAX = 4096             # as many bytes as any pipe takes
 EVENTS_MAX = 64
 IDLE_S = 60.0
 WAKE = 0                    # in the pipe that ends the wait: any other byte is the number of a signal
+_WAKES = bytes([WAKE])
 
 
 class Timer:
@@ -54,8 +54,11 @@ class Reactor:
         self._new: set[int] = set()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-        self._done: deque[Callable[[], None]] = deque()
-        self._pool: ThreadPoolExecutor | None = None
+        self._done: deque[tuple[Callable[[Any], None], Any]] = deque()
+        self._work: deque[tuple[Callable[[], Any], Callable[[Any], None]]] = deque()
+        self._work_pipe: tuple[int, int] | None = None
+        self._threads = 0
+        self._busy = 0  # what is asked of the threads, and is not answered in the loop yet
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._stopped = False
         self._on_signals: Callable[[set[int]], None] | None = None
@@ -100,28 +103,29 @@ class Reactor:
         return timer
 
     def in_thread(self, work: Callable[[], Any], then: Callable[[Any], None]) -> None:
-        """Run ``work()`` in a thread and ``then(result)`` in the loop; an exception is the result."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # a process that waits for nothing is small
+        """Run ``work()`` in a thread and ``then(result)`` in the loop; an exception is the result.
 
-            self._pool = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="blocking")
+        OSError EAGAIN if ``WORK_MAX`` others are not done yet.
+        """
+        if self._busy >= WORK_MAX:
+            raise BlockingIOError(errno.EAGAIN, f"{WORK_MAX} calls wait for a thread")
+        if self._work_pipe is None:
+            self._work_pipe = os.pipe2(os.O_CLOEXEC)
+        source, sink = self._work_pipe
+        self._busy += 1
+        if self._threads < min(self._busy, THREADS_MAX):
+            from threading import Thread  # a process that waits for nothing is small
 
-        def run() -> None:
-            result: Any
-            try:
-                result = work()
-            except Exception as error:  # noqa: BLE001 - handed to the loop as the result
-                result = error
-            self._done.append(lambda: then(result))
-            self.wake()
-
-        self._pool.submit(run)
+            Thread(target=self._serve, args=(os.dup(source),), daemon=True).start()
+            self._threads += 1
+        self._work.append((work, then))
+        os.write(sink, _WAKES)
 
     def wake(self) -> None:
         """End the current wait; safe from threads and signal handlers."""
         try:
-            os.write(self._wake_w, bytes([WAKE]))
-        except BlockingIOError:
+            os.write(self._wake_w, _WAKES)
+        except OSError:  # it is full, and the wait ends anyway; or the loop has been closed meanwhile
             pass
 
     def run(self) -> None:
@@ -143,13 +147,15 @@ class Reactor:
 
     def close(self) -> None:
         """Free what the loop itself holds."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._work_pipe is not None:
+            for fd in self._work_pipe:  # then the threads end, when they have done what they are at
+                os.close(fd)
         if self._on_signals is not None:
             signal.set_wakeup_fd(-1)
         self._epoll.close()
         os.close(self._wake_r)
         os.close(self._wake_w)
+        self._wake_w = -1           # a thread may still have something to say
 
     def _wait_s(self) -> float:
         while self._timers and self._timers[0][2].callback is None:
@@ -167,7 +173,22 @@ class Reactor:
             if callback is not None:
                 self._call(callback)
         for _ in range(len(self._done)):
-            self._call(self._done.popleft())
+            then, result = self._done.popleft()
+            self._busy -= 1
+            self._call(then, result)
+
+    def _serve(self, source: int) -> None:
+        """What a thread does: a piece of work for each byte."""
+        while os.read(source, 1):
+            do, then = self._work.popleft()
+            result: Any
+            try:
+                result = do()
+            except Exception as error:  # noqa: BLE001 - handed to the loop as the result
+                result = error
+            self._done.append((then, result))
+            self.wake()
+        os.close(source)
 
     def _woken(self, _mask: int) -> None:
         try:

@@ -309,8 +309,12 @@ class Core:
             else:
                 request.reply(answer)
 
-        with identity.as_root():  # which a thread made now would be for ever
-            self._reactor.in_thread(lambda: sync(mine), done)
+        try:
+            with identity.as_root():  # which a thread made now would be for ever
+                self._reactor.in_thread(lambda: sync(mine), done)
+        except OSError:
+            os.close(mine)
+            raise
 
     def _lseek(self, request: Request, inode: Inode, fd: int, client: Client) -> None:
         (number, offset, whence, _) = fuse.LSEEK_IN.unpack_from(request.frame, 40)

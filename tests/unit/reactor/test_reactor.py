@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.reactor import Reactor
+from emulator.reactor import THREADS_MAX, WORK_MAX, Reactor
+from tests.unit.hpc.loopback import wait_until
 
 
 @pytest.fixture
@@ -89,6 +90,38 @@ def test_what_blocks_runs_beside_the_loop_and_its_failure_is_its_answer(reactor:
     reactor.run()
     assert isinstance(seen[0], ZeroDivisionError)
     assert seen[1] == "slow"
+
+
+def test_more_calls_than_threads_are_done_and_too_many_are_refused(reactor: Reactor) -> None:
+    threads, held, seen = threading.active_count(), threading.Event(), []
+
+    def then(result: object) -> None:
+        seen.append(result)
+        if len(seen) >= WORK_MAX:
+            reactor.stop()
+
+    for number in range(WORK_MAX):
+        reactor.in_thread(lambda number=number: held.wait(10) and number, then)  # type: ignore[misc]
+    with pytest.raises(BlockingIOError):
+        reactor.in_thread(held.wait, then)
+    assert threading.active_count() <= threads + THREADS_MAX
+    held.set()
+    reactor.run()
+    assert sorted(map(str, seen)) == sorted(map(str, range(WORK_MAX)))
+    reactor.in_thread(lambda: "there is room again", then)
+    reactor.run()
+    assert seen[-1] == "there is room again"
+
+
+def test_a_loop_that_is_closed_lets_go_of_its_threads() -> None:
+    before, threads = set(os.listdir("/proc/self/fd")), threading.active_count()
+    reactor, held = Reactor(), threading.Event()
+    reactor.in_thread(lambda: None, lambda _result: reactor.stop())
+    reactor.run()
+    reactor.in_thread(lambda: held.wait(10), lambda _result: None)
+    reactor.close()
+    held.set()
+    wait_until(lambda: threading.active_count() <= threads and set(os.listdir("/proc/self/fd")) <= before)
 
 
 def test_a_stop_before_the_run_is_not_lost(reactor: Reactor) -> None:
