@@ -20,13 +20,13 @@ import errno
 import logging
 import os
 import secrets
-import select
 import signal
 import socket
 import struct
 from typing import Callable
 
 from emulator import settings
+from emulator.door import Door
 from emulator.guests import frames
 from emulator.guests.frames import Caller, Frame, Kind
 from emulator.guests.line import BEAT_S, Line, is_of_the_path
@@ -46,7 +46,6 @@ SUSPECT_S = 1.0
 ASK_S = 1.0
 START_S = 10.0
 AWAY_MAX = 256
-BACKLOG = 64
 
 _CREDENTIALS = struct.Struct("=iII")
 
@@ -75,7 +74,7 @@ class Home:
         self.port = port
         self._path = settings.deputies_path()
         self._all: set[_Away] = set()
-        self._sock: socket.socket | None = None
+        self._door: Door | None = None
 
     def listen(self) -> None:
         """Let processes ask. OSError if the socket cannot be made."""
@@ -83,19 +82,16 @@ class Home:
             os.unlink(self._path)
         except FileNotFoundError:
             pass
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._sock.bind(self._path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock.bind(self._path)
         os.chmod(self._path, 0o666)
-        self._sock.listen(BACKLOG)
-        self._sock.setblocking(False)
-        self.reactor.watch(self._sock.fileno(), select.EPOLLIN, self._accept)
+        self._door = Door(self.reactor, sock, self._comes)
 
     def close(self) -> None:
         """Who is away ends, as with a kernel that ends."""
-        if self._sock is not None:
-            self.reactor.forget(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         for away in list(self._all):
             away.close()
 
@@ -103,12 +99,7 @@ class Home:
         """``away`` was closed."""
         self._all.discard(away)
 
-    def _accept(self, _mask: int) -> None:
-        assert self._sock is not None
-        try:
-            sock, _ = self._sock.accept()
-        except OSError:
-            return
+    def _comes(self, sock: socket.socket, _address: str) -> None:
         sock.setblocking(False)
         try:
             self._all.add(_Away(self, sock, len(self._all) < AWAY_MAX))

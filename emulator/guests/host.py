@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from emulator import settings
+from emulator.door import Door
 from emulator.fuse.protocol import Buffer
 from emulator.guests import frames, warden
 from emulator.guests.frames import Caller, Frame, Kind
@@ -41,7 +42,6 @@ HELLO_S = 1.0
 START_S = 10.0
 GUESTS_MAX = 256
 STRANGERS_MAX = 64
-BACKLOG = 64
 
 
 class Host:
@@ -70,7 +70,7 @@ class Host:
         self.lines: dict[tuple[int, int], Line] = {}  # home and number; until the home has heard all of a guest
         self._port = port
         self._own: list[str] = []
-        self._socks: list[socket.socket] = []
+        self._doors: list[Door] = []
         membership.on_change(self._reopen)
 
     def close(self) -> None:
@@ -94,30 +94,21 @@ class Host:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((address, self._port))
-            sock.listen(BACKLOG)
+            self._doors.append(Door(self.reactor, sock, self._comes))
         except OSError as failure:
             log.error("cannot take guests at %s, TCP port %d: %s", address, self._port, failure.strerror)
             sock.close()
-            return
-        sock.setblocking(False)
-        self._socks.append(sock)
-        self.reactor.watch(sock.fileno(), select.EPOLLIN, lambda _mask: self._accept(sock))
 
     def _stop_listening(self) -> None:
-        for sock in self._socks:
-            self.reactor.forget(sock.fileno())
-            sock.close()
-        self._socks.clear()
+        for door in self._doors:
+            door.close()
+        self._doors.clear()
 
-    def _accept(self, listening: socket.socket) -> None:
-        try:
-            sock, (address, _) = listening.accept()
-        except OSError:
-            return
+    def _comes(self, sock: socket.socket, place: tuple[str, int]) -> None:
         if len(self.strangers) >= STRANGERS_MAX:
             next(iter(self.strangers)).close()
         tune(sock)
-        self.strangers[_Visitor(self, sock, address)] = None
+        self.strangers[_Visitor(self, sock, place[0])] = None
 
 
 class _Visitor:

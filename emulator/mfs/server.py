@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import errno
 import logging
-import select
 import socket
 
+from emulator.door import Door
 from emulator.fuse import protocol as fuse
 from emulator.fuse.protocol import Buffer, Request
 from emulator.membership import Membership
@@ -40,7 +40,6 @@ HELLO_S = 1.0
 ALIVE_S = 0.1
 ALIVE_MAX_S = 30.0
 STRANGERS_MAX = 64
-BACKLOG = 128
 
 
 class Server:
@@ -65,25 +64,22 @@ class Server:
         self.tallies: dict[int, Tally] = {}  # by asker; who leaves the map and comes back goes on counting
         self._clients: dict[int, tuple[str, Client]] = {}  # with the address that the map gave for it
         self._connections: dict[int, _Connection] = {}
-        self._sock: socket.socket | None = None
+        self._door: Door | None = None
         self._mospe = membership.mospe
         membership.on_change(self._changed)
 
     def listen(self) -> None:
         """Begin to accept connections."""
-        self._sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._sock.bind(self._place)
-        self._sock.listen(BACKLOG)
-        self._sock.setblocking(False)
-        self.reactor.watch(self._sock.fileno(), select.EPOLLIN, self._accept)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(self._place)
+        self._door = Door(self.reactor, sock, self._comes)
 
     def close(self) -> None:
         """End all connections and let go of all files."""
-        if self._sock is not None:
-            self.reactor.forget(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
+        if self._door is not None:
+            self._door.close()
+            self._door = None
         for stranger in list(self.strangers):
             stranger.close()
         for asker in list(self._clients):
@@ -119,20 +115,13 @@ class Server:
     def _serves(self) -> bool:
         return self.membership.mospe != 0 and self.membership.serves_files
 
-    def _accept(self, _mask: int) -> None:
-        assert self._sock is not None
-        try:
-            sock, (address, _) = self._sock.accept()
-        except OSError as failure:
-            if failure.errno in (errno.EMFILE, errno.ENFILE):
-                log.error("MFS: no descriptor for a connection")
-            return
+    def _comes(self, sock: socket.socket, place: tuple[str, int]) -> None:
         if not self._serves():
             sock.close()
             return
         if len(self.strangers) >= STRANGERS_MAX:
             next(iter(self.strangers)).close()
-        self.strangers[_Connection(self, sock, address)] = None
+        self.strangers[_Connection(self, sock, place[0])] = None
 
     def _changed(self) -> None:
         members = self.membership
