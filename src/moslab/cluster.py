@@ -73,11 +73,12 @@ class Cluster:
 
     def up(
         self, size: int, progress: Progress, groups: bool = True, options: Options = DEFAULTS, stays: bool = True,
+        last_look: Callable[[], object] = lambda: None,
     ) -> Guard:
         """Start ``size`` nodes; return when all are ready and, with ``groups`` and agents, the groups run.
 
         Unless it ``stays`` it lives only as long as this process and the guard that is returned, whose commit makes it
-        stay after all.
+        stay after all. Where it fails, ``last_look`` is called before all is removed.
         Raises AlreadyRunningError, CannotError while another command starts it, or LabError with what was
         seen last; then nothing is left.
         """
@@ -107,6 +108,8 @@ class Cluster:
             progress.say("interrupted: removing what was started" if isinstance(error, KeyboardInterrupt)
                          else "failed: removing what was started")
             pool.shutdown(cancel_futures=True)
+            if isinstance(error, LabError):
+                last_look()
             remove(self.client, self.names.cluster)
             if guard is not None:
                 guard.abandon()

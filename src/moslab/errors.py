@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from moslab.history.record import Line
+
 
 class LabError(Exception):
     """Something that was tried did not work; the text is for the user. Exit code 1."""
@@ -13,6 +19,14 @@ class CannotError(LabError):
     """The command cannot even try: what is missing, and the one command that brings it. Exit code 2."""
 
     exit_code = 2
+
+
+class NotBegunError(LabError):
+    """A cluster did not come up, and is gone; ``log``: what its nodes had said by then."""
+
+    def __init__(self, why: str, log: Iterable[Line]) -> None:
+        super().__init__(why)
+        self.log = list(log)
 
 
 class UnsupportedError(LabError):

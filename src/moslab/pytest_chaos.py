@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import pytest
 
-from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.errors import CannotError, LabError, NotBegunError, UnsupportedError
 from moslab.history.checkers import UNKNOWN, VALID
 from moslab.pytest_replay import say
 from moslab.scenario import artifacts, failing
@@ -95,9 +95,14 @@ class Chaos(pytest.Item):
 
     def _run(self, case: Case) -> tuple[Verdict, list[str]]:
         """The verdict, and what was left: of a history that is not valid a report."""
-        world = self.budget.pool.lend(case.world, case.spec, case.seed)
+        try:
+            world = self.budget.pool.lend(case.world, case.spec, case.seed)
+        except NotBegunError as error:
+            left = artifacts.leave_unbegun(self._folder(case), f"chaos, {case}", case.world, case.spec, case.seed,
+                                           self.budget.again, error, self.budget.given)
+            return Verdict(UNKNOWN, [str(error)], None), left
         sound = False
-        left: list[str] = []
+        left = []
         try:
             cluster = Cluster(world, case.seed)
             failure = ""
@@ -117,9 +122,11 @@ class Chaos(pytest.Item):
         return verdict, left
 
     def _report(self, case: Case, cluster: Cluster, failure: str) -> list[str]:
-        folder = artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
         stored = cluster.stored(f"chaos, {case}", case.seed, self.budget.again, failure)
-        return artifacts.leave(folder, stored, cluster.plan(), self.budget.given)
+        return artifacts.leave(self._folder(case), stored, cluster.plan(), self.budget.given)
+
+    def _folder(self, case: Case) -> Path:
+        return artifacts.folder_of(self.budget.root, f"chaos-{case.world}-{case.seed}")
 
     def reportinfo(self) -> tuple[Path, int | None, str]:
         return self.path, None, self.name

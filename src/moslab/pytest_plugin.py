@@ -32,6 +32,7 @@ from moslab.duration import seconds
 from moslab.seeds import new_seed, seed_of, seeds_of, whole
 
 if TYPE_CHECKING:
+    from moslab.errors import NotBegunError
     from moslab.hosts.inventory import Inventory
     from moslab.scenario.attached import Attached
     from moslab.scenario.cluster import Cluster
@@ -273,6 +274,7 @@ class Lent:
         self.passed = self.failed = False
         self._clusters: list[Cluster] = []
         self._back: list[Cluster] = []                       # of these, those that were given back
+        self._unbegun: tuple[Spec, NotBegunError] | None = None     # the one that did not come up
         self._item = item
         name = rf"(?<=[\[-]){draw.name}(?=[\]-])"
         # the same in all worlds, so that the same targets are drawn
@@ -292,18 +294,26 @@ class Lent:
         return cluster
 
     def _lend(self, spec: Spec, seed: int, wanted: dict[str, Any]) -> World:
+        from moslab.errors import NotBegunError
+
         attached = self.session.attached
-        return self.session.pool.lend(self.world, spec, seed) if attached is None else attached.lend(wanted)
+        try:
+            return self.session.pool.lend(self.world, spec, seed) if attached is None else attached.lend(wanted)
+        except NotBegunError as error:
+            self._unbegun = spec, error
+            raise
 
     def report(self, failure: str) -> str:
         """After a failure: write the artifacts, keep what shall be kept; what there is to say."""
         self.failed = True
         again = self._again()
         said = []
-        for folder, cluster in zip(self._folders(), self._clusters):
-            said += self._left(folder, cluster, again, failure)
+        for place, cluster in enumerate(self._clusters):
+            said += self._left(self._folder(place), cluster, again, failure)
             if self.session.keep and cluster not in self._back:
                 said.append(cluster.world.keep())
+        if self._unbegun is not None:
+            said += self._left_unbegun(*self._unbegun, again)
         return "\n".join([*said, f"again: {again}"])
 
     def _again(self) -> str:
@@ -327,11 +337,18 @@ class Lent:
             return [f"not all could be written ({error}): {folder}"]
         return [f"the history is {run.verdict}{first}", *filter(None, [run.unseen]), *left]
 
-    def _folders(self) -> list[Path]:
+    def _left_unbegun(self, spec: Spec, error: NotBegunError, again: str) -> list[str]:
+        from moslab.scenario.artifacts import leave_unbegun
+
+        folder, given = self._folder(len(self._clusters)), self.session.given(self.world)
+        return leave_unbegun(folder, self._item.nodeid, self.world, spec, self.seed, again, error, given)
+
+    def _folder(self, place: int) -> Path:
+        """Of the artifacts of that cluster."""
         from moslab.scenario.artifacts import folder_of
 
         folder = folder_of(self.session.root, self._item.nodeid)
-        return [folder, *(folder / f"cluster{place + 1}" for place in range(1, len(self._clusters)))]
+        return folder / f"cluster{place + 1}" if place else folder
 
     def end(self) -> None:
         """Heal, audit and give back, what is not kept. A test that passed fails if its history is not valid, or if it

@@ -19,7 +19,7 @@ from typing import Any, Callable, NamedTuple, Protocol
 
 import pytest
 
-from moslab.errors import LabError, UnsupportedError
+from moslab.errors import LabError, NotBegunError, UnsupportedError
 from moslab.faults.plan import FaultPlan, PlanError, load
 from moslab.history.checkers import UNKNOWN, VALID
 from moslab.history.stored import Run
@@ -83,6 +83,10 @@ class PlanItem(pytest.Item):
             self._elsewhere(plan)
         except UnsupportedError as error:
             pytest.skip(f"world {self.world} cannot {error}")
+        except NotBegunError as error:
+            left = artifacts.leave_unbegun(self._folder(), f"plan {self.path}", self.world, spec_of(plan)[0], plan.seed,
+                                           self._again(), error, self.session_.given(self.world))
+            pytest.fail("\n".join([str(error), *left, f"again: {self._again()}"]), pytrace=False)
         except LabError as error:
             pytest.fail(str(error), pytrace=False)
 
@@ -123,11 +127,13 @@ class PlanItem(pytest.Item):
         """Of what is not valid: leave what was ``done``, and what is ``stored`` of it."""
         if verdict:
             return
-        place = f"-{self.world}" if self.world != SIM else ""
-        folder = artifacts.folder_of(self.session_.root, f"replay-{self.path.parent.name}-{self.path.stem}{place}")
-        left = artifacts.leave(folder, stored(), done, self.session_.given(self.world))
+        left = artifacts.leave(self._folder(), stored(), done, self.session_.given(self.world))
         pytest.fail("\n".join([f"the history is {verdict.word}:", *verdict.problems, *left, f"again: {self._again()}"]),
                     pytrace=False)
+
+    def _folder(self) -> Path:
+        place = f"-{self.world}" if self.world != SIM else ""
+        return artifacts.folder_of(self.session_.root, f"replay-{self.path.parent.name}-{self.path.stem}{place}")
 
     def _again(self) -> str:
         there = [f"--world={self.world}"] if self.world != SIM else []

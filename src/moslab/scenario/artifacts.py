@@ -18,11 +18,14 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from moslab.errors import NotBegunError
 from moslab.faults.plan import FaultPlan
-from moslab.history.checkers import INVALID
+from moslab.history.checkers import INVALID, UNKNOWN
+from moslab.history.record import History
 from moslab.history.stored import Run, to_json
 from moslab.report.html import page
-from moslab.scenario.world import SIM
+from moslab.scenario.plans import plan_of
+from moslab.scenario.world import SIM, Spec
 from moslab.simulator.run import run as simulated
 from moslab.simulator.shrink import shrink
 
@@ -48,6 +51,17 @@ def leave(folder: Path, run: Run, plan: FaultPlan, options: Iterable[str]) -> li
     in_small = small.get(NOT_SHRUNK, "").strip() or _replay(folder / SHRUNK, options)
     return [f"report: {folder / REPORT}", f"in small: {in_small}",
             f"its faults: {_replay(folder / PLAN, [*there, *options])}"]
+
+
+def leave_unbegun(
+    folder: Path, title: str, world: str, spec: Spec, seed: int, again: str, error: NotBegunError,
+    options: Iterable[str],
+) -> list[str]:
+    """The same of a cluster that did not come up: nothing was broken, and its nodes have said what is in the error."""
+    history = History(spec.nodes, end_s=max([line.time_s for line in error.log], default=0.0))
+    problems = ["the cluster did not come up"]
+    run = Run(title, world, seed, again, str(error), UNKNOWN, problems, 0.0, history, [], error.log)
+    return leave(folder, run, plan_of(spec, seed), options)
 
 
 def _small(plan: FaultPlan) -> dict[str, str]:

@@ -44,13 +44,13 @@ from moslab.faults.signals import AGENT, LEASH, signal_of
 from moslab.faults.targets import RING, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
-from moslab.history.record import History, Line
+from moslab.history.record import History
 from moslab.history.stored import Run
 from moslab.scenario.breach import Breach, Held
 from moslab.scenario.clients import COUNT, COUNT_MAX, KEYS, KEYS_MAX, PORT, Clients
 from moslab.scenario.group import WITHIN_S, Group
 from moslab.scenario.plans import plan_of
-from moslab.scenario.world import Output, World
+from moslab.scenario.world import Output, World, log_of
 from moslab.scenario.written import Written
 from moslab.wait import eventually
 
@@ -402,15 +402,12 @@ class Cluster:
 
     def stored(self, title: str, seed: int | None, again: str, failure: str) -> Run:
         """All that is known of it by now, for a report."""
-        judged, world = self.judged, self.world
+        judged = self.judged
         seen = judged if judged is not None else self.seen()
-        history = replace(seen.history or History(len(self.nodes)), wanted=[*world.groups])
-        try:
-            log = world.log()
-        except LabError as error:
-            log = [Line(history.end_s, 0, f"the logs cannot be read: {error}")]
+        history = replace(seen.history or History(len(self.nodes)), wanted=[*self.world.groups])
         return Run(
-            title, world.name, seed, again, failure, seen.word, seen.problems, self._began_s, history, self.faults, log,
+            title, self.world.name, seed, again, failure, seen.word, seen.problems, self._began_s, history, self.faults,
+            log_of(self.world, history.end_s),
         )
 
     def plan(self) -> FaultPlan:

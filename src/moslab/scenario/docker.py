@@ -18,12 +18,13 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import docker
+from docker.errors import DockerException
 from docker.models.containers import Container
 
 from mosha.tables.errors import TableErrors
 from moslab import clients, journals
 from moslab.cluster import REQUESTS_MAX, Cluster, groups_limit_s
-from moslab.errors import LabError, UnsupportedError
+from moslab.errors import CannotError, LabError, NotBegunError, UnsupportedError
 from moslab.faults.docker import TABLES, Faults
 from moslab.faults.fabric import Fabric, read_file
 from moslab.guard import Guard
@@ -75,7 +76,14 @@ class DockerWorld:
         cluster = Cluster(client, name)
         options = Options(spec.profile, spec.stomith, tables, toxiproxy=spec.toxiproxy, networks=spec.networks)
         began = datetime.now(timezone.utc) - timedelta(seconds=UNSURE_S)         # nothing of it is older
-        guard = cluster.up(spec.nodes, progress, options=options, stays=False)
+        said: list[Line] = []
+        try:
+            guard = cluster.up(spec.nodes, progress, options=options, stays=False,
+                               last_look=lambda: said.extend(_said(cluster, began)))
+        except (CannotError, UnsupportedError):
+            raise
+        except LabError as error:
+            raise NotBegunError(str(error), said) from None
         try:
             return cls(cluster, wanted(hactl), spec, guard, own, began)
         except BaseException:
@@ -223,5 +231,13 @@ def _files(container: Container) -> int:
     """How many the agent there has; LabError if that is not known."""
     done = run(container, ["ls", "-A", "/var/mosix-ha"])
     if done.exit_code:
+def _said(cluster: Cluster, began: datetime) -> list[Line]:
+    """By the nodes of a cluster that did not come up, since then; nothing where that cannot be read."""
+    try:
+        return Logs(cluster.nodes, {}, began).lines(lambda wall_s: wall_s - began.timestamp())
+    except (DockerException, OSError):                       # what is wrong with the cluster is what must be shown
+        return []
+
+
         raise LabError(f"the agent's directory on {container.name}: {done.stderr.strip()}")
     return len(done.stdout.splitlines())

@@ -22,10 +22,10 @@ import re
 import uuid
 from typing import TYPE_CHECKING
 
-from moslab.errors import CannotError, LabError, UnsupportedError
+from moslab.errors import CannotError, LabError, NotBegunError, UnsupportedError
 from moslab.scenario.places import IDLE_MAX, LENT_MAX, Places
 from moslab.scenario.sim import SimWorld
-from moslab.scenario.world import DOCKER, HOSTS, NAMESPACES, SIM, Spec, World
+from moslab.scenario.world import DOCKER, HOSTS, NAMESPACES, SIM, Spec, World, log_of
 
 if TYPE_CHECKING:
     import docker
@@ -52,7 +52,7 @@ class Pool:
         self._own: OwnEngine | None = None
 
     def lend(self, name: str, spec: Spec, seed: int) -> World:
-        """A cluster that is settled; CannotError, LabError if none can be had."""
+        """A cluster that is settled; CannotError, LabError if none can be had, NotBegunError if it does not come up."""
         held = self._for_lent.take(spec.nodes) if name in COUNTED else []
         try:
             world = self._found(name, spec, seed)
@@ -65,7 +65,7 @@ class Pool:
 
     def _found(self, name: str, spec: Spec, seed: int) -> World:
         if name == SIM:
-            return self._settled(SimWorld(spec, seed))
+            return _settled(SimWorld(spec, seed))
         for idle in [idle for idle in self._idle if (idle.name, idle.spec) == (name, spec)]:
             self._no_longer_idle(idle)
             try:
@@ -78,7 +78,7 @@ class Pool:
             return self._begin_hosts(spec)
         while self._idle and sum(len(idle.nodes) for idle in self._idle) + spec.nodes > IDLE_MAX:
             self._no_longer_idle(self._idle[0]).close()
-        return self._settled(self._begin(name, spec))
+        return _settled(self._begin(name, spec))
 
     def give_back(self, world: World, sound: bool) -> list[str]:
         """``sound``: nothing was wrong. What was left all the same (rule 1): nothing where tables are others, by which
@@ -123,16 +123,6 @@ class Pool:
         if self._own is not None:
             self._own.close()
 
-    @staticmethod
-    def _settled(world: World) -> World:
-        """A new one; it is removed if it does not settle."""
-        try:
-            world.settle()
-        except BaseException:
-            world.close()
-            raise
-        return world
-
     def _begin_hosts(self, spec: Spec) -> World:
         """Rule 3."""
         from moslab.scenario.hosts import HostsWorld, can_be
@@ -144,7 +134,7 @@ class Pool:
             raise UnsupportedError("make two clusters of one inventory")
         for idle in [idle for idle in self._idle if idle.name == HOSTS]:
             self._no_longer_idle(idle).close()
-        return self._settled(HostsWorld(self._inventory, spec))
+        return _settled(HostsWorld(self._inventory, spec))
 
     def _begin(self, name: str, spec: Spec) -> World:
         from moslab.progress import Progress
@@ -167,3 +157,16 @@ class Pool:
             return client
         self._own = OwnEngine()
         return self._own.client()
+
+
+def _settled(world: World) -> World:
+    """A new one, all of whose groups run; else it is removed."""
+    try:
+        try:
+            world.settle()
+        except LabError as error:
+            raise NotBegunError(str(error), log_of(world, world.now_s())) from None
+    except BaseException:
+        world.close()
+        raise
+    return world

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from moslab.errors import LabError
 from moslab.faults.plan import FaultPlan
 from moslab.faults.record import Breaker
 from moslab.history.intervals import Interval
@@ -114,3 +115,11 @@ class World(Clock, Protocol):
 
     def close(self) -> None:
         """Remove it."""
+
+
+def log_of(world: World, now_s: float) -> list[Line]:
+    """What all nodes have said, or that nobody knows."""
+    try:
+        return world.log()
+    except LabError as error:
+        return [Line(now_s, 0, f"the logs cannot be read: {error}")]

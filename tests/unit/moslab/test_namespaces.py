@@ -23,7 +23,7 @@ from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 
 from moslab.cluster import Cluster
-from moslab.errors import CannotError, LabError
+from moslab.errors import CannotError, LabError, NotBegunError
 from moslab.faults.fabric import CAN_LOSE, addresses_of
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
@@ -37,7 +37,9 @@ from moslab.network import create_network
 from moslab.node import create_node, run
 from moslab.progress import Progress
 from moslab.removal import is_anything_left, sweep_dead
+from moslab.scenario.docker import DockerWorld
 from moslab.scenario.pool import OURS
+from moslab.scenario.world import Spec
 from moslab.wait import eventually
 from tests.engines import hears_nothing_of, processes_of
 from tests.unit.hpc.loopback import may_mount
@@ -330,6 +332,21 @@ def test_a_user_has_nodes_too(tmp_path: Path) -> None:
     finally:
         fuse.unlink()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def test_what_nodes_have_said_is_kept_of_a_cluster_that_does_not_come_up(
+    client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def stuck(*_: object) -> None:
+        raise LabError("no group runs")
+
+    monkeypatch.setattr(Cluster, "_await_groups", stuck)
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    with pytest.raises(NotBegunError, match="no group runs") as failed:
+        DockerWorld.begin(client, name, Spec(2), Progress())
+    assert {line.node for line in failed.value.log} == {1, 2}
+    assert all(line.time_s >= 0.0 for line in failed.value.log), "from when it began"
+    assert not is_anything_left(client, name)
 
 
 def test_a_node_without_power_is_silent_until_it_boots(client: docker.DockerClient) -> None:

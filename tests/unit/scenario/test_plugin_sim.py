@@ -389,6 +389,30 @@ def test_a_plan_that_goes_no_further_in_another_world_leaves_what_was_done(
         assert pytest_.left(name).stat().st_size
 
 
+@pytest.mark.parametrize("what", ["test", "plan", "chaos"])
+def test_a_cluster_that_does_not_come_up_leaves_what_its_nodes_have_said(
+    pytest_: Pytest, monkeypatch: pytest.MonkeyPatch, what: str,
+) -> None:
+    def stuck(world: SimWorld) -> NoReturn:
+        world.sleep(5.0)
+        raise LabError("no group runs")
+
+    lend = pool.Pool.lend
+    monkeypatch.setattr(pool.Pool, "lend", lambda these, _, spec, seed: lend(these, "sim", spec, seed))
+    monkeypatch.setattr(SimWorld, "settle", stuck)
+    plan = plan_of(Spec(3), 7)
+    (pytest_.pytester.path / "plan.json").write_text(plan.to_json())
+    options = {"test": [], "plan": ["--replay=plan.json"], "chaos": ["--chaos-budget=0.001s"]}[what]
+    done = pytest_(EXAMPLE, "--world=namespaces", *options)
+    done.assert_outcomes(**{"errors" if what == "test" else "failed": 1})
+    done.stdout.fnmatch_lines(["*no group runs", "report: *.html", "its faults: pytest --replay *", "again: pytest *"])
+    left = load(pytest_.left("history.json"))
+    assert (left.failure, left.problems) == ("no group runs", ["the cluster did not come up"])
+    assert {line.node for line in left.log} >= {1, 2, 3}
+    for name in ("plan.json", "report.html", "node1.log"):
+        assert pytest_.left(name).stat().st_size
+
+
 def test_all_worlds_that_are_named_have_the_test(pytest_: Pytest) -> None:
     done = pytest_(EXAMPLE, "--world=sim,docker,sim", "--collect-only", "-q")
     assert done.outlines[:2] == [f"test_it.py::test_owner_is_cut_off[{world}]" for world in ("sim", "docker")]
