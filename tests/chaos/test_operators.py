@@ -36,6 +36,29 @@ def test_a_node_is_drained(cluster: Cluster) -> None:
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=3, stomith=False)
+def test_owner_is_taken_off_the_map_and_joins_again(cluster: Cluster) -> None:
+    web = cluster.group("web")
+    owner = web.owner
+    with cluster.unmap(owner):
+        assert web.wait_running(elsewhere=True).node != owner
+    cluster.check()
+
+
+@pytest.mark.cluster(nodes=4)
+def test_a_new_machine_joins(cluster: Cluster) -> None:
+    """It has an empty disk, and was on nobody's map; nothing moves."""
+    web = cluster.group("web")
+    before = web.run()
+    new = next(node for node in cluster.nodes if node != before.node)
+    with cluster.kill(new), cluster.unmap(new):
+        cluster.lose_disk(new)
+        cluster.sleep(LEASES_S)
+    cluster.heal()
+    assert web.goes_on(before, LEASES_S)
+    cluster.check()
+
+
 @pytest.mark.cluster(nodes=3)
 def test_a_table_that_is_none_disturbs_nothing(cluster: Cluster) -> None:
     web = cluster.group("web")

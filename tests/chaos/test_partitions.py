@@ -143,6 +143,16 @@ def test_links_of_the_owner_flap(cluster: Cluster, every: float) -> None:
     cluster.check()
 
 
+@pytest.mark.cluster(nodes=3, networks=2)
+@pytest.mark.parametrize("network", [1, 2])
+def test_owner_is_cut_off_in_one_of_two_networks_and_nothing_moves(cluster: Cluster, network: int) -> None:
+    web = cluster.group("web")
+    before = web.run()
+    with cluster.cut(before.node, network=network):
+        assert web.goes_on(before, LEASES_S)
+    cluster.check()
+
+
 @pytest.mark.cluster(nodes=5, stomith=False)
 def test_a_cut_wanders(cluster: Cluster) -> None:
     """Whoever runs it is cut off, and the one before comes back."""

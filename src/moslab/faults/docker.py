@@ -38,9 +38,11 @@ from moslab.faults.kept import Kept
 from moslab.faults.links import FILE, Link, kind_of, shown
 from moslab.faults.record import (
     CLOCK,
+    EDIT,
     EXHAUSTED,
     EXHAUSTIBLE,
     FILES,
+    MAP,
     OF_LINKS,
     OF_POWER,
     OFF,
@@ -54,24 +56,33 @@ from moslab.faults.record import (
     check_outlet,
 )
 from moslab.faults.toxics import Toxic
-from moslab.layout import archive
+from moslab.layout import archive, as_seen_by
 from moslab.logs import Removed
 from moslab.node import create_node, run
 
-MAP = "/etc/openmosix.map"
+MAP_FILE = "/etc/openmosix.map"
 INSTALLED = {
-    MAP: 0o644, "/etc/openmosix/key": 0o600, "/etc/openmosix/mfs_time": 0o644, "/etc/mosha.conf": 0o644,
+    MAP_FILE: 0o644, "/etc/openmosix/key": 0o600, "/etc/openmosix/mfs_time": 0o644, "/etc/mosha.conf": 0o644,
     "/etc/powerswitch.json": 0o600, FILE: 0o644, clocks.FILE: 0o644,
 }
 NODE = "node"                    # the role of a whole node
 KILLED = 137                     # how a command ends whose container is killed
-GROW = f'printf %s "$1" >>{MAP}; setpe -w -f {MAP}'
+GROW = f'printf %s "$1" >>{MAP_FILE}; setpe -w -f {MAP_FILE}'
+WAS = "#was "                    # before each line of the whole map, in one that lacks nodes
+LACK = f'''
+grep -q '^{WAS}' {MAP_FILE} || sed -i 's/^/{WAS}/' {MAP_FILE}
+sed -i '/^{WAS}/!d' {MAP_FILE}
+printf %s "$1" >>{MAP_FILE}
+setpe -w -f {MAP_FILE}'''
+KNOW = f"grep -q '^{WAS}' {MAP_FILE} || exit 0; sed -i -n 's/^{WAS}//p' {MAP_FILE}; setpe -w -f {MAP_FILE}"
 TABLES = "/var/mosix-ha"
-EDIT = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
+SAVE = 'printf %s "$2" >"$1.new"; mv "$1.new" "$1"'
 SET_OUTLET = 'mkdir -p "$1"; printf %s "$3" >"$1/.$2"; mv "$1/.$2" "$1/$2"'
 MFS_FAULTS = "/openmosix/proc/mfs/faults"
 STANDS, DISTURBED, IS_SHORT, AMISS = "stands still", "files have faults", "gets no more", "clocks are wrong"
+LACKS = "map lacks nodes"
 LOOK = f"""
+grep -qs '^{WAS}' {MAP_FILE} && echo {LACKS}
 grep -qs {clocks.WRONG.decode().strip()} {clocks.FILE} && echo {AMISS}
 [ "$1" ] || for stat in /proc/[0-9]*/stat; do
     read -r line 2>/dev/null <"$stat" || continue
@@ -81,8 +92,8 @@ grep -q do {MFS_FAULTS} && echo {DISTURBED}
 grep -hs '^Max address space\\|^Max open files' /proc/[0-9]*/limits | grep -qv ' \\([^ ][^ ]*\\)  *\\1 ' &&
     echo {IS_SHORT}
 """
-"""Whether a node's clocks are wrong; whether anything of it stands still; if not, or if that does not matter, whether
-its files have faults, and whether a process may have less than it could get (soft and hard limits)."""
+"""Whether a node's map lacks nodes; its clocks are wrong; anything of it stands still; if not, or if that does not
+matter, whether its files have faults, and whether a process may have less than it could get (soft and hard limits)."""
 
 
 class Faults(Agents):
@@ -168,10 +179,8 @@ class Faults(Agents):
         addresses = [str(ipaddress.IPv4Address(address) + 1) for address in addresses_of(like)]
         lines = f"{new} {addresses[0]} 1\n" + "".join(f"{new} {alias} ALIAS\n" for alias in addresses[1:])
         with self.record.instant("join", new):
-            for node, container in nodes.items():
-                done = run(container, ["sh", "-ec", GROW, "sh", lines])
-                if done.exit_code:
-                    raise LabError(f"the map of node {node}: {done.stderr.strip()}")
+            for node in nodes:
+                self._configure(node, [GROW, "map", lines])
             self._create(new, like, addresses, set(INSTALLED) - {FILE})
             self.cluster.start(new)
             self.fabric = Fabric(self.cluster)
@@ -244,6 +253,18 @@ class Faults(Agents):
     def jump(self, node: int, by_s: float) -> None:
         self._set_clock(node, WALL_CLOCK, "jump", by_s)
 
+    # -- maps --------------------------------------------------------------------------------------
+
+    def map(self, node: int, nodes: Sequence[int]) -> None:
+        begin_s, is_whole = self.now_s(), {*nodes} >= {*self.cluster.nodes()}
+        lines = "".join(f"{other} {self._seen(node, other)} 1\n" for other in nodes)
+        aliases = self.fabric.networks[1].items()
+        lines += "".join(f"{other} {alias} ALIAS\n" for other, alias in aliases if other in nodes)
+        self._configure(node, [KNOW] if is_whole else [LACK, "map", lines])
+        self.record.ends(MAP, node)
+        if not is_whole:
+            self.record.begins(MAP, node, "", begin_s, f"of {' '.join(map(str, nodes))}")
+
     # -- power, operators --------------------------------------------------------------------------
 
     def outlet(self, node: int, how: str) -> None:
@@ -259,8 +280,8 @@ class Faults(Agents):
             self.record.begins(OUTLET, node, "", begin_s, how)
 
     def edit(self, node: int, table: str, text: str) -> None:
-        with self.record.instant("edit", node, table):
-            done = run(self.cluster.node(node), ["sh", "-ec", EDIT, "edit", f"{TABLES}/{table}", text])
+        with self.record.instant(EDIT, node, table):
+            done = run(self.cluster.node(node), ["sh", "-ec", SAVE, "edit", f"{TABLES}/{table}", text])
             if done.exit_code:
                 raise LabError(f"{table} of node {node}: {done.stderr.strip()}")
 
@@ -292,7 +313,7 @@ class Faults(Agents):
         for kind, node, what in self.record.lasting():
             if kind in (STOP, FILES, EXHAUSTED):             # by another hand, or with its process or node
                 self.record.ends(kind, node, what)
-            elif kind in (CLOCK, WALL_CLOCK) and node in running:
+            elif kind in (CLOCK, WALL_CLOCK, MAP) and node in running:
                 self.record.ends(kind, node)                 # by another hand
         for node in sorted(broken.result() | {node for _, node, _ in self.record.lasting(OUTLET)}):
             self.outlet(node, WORKS)
@@ -311,12 +332,26 @@ class Faults(Agents):
         if by:
             self.record.begins(kind, node, "", begin_s, f"{by:+g}")
 
+    def _seen(self, by: int, node: int) -> str:
+        """The address of a node in the map of that one."""
+        address = self.fabric.addresses[node]
+        return as_seen_by(by, address) if self.fabric.is_routed and by != node else address
+
+    def _configure(self, node: int, script: Sequence[str]) -> None:
+        """openMosix, by its map."""
+        done = run(self.cluster.node(node), ["sh", "-ec", *script])
+        if done.exit_code:
+            raise LabError(f"the map of node {node}: {done.stderr.strip()}")
+
     def _mend_inside(self, node: int) -> list[str]:
-        """Of a node that runs: its clocks are right, what stands still goes on, its files have no faults, nobody is
-        exhausted."""
+        """Of a node that runs: its map is whole, its clocks are right, what stands still goes on, its files have no
+        faults, nobody is exhausted."""
         said, container = [], self.cluster.node(node)
         try:
             seen = run(container, ["sh", "-c", LOOK]).stdout
+            if LACKS in seen:
+                self._configure(node, [KNOW])
+                said.append(f"node {node}: its map is whole")
             if AMISS in seen:
                 self.slew(node, 0.0)
                 self.jump(node, 0.0)

@@ -89,6 +89,11 @@ class Fabric:
         """Whether MFS goes through Toxiproxy."""
         return self._router is not None
 
+    @property
+    def present(self) -> int:
+        """In how many networks the nodes are."""
+        return sum(map(bool, self.networks))
+
     def cut(self, links: Iterable[Link], loss: float = 1.0, network: int | None = None) -> str:
         """Cut these links, in one network or in all, or lose a share of their packets; returns the name.
 
@@ -160,10 +165,10 @@ class Fabric:
         """The addresses in that network, or in each; CannotError if the nodes are not in it."""
         if network is None:
             return self.networks
-        present = sum(map(bool, self.networks))
-        if not 1 <= network <= present:
+        if not 1 <= network <= self.present:
+            name = self._cluster.names.cluster
             raise CannotError(
-                f"there is no network {network}: the nodes of cluster {self._cluster.names.cluster!r} have {present}.\n"
+                f"there is no network {network}: the nodes of cluster {name!r} have {self.present}.\n"
                 f"Start it with more: moslab up --networks {NETWORKS_MAX}; for a test: cluster(networks={NETWORKS_MAX})"
             )
         return [self.networks[network - 1]]

@@ -58,7 +58,8 @@ edit     somebody edits a table, or opens it and saves after ``for``            
                                                                                 levels: of hactl, group by group;
                                                                                 in_place: it is emptied first, and
                                                                                 the same file written after ``for``
-map      openMosix there is configured with other nodes                         nodes: those of its map
+map      openMosix there is configured with other nodes, and after ``for``,     nodes: those of its map
+         if that is there, as at first
 damage   what lies on the disk is bad (A5)                                      file: voter, state, counted, slots;
                                                                                 order, founded, stray (somebody put
                                                                                 it there), journal (of nobody),

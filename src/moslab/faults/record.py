@@ -24,8 +24,9 @@ OFF, PAUSE, STOP, CUT, FILES = "off", "pause", "stop", "cut", "files"
 OUTLET, DRAINED, EXHAUSTED = "outlet", "drained", "exhausted"
 CLOCK, WALL_CLOCK = "clock", "wall clock"
 LOSS = "loss"
+MAP = "map"
 """The kinds that last."""
-REBOOT = "reboot"
+REBOOT, EDIT = "reboot", "edit"
 OF_LINKS = frozenset({CUT, LOSS, DELAY, RATE, RESET, SLOW_CLOSE})
 """Those of links. Each has a name, which begins with its kind."""
 OF_POWER = frozenset({OFF, PAUSE, STOP, FILES, EXHAUSTED})
@@ -175,6 +176,9 @@ class Breaker(Protocol):
 
     def jump(self, node: int, by_s: float) -> None:
         """Its agent's wall clock is off by so much in all; 0: right."""
+
+    def map(self, node: int, nodes: Sequence[int]) -> None:
+        """openMosix on the node, which is one of them, knows just these from now on; all of them: as before."""
 
     def edit(self, node: int, table: str, text: str) -> None:
         """Somebody edits ``cltab`` or ``hactl`` there by hand: this is what it says then."""

@@ -16,7 +16,7 @@ from signal import SIGCONT
 from moslab.errors import CannotError, LabError, UnsupportedError
 from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.links import CHAIN, HEAD, POWER, Cuts, Link, receivers, rules, shown
-from moslab.faults.record import CUT, OF_POWER, OFF, STOP, Record
+from moslab.faults.record import CUT, EDIT, OF_POWER, OFF, STOP, Record
 from moslab.faults.toxics import Toxic
 from moslab.hosts.fleet import Fleet
 from moslab.hosts.install import TABLES
@@ -120,8 +120,11 @@ class Faults(Agents):
     def jump(self, node: int, by_s: float) -> None:
         raise UnsupportedError("set the clocks of machines")
 
+    def map(self, node: int, nodes: Sequence[int]) -> None:
+        raise UnsupportedError("change the maps of machines")
+
     def edit(self, node: int, table: str, text: str) -> None:
-        with self.record.instant("edit", node, table):
+        with self.record.instant(EDIT, node, table):
             self.fleet.ask(node, "write", path=f"{TABLES}/{table}", text=text)
 
     # -- all ---------------------------------------------------------------------------------------

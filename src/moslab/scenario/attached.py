@@ -16,7 +16,7 @@ from typing import Any
 from mosha import config
 from moslab.cluster import Cluster
 from moslab.errors import UnsupportedError
-from moslab.faults.fabric import addresses_of, read_file
+from moslab.faults.fabric import read_file
 from moslab.layout import checked_name, lease_s
 from moslab.namespaces.own import engine_of
 from moslab.scenario.docker import DockerWorld
@@ -60,7 +60,7 @@ class Attached:
         nodes = self.cluster.nodes()
         conf = config.parse(read_file(nodes[min(nodes)], CONF).decode(), CONF)
         has = {"nodes": len(nodes), "stomith": bool(conf.stomith), "toxiproxy": world.spec.toxiproxy,
-               "networks": len(addresses_of(nodes[min(nodes)]))}
+               "networks": world.spec.networks}
         for name, value in has.items():
             if wanted.get(name, value) != value:
                 raise UnsupportedError(f"have {name}={wanted[name]}: the cluster that is attached has {value}")

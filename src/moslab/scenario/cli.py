@@ -18,7 +18,7 @@ from moslab.errors import CannotError, LabError
 from moslab.faults.record import lines
 from moslab.history.checkers import VALID
 from moslab.layout import called
-from moslab.scenario.chaos import chaos
+from moslab.scenario.chaos import chaos, put_back
 from moslab.scenario.cluster import Cluster
 from moslab.scenario.docker import DockerWorld
 from moslab.scenario.drill import drill
@@ -81,6 +81,7 @@ def _healed(cluster: Cluster) -> Iterator[None]:
     except BaseException as error:
         try:
             cluster.world.settle()
+            put_back(cluster)
         except LabError as problem:
             print(f"moslab: not all could be healed: {problem}; moslab heal, moslab start NODE", file=sys.stderr)
         if isinstance(error, AssertionError):

@@ -31,6 +31,7 @@ from moslab.faults.record import (
     DRAINED,
     EXHAUSTED,
     FILES,
+    MAP,
     OFF,
     OUTLET,
     PAUSE,
@@ -256,6 +257,23 @@ class Cluster:
     def worsen(self, targets: Targets, toxic: Toxic, from_: Targets | None = None, *, one_way: bool = False) -> Breach:
         """Their connections of MFS meet that (:mod:`moslab.faults.toxics`)."""
         return self._breach(self._faults.worsen(self._links(targets, from_, one_way), toxic))
+
+    # -- maps --------------------------------------------------------------------------------------
+
+    def unmap(self, targets: Targets, on: Targets | None = None) -> Breach:
+        """openMosix on all other nodes that have power knows these no more, and theirs does not know the others; or
+        just that on those of ``on`` knows them no more. At the end of the breach they join again; not on hosts."""
+        gone, off = frozenset(self.whom(targets)), self.world.off()
+        nodes = self.whom(on) if on is not None else [node for node in self.nodes if node not in off]
+        if not gone or gone >= {*nodes} or (on is not None and gone & {*nodes}):
+            raise CannotError(f"{sorted(gone)} cannot be off the maps of {[*nodes]}: a node is on its own map")
+
+        def begin(node: int, all_held: list[frozenset[int]]) -> None:
+            absent = {one for held in all_held for one in self.nodes if (one in held) != (node in held)}
+            self._faults.map(node, [one for one in self.nodes if one not in absent])
+
+        return self._each(f"without {sorted(gone)} on the map", MAP, nodes, begin,
+                          lambda node: self._if_there(self._faults.map, node, self.nodes), amount=gone)
 
     # -- processes ---------------------------------------------------------------------------------
 

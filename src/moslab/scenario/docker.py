@@ -96,14 +96,18 @@ class DockerWorld:
         on their way just now. LabError if none does."""
         written = {life.group for life in journals.read(cluster).lives}
         nodes = cluster.nodes()
+        first = nodes[min(nodes)]
+        cltab, hactl = (read_file(first, f"{TABLES}/{name}").decode(errors="replace") for name in ("cltab", "hactl"))
         try:
-            shall_run = wanted(read_file(nodes[min(nodes)], f"{TABLES}/hactl").decode(errors="replace"))
+            shall_run = wanted(hactl)
         except TableErrors as errors:
             raise LabError(f'cluster "{cluster.names.cluster}": hactl of node {min(nodes)}: {errors}') from None
         groups = tuple(group for group in shall_run if group in written)
         if not groups:
             raise LabError(f'cluster "{cluster.names.cluster}": no group that shall run writes a journal now')
-        world = cls(cluster, groups, Spec(len(cluster.nodes()), toxiproxy=Fabric(cluster).is_routed))
+        fabric = Fabric(cluster)
+        world = cls(cluster, groups, Spec(len(nodes), cltab=cltab, hactl=hactl, toxiproxy=fabric.is_routed,
+                                          networks=fabric.present))
         world._faults.remember()
         return world
 
@@ -227,10 +231,6 @@ def _states(page: dict[str, Any]) -> list[str]:
     return [node["state"] for node in page.get("nodes", [{"state": "no agent"}])]
 
 
-def _files(container: Container) -> int:
-    """How many the agent there has; LabError if that is not known."""
-    done = run(container, ["ls", "-A", "/var/mosix-ha"])
-    if done.exit_code:
 def _said(cluster: Cluster, began: datetime) -> list[Line]:
     """By the nodes of a cluster that did not come up, since then; nothing where that cannot be read."""
     try:
@@ -239,5 +239,9 @@ def _said(cluster: Cluster, began: datetime) -> list[Line]:
         return []
 
 
+def _files(container: Container) -> int:
+    """How many the agent there has; LabError if that is not known."""
+    done = run(container, ["ls", "-A", "/var/mosix-ha"])
+    if done.exit_code:
         raise LabError(f"the agent's directory on {container.name}: {done.stderr.strip()}")
     return len(done.stdout.splitlines())

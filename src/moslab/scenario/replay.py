@@ -44,6 +44,7 @@ class Replay:
         self.late_s = 0.0
         self._seen: dict[str, int] = {}
         self._tables = {CLTAB: real(plan.cltab), "hactl": hactl_of(plan.cltab, plan.hactl)}
+        self._maps: dict[int, Breach] = {}                   # by node: what is not on its map
         self._order = count()
         self._due: list[tuple[float, int, Callable[[], object]]] = []
 
@@ -194,6 +195,15 @@ class Replay:
 
     def _do_slew(self, nodes: Nodes, fault: Fault) -> Breaches:
         yield self._cluster.slew_clock(nodes, fault["by"])
+
+    def _do_map(self, nodes: Nodes, fault: Fault) -> Breaches:
+        absent = [node for node in self._cluster.nodes if node not in fault["nodes"]]
+        for node in nodes:
+            if node in self._maps:
+                self._maps.pop(node).heal()
+            if absent:
+                self._maps[node] = self._cluster.unmap(absent, on=node)
+                yield self._maps[node]
 
     def _do_edit(self, nodes: Nodes, fault: Fault) -> Breaches:
         table = fault["table"]

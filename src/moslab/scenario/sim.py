@@ -24,8 +24,10 @@ from moslab.faults.record import (
     CLOCK,
     CUT,
     DRAINED,
+    EDIT,
     FILES,
     LOSS,
+    MAP,
     OF_POWER,
     OFF,
     OUTLET,
@@ -190,9 +192,17 @@ class SimFaults:
             self._wall_s[node] = by_s
             self.record.begins(WALL_CLOCK, node, "", begin_s, f"{by_s:+g}")
 
+    def map(self, node: int, nodes: Sequence[int]) -> None:
+        self._with_power(node)
+        begin_s = self._simulated.now_s()
+        self._simulated.begin("map", [node], nodes=list(nodes))
+        self.record.ends(MAP, node)
+        if len(nodes) < len(self._simulated.cluster.nodes):
+            self.record.begins(MAP, node, "", begin_s, f"of {' '.join(map(str, nodes))}")
+
     def edit(self, node: int, table: str, text: str) -> None:
         self._with_power(node)
-        with self.record.instant("edit", node, table):
+        with self.record.instant(EDIT, node, table):
             self._simulated.begin("edit", [node], table=table, text=text, bad=not is_sound(table, text))
 
     def order(self, node: int, do: str, group: str, target: int) -> None:
@@ -218,6 +228,8 @@ class SimFaults:
             self.order(node, UNDRAIN, "", node)
         for node in list(self._wall_s):
             self.jump(node, 0.0)
+        for _, node, _ in self.record.lasting(MAP):
+            self.map(node, list(self._simulated.cluster.nodes))
 
     # -- inside ------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """Runs inside a node, as ``python3 -IS -c <this text>``: prints what a test can leave there, a line for each.
 
-Tables, mounts, rules of cuts, core dumps, files where anybody may put some, disk, sockets that listen, processes, and
-those of them that stand still, or get no more of something.
+Tables, map, mounts, rules of cuts, core dumps, files where anybody may put some, disk, sockets that listen, processes,
+and those of them that stand still, or get no more of something.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import islice
 
 TABLES = "/var/mosix-ha"
 CUTS = "/etc/cuts.nft"
+MAP = "/etc/openmosix.map"
 FREE = ("/tmp", "/var/tmp", "/root", "/dev/shm")             # for whatever anybody likes
 BOUNDED = (*FREE, "/run", "/var/log", TABLES)
 BYTES_MAX = 32 << 20
@@ -53,9 +54,10 @@ def bytes_of(path: str) -> int:
 
 
 def files() -> Iterator[str]:
-    """Of tables, mounts, cuts and disk."""
+    """Of tables, the map, mounts, cuts and disk."""
     for table in ("cltab", "hactl"):
         yield f"{table}: {zlib.crc32(read(f'{TABLES}/{table}')):08x}"
+    yield f"map: {zlib.crc32(read(MAP)):08x}"
     for line in read("/proc/mounts").decode(errors="replace").splitlines():
         yield f"mount: {line.split()[1]}"
     for line in read(CUTS).decode(errors="replace").splitlines():

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ from moslab.faults.toxics import as_plan as of_toxic
 from moslab.scenario.tables import as_in, is_sound, modelled
 
 WORSEN = "worsen"
-LASTING = ("crash", "freeze", "pause", "cut", WORSEN, "weather", "stomith", "jump", "slew")
+LASTING = ("crash", "freeze", "pause", "cut", WORSEN, "weather", "stomith", "jump", "slew", "map")
 
 
 class Written:
@@ -123,6 +123,10 @@ class Written:
     def jump(self, node: int, by_s: float) -> None:
         with self._writes({"do": "jump", "whom": [node], "by": by_s}):
             self._faults.jump(node, by_s)
+
+    def map(self, node: int, nodes: Sequence[int]) -> None:
+        with self._writes({"do": "map", "whom": [node], "nodes": [*nodes]}):
+            self._faults.map(node, nodes)
 
     def edit(self, node: int, table: str, text: str) -> None:
         with self.editing(node, table, text):

@@ -363,7 +363,9 @@ class Injector:
             if content:                              # nobody edits one that somebody has emptied
                 self._cluster.edited(node.number, table, self._edits)
                 if "text" in fault:
-                    content = b"".join([fault["text"].encode(), *re.findall(rb"(?m)^# edit \d+\n", content)])
+                    good = node.disk.files.get(f"{table}.good", b"")             # which he knows, if the file is none
+                    edits = dict.fromkeys(re.findall(rb"(?m)^# edit \d+\n", good + content))
+                    content = b"".join([fault["text"].encode(), *edits])
                 if "maintenance" in fault:
                     groups = [line.split()[0] for line in self._cluster.plan.hactl.splitlines()]
                     content = edited(content.decode(), groups, MAINTENANCE, fault["maintenance"]).encode()
@@ -410,11 +412,15 @@ class Injector:
 
         return save
 
-    def _do_map(self, nodes: list[Node], fault: Fault) -> None:
+    def _do_map(self, nodes: list[Node], fault: Fault) -> Undo | None:
         for node in nodes:
             node.set_map(fault["nodes"])
             self._cluster.count("map without some nodes" if node.strangers else "map of all nodes")
             self._cluster.reach_changed(node.number)
+        if "for" not in fault:
+            return None
+        whole = self._cluster.plan.map_of
+        return partial(_all, [partial(self._do_map, [node], {"nodes": whole(node.number)}) for node in nodes])
 
     def _do_damage(self, nodes: list[Node], fault: Fault) -> None:
         for node in nodes:

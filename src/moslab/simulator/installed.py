@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from moslab.faults.plan import Fault, FaultPlan
+from moslab.faults.record import UNENDED
 from moslab.simulator.kernel import Stream
 
 SHARE = 0.1
@@ -64,7 +65,7 @@ def is_promised(plan: FaultPlan) -> bool:
         return heal == everybody and not has_maps and all(one.keys() == {"node", "elder"} for one in plan.installed)
     maps = {number: plan.map_of(number) for number in everybody}
     for fault in sorted(plan.faults, key=lambda fault: float(fault["at"])):
-        if fault["do"] == "map":
+        if fault["do"] == "map" and fault["at"] + fault.get("for", UNENDED) >= plan.safety_s:
             for number in everybody if _anybody(fault) else fault["whom"]:
                 maps[number] = fault["nodes"]
     reached = {number for number in heal if set(maps[number]) == everybody}

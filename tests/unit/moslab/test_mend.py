@@ -33,6 +33,7 @@ class Cluster:
         self.files = dict.fromkeys(self.status, "[]")
         self.outlets = {2: WORKS}
         self.amiss: set[int] = set()
+        self.lack: set[int] = set()                          # their maps lack nodes
         self.drained: set[int] = set()
         self.mute: set[int] = set()                          # their agents say nothing
         self.names = SimpleNamespace(power="power")
@@ -54,8 +55,12 @@ class Cluster:
         if words[0] == clocks.PROGRAM:
             self.amiss -= {node}
             return Result(0, "", "")
+        if words[2] == faults.KNOW:
+            self.lack -= {node}
+            return Result(0, "", "")
         if words[2] == faults.LOOK:
             amiss = faults.AMISS if node in self.amiss else ""
+            amiss += faults.LACKS if node in self.lack else ""
             if node in self.stands and len(words) == 3:
                 return Result(0, f"{amiss}\n{faults.STANDS}", "")
             seen = [faults.DISTURBED] * (self.files[node] != "[]") + [faults.IS_SHORT] * (node in self.short)
@@ -114,10 +119,11 @@ def test_heal_ends_all_and_says_it(cluster: Cluster, capsys: pytest.CaptureFixtu
     cluster.status.update({2: "paused", 3: "exited"})
     cluster.files[1], cluster.outlets[2] = '[{"do": "hang"}]', FAILS
     cluster.drained, cluster.mute, cluster.short = {2}, {2}, {1, 2}
-    cluster.amiss = {1}
+    cluster.amiss, cluster.lack = {1}, {2}
     assert heal(cluster, capsys) == [
         "node 2 runs again", "node 1: its clocks are right", "node 1: what stood still goes on",
-        "node 1: no faults of its files", "node 1: nobody is exhausted", "node 2: nobody is exhausted",
+        "node 1: no faults of its files", "node 1: nobody is exhausted",
+        "node 2: its map is whole", "node 2: nobody is exhausted",
         "outlet 2 works", "node 2 is drained no more", "node 3 is off: moslab start 3",
     ]
     assert (cluster.stands, cluster.files[1], cluster.outlets, cluster.drained) == (set(), "[]", {2: WORKS}, set())

@@ -48,11 +48,11 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """What hactl says. Of three groups journals have lines of the last seconds; "web" is on its way just now."""
     lives = [Life(group, 1, 7, "1.1", 50.0, end_s, False, ())
              for group, end_s in (("tick", NOW_S), ("web", NOW_S - 3.0), ("old", NOW_S - 3.0), ("172.20.0.200", NOW_S))]
-    found = {"hactl": "web start\nkv start\nold stop\ntick start\n"}
+    found = {"cltab": "web:r:start:respawn:true\n", "hactl": "web start\nkv start\nold stop\ntick start\n"}
     monkeypatch.setattr(journals, "read", lambda _cluster: Look(NOW_S, tuple(lives)))
-    monkeypatch.setattr(docker, "read_file", lambda _node, _path: found["hactl"].encode())
+    monkeypatch.setattr(docker, "read_file", lambda _node, path: found[path.rpartition("/")[2]].encode())
     monkeypatch.setattr(docker, "Faults", Faults)
-    monkeypatch.setattr(docker, "Fabric", lambda _cluster: SimpleNamespace(is_routed=False))
+    monkeypatch.setattr(docker, "Fabric", lambda _cluster: SimpleNamespace(is_routed=False, present=2))
     return found
 
 

@@ -79,6 +79,8 @@ KINDS: list[tuple[dict[str, Any], str]] = [
     (fault(1, "stomith", 1, how="cut"), "cut"),
     (fault(1, "jump", 1, by=60), "wall clock"),
     (fault(1, "slew", 1, by=0.005), "clock"),
+    (fault(1, "map", 1, nodes=[1, 3]), "map"),
+    (fault(1, "map", 1, nodes=[1, 3], **{"for": 0.5}), "map"),
     (fault(1, "edit", 1, table="hactl"), "edit"),
     (fault(1, "edit", 1, table="cltab", text=CLTAB + "# more\n"), "edit"),
     (fault(1, "edit", 1, table="cltab", bad=True), "edit"),

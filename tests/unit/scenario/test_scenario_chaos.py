@@ -17,6 +17,8 @@ from moslab.scenario.drill import STEPS, drill
 from moslab.scenario.sim import SimWorld
 from moslab.scenario.world import Spec
 
+CANNOT = {"exhausted": "exhaust the", "networks": "cut one of several networks"}
+
 
 def made(seed: int, nodes: int = 5) -> Cluster:
     world = SimWorld(Spec(nodes, toxiproxy=True), seed)
@@ -38,8 +40,9 @@ def test_a_seed_is_a_story() -> None:
 def test_every_kind_can_be_broken_and_healed() -> None:
     for name, begin in BREAKS.items():
         cluster = made(1)
-        if "exhausted" in name:
-            with pytest.raises(UnsupportedError, match="exhaust the"):
+        cannot = [said for word, said in CANNOT.items() if word in name]
+        if cannot:
+            with pytest.raises(UnsupportedError, match=cannot[0]):
                 begin(cluster)
             continue
         begin(cluster)
@@ -57,6 +60,37 @@ def test_one_disk_is_lost_in_a_round() -> None:
     BREAKS["lose a disk"](cluster)
     assert [fault.kind for fault in cluster.faults].count("lose disk") == 2
     cluster.check()
+
+
+def test_tables_that_were_edited_say_at_the_end_what_they_said_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On all nodes, whatever else was broken."""
+    monkeypatch.setattr(module, "BREAKS", {name: BREAKS[name] for name in ("edit a table", "cut one off", "kill one")})
+    cluster = made(4, 3)
+    nodes = cluster.world._simulated.cluster.nodes.values()  # type: ignore[attr-defined]
+
+    def tables() -> set[tuple[str, ...]]:
+        """As they are on each node, without the simulator's numbers of edits."""
+        return {tuple("".join(line for line in node.disk.files[name].decode().splitlines(True) if "# edit " not in line)
+                      for name in module.TABLES) for node in nodes}
+
+    before = tables()
+    verdict = chaos(cluster, 40.0)
+    assert verdict, verdict.problems
+    assert len([fault for fault in cluster.faults if fault.kind == "edit"]) > 3
+    cluster.eventually(tables, lambda now: now == before, what="they say it again")
+
+
+def test_who_is_off_the_map_joins_again_with_the_heal() -> None:
+    """A machine with an empty disk, whose number was on nobody's map, too."""
+    for name, known in (("one is off the map", [1, 2, 2]), ("a new machine joins", [2, 2, 3])):
+        cluster = made(3, 3)
+        nodes = cluster.world._simulated.cluster.nodes.values()  # type: ignore[attr-defined]
+        BREAKS[name](cluster)
+        assert sorted(map(len, (node.map for node in nodes))) == known
+        assert [fault.kind for fault in cluster.faults][-2:] == ["map", "map"]
+        assert cluster.check().word == VALID
+        assert {len(node.map) for node in nodes} == {3}
+        assert not cluster.world.faults.record.lasting()
 
 
 def test_connections_are_left_alone_where_mfs_goes_straight() -> None:

@@ -98,6 +98,35 @@ def test_a_machine_whose_agent_stands_still_shuts_down_without_it() -> None:
     cluster.check()
 
 
+def test_who_is_off_the_map_of_all_others_loses_its_group_and_joins_again() -> None:
+    cluster = made(3, stomith=False)
+    web = cluster.group("web")
+    with cluster.unmap(web):
+        web.wait_running(elsewhere=True)
+    assert [(fault.kind, fault.end_s < UNENDED) for fault in cluster.faults] == [("map", True)] * 3
+    cluster.check()
+
+
+def test_maps_lack_all_that_was_taken_off_until_the_last_one_joins() -> None:
+    cluster = made()
+    node = cluster.world._simulated.cluster.nodes[5]         # type: ignore[attr-defined]
+    one = cluster.unmap(1)
+    with cluster.unmap([1, 2], on=5):
+        assert node.map == [3, 4, 5]
+        one.heal()
+        assert node.map == [3, 4, 5]
+    assert node.map == [1, 2, 3, 4, 5]
+    for whom, on in ((5, 5), ("all", None)):
+        with pytest.raises(CannotError, match="a node is on its own map"):
+            cluster.unmap(whom, on)
+    cluster.unmap(3, on=5)
+    off = cluster.kill(5)
+    cluster.heal()
+    assert node.map == [1, 2, 3, 4, 5]
+    off.heal()
+    cluster.check()
+
+
 def test_signals_are_said_by_name_and_what_a_world_cannot_send_is_named() -> None:
     cluster = made(3)
     web = cluster.group("web")

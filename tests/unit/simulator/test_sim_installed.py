@@ -15,7 +15,7 @@ from moslab.simulator.directed import DIRECTED
 from moslab.simulator.draw import directed_plan, draw_plan
 from moslab.simulator.inject import Injector
 from moslab.simulator.installed import MAPS, NAMES, ORDER, UNEVEN, is_promised, is_uneven, uneven
-from moslab.simulator.run import Result, run
+from moslab.simulator.run import Result, advance, run
 
 CORE_S_MAX = 120.0               # of one core, for a run
 SEEDS = range(600)
@@ -93,6 +93,19 @@ def test_an_agent_that_is_not_on_its_own_map_waits_or_ends() -> None:
     assert result.counters["map: without the own node"] == 2
 
 
+def test_a_map_that_lacks_nodes_for_a_while_is_as_at_first_then() -> None:
+    plan = plan_of(installed=[{"node": 2, "map": [2, 3]}], faults=[{**a_map([2, 4], [2, 4]), "for": 2.0}])
+    cluster = Cluster(plan)
+    injector = Injector(cluster)
+    injector.schedule()
+    maps = []
+    for until_s in (4.0, 6.0):
+        advance(cluster, until_s, CORE_S_MAX)
+        maps.append([cluster.nodes[number].map for number in (2, 4)])
+    assert maps == [[[2, 4], [2, 4]], [[2, 3], [1, 2, 3, 4, 5]]]
+    assert [(fault.kind, fault.begin_s, fault.end_s) for fault in injector.record] == [("map", 3.0, 5.0)]
+
+
 SOME = [{"node": 3, "founded": False}]           # of three voters
 ELDER = [{"node": 5, "elder": True}]
 
@@ -103,6 +116,9 @@ ELDER = [{"node": 5, "elder": True}]
     (False, {"installed": [{"node": 3, "map": [3]}, {"node": 2, "map": [2]}]}),
     (True, {"installed": [{"node": 3, "map": [3]}, {"node": 2, "map": [2]}], "faults": [a_map([2], [1, 2, 3, 4, 5])]}),
     (False, {"installed": [{"node": 3, "map": [3]}], "faults": [a_map([2], [2, 3])]}),
+    (False, {"faults": [a_map([2, 3], [2, 3])]}),
+    (True, {"faults": [{**a_map([2, 3], [2, 3]), "for": 8.0}]}),
+    (False, {"faults": [{**a_map([2, 3], [2, 3]), "for": 9.0}]}),
     (False, {"installed": [{"node": 2, "founded": False}, {"node": 3, "founded": False}]}),
     (True, {"installed": [{"node": 3, "founded": False}, {"node": 5, "voters": [3, 4, 5]}]}),
     (False, {"installed": SOME, "faults": [{"at": 1, "do": "crash", "whom": [1], "wipe": True}]}),
