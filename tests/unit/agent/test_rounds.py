@@ -19,6 +19,7 @@ from mosha.config import Config
 from mosha.elders import LOOK_OUT_S
 from mosha.ownership import identity as identities
 from mosha.ownership import journal, marker, slot
+from mosha.ownership.disk_paxos import DiskPaxos
 from mosha.ownership.journal import Commit
 from mosha.ownership.marker import FULL, REJOINING
 from mosha.ownership.voter import installation
@@ -971,6 +972,22 @@ def test_who_has_lapsed_says_so_as_long_as_it_takes_nothing() -> None:
     world.until(lambda: not said(world)["calm"], 30)
     assert timing.calm_s(1) <= world.now() - began <= timing.calm_s(1) + 2 * timing.beat_s
     running(world)
+
+
+def test_who_has_lapsed_is_nobodys_heir_and_the_last_to_shoot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has kept a lease for a while: who is first frees what nobody takes then."""
+    world = world_of([1])
+    running(world)
+    agent, others = world.agent, [3, 4]
+    group = next(name for name in map("g{}".format, range(99)) if preference(name, 1) < min(
+        preference(name, node) for node in others))
+    monkeypatch.setattr(agent, "_others_for", lambda _: (others, dict.fromkeys([1, *others], 0)))
+    monkeypatch.setattr(DiskPaxos, "groups_of", lambda *_: [group])
+    assert (agent._shooter_rank(2), agent._may_run(world.now(), group)) == (0, True)
+    lapse(world)
+    assert (agent._shooter_rank(2), agent._may_run(world.now(), group)) == (len(others), False)
+    world.until(lambda: agent._may_run(world.now(), group), agent.timing.calm_s(1) + 2 * agent.timing.beat_s)
+    assert agent._shooter_rank(2) == 0
 
 
 def test_a_node_without_a_vote_that_joins_moves_nothing() -> None:

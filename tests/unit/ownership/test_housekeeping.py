@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from mosha.ownership import journal, link
@@ -175,6 +177,21 @@ def test_what_waits_for_a_voter_that_is_down_is_bounded_and_has_what_is_needed()
     cluster.until(lambda: commit in own_entries(owner, away), 30)
     cluster.until(lambda: not owner.ownership._spreads, 30)
     assert len(cluster.runs) == 1
+
+
+def test_a_death_waits_on_until_a_majority_has_it_however_much_waits() -> None:
+    """An epoch may still be decided for who died: who is to know of that has read so many voters."""
+    cluster = Cluster(3)
+    cluster.boot()
+    owner, _ = cluster.until_runs(10)
+    dead = {f"9.{life}.{life:032x}" for life in range(WAITING_MAX + 100)}
+    owner.ownership.fenced(owner.now, sorted(dead))
+    cluster.until(lambda: not owner.ownership._spreads, 30)
+    told = Counter(
+        fact.identity for node in cluster.nodes.values() for fact in {*own_entries(owner, node)}
+        if isinstance(fact, Dead)
+    )
+    assert [one for one in dead if told[one] < owner.ownership.quorum] == []
 
 
 def test_a_voter_that_lost_its_disk_hears_again_of_more_than_may_wait() -> None:

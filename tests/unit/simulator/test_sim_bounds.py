@@ -21,6 +21,7 @@ from mosha.timing import RHO, Timing
 from moslab.faults.plan import FaultPlan
 from moslab.history.checkers import VALID
 from moslab.history.intervals import overlaps
+from moslab.layout import BEATS_PER_LEASE, PROFILES
 from moslab.simulator.run import Result, run
 from moslab.simulator.world import SimWorld
 
@@ -29,7 +30,7 @@ RUN_S = 0.001                    # the test of the group
 AT_S = 5.0                       # of the fault
 CORE_S_MAX = 120.0
 SEEDS = range(4)
-TIMINGS = [Timing(0.5, 2.5), Timing(0.1, 0.5), Timing(0.25, 1.0)]
+TIMINGS = [*(Timing(beat_s, BEATS_PER_LEASE[name] * beat_s) for name, beat_s in PROFILES.items()), Timing(0.25, 1.0)]
 SHOT_S = 0.1
 DELAY_LEASES = 1.2               # of two voters: the identity of who waits is over before it shoots
 CLTAB = f"kv:kv-fit:test:test:run {RUN_S}\nkv:kv-run:start:respawn:live\n"
