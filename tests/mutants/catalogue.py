@@ -433,6 +433,48 @@ MUTANTS: tuple[Mutant, ...] = (
         "are freed, and who is back by then has another, whose lease is waited for. On a real disk the closed marker "
         "keeps what arrives between the reading of the journals and the new marker from counting (docs/adr/0012)",
     ),
+    # ---- an operator's word that one of two is off ------------------------------------------------------------------
+    _one(
+        "word-unwaited", "R18: W passes after the word", f"{OWNERSHIP}/voter.py",
+        "        self._is_ordered, self._off_since = True, now\n",
+        "        self._is_ordered, self._off_since, self._ready_at = True, now, now\n", plan=plans.WORD,
+    ),
+    _one(
+        "word-keeps-both", "R18: who founds by the word is the only voter", f"{OWNERSHIP}/voter.py",
+        "voters = tuple(voter for voter in self.electorate.voters if voter not in self._off)",
+        "voters = self.electorate.voters", plan=plans.WORD,
+    ),
+    _one(
+        "word-without-vote", "R18: it is for a voter", f"{OWNERSHIP}/voter.py",
+        "            return NO_VOTE\n        if len(chosen.voters) != 2 or",
+        "            pass\n        if len(chosen.voters) != 2 or",
+        plan=plans.WORD,
+    ),
+    _one(
+        "word-for-three", "R18: it is for the other one of two voters", f"{OWNERSHIP}/voter.py",
+        "if len(chosen.voters) != 2 or off != frozenset(self._others()):", "if off != frozenset(self._others()):",
+        plan=plans.WORD_REFUSED,
+    ),
+    _one(
+        "word-over-later-voters", "R18: it is void where a node without a vote shows later voters",
+        f"{OWNERSHIP}/voter.py", "MOVED_ON.format(list(known.voters)) if is_later else", '"" if is_later else',
+        plan=plans.WORD_OVERTAKEN,
+    ),
+    _one(
+        "word-unasked", "R18: what nodes without a vote said before the word does not count", f"{OWNERSHIP}/voter.py",
+        "        self.inquiry += 1 ", "        self.inquiry += 0 ", plan=plans.WORD_OVERTAKEN,
+    ),
+    _one(
+        "inquiry-unheeded", "R18: who has answered an earlier inquiry is asked again", f"{OWNERSHIP}/disk_paxos.py",
+        "if inquiry == self._voter.inquiry}", "if inquiry <= self._voter.inquiry}", plan=plans.WORD_OVERTAKEN,
+    ),
+    _one(
+        "word-over-an-answer", "R18: it is void where the files of who is off were read", f"{OWNERSHIP}/voter.py",
+        "heard = [voter for voter in sorted(off) if self._shown_at(voter) >= since]", "heard: list[int] = []",
+        equivalent="it keeps an operator from an error, and no promise rests on it: whose marker shows that it went on "
+        "alone, that is learned from, and founds nothing; of two that are voters still neither has a lease or a ballot "
+        "without the one that has forgotten for W",
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",

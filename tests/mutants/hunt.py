@@ -48,7 +48,9 @@ CHILD = Path(__file__).with_name("child.py")
 OUT = ROOT / "out" / "mutants"
 DOCS = ROOT / "docs" / "simulator.md"
 BUDGET, ALL, DIRECTED_BUDGET = 10_000, 20, 60
-ONE_SEED_IN = round(len(directed.DIRECTED) / next(share for share, name in PROFILES if name == IN_ORDER))
+ONE_SEED_IN = round(
+    (len(directed.DIRECTED) - len(directed.WORDS)) / next(share for share, name in PROFILES if name == IN_ORDER)
+)
 SECONDS_MAX, WITHIN_S = 300.0, 2 * 3600.0
 CAUGHT, BY_PLAN, SURVIVES, EQUIVALENT = "caught", "by plan", "SURVIVES", "equivalent"
 ROTTEN, BROKEN, LATE = "ROTTEN", "BROKEN", "NOT RUN"

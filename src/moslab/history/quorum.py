@@ -48,8 +48,8 @@ def _last_majority(
     spans: dict[int, Sequence[tuple[float, float]]], chosen: Elected, until_s: float, moment: float
 ) -> float:
     """When there was contact with a majority of these last, before ``moment`` and while they were in force."""
-    lasts = (_last_contact(spans.get(voter, ()), min(moment, until_s)) for voter in chosen.voters)
-    last = sorted(lasts, reverse=True)[len(chosen.voters) // 2]
+    lasts = sorted((_last_contact(spans.get(voter, ()), min(moment, until_s)) for voter in chosen.voters), reverse=True)
+    last = lasts[len(lasts) // 2] if lasts else chosen.time_s        # of nobody there is no majority
     return last if last > chosen.time_s else float("-inf")
 
 

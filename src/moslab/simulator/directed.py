@@ -537,6 +537,10 @@ def _elected(at_s: float, voters: Sequence[int]) -> Fault:
     return {"at": at_s, "do": "order", "whom": [voters[0]], "order": {"do": "elect", "voters": list(voters)}}
 
 
+def _confirm_off(at_s: float, whom: int, *off: int) -> Fault:
+    return _order(at_s, [whom], do="found", without=[*off], are_off=True)
+
+
 # 4 is no voter any more when the owner is off and the other takes over on 1 and 2, without 3. Then 1 gets the disk back
 # that it had before that change, and 4, which knows nothing later, is the first whom it hears; the owner meets 1 and 3.
 ROLLED_BACK_UNELECTED = plan([
@@ -723,5 +727,25 @@ AGENT_STOPPED = plan(every(
     9.0, [pause(0, 4.0, "agent", "owner:g1")],
     [cut(0, 4.0, ["owner:g1"]), pause(0.6 * MIDDLE[1], 4.0, "agent", "owner:g1")],
 ), MIDDLE)
+# An operator confirms that one of two voters is off (R18). For W they have not heard each other, as 1 and 2 here, when
+# 1 is off for good and the owner, which has a lease still, hears nothing of 2 any more, which is told at once. 5, which
+# has no vote and hears of nobody, was told of both before.
+WORD = plan([
+    cut(8.0, 500.0, [1], [2]), cut(8.0, 10.0, [5], [1, 2]), _confirm_off(12.5, 5, 1, 2), cut(12.8, 9.0, [3], [2]),
+    crash(12.9, 500.0, [1]), _confirm_off(13.0, 2, 1),
+], SLOW, {"g1": "1,5", "g2": "1,2,3,4"}, voters="1 2", network=SHARP, hactl="g1 start prefer=3 failback\ng2 start\n",
+    safety_s=24.0, heal=[2, 3, 4, 5], bound_s=20.0)
+# It is void: 3 had no vote when 2, which had forgotten, asked what it knows. Then 1 had it vote, and left it the only
+# one.
+WORD_OVERTAKEN = plan([
+    crash(4.0, 6.0, [2]), cut(9.0, 500.0, [1], [2]), _order(12.0, [2], do="forget"), _elected(16.0, [1, 3]),
+    _order(32.0, [1], do="elect", voters=[3]), crash(46.0, 500.0, [1]), _confirm_off(54.0, 2, 1),
+], MIDDLE, voters="1 2", nodes=3, stomith="/sbin/off %n", stomith_delay="0.1", network=SHARP, safety_s=64.0,
+    heal=[2, 3], bound_s=30.0, power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0})
+# It is refused on one of three that is cut off, whoever is said to be off.
+WORD_REFUSED = plan(every(
+    18.0, cut(0, 12.0, [1], [2, 3, 4, 5]), _confirm_off(5.0, 1, 2, 3), _confirm_off(6.0, 1, 2),
+), MIDDLE, network=SHARP)
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}
+WORDS = [name for name in DIRECTED if name.startswith("WORD")]      # drawn by a stream of their own

@@ -16,7 +16,7 @@ from mosha.ownership.marker import PROTOCOL
 from mosha.tables import hactl
 from mosha.timing import PAUSE_MAX_S, Timing
 from moslab.faults.plan import BOTH, DAMAGED, DAMAGES, DECIDED, LOSSES, POWER, SIZES, STALLS, Fault, FaultPlan
-from moslab.simulator.directed import DIRECTED, changed
+from moslab.simulator.directed import DIRECTED, WORDS, changed
 from moslab.simulator.installed import NAMES, ORDER, draw_installed, is_uneven
 from moslab.simulator.kernel import Stream
 from moslab.simulator.power import MODES, SLOW, WORKS
@@ -41,6 +41,7 @@ LONG, LONG_TIMES = 0.06, ((0.5, 5.0), (2.0, 10.0), (2.0, 20.0), (2.0, 60.0))    
 MIXED, MIXED_S = 0.06, 60.0       # of the seeds have an agent of 2003, which takes so much longer for all it does
 BORNE = frozenset({"crash", "freeze", "pause", "kill", "leave", "cut", "stuck", "stall", "jump", "slew"})
 SMALL = 0.4                      # of the seeds have small limits for journals
+WORD = 0.025                      # of the seeds that are not directed become one of WORDS
 FORGETS = ("voter", "state", "counted", "journal", "written")  # of a voter where this is bad its disk counts as lost
 
 
@@ -53,6 +54,9 @@ def draw_plan(seed: int, nodes: int | None = None) -> FaultPlan:
         plan = long(draw, plan) if draw.chance(LONG) else plan
         draw = Stream(seed, "elder")
         plan = mixed(draw, plan) if draw.chance(MIXED) else plan
+        draw = Stream(seed, "word")
+        if nodes is None and draw.chance(WORD):
+            plan = _ordered(draw, seed, draw.pick(WORDS))
     draw = Stream(seed, "sizes")
     if plan.sizes == SIZES and draw.chance(SMALL):                           # journals are long within seconds
         read = draw.pick([4096, 16384])
@@ -120,7 +124,10 @@ def _plan(seed: int, nodes: int | None) -> FaultPlan:
         return _drawn(seed, profile == TIGHT, nodes)
     if nodes is not None:
         return _drawn(seed, False, nodes)
-    name = draw.pick(list(DIRECTED))
+    return _ordered(draw, seed, draw.pick([name for name in DIRECTED if name not in WORDS]))
+
+
+def _ordered(draw: Stream, seed: int, name: str) -> FaultPlan:
     return _moved(draw, directed_plan(seed, DIRECTED[name]), f"{IN_ORDER} {name}")
 
 

@@ -31,6 +31,8 @@ SAID: tuple[tuple[str, re.Pattern[str]], ...] = tuple((name, re.compile(form)) f
     ("voter: operator says restored", "an operator said that this disk was restored"),
     ("voter: operator says gone", "an operator said that voters .* are gone"),
     ("voter: operator says found", "an operator said that this voter may found"),
+    ("voter: operator says off", "an operator confirmed that voters .* are off"),
+    ("voter: operator is overtaken", "this voter founds no era alone"),
     ("voter: operator refused", "refused to found"),
     ("voter: marker is bad", "the marker on this disk is not what was written"),
     ("voter: not an order", "not an order"),
@@ -74,7 +76,8 @@ RARE: tuple[str, ...] = (
     "void: another era", "voter: rolled back", "voters: changed without this one", "void: fenced",
     "void: another owner", "voter: not an era", "edit: kept", "edit: two with one number",
     "edit: written while another version came", "leash kills: agent gone", "group was adopted again",
-    f"leash kills: {CLOCKS}", "stuck: cannot be ended", "stuck: gives way",
+    f"leash kills: {CLOCKS}", "stuck: cannot be ended", "stuck: gives way", "voter: operator says off",
+    "voter: operator is overtaken",
 )
 """Of that only directed plans can be sure."""
 NAMES: tuple[str, ...] = tuple(name for name in (*(name for name, _ in SAID), *SEEN) if name not in RARE)
