@@ -708,6 +708,7 @@ class Agent:
             "number": chosen.number, "voters": list(chosen.voters), "before": list(chosen.before),
             "settled": self.voter.is_settled(), "next_at": self.ownership.next_change_at(), "answer": self.voter.answer,
             "disputed": bool(self.voter.disputed) and self.ownership.era in ("", self.voter.disputed),
+            "overtaken": self.voter.overtaken,
         }
 
     def _write(self, name: str, text: str) -> None:

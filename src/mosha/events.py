@@ -63,6 +63,9 @@ def changes(before: Page, page: Page) -> Iterator[tuple[str, str]]:
     """(group or nothing, what happened), from one page to the next."""
     if before["quorum"] != page["quorum"]:
         yield "", "quorum" if page["quorum"] else "NO QUORUM: nothing runs here"
+    overtaken = page.get("electorate", {}).get("overtaken")
+    if overtaken and not before.get("electorate", {}).get("overtaken"):
+        yield "", overtaken
     nodes = {node["id"]: _state(node) for node in before["nodes"]}
     for node in page["nodes"]:
         old, new = nodes.pop(node["id"], "not on the map"), _state(node)

@@ -247,6 +247,7 @@ def table(found: dict[str, Any]) -> str:
     ]
     foot += [f"{g['name']} {stuck(found, g)}" for g in found["groups"] if g.get("stuck")]
     foot += [f"NOTHING RUNS: {DISPUTED}"] * bool(_of(found, "electorate", dict).get("disputed"))
+    foot += [f"TWO ERAS: {text}" for text in [_of(found, "electorate", dict).get("overtaken")] if text]
     foot += _elders(found)
     foot += [f"CONFLICT: {name} differs between nodes; edit it again on one of them" for name in found["conflicts"]]
     foot += [

@@ -363,6 +363,8 @@ class DiskPaxos:
         if not self.era or not own.is_at_rest:
             for voter in sorted(self.markers().keys() - {self.node}):
                 self._ask(found, now, "mark", voter, [], self._marked(voter, now))
+        for node in own.departed if self._beats % ALL_BEATS == 0 else ():
+            self._ask(found, now, "mark", node, [], self._marked(node, now))
         for node in self._witnesses(now) if own.marker.state == marker.RECOVERING else ():
             self._ask(found, now, "mark", node, [], self._witnessed(node, own.inquiry))
         for voter in own.wants_peeks():

@@ -34,8 +34,8 @@ ERA_FORM = "NUMBER-NONCE, a nonce is 8 of 0-9a-f"
 class Marker(NamedTuple):
     """``invited``: the lives that a founding asks to begin its era with it, whole and empty. ``lease_s``: the
     longest lease that an operation on this voter may still carry. ``settled``: rule 3 of electorates. ``met``: the
-    boot in which it counted an operation on both of two voters. ``absent``: a voter that was shot, and gets its vote
-    back."""
+    boot in which it counted an operation on both of two voters. ``absent``: a voter that was shot, or was
+    said to be off, and gets its vote back."""
 
     state: str
     era: str

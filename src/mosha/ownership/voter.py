@@ -21,7 +21,8 @@ Rules (R16 to R19, R27):
 5. An operator may say that some voters are gone for good: then a founding does not wait for these, if Q are there; and
    that this disk came from a backup: then its voter has forgotten. Of two voters Q are both; but an operator may
    confirm that the other one is off, and stays so: then this one forgets, and founds an era as its only voter. That is
-   over when the other one is heard of, or voters that are neither.
+   over when the other one is heard of, or voters that are neither. One that goes on alone looks now and then whether
+   the other one has founded an era by such a word: then it was not off, or is on again, and takes that era for its own.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names, with the voters that it names: no node's own idea of them counts. It is used once; one that
    names no era is refused, and kept for who wrote it.
@@ -65,6 +66,10 @@ NOT_FIRST = "voter {0} recovers too, and its number is lower: say it on node {0}
 NO_VOTE = "this node has no vote"
 ANSWERED = "voter {} has answered: it is not off"
 MOVED_ON = "the voters may be {} by now, and those count"
+OVERTAKEN = (
+    "an operator said on node {0} that this node is off, and it was not, or is on again: its own era ends here, and "
+    "that of voter {0} counts. What ran here after that word may have run twice: compare what it wrote"
+)
 ACCEPTED = "this disk shows that other voters were accepted: they may be in force by now, and those count"
 INVITED, COPIED, FOUNDS = "invited", "copied from others", "founded"
 NEVER = float("inf")
@@ -155,6 +160,7 @@ class Voter:
         self.wish: Wish | None = None                # to be carried out by the agent
         self.answer: list[str] = []                  # name and outcome of the last order; an empty outcome: accepted
         self.disputed = ""                           # the era in which two electorates have one number
+        self.overtaken = ""                          # rule 5: what people are told of that
         self._known_era = 0                          # the latest that nodes without a vote know ...
         self._known_voters = electorates.first(())   # ... and the latest voters
         self._counted = slot.decode(store.read(slot.COUNTED, slot.BYTES) or b"")
@@ -308,7 +314,11 @@ class Voter:
             self._withdraw()
         others = [one.marker for one in seen.values() if one.marker is not None]
         known = [one.electorate for one in others if self._teaches(one, seen)]
+        departed, era = self.departed, self.electorate.era
         self.learn(max(known, key=_key, default=self.electorate))
+        if departed and self.electorate.era > era:
+            self.overtaken = OVERTAKEN.format(departed[0])
+            self._log.append(self.overtaken)
         self._wait_for(max((one.lease_s for one in others), default=0.0))
         self._yield(seen)
         if self.marker.state == RECOVERING:
@@ -336,9 +346,14 @@ class Voter:
 
     def _teaches(self, other: Marker, seen: Mapping[int, Seen]) -> bool:
         """Whether to believe its electorate. What a voter that counts has to learn of other eras is for _check()."""
-        if other.electorate.era == self.electorate.era:
+        if other.electorate.era == self.electorate.era or self._overtakes(other):
             return True
         return self.marker.state in (RECOVERING, NONE) and self._is_ours(other.electorate, seen)
+
+    def _overtakes(self, other: Marker) -> bool:
+        """Rule 5: whether the other one of two took this one for off, too."""
+        is_full = other.state == FULL and other.configuration == self.configuration
+        return bool(self.departed) and is_full and self._me in other.absent
 
     def _is_ours(self, other: Electorate, seen: Mapping[int, Seen]) -> bool:
         """Rule 3: whether this electorate of another era follows the own one, if that is more than a guess."""
@@ -562,6 +577,11 @@ class Voter:
         if len(chosen.voters) != 2 or chosen.before or self._me not in chosen.voters:
             return None
         return self._others()[0]
+
+    @property
+    def departed(self) -> tuple[int, ...]:
+        """The other one of two voters, while this one goes on alone."""
+        return self.marker.absent if self.marker.state == FULL and self.electorate.voters == (self._me,) else ()
 
     def is_settled(self) -> bool:
         """Whether nothing is left of the electorate before, and, if two vote with this one, they have met."""

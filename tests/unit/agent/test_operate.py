@@ -311,6 +311,13 @@ def test_history_is_what_differs_between_pages() -> None:
     ]
 
 
+def test_history_has_once_that_an_era_was_founded_without_this_node() -> None:
+    first = a_page({}, {})
+    second = {**first, "electorate": {"overtaken": "both ran"}}
+    assert list(changes(first, second)) == [("", "both ran")]
+    assert list(changes(second, second)) == []
+
+
 def test_history_is_kept_over_lives_and_bounded() -> None:
     wrong = b'[]\n{"time": "y"}\n\xff\n{"time": 1e999, "what": 1}\n{"time": -1e99, "what": 1}\n' + b"[" * 100_000
     store = MemoryStore(history=b'{"time": 1, "group": "kv", "what": "x"}\n' + wrong + b"\n")

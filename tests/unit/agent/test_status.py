@@ -81,6 +81,11 @@ def test_that_the_voters_must_be_founded_anew_is_said() -> None:
     )
 
 
+def test_that_an_era_was_founded_without_this_node_is_said() -> None:
+    assert status.table({**PAGE, "electorate": {"overtaken": "both ran"}}).splitlines()[-1] == "TWO ERAS: both ran"
+    assert "TWO ERAS" not in status.table({**PAGE, "electorate": {"overtaken": ""}})
+
+
 @pytest.mark.parametrize(("page", "group", "said"), [
     ({}, {}, "without STOMITH nobody but you can free the group: switch node 2 off"),
     ({}, {"fenced": True}, "switch node 2 off, and confirm that by starting it again, as the group is fenced"),

@@ -9,6 +9,7 @@ import pytest
 
 from mosha.ownership import marker
 from mosha.ownership.ballot import Ballot
+from mosha.ownership.disk_paxos import DISPUTED
 from mosha.ownership.electorate import value_of
 from mosha.ownership.marker import CLOSED, FULL, NONE, REJOINING
 from mosha.ownership.voter import ACCEPTED, ORDER
@@ -217,6 +218,63 @@ def test_a_voter_that_answers_is_not_off(again: str) -> None:
         cluster.pass_time(2 * W)
         assert any("founds no era alone" in line for line in left_over.said)
     cluster.until(lambda: pair(cluster) and bool(cluster.owners()), 60)
+
+
+def told_wrongly() -> tuple[Cluster, Node, Node]:
+    """The cluster, who runs the group alone, and the other one, which has booted, hears nothing of it, and was told
+    that it is off: it has founded an era, and wants no group."""
+    cluster, alone, told = started()
+    told.crash()
+    cluster.until(lambda: alone.ownership.voters == {alone.number}, 10)
+    cluster.isolate(told.number)
+    told.wants.clear()
+    told.boot()
+    cluster.pass_time(2 * W)
+    assert confirm_off(told, alone.number) == ""
+    cluster.until(lambda: told.ownership.voters == {told.number}, 30)
+    cluster.pass_time(5)
+    assert cluster.owners() == [alone.number]
+    return cluster, alone, told
+
+
+@pytest.mark.parametrize("boots", [False, True])
+def test_of_two_eras_of_a_wrong_word_the_earlier_one_ends_when_its_voter_hears_of_the_other(boots: bool) -> None:
+    """Or when that is switched on again with its old marker, for which the operator was to care."""
+    cluster, alone, told = told_wrongly()
+    if boots:
+        alone.crash()
+    era = told.ownership.era
+    cluster.cuts.clear()
+    if boots:
+        alone.boot()
+    cluster.until(lambda: pair(cluster), 60)
+    assert alone.voter.overtaken.startswith(f"an operator said on node {told.number} that this node is off")
+    assert alone.said.count(alone.voter.overtaken) == 1
+    assert told.voter.overtaken == ""
+    cluster.until(lambda: cluster.owners() == [alone.number], 30)
+    assert (alone.ownership.era, told.ownership.era, cluster.runs[-1].era) == (era, era, era)
+
+
+def test_who_goes_on_alone_follows_no_later_era_that_was_founded_without_that_word() -> None:
+    cluster, alone, told = told_wrongly()
+    told.voter.marker = told.voter.marker._replace(absent=())
+    told.disk.files[marker.NAME] = marker.encode(told.voter.marker)
+    cluster.cuts.clear()
+    cluster.pass_time(60)
+    assert cluster.owners() == [alone.number]
+    assert alone.ownership.voters == {alone.number}
+
+
+def test_two_that_go_on_alone_in_one_era_end_both_when_they_hear_of_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their switch says off, and does nothing."""
+    cluster, owner, other = started()
+    monkeypatch.setattr(cluster, "shoot", lambda _: True)
+    other.wants.clear()
+    cluster.isolate(other.number)
+    cluster.until(lambda: all(node.ownership.voters == {node.number} for node in (owner, other)), 30)
+    cluster.cuts.clear()
+    cluster.until(lambda: DISPUTED in owner.voids and DISPUTED in other.voids, 20)
+    assert cluster.owners() == []
 
 
 def third_follows(cluster: Cluster, first: Node) -> None:
