@@ -475,6 +475,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "alone, that is learned from, and founds nothing; of two that are voters still neither has a lease or a ballot "
         "without the one that has forgotten for W",
     ),
+    _one(
+        "eras-apart", "R18: who goes on alone takes an era for its own that a word about it has founded",
+        f"{OWNERSHIP}/voter.py", "return bool(self.departed) and is_full and self._me in other.absent", "return False",
+        plan=plans.WORD_WRONG,
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",

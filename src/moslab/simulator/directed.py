@@ -742,6 +742,13 @@ WORD_OVERTAKEN = plan([
     _order(32.0, [1], do="elect", voters=[3]), crash(46.0, 500.0, [1]), _confirm_off(54.0, 2, 1),
 ], MIDDLE, voters="1 2", nodes=3, stomith="/sbin/off %n", stomith_delay="0.1", network=SHARP, safety_s=64.0,
     heal=[2, 3], bound_s=30.0, power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0})
+# It is wrong: 1 goes on alone, and g1 runs on 3. Of two eras one is left when they hear of each other: before, nobody
+# has both g1 and g2, which waits for it.
+WORD_WRONG = plan([
+    crash(4.0, 6.0, [2]), cut(9.0, 21.0, [2], [1, 3]), _confirm_off(18.0, 2, 1),
+], MIDDLE, {"g1": "1,2", "g2": "1,3"}, voters="1 2", nodes=3, stomith="/sbin/off %n", stomith_delay="0.1",
+    network=SHARP, hactl="g1 start\ng2 start requires=g1\n", safety_s=30.0, bound_s=60.0,
+    power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0})
 # It is refused on one of three that is cut off, whoever is said to be off.
 WORD_REFUSED = plan(every(
     18.0, cut(0, 12.0, [1], [2, 3, 4, 5]), _confirm_off(5.0, 1, 2, 3), _confirm_off(6.0, 1, 2),
