@@ -20,6 +20,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,8 @@ def runs(first: int, seeds: int, jobs: int, seconds: float) -> list[list[object]
             cwd=ROOT, env=environment, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
         ) for index in range(jobs)
     ]
-    said = [child.communicate()[0] for child in children]
+    with ThreadPoolExecutor(jobs) as pool:           # all at one time: one whose pipe is full stands still
+        said = list(pool.map(lambda child: child.communicate()[0], children))
     if any(child.returncode for child in children):
         raise SystemExit("a process of the campaign has failed")
     return [json.loads(line) for text in said for line in text.splitlines()]
