@@ -16,7 +16,6 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,10 +48,7 @@ UNUSED = {
 }
 
 
-@dataclass(frozen=True)
-class Config:
-    """The settings of one agent."""
-
+class _Settings(NamedTuple):
     platform: str = OPENMOSIX
     shared: str = ""                 # the directory that nodes share without openMosix; else it is empty
     mfsbase: str = "/mfs"
@@ -72,9 +68,13 @@ class Config:
     rundir: str = "/run/mosha"       # locks of this boot; must be empty after a boot
     log: str = settings.STDERR        # or syslog, or a path
     units: str = settings.AUTO       # how the processes of a group are held together: mosha.platform.units
-    timing: Timing = field(default_factory=Timing)
+    timing: Timing = Timing()
     protocol: int = PROTOCOL         # not a setting: what this version of mosha writes
     unused: tuple[str, ...] = ()     # names of settings that were given and mean nothing
+
+
+class Config(_Settings):
+    """The settings of one agent."""
 
     @property
     def var(self) -> Path:
@@ -110,7 +110,7 @@ class Config:
 
 
 _SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "stuck", "beat", "lease")}
-_STRINGS = {f.name for f in fields(Config) if f.type == "str"}
+_STRINGS = {name for name, default in Config._field_defaults.items() if isinstance(default, str)}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
 NAMES = (

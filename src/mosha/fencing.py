@@ -17,16 +17,14 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from mosha.ownership.disk_paxos import FENCE, DiskPaxos
 from mosha.timing import FAILED_PROBES, STOP_LIMIT_S
 
 
-@dataclass(frozen=True)
-class Shot:
+class Shot(NamedTuple):
     """One call of the STOMITH command: the node, and its identities known before the call."""
 
     node: int

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from mosha.clinit.custody import Legacy
 from mosha.monitor import SETTLED
 from mosha.platform.world import Leash, World
 from mosha.tables.cltab import Entry
 
 
-@dataclass
 class LocalGroup:
     """What this node has of one group; times in seconds, of the world's clock unless they are for people."""
 
@@ -54,11 +51,13 @@ class LocalGroup:
     @classmethod
     def inherited(cls, world: World, leash: Leash, legacy: Legacy) -> LocalGroup:
         """What an earlier life left."""
-        return cls(
-            leash, legacy.entries, told=legacy.level, level=legacy.level, state=legacy.state or "STARTING",
-            since=world.wall(), deadline=legacy.deadline_s, armed=legacy.deadline_s, legacy=legacy,
-            on_hold=legacy.on_hold, is_populated=True,
-        )
+        found = cls()
+        found.leash, found.entries, found.legacy = leash, legacy.entries, legacy
+        found.told = found.level = legacy.level
+        found.state, found.since = legacy.state or "STARTING", world.wall()
+        found.deadline = found.armed = legacy.deadline_s
+        found.on_hold, found.is_populated = legacy.on_hold, True
+        return found
 
     @property
     def failed_how(self) -> str:

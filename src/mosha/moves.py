@@ -14,7 +14,6 @@ in its record that it is *ready*; then the owner stops the group, and names that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Callable, NamedTuple
 
 from mosha.timing import MOVE_LIMIT_S, PAUSE_MAX_S
@@ -22,12 +21,11 @@ from mosha.timing import MOVE_LIMIT_S, PAUSE_MAX_S
 FAILBACK = "failback"
 
 
-@dataclass
 class _Move:
-    target: int
-    why: str
-    since: float
-    stops: bool = False
+    stops = False
+
+    def __init__(self, target: int, why: str, since: float) -> None:
+        self.target, self.why, self.since = target, why, since
 
 
 class Over(NamedTuple):

@@ -14,7 +14,6 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Callable, NamedTuple
 
 from mosha.tables.lines import NODE_MAX, is_name
@@ -36,11 +35,10 @@ class Order(NamedTuple):
     whom: tuple[int, ...]
 
 
-@dataclass
-class _Given:
+class _Given(NamedTuple):
     order: Order
     until: float
-    answers: dict[int, str] = field(default_factory=dict)
+    answers: dict[int, str]
 
 
 class Orders:
@@ -60,7 +58,7 @@ class Orders:
         if problem or not order.whom:
             self._end(order.name, {self._me: problem or "nobody is there whom it is for"})
         elif order.name not in self._given:
-            self._given[order.name] = _Given(order, now + limit_s)
+            self._given[order.name] = _Given(order, now + limit_s, {})
 
     def refuse(self, name: str, problem: str) -> None:
         """An operator's order that cannot even be given."""

@@ -36,7 +36,7 @@ class Replicas:
         self._me, self._world, self._others = me, world, others
         self._keep, self._alive, self._taken = keep, alive, taken
         self.cltab: Replica[Cltab] = Replica(
-            world.var, "cltab", cltab.parse, Cltab((), {}), directory, cltab.taken_away, self._is_here
+            world.var, "cltab", cltab.parse, Cltab(), directory, cltab.taken_away, self._is_here
         )
         self.hactl: Replica[Hactl] = Replica(
             world.var, "hactl", hactl.parse, {}, directory, hactl.taken_away, self._is_here

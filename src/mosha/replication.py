@@ -32,8 +32,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Generic, TypeVar
+from typing import Any, Callable, Generic, NamedTuple, TypeVar
 
 from mosha.aside import FILE_BYTES_MAX, KEPT_MAX, Aside, checksum_of
 from mosha.platform.world import Store
@@ -59,8 +58,7 @@ def _always(*_of: object) -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(NamedTuple):
     """One version of a table: number 0 means that it was never numbered. ``before``: see the head of the module."""
 
     number: int

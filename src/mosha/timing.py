@@ -62,7 +62,6 @@ What follows for those who wait for a service is in :meth:`Timing.bounds`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -102,23 +101,23 @@ class Bound(NamedTuple):
     meaning: str
 
 
-@dataclass(frozen=True)
-class Timing:
+class _Two(NamedTuple):
+    beat_s: float
+    lease_s: float
+
+
+class Timing(_Two):
     """The times that follow from ``beat_s`` and ``lease_s``.
 
     Raises ValueError when the two do not fit each other.
     """
 
-    beat_s: float = 0.5
-    lease_s: float = 2.5
-
-    def __post_init__(self) -> None:
-        if self.beat_s < BEAT_MIN_S:
-            raise ValueError(f"beat {self.beat_s:g} s is under the minimum of {BEAT_MIN_S:g} s")
-        if self.lease_s < LEASE_PER_BEAT_MIN * self.beat_s:
-            raise ValueError(
-                f"lease {self.lease_s:g} s is under {LEASE_PER_BEAT_MIN} beats of {self.beat_s:g} s"
-            )
+    def __new__(cls, beat_s: float = 0.5, lease_s: float = 2.5) -> Timing:
+        if beat_s < BEAT_MIN_S:
+            raise ValueError(f"beat {beat_s:g} s is under the minimum of {BEAT_MIN_S:g} s")
+        if lease_s < LEASE_PER_BEAT_MIN * beat_s:
+            raise ValueError(f"lease {lease_s:g} s is under {LEASE_PER_BEAT_MIN} beats of {beat_s:g} s")
+        return super().__new__(cls, beat_s, lease_s)
 
     @cached_property
     def expiry_s(self) -> float:

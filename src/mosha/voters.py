@@ -17,7 +17,6 @@ import secrets
 import sys
 import time
 from contextlib import closing
-from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -226,7 +225,7 @@ def _install(settings: Config, options: argparse.Namespace) -> None:
             raise Refused(f"--root is for the disk of a node; here the nodes share {settings.shared}")
         if not os.path.isdir(options.root):
             raise Refused(f"no directory: {options.root}")
-        settings = replace(settings, root=options.root)
+        settings = settings._replace(root=options.root)
     age_s = time.time() - marker.number_of(options.era)
     if abs(age_s) > DAY_S:
         raise Refused(

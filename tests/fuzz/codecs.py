@@ -9,7 +9,6 @@ import json
 import tempfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +157,7 @@ def check_version(data: bytes) -> None:
     disk = Memory(**{"hactl.version": version, "hactl.good": good, "hactl": content.replace(b";", b"\n")})
     replica: Replica[hactl.Hactl] = Replica(disk, "hactl", hactl.parse, {})
     assert isinstance(replica.version, Version)
-    number, checksum, before = astuple(replica.version)
+    number, checksum, before = replica.version
     assert (type(number), type(checksum), type(before)) == (int, str, str)
     assert number >= 0
     try:

@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from typing import Any, Callable, NamedTuple
 
 from mosha.clinit.group import STOP, Action, Group, Start
@@ -69,13 +68,13 @@ def tell(
 
 
 def _told(policy: Policy) -> dict[str, Any]:
-    usual = asdict(DEFAULT_POLICY)
-    return {name: value for name, value in asdict(policy).items() if name == "stop" or value != usual[name]}
+    usual = DEFAULT_POLICY._asdict()
+    return {name: value for name, value in policy._asdict().items() if name == "stop" or value != usual[name]}
 
 
 def strange(order: Order) -> list[str]:
     """What an order says of a policy, and this version does not know; it is left out."""
-    return sorted((order.get("policy") or {}).keys() - asdict(DEFAULT_POLICY).keys())
+    return sorted((order.get("policy") or {}).keys() - set(Policy._fields))
 
 
 def own(environment: Mapping[str, str]) -> Order:

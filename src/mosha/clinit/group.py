@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple, Union
 
 from mosha.clinit import states
@@ -91,18 +90,16 @@ class Stuck(NamedTuple):
 Action = Union[Start, Signal, StateChanged, Stuck]
 
 
-@dataclass
 class _Family:
     """The process of an entry with all that it left behind; ``state``: ``states.FAMILY``."""
 
-    entry: Entry
-    started_s: float
-    state: str = RUNNING
-    again: bool = False
-    changed: bool = False
-    signals_sent: int = 0
-    due_s: float | None = None
-    killed_s: float = float("inf")
+    again = False
+    changed = False
+    signals_sent = 0
+    killed_s = float("inf")
+
+    def __init__(self, entry: Entry, started_s: float, state: str = RUNNING, due_s: float | None = None) -> None:
+        self.entry, self.started_s, self.state, self.due_s = entry, started_s, state, due_s
 
     @property
     def running(self) -> bool:

@@ -27,8 +27,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from mosha.clinit.custody import Custody, Order, strange
 from mosha.clinit.door import Door
@@ -64,8 +63,7 @@ READ_BYTES = 64 * 1024
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE)
 
 
-@dataclass(frozen=True)
-class Bond:
+class Bond(NamedTuple):
     """What a guardian is given at its birth; times in seconds."""
 
     group: str

@@ -12,8 +12,7 @@ import select
 import signal
 import socket
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Callable
+from typing import Callable, NamedTuple
 
 from mosha.clinit import custody, door
 from mosha.clinit.custody import Legacy, Order
@@ -30,8 +29,7 @@ READ_BYTES = 64 * 1024
 GREETING_SHARE = 0.5             # of the time to its deadline, for a leash to say what it is; the rest is to extend it
 
 
-@dataclass(frozen=True)
-class LeashReport:
+class LeashReport(NamedTuple):
     """What a guardian says.
 
     ========  =======================================================================

@@ -26,7 +26,6 @@ import json
 import re
 import zlib
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass
 from typing import Any, NamedTuple, Union
 
 from mosha.ownership import electorate as electorates
@@ -52,23 +51,20 @@ class Block(NamedTuple):
     seq: int
 
 
-@dataclass(frozen=True)
-class Commit:
+class Commit(NamedTuple):
     group: str
     epoch: int
     identity: str
 
 
-@dataclass(frozen=True)
-class Released:
+class Released(NamedTuple):
     group: str
     epoch: int
     identity: str
     heir: str = ""
 
 
-@dataclass(frozen=True)
-class Dead:
+class Dead(NamedTuple):
     identity: str
 
 
@@ -80,8 +76,7 @@ _NAMES = {kind: name for name, kind in _KINDS.items()}
 
 def encode(entry: Entry) -> bytes:
     """The line of an entry; raises ValueError if it is too long."""
-    fields = entry if isinstance(entry, Block) else astuple(entry)
-    body = json.dumps([_NAMES[type(entry)], *fields], separators=(",", ":")).encode()
+    body = json.dumps([_NAMES[type(entry)], *entry], separators=(",", ":")).encode()
     line = b"%08x %s\n" % (zlib.crc32(body), body)
     if len(line) > ENTRY_BYTES_MAX:
         raise ValueError(f"entry of {len(line)} bytes is over the limit of {ENTRY_BYTES_MAX}")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import secrets
 import selectors
 import signal
 import time
@@ -115,7 +114,7 @@ class Machine:
 
     def nonce(self) -> str:
         """32 hexadecimal digits."""
-        return secrets.token_hex(NONCE_BYTES)
+        return os.urandom(NONCE_BYTES).hex()
 
     def uniform(self, low: float, high: float) -> float:
         """A random number."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Interface
 from typing import ClassVar
 
@@ -14,16 +13,14 @@ from mosha.resources import records
 from mosha.resources.records import Busy, Content, Record
 
 
-@dataclass(frozen=True)
 class HeldAddress(Content):
     """What the record of an address says; ``index`` is the device's number, which it keeps when it is renamed."""
 
     KIND: ClassVar[str] = "addresses"
 
-    address: str
-    prefix: int
-    device: str
-    index: int
+    def __init__(self, group: str, address: str, prefix: int, device: str, index: int) -> None:
+        super().__init__(group)
+        self.address, self.prefix, self.device, self.index = address, prefix, device, index
 
     @property
     def what(self) -> str:

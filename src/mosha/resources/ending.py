@@ -23,7 +23,6 @@ import stat
 import struct
 import subprocess
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Callable, ClassVar
 
 from mosha.platform import linux, mountinfo
@@ -39,16 +38,16 @@ KILL_LIMIT_S = 0.02
 _MOUNT_OF_FD = re.compile(r"^mnt_id:\s*(\d+)$", re.MULTILINE)
 
 
-@dataclass(frozen=True)
 class HeldMount(Content):
     """What the record of a mount says. ``number`` is None until the mount was seen; ``lingers``: rule 3."""
 
     KIND: ClassVar[str] = "mounts"
 
-    directory: str
-    source: str
-    number: int | None = None
-    lingers: str = ""
+    def __init__(
+        self, group: str, directory: str, source: str, number: int | None = None, lingers: str = ""
+    ) -> None:
+        super().__init__(group)
+        self.directory, self.source, self.number, self.lingers = directory, source, number, lingers
 
     @property
     def what(self) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, ClassVar, Generic, TypeVar
 
@@ -30,13 +29,19 @@ HASH_CHARACTERS = 32
 BYTES_MAX = 65536
 
 
-@dataclass(frozen=True)
 class Content:
     """What a record says: which group has something. ``KIND`` names the directory of all records of that sort."""
 
     KIND: ClassVar[str]
 
-    group: str
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(self.name)
 
     @property
     def what(self) -> str:
@@ -67,7 +72,7 @@ class Record(Generic[C]):
     def update(self, **changes: Any) -> None:
         """Raises OSError."""
         before = self.fd
-        self.content = replace(self.content, **changes)
+        self.content = type(self.content)(**{**vars(self.content), **changes})
         self.fd = _put(self._path, self.content, os.rename)
         os.close(before)
 
@@ -134,7 +139,7 @@ def _put(path: Path, content: Content, place: Callable[[Path, Path], None]) -> i
     try:
         if not try_lock(fd):
             raise Busy
-        os.write(fd, json.dumps(asdict(content)).encode())
+        os.write(fd, json.dumps(vars(content)).encode())
         place(temporary, path)
     except FileExistsError:
         os.close(fd)

@@ -23,7 +23,6 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Callable, NamedTuple, Union
 
@@ -55,12 +54,14 @@ class Call(NamedTuple):
     function: Callable[[], object] | None = None
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command line with ``%n``, ``%p`` and ``%a``."""
 
-    words: tuple[str, ...] = field(repr=False)
-    plugs: Mapping[int, str] = field(default_factory=dict, repr=False)
+    words: tuple[str, ...]
+    plugs: Mapping[int, str]
+
+    def __repr__(self) -> str:
+        return self.name                             # what else it has may be secret
 
     @property
     def name(self) -> str:
@@ -107,15 +108,20 @@ class Command:
         return last if code == 0 and last in (ON, OFF) else UNKNOWN
 
 
-@dataclass(frozen=True)
-class FenceAgent:
+class FenceAgent(NamedTuple):
     """A program by the convention of ClusterLabs' fence agents."""
 
     program: str
-    options: Mapping[str, str] = field(repr=False)
-    plugs: Mapping[int, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, str]
+    plugs: Mapping[int, str]
 
-    tells_status = True
+    def __repr__(self) -> str:
+        return self.name                             # what else it has may be secret
+
+    @property
+    def tells_status(self) -> bool:
+        """Whether it can be asked anything without switching."""
+        return True
 
     @property
     def name(self) -> str:
@@ -165,15 +171,25 @@ class FenceAgent:
         return OFF if code == 2 and _SAYS_OFF.search(words) else UNKNOWN
 
 
-@dataclass(frozen=True)
-class Function:
+class Function(NamedTuple):
     """``function(node)`` returns True when the node is off for certain; it can do nothing else."""
 
-    function: Callable[[int], object] = field(repr=False)
+    function: Callable[[int], object]
 
-    tells_status = False
-    shared = False
-    secrets: tuple[str, ...] = ()
+    @property
+    def tells_status(self) -> bool:
+        """It cannot be asked anything."""
+        return False
+
+    @property
+    def shared(self) -> bool:
+        """Nor has it a list."""
+        return False
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """It is not asked with any."""
+        return ()
 
     @property
     def name(self) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import select
 import signal
 import subprocess
@@ -53,7 +52,7 @@ def path() -> str:
 def run(call: Call, limit_s: float, words_bytes_max: int = WORDS_BYTES_MAX) -> Ended:
     """Run it; this blocks at most for ``limit_s`` and what killing takes (``KILL_LIMIT_S``, twice)."""
     began_s = time.monotonic()
-    mark = secrets.token_hex(16)
+    mark = os.urandom(16).hex()
     try:
         child = _start(call, partial(_prepare, os.getpid()), {"PATH": path(), "LC_ALL": "C", MARK: mark})
     except (OSError, ValueError, subprocess.SubprocessError) as error:

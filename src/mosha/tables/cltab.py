@@ -12,9 +12,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
 
 from mosha.tables import settings as setting_lines
 from mosha.tables.lines import GROUPS_MAX, NAME_RULE, Reader, is_name, shown
@@ -31,8 +32,7 @@ MONITOR_EVERY_S = 10.0
 FIELDS = ("group", "tag", "levels", "mode", "command")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One process of a group. Two entries are equal if they say the same, on whatever line."""
 
     group: str
@@ -40,21 +40,31 @@ class Entry:
     levels: str
     mode: str
     command: str
-    line: int = field(default=0, compare=False)
+    line: int = 0
     every_s: float = 0.0
     """Between the end of one run of a ``monitor`` and the next."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Entry) and self[:5] == other[:5] and self.every_s == other.every_s
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:5])
 
     def at(self, level: str) -> bool:
         """Whether this entry belongs to ``level``."""
         return matches(self.levels, level)
 
 
-@dataclass(frozen=True)
-class Cltab:
-    """A whole valid table, entries in the order of the file."""
-
+class _Read(NamedTuple):
     entries: tuple[Entry, ...] = ()
-    settings: dict[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = MappingProxyType({})
+
+
+class Cltab(_Read):
+    """A whole valid table, entries in the order of the file."""
 
     @property
     def policy(self) -> Policy:

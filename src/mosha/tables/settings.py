@@ -22,8 +22,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from mosha.tables.lines import shown
 
@@ -40,8 +39,7 @@ SIGNALS_MAX = 16
 SIGNALS = {name: getattr(signal, f"SIG{name}") for name in ("HUP", "INT", "QUIT", "USR1", "USR2", "TERM", "KILL")}
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """How processes are stopped and when a restart is a crash; all times in seconds."""
 
     stop: tuple[tuple[float, int], ...] = ((0.0, signal.SIGINT), (5.0, signal.SIGTERM), (15.0, signal.SIGKILL))
@@ -58,15 +56,14 @@ class Policy:
 DEFAULT_POLICY = Policy()
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What the settings lines say; None where they say nothing."""
 
     socket: str | None = None
     clstat: str | None = None
     log: str | None = None
     heartbeat_s: float | None = None
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = DEFAULT_POLICY
     units: str | None = None
 
 
@@ -85,7 +82,7 @@ def read(values: Mapping[str, str]) -> Settings:
     """All settings, of which :func:`problem_with` says nothing."""
     found = {name: _READERS[name](value) for name, value in values.items() if name in _READERS}
     own = {name: found.pop(name) for name in (SOCKET, CLSTAT, LOG, UNITS, "heartbeat_s") if name in found}
-    return Settings(**own, policy=replace(DEFAULT_POLICY, **found))
+    return Settings(**own, policy=DEFAULT_POLICY._replace(**found))
 
 
 def seconds(text: str) -> float:

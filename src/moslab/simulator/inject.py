@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from signal import Signals
 from types import MappingProxyType
@@ -435,7 +434,7 @@ class Injector:
         for node in nodes:
             changed = self._cluster.plan.settings(fault.get("conf", {}), node.number)
             arbitrator = changed.arbitrator or node.base.arbitrator
-            node.config = replace(changed, arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
+            node.config = changed._replace(arbitrator=arbitrator, protocol=fault.get("protocol", changed.protocol))
             if len({node.config.protocol for node in self._cluster.nodes.values()}) > 1:
                 self._cluster.count("two versions of the protocol")
             self._forgets(node)                      # what was written under another configuration counts no more

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -156,7 +155,7 @@ def test_the_environment_comes_before_the_file_and_options_before_both(
 
 def test_every_setting_but_levels_and_plugs_has_a_variable_and_an_option() -> None:
     fields = {"timing", "protocol", "unused"}
-    known = {field.name.removesuffix("_s") for field in dataclasses.fields(config.Config)} - fields
+    known = {name.removesuffix("_s") for name in config.Config._fields} - fields
     assert set(config.NAMES) == known | {"beat", "lease", *config.SAME, *config.UNUSED}
     assert all(option in cli._parser().format_help() for option in ("--mfsbase", "--stomith-retries", "--clinit-s"))
 

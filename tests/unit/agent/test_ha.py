@@ -37,6 +37,7 @@ def switch_off(node):
 sys.exit(mosha.HA({file!r}, stomith=switch_off, balance=1.5).monitor())
 """
 MARK = "MOSHA_TEST_OF_HA"
+SOURCES = Path(mosha.__file__).parents[1]
 T = TypeVar("T")
 
 
@@ -169,6 +170,14 @@ def test_nothing_is_imported_before_it_is_asked_for() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout == "[]\n"
     assert "AttributeError: module 'mosha' has no attribute 'nothing'" in done.stderr
+
+
+def test_an_agent_imports_nothing_that_is_slow_and_not_needed() -> None:
+    """A start of it costs most of all what it imports."""
+    code = "import sys, mosha.cli, mosha.ha, mosha.platform.machine, mosha.platform.logs; print(*sys.modules)"
+    command = [sys.executable, "-IS", "-c", f"import sys; sys.path.insert(0, {str(SOURCES)!r}); {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert not {"argparse", "dataclasses", "inspect", "secrets", "tempfile"} & set(done.stdout.split())
 
 
 # ---- a function as STOMITH ----------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ import select
 import signal
 import time
 from collections.abc import Collection
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -42,7 +41,7 @@ def main() -> None:
         ready = select.select(fds, [], [])[0]
         if leash is not None and leash in ready:
             for report in leash.receive():
-                _print(asdict(report))
+                _print(report._asdict())
         if 0 in ready:
             data = os.read(0, 65536)
             if not data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -67,7 +66,7 @@ def test_what_was_decided_twice_is_whole_and_of_the_epochs_in_force() -> None:
     loser = identity.make(1, 0, NONCE)
     assert (journal.writer_of(name, ERA), loser < ME) == (loser, True)
     assert content is not None
-    assert journal.decode(content)[0] == [Commit("g1", 3, loser), replace(voters, identity="1")]
+    assert journal.decode(content)[0] == [Commit("g1", 3, loser), voters._replace(identity="1")]
 
 
 @pytest.mark.parametrize(("plan", "name"), [
