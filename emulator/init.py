@@ -3,7 +3,8 @@
 Rules:
 
 1. Entries start in their order; one with ``sysinit`` or ``wait`` holds up the next until it ends, at most
-   ``WAIT_S``. Each runs in a session of its own.
+   ``WAIT_S``. Each runs in a session of its own. That of openMosix is another copy of this process: half of what it
+   takes to start is loaded already.
 2. A ``respawn`` entry is started again when it ends; ``RESPAWN_MAX`` starts within ``RESPAWN_WINDOW_S`` stop that
    for ``RESPAWN_PAUSE_S`` (sysvinit: 10 in 2 minutes, 5 minutes).
 3. All zombies are reaped.
@@ -15,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -23,12 +25,14 @@ from functools import partial
 
 from emulator import power, settings
 from emulator.boot import BootError, bind_boot_id, fix_neighbours, mount_control_groups, not_fresh
+from emulator.child import detach
 from emulator.inittab import Entry, InittabError, in_runlevel, parse_inittab
 from emulator.output import Output
 from emulator.reactor import Reactor, Timer
 from emulator.table import TableError
 
 RUNLEVEL = "2"
+OPENMOSIX = "openmosixd"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 WAIT_S = 60.0
@@ -102,21 +106,9 @@ class Init:
 
     def _spawn(self, entry: Entry) -> int:
         pipe = self._output.pipe(entry.name)
-        files = [
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, pipe.writer, 1),
-            (os.POSIX_SPAWN_DUP2, pipe.writer, 2),
-        ]
         pid = 0
         try:
-            pid = os.posix_spawn(
-                "/bin/sh",
-                ["sh", "-c", f"exec {entry.process}"],
-                {"PATH": PATH, **os.environ},
-                file_actions=files,
-                setsid=True,
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
-            )
+            pid = (_fork if entry.process == OPENMOSIX else _execute)(entry.process, pipe.writer)
         finally:
             pipe.started(pid)
         return pid
@@ -186,6 +178,54 @@ class Init:
         return True
 
 
+def _execute(process: str, writer: int) -> int:
+    """The pid of a process that says what it says to ``writer``; OSError."""
+    files = [
+        (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, writer, 1),
+        (os.POSIX_SPAWN_DUP2, writer, 2),
+    ]
+    return os.posix_spawn(
+        "/bin/sh",
+        ["sh", "-c", f"exec {process}"],
+        {"PATH": PATH, **os.environ},
+        file_actions=files,
+        setsid=True,
+        setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+    )
+
+
+def _fork(name: str, writer: int) -> int:
+    """The same of openMosix, as another copy of this process."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())  # init hears none of its
+    try:
+        pid = os.fork()
+        if not pid:
+            try:
+                detach(os.open(os.devnull, os.O_RDONLY), writer, writer)
+                signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+                os._exit(_be_openmosix(name))
+            except BaseException:  # noqa: BLE001 - nothing of init may go on in this process
+                sys.excepthook(*sys.exc_info())
+                os._exit(1)
+        return pid
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _be_openmosix(name: str) -> int:
+    """Its exit code."""
+    gc.freeze()                      # what is of init is not copied only for having been looked at
+    gc.disable()                     # nothing that is imported is garbage
+    from emulator import daemon
+
+    gc.enable()
+    os.environ.setdefault("PATH", PATH)
+    with open("/proc/self/comm", "w", encoding="ascii") as comm:     # what pidof and ps know it by
+        comm.write(name)
+    return daemon.main()
+
+
 def _signal(pid: int, number: int) -> None:
     try:
         os.kill(pid, number)
@@ -219,7 +259,7 @@ def boot(output: Output) -> None:
         output.say(f"warning: no map at {error.filename}")
 
 
-def main(kind: type[Init] = Init) -> int:
+def main() -> int:
     """Be PID 1 until SIGTERM; the exit code."""
     if os.getpid() != 1:
         print("init: must be PID 1 of a node", file=sys.stderr)
@@ -231,7 +271,7 @@ def main(kind: type[Init] = Init) -> int:
     try:
         with open(path, encoding="utf-8") as file:
             entries = parse_inittab(file.read(), path)
-        init = kind(reactor, output, in_runlevel(entries, RUNLEVEL))
+        init = Init(reactor, output, in_runlevel(entries, RUNLEVEL))
         watch_signals(reactor, init)
         boot(output)
     except (BootError, InittabError, TableError, OSError) as error:

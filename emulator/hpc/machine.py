@@ -6,7 +6,7 @@ Rule: a thread reads, as the kernel may let who asks for another process's words
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+from functools import partial
 
 from emulator.fuse.tree import Context, File, Reply
 from emulator.reactor import Reactor
@@ -22,7 +22,7 @@ class Shown(File):
     def __init__(self, reactor: Reactor, name: str) -> None:
         super().__init__(0o444)
         self._reactor = reactor
-        self._path = Path("/proc", name)
+        self._path = f"/proc/{name}"
 
     def read(self, context: Context, reply: Reply) -> None:
         def answer(content: object) -> None:
@@ -33,4 +33,9 @@ class Shown(File):
             else:
                 reply(getattr(content, "errno", None) or errno.EIO)
 
-        self._reactor.in_thread(self._path.read_bytes, answer)
+        self._reactor.in_thread(partial(_content, self._path), answer)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

@@ -171,7 +171,7 @@ def test_a_crash_of_openmosix_or_of_the_agent_is_mended_by_init(cluster: Cluster
     """
     owner = wait_running(cluster, "kv")
     node = cluster.nodes()[owner]
-    oldest = ["pgrep", "-o", "-f", f"/usr/s?bin/{program}$"]
+    oldest = ["pgrep", "-o", "-x", program]
     before = run(node, oldest).stdout
     assert before
     run(node, ["kill", "-9", before.strip()])

@@ -169,7 +169,7 @@ def test_a_reset_is_what_a_peer_that_reboots_is(faults: Faults) -> None:
 
 def test_a_slow_close_is_told_later(faults: Faults) -> None:
     """Of a daemon that was killed the kernel tells; Toxiproxy keeps that for a while: silence."""
-    killed = ["sh", "-c", "pkill -KILL -f openmosixd; sleep 0.05"]
+    killed = ["sh", "-c", "pkill -KILL -x openmosixd; sleep 0.05"]
     look(faults, 1, 2)
     faults.worsen(between([1], [2]), slow_close(5.0))
     run(faults.cluster.node(2), killed)

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -21,11 +22,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
 import emulator
+import emulator.daemon  # loaded once for all nodes, as their init is
 from emulator import init
 from emulator.boot import mac_of
+from emulator.child import detach
 from moslab.namespaces import linux
-from moslab.namespaces.child import detach, execute, limit
-from moslab.namespaces.warm import WarmInit
+from moslab.namespaces.child import execute, limit
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "HOME": "/root"}
@@ -166,4 +168,5 @@ def become(command: Sequence[str]) -> None:
     for name, module in list(sys.modules.items()):           # what it loads late is where a node has it
         if name.partition(".")[0] == emulator.__name__ and hasattr(module, "__path__"):
             module.__path__ = [f"{LIBRARY}/{name.replace('.', '/')}"]
-    os._exit(init.main(WarmInit))
+    logging.root.handlers.clear()                            # the engine's
+    os._exit(init.main())

@@ -15,9 +15,10 @@ import signal
 import socket
 from dataclasses import dataclass
 
+from emulator.child import detach, quiet
 from moslab.namespaces import linux
 from moslab.namespaces.boot import ENVIRONMENT
-from moslab.namespaces.child import detach, execute, limit, quiet
+from moslab.namespaces.child import execute, limit
 from moslab.namespaces.http import UPGRADED, Answer
 from moslab.namespaces.machine import Machine
 from moslab.streams import HEADER

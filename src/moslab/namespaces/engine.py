@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Callable
 
+from emulator.child import quiet
 from emulator.reactor import Reactor
 from moslab.layout import ENGINE_SOCKET
 from moslab.namespaces import linux
 from moslab.namespaces.boot import Boot, Link, ip, plug
-from moslab.namespaces.child import quiet
 from moslab.namespaces.command import Command
 from moslab.namespaces.image import Image, overlay
 from moslab.namespaces.machine import RUNNING, Machine

@@ -215,6 +215,15 @@ def test_what_an_entry_left_behind_is_ended_too(boot: Boot) -> None:
     booted.wait_for("orphan ends")
 
 
+def test_openmosix_is_a_copy_of_init_and_hears_nothing_of_it(boot: Boot) -> None:
+    """Nothing of that name is to be executed here; nor is there a key."""
+    booted = boot("om:2:respawn:openmosixd\n")
+    pids = {booted.wait_for(r"^openmosixd\[(\d+)\]: openmosixd: .*No such file", count)[1] for count in (1, 2)}
+    assert len(pids) == 2
+    booted.wait_for(r"om: openmosixd\[\d+\] ended, exit code 1$")
+    assert booted.end() == 0
+
+
 def test_a_bad_inittab_is_named_and_nothing_is_started(boot: Boot) -> None:
     booted = boot("a:2:once:echo up\nb:2:always:echo up\n")
     assert booted.process.wait(WITHIN_S) == 1

@@ -319,7 +319,8 @@ def test_a_user_has_nodes_too(tmp_path: Path) -> None:
             assert {Path(f"/proc/{pid}").stat().st_uid for pid in processes_of(str(directory))} == {NOBODY}
             sh(cluster.node(2), "echo here >/tmp/of-two")
             assert sh(cluster.node(1), "mosrun -2 cat /tmp/of-two") == "here"
-            forked = "for comm in $(grep -l ^python /proc/[0-9]*/comm); do grep SigIgn ${comm%comm}status; done"
+            begun = "grep -lE '^(python|openmosixd)' /proc/[0-9]*/comm"
+            forked = f"for comm in $({begun}); do grep SigIgn ${{comm%comm}}status; done"
             ignored = [int(line.split()[1], 16) for line in sh(cluster.node(1), forked).splitlines()]
             assert len(ignored) >= 2, "init and openmosixd"
             assert all(mask & 1 << signal.SIGPIPE - 1 for mask in ignored), "a peer that is gone does not end it"

@@ -33,6 +33,14 @@ def test_a_tool_imports_nothing_that_is_slow(tool: str) -> None:
     assert not (SLOW - NEEDED.get(tool, set())) & set(done.stdout.split())
 
 
+def test_openmosixd_imports_no_paths_as_objects() -> None:
+    """Nor what they import; each node starts one."""
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import emulator.daemon; print(*sys.modules)"
+    command = [sys.executable, "-IS", "-c", code, str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert not {"pathlib", "subprocess", "dataclasses", "urllib.parse"} & set(done.stdout.split())
+
+
 @pytest.mark.parametrize("tool", READING)
 def test_the_interrupt_key_ends_a_tool_in_silence(tool: str, tree: Path) -> None:
     name, *words = READING[tool]
