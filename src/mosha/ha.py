@@ -115,7 +115,7 @@ def run(settings: Config) -> int:
     at_home = home.Home(settings.lock_path)          # before any process is forked
     gc.freeze()                                      # nor is it copied into each worker only for having been looked at
     gc.enable()
-    journal = logs.begin(settings.log)               # its process shares all that was imported with the others
+    journal = logs.begin(settings.log)
 
     for name in settings.unused:
         log.warning("%s means nothing here: %s", name, config.UNUSED[name])

@@ -87,6 +87,9 @@ class Machine:
                 leash.close()
         if not self.life.end_earlier(limit_s, spared):
             return False
+        self._workers.prepare()                      # and the two that come next: they share what is written to later
+        if self._logs is not None:
+            self._logs.start()
         self._units = Units(units, self._rundir, self._selector, log.info, second_s, claimed if taken else None)
         self._legacies = taken
         for leash, legacy in taken:
@@ -162,7 +165,7 @@ class Machine:
         return self._units.pids(group) if self._units is not None else set()
 
     def _own_children(self) -> set[int]:
-        writer = {self._logs.journal.pid} if self._logs is not None else set()
+        writer = self._logs.own() if self._logs is not None else set()
         wardens = self._units.own() if self._units is not None else set()
         return {*wardens, *writer, *self._workers.pids(), *(leash.pid for leash in self._leashes.values())}
 

@@ -19,7 +19,7 @@ Rules:
 6. A task and its answer have FRAME_BYTES_MAX bytes at most: a longer task fails with EMSGSIZE. What is long is asked
    for in parts, as the plans of :mod:`mosha.platform.plans` do.
 7. The first few are forked in one go. What the agent writes to between two forks is a copy for each of them; of one
-   moment's memory they share one.
+   moment's memory they share one. Who forks others as well :meth:`prepares <Workers.prepare>` these just before.
 8. A task that has patience is not taken up while ``FEW_AT_WORK`` are at work, until that has passed: so a node at rest
    needs no more of them. Then, and at once for one that is followed by another task of its key, it is as any other.
 """
@@ -112,6 +112,13 @@ class Workers:
         else:
             self._give(job)
 
+    def prepare(self) -> None:
+        """Fork the first few now (rule 7), if that can be; else when they are needed."""
+        try:
+            self._fork()
+        except OSError:
+            pass
+
     def pids(self) -> list[int]:
         """All of them; those too that were killed, and are not gone yet."""
         return [*(worker.pid for worker in (*self._lanes, *self._spare)), *self._dying]
@@ -150,10 +157,14 @@ class Workers:
 
     def _another(self, _key: int) -> _Worker:
         if not self._spare:
-            self._spare = _forked(1 if self.pids() else AT_ONCE, self._tasks)
-            for worker in self._spare:
-                self._selector.register(worker.socket, selectors.EVENT_READ, partial(self._ready, worker))
+            self._fork()
         return self._spare.pop()
+
+    def _fork(self) -> None:
+        """Some that have no key yet. Raises OSError if there can be none."""
+        self._spare = _forked(1 if self.pids() else AT_ONCE, self._tasks)
+        for worker in self._spare:
+            self._selector.register(worker.socket, selectors.EVENT_READ, partial(self._ready, worker))
 
     def _give_all(self, patient: list[_Job]) -> None:
         """Those have waited long enough."""

@@ -124,6 +124,20 @@ def test_the_first_few_are_forked_in_one_go_and_used_before_another_is(crew: Cre
     assert len(crew.workers.pids()) == workers.AT_ONCE + 1
 
 
+def test_those_that_are_prepared_are_there_before_they_are_asked(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rule 7: so whoever forks others at that time shares with them what is written to later."""
+    with monkeypatch.context() as exhausted:
+        exhausted.setattr(os, "fork", fail)
+        crew.workers.prepare()
+    assert crew.workers.pids() == [], "they are forked when they are needed"
+    crew.workers.prepare()
+    prepared = crew.workers.pids()
+    assert len(prepared) == workers.AT_ONCE
+    crew.ask(0, "pid")
+    assert crew.wait(1)[0][0] in prepared
+    assert sorted(crew.workers.pids()) == sorted(prepared)
+
+
 def test_one_that_dies_before_it_was_asked_is_collected_and_none_of_them(crew: Crew) -> None:
     crew.ask(0, "pid")
     ((asked, _),) = crew.wait(1)
