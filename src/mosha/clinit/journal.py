@@ -22,7 +22,7 @@ import time
 from collections import deque
 
 from mosha.clinit.process import reset_signals
-from mosha.platform import linux
+from mosha.platform import linux, wake
 from mosha.tables.settings import STDERR, SYSLOG
 
 LINES_MAX = 1000
@@ -36,7 +36,7 @@ MODE = 0o640
 APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 STAMP = "%Y-%m-%d %H:%M:%S "
 LOST = "{} lines lost: nothing could be written"
-DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGPIPE, signal.SIGXFSZ)
+DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGXFSZ, *wake.DEAF_TO)
 PRIORITIES = {"WARNING": syslog.LOG_WARNING, "ERROR": syslog.LOG_ERR, "CRITICAL": syslog.LOG_CRIT}
 
 

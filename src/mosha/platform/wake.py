@@ -8,19 +8,22 @@ import socket
 from collections.abc import Iterable
 
 READ_BYTES = 4096
+DEAF_TO = (signal.SIGPIPE, signal.SIGUSR1, signal.SIGUSR2)
+"""They end a process by default. Who rotates logs sends SIGUSR1 to whatever writes one; FreeHA had a meaning for it."""
 
 
 class Wakeup:
-    """Catches ``signals`` for this process, and ignores SIGPIPE."""
+    """Catches ``signals`` for this process, and is deaf to what else of ``DEAF_TO`` there is."""
 
     def __init__(self, signals: Iterable[int]) -> None:
         self._ours, self._theirs = socket.socketpair()
         self._ours.setblocking(False)
         self._theirs.setblocking(False)
         signal.set_wakeup_fd(self._theirs.fileno(), warn_on_full_buffer=False)
+        for ignored in DEAF_TO:
+            signal.signal(ignored, signal.SIG_IGN)
         for signo in signals:
             signal.signal(signo, lambda *_: None)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def fileno(self) -> int:
         """Readable when :meth:`taken` has something to tell."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mosha.clinit.daemon import ALL_HALTING, STARTED
 from mosha.platform import procscan
+from mosha.platform.wake import DEAF_TO
 from mosha.tables.clstat import GroupStat
 from tests.unit.clinit.leashed import lives, wait_until, written_pid
 from tests.unit.clinit.standalone import Standalone
@@ -123,6 +124,18 @@ def test_hup_reads_again(alone: Standalone) -> None:
     assert alone.process is not None
     alone.process.send_signal(signal.SIGHUP)
     assert lives(alone.pid("web", "x"))
+
+
+def test_a_signal_that_means_nothing_ends_nothing(alone: Standalone) -> None:
+    alone.start(WEB)
+    alone.run("web", "start")
+    pid = alone.pid("web", "v")
+    assert alone.process is not None
+    for signo in DEAF_TO:
+        alone.process.send_signal(signo)
+    alone.run("web", "more")
+    assert alone.pids("web", "v") == [pid]
+    assert alone.process.poll() is None
 
 
 def test_a_shutdown_stops_everything_and_leaves_nothing(alone: Standalone) -> None:
