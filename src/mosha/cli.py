@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
 
 from mosha import config
+from mosha.platform import plain
 from mosha.tables.errors import TableErrors
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def run_main() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done, 1 failed, 2 wrong usage or configuration."""
+    plain.escape_output()
     arguments = list(sys.argv[1:] if argv is None else argv)
     program = _program(arguments[0]) if arguments else None
     if program is not None:

@@ -110,6 +110,7 @@ class Config(_Settings):
 
 
 _SECONDS = {name: f"{name}_s" for name in ("stomith_timeout", "stomith_delay", "stuck", "beat", "lease")}
+_DIRECTORIES = ("mfsbase", "hpcbase", "root", "shared", "rundir")
 _STRINGS = {name for name, default in Config._field_defaults.items() if isinstance(default, str)}
 _LEVEL = re.compile(r"stomith(?:\.([2-9]))?")
 _COMMENT = re.compile(r"(?:^|\s)#")
@@ -183,7 +184,7 @@ class _Parser:
         self._errors: list[TableError] = []
         self._places: dict[str, _Place] = {}         # of each setting, in the order in which they are read
         self._texts: dict[str, str] = {}
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in enumerate(text.split("\n"), 1):
             stripped = _COMMENT.split(line, maxsplit=1)[0].strip()
             if stripped:
                 self._take(number, stripped)
@@ -304,11 +305,11 @@ def _plug(name: str, value: str) -> tuple[int, str]:
 
 def _value(name: str, value: str) -> Any:
     if name == "stuck":
-        if not value.replace(".", "", 1).isdigit() or not (float(value) == 0 or STUCK_S <= float(value) < SECONDS_MAX):
+        if not _is_decimal(value) or not (float(value) == 0 or STUCK_S <= float(value) < SECONDS_MAX):
             raise ValueError(f"stuck must be 0, or at least {STUCK_S:g} seconds, got {value!r}")
         return float(value)
     if name in _SECONDS:
-        seconds = float(value) if value.replace(".", "", 1).isdigit() else 0.0
+        seconds = float(value) if _is_decimal(value) else 0.0
         if not 0 < seconds < SECONDS_MAX:
             raise ValueError(f"{name} must be a number of seconds, got {value!r}")
         return seconds
@@ -338,16 +339,22 @@ def _value(name: str, value: str) -> Any:
         if value not in PLATFORMS:
             raise ValueError(f"platform must be {' or '.join(PLATFORMS)}, got {value!r}")
         return value
+    if name in _DIRECTORIES and not value.startswith("/"):
+        raise ValueError(f"{name} must be an absolute path, got {value!r}")
     if name == "shared":
-        if not value.startswith("/"):
-            raise ValueError(f"shared must be an absolute path, got {value!r}")
         return value.rstrip("/") or value
+    if name == "rundir":
+        return os.path.realpath(value)               # processes of one life are told by it
+    if name == "varpath":
+        parts = set(value.split("/")) - {"", "."}
+        if not parts or ".." in parts:
+            raise ValueError(f"varpath must name a directory below root, without .., got {value!r}")
     if name == "log":
         if value not in (settings.STDERR, settings.SYSLOG) and not value.startswith("/"):
             raise ValueError(f"log must be {settings.STDERR}, {settings.SYSLOG} or an absolute path, got {value!r}")
         return value
-    if name == "rundir":
-        if not value.startswith("/"):
-            raise ValueError(f"rundir must be an absolute path, got {value!r}")
-        return os.path.realpath(value)               # processes of one life are told by it
     return value
+
+
+def _is_decimal(text: str) -> bool:
+    return text.isascii() and text.replace(".", "", 1).isdigit()

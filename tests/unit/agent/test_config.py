@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,14 @@ def test_no_stomith_is_no_stomith() -> None:
         ("stomith_retries = 11", "x:1: stomith_retries must be a number from 0 to 10"),
         ("stomith_retries = 00999", "x:1: stomith_retries must be a number from 0 to 10"),
         ("rundir = run/mosha", "x:1: rundir must be an absolute path, got 'run/mosha'"),
+        ("\nroot = srv", "x:2: root must be an absolute path, got 'srv'"),
+        ("mfsbase =", "x:1: mfsbase must be an absolute path, got ''"),
+        ("hpcbase = proc/hpc", "x:1: hpcbase must be an absolute path"),
+        ("varpath =", "x:1: varpath must name a directory below root"),
+        ("varpath = /./", "x:1: varpath must name a directory below root"),
+        ("varpath = ../etc", "x:1: varpath must name a directory below root, without .., got '../etc'"),
+        ("beat = \u00b2", "x:1: beat must be a number of seconds"),
+        ("root = /a\x0bbeat = 1\nbeat = 9", "x:2: lease 2.5 s is under 4 beats of 9 s"),
         ("stomith_retries = -1", "x:1: stomith_retries must be a number from 0 to 10"),
         ("voters =", "x:1: voters must name 1 to 7 nodes, got 0"),
         ("voters = 1 2 3 4 5 6 7 8", "x:1: voters must name 1 to 7 nodes, got 8"),
@@ -198,6 +208,14 @@ def test_the_file_and_its_errors_come_with_the_options(conf: str, capsys: pytest
 def test_check_says_what_means_nothing(conf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["--config", conf, "--root", str(tmp_path), "--balance", "1.5", "check"])
     assert "warning: balance means nothing here: the node with the fewest groups goes first" in capsys.readouterr().err
+
+
+def test_a_terminal_of_another_code_ends_no_command() -> None:
+    """The help has characters that this one has not."""
+    done = subprocess.run([sys.executable, "-m", "mosha", "--help"], env={**os.environ, "PYTHONIOENCODING": "ascii"},
+                          capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"MOSHA_MFSBASE \\u2026" in done.stdout
 
 
 def test_no_message_has_a_password() -> None:
