@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from mosha import __version__
 from mosha.clinit.client import Client, NotRunning
 from mosha.clinit.daemon import AlreadyRuns, Daemon
-from mosha.clinit.places import DEFAULT_CLTAB, DEFAULT_SOCKET
+from mosha.clinit.places import DEFAULT_CLTAB, DEFAULT_SOCKET, read
 from mosha.clinit.protocol import Answer, BadRequest
+from mosha.platform import plain
 from mosha.tables.errors import TableErrors
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code: 0 done or begun, 1 refused or failed, 2 wrong usage."""
+    plain.escape_output()
     parser = _parser()
     options = parser.parse_args(argv)
     if len(options.words) > (0 if options.daemon or options.kill else 2):
@@ -49,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> int:
     if options.daemon:
         return Daemon(options.cltab, options.socket).run()
+    if options.cltab != DEFAULT_CLTAB and options.socket is None:
+        read(options.cltab)              # else a typing error would be a word for the daemon at the usual place
     client = Client(options.cltab, options.socket)
     if options.view:
         return _view(client, *options.words)

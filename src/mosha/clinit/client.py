@@ -20,7 +20,7 @@ class NotRunning(Exception):
 
 
 class Client:
-    """Of the daemon of ``cltab``; the settings of that file come before ``socket`` and ``clstat``."""
+    """Of the daemon of ``cltab``; that file's settings come before ``socket`` and ``clstat``. Raises TableErrors."""
 
     def __init__(self, cltab: str = DEFAULT_CLTAB, socket: str | None = None, clstat: str | None = None) -> None:
         self.places = find(cltab, socket, clstat)

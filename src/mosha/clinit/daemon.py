@@ -53,7 +53,7 @@ STARTED, ALL_HALTING = "level transition started", "all groups halting"
 
 
 class Daemon:
-    """Settings lines of the cltab come before the arguments. :meth:`run` serves until the end."""
+    """Settings lines of the cltab come before the arguments. :meth:`run` serves until the end. Raises TableErrors."""
 
     def __init__(
         self, cltab: str = places.DEFAULT_CLTAB, socket: str | None = None, clstat: str | None = None,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mosha.platform import plain
 from mosha.tables import cltab, settings
+from mosha.tables.errors import TableError, TableErrors
 from mosha.tables.lines import TABLE_BYTES_MAX
 
 DEFAULT_CLTAB = "/etc/cltab"
@@ -34,13 +35,14 @@ class Places:
 
 
 def find(table: str, socket: str | None = None, clstat: str | None = None, log: str | None = None) -> Places:
-    """The settings lines that are right, in whatever a table, come before the arguments."""
+    """The settings lines that are right, in whatever a table, come before the arguments. Raises TableErrors where two
+    are one file: clstat is written over whatever is there."""
     try:
         said = settings.read(cltab.settings_of(read(table)))
     except OSError:
         said = settings.Settings()
     log = said.log or log or settings.STDERR
-    return Places(
+    found = Places(
         os.path.abspath(table),
         os.path.abspath(said.socket or socket or DEFAULT_SOCKET),
         os.path.abspath(said.clstat or clstat or DEFAULT_CLSTAT),
@@ -48,6 +50,13 @@ def find(table: str, socket: str | None = None, clstat: str | None = None, log: 
         said.heartbeat_s or HEARTBEAT_S,
         said.units or settings.AUTO,
     )
+    files = {"cltab": found.cltab, "socket": found.socket, "clstat": found.clstat, "log": found.log}
+    names: dict[str, str] = {}
+    for name, file in files.items():
+        other = names.setdefault(os.path.realpath(file), name)
+        if other != name:
+            raise TableErrors([TableError(found.cltab, 0, f"{other} and {name} are one file, {file}")])
+    return found
 
 
 def read(path: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mosha.clinit import cli
+from mosha.clinit import cli, places
 from mosha.clinit.daemon import ALL_HALTING, STARTED
 from tests.unit.clinit.leashed import lives, wait_until
 from tests.unit.clinit.standalone import Standalone
@@ -66,6 +66,36 @@ def test_without_a_daemon(alone: Standalone, clinit: Command) -> None:
         code, out, err = clinit(*arguments)
         assert (code, out) == (1, "")
         assert err.startswith("clinit: clinit does not run")
+
+
+def test_a_typing_error_is_no_word_for_the_usual_daemon(
+    alone: Standalone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    alone.start(WEB)
+    monkeypatch.setattr(places, "DEFAULT_SOCKET", str(alone.socket))
+    assert cli.main(["-c", str(alone.directory / "clatb"), "-k"]) == 1
+    assert "No such file or directory" in capsys.readouterr().err
+    assert alone.tell("web", "start") == STARTED
+
+
+@pytest.mark.parametrize(("setting", "file", "both"), [
+    ("clstat", "cltab", "cltab and clstat"), ("log", "link", "cltab and log"), ("clstat", "s", "socket and clstat"),
+])
+def test_two_files_in_one_are_refused_and_left_alone(
+    setting: str, file: str, both: str, alone: Standalone, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (alone.directory / "link").symlink_to(alone.cltab)
+    text = f":::{setting}:{alone.directory / file}\n{WEB}"
+    alone.cltab.write_text(text)
+    said = f"clinit: {alone.cltab}: {both} are one file, {alone.directory / file}\n"
+    alone.spawn("-s", str(alone.socket), stderr=subprocess.PIPE)
+    assert alone.wait() == 1
+    assert alone.process is not None
+    assert alone.process.communicate()[1].decode() == said
+    assert cli.main(["-c", str(alone.cltab), "-s", str(alone.socket), "web", "start"]) == 1
+    assert capsys.readouterr().err == said
+    assert alone.cltab.read_text() == text
+    assert not alone.socket.exists()
 
 
 def test_what_a_dead_daemon_wrote_is_shown_as_that(alone: Standalone, clinit: Command) -> None:
