@@ -102,7 +102,7 @@ def _check_level(settings: Config, table: hactl.Hactl, group: str, level: str) -
         raise Refused(f"no such group: {group}; neither cltab nor hactl names it; there are: {listed(names) or 'none'}")
     if level == hactl.STOP or not known or any(entry.at(level) for entry in entries):
         return
-    has = f"there are: {listed([hactl.STOP, *cltab.levels_of(entries)])}" if entries else "cltab has no entry of it"
+    has = f"there are: {listed(cltab.levels_of(entries, hactl.STOP))}" if entries else "cltab has no entry of it"
     raise Refused(f"group {group} has no level {level}, so nothing of it would run; {has}")
 
 
@@ -123,8 +123,7 @@ def _tell(settings: Config, options: argparse.Namespace) -> None:
 def _move(settings: Config, options: argparse.Namespace) -> None:
     found = page(settings)
     group = _group(found, options.group)
-    if options.node not in [node["id"] for node in found["nodes"]]:
-        raise Refused(f"node {options.node} is not on the map")
+    _check_node(found, options.node)
     if group["owner"] is None:
         raise Refused(f"{options.group} runs nowhere, so there is nothing to move; mosha why {options.group}")
     if group["owner"] == options.node:
@@ -144,7 +143,9 @@ def _move(settings: Config, options: argparse.Namespace) -> None:
 
 
 def _drain(settings: Config, options: argparse.Namespace) -> None:
-    node = options.node or page(settings)["node"]
+    found = page(settings)
+    node = options.node or found["node"]
+    _check_node(found, node)
     _give(settings, ORDER_LIMIT_S, do=UNDRAIN if options.off else DRAIN, group="", node=node)
     if options.off:
         print(f"node {node} may have groups again; those that run elsewhere stay there")
@@ -266,6 +267,11 @@ def _give(settings: Config, takes_s: float, **order: Any) -> dict[str, str]:
     if problems:
         raise Refused("; ".join(problems))
     return answers
+
+
+def _check_node(shown: dict[str, Any], number: int) -> None:
+    if number not in [node["id"] for node in shown["nodes"]]:
+        raise Refused(f"node {number} is not on the map")
 
 
 def _group(shown: dict[str, Any], name: str) -> dict[str, Any]:

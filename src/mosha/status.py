@@ -195,7 +195,7 @@ def read(directory: Path, boottime: float, boot: str) -> dict[str, Any]:
         raise NotRunning("the agent has not run since this node's boot")
     age_s = boottime - found.pop("boottime", 0.0)
     if not 0 <= age_s <= STALE_BEATS * found["beat"] + 1:
-        raise NotRunning(f"the agent on this node does not run: {file} is {age_s:.1f} s old")
+        raise NotRunning(f"the agent on this node does not run, or cannot write: {file} is {age_s:.1f} s old")
     if "waits" in found:
         raise NotRunning(f"the agent waits, and nothing runs here: {found['waits']}")
     return dict(found)

@@ -203,7 +203,7 @@ class Daemon:
         if not entries and (unit is None or unit.rests):
             return Answer(False, f"no such group: {group}{note}; there are: {listed(self._table.groups()) or 'none'}")
         if entries and level != STOP and not any(entry.at(level) for entry in entries):
-            has = listed([STOP, *cltab.levels_of(entries)])
+            has = listed(cltab.levels_of(entries, STOP))
             note = f"; {group} has nothing at level {level}, so all of it is stopped; there are: {has}{note}"
         if unit is None:
             unit = self._units[group] = Unit(group, self)

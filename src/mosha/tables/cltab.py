@@ -87,10 +87,11 @@ class Cltab(_Read):
         return list(self._by_group)
 
 
-def levels_of(entries: Iterable[Entry]) -> list[str]:
-    """The levels that these belong to, sorted."""
+def levels_of(entries: Iterable[Entry], always: str) -> list[str]:
+    """The levels that there are: the one that there always is, then those that these entries belong to, sorted."""
     parts = {part for entry in entries for part in (entry.levels, *entry.levels.split(",")) if is_name(part)}
-    return sorted({*parts, *(digit for part in parts if matches(part, part[0]) for digit in part)})
+    found = {*parts, *(digit for part in parts if matches(part, part[0]) for digit in part)}
+    return [always, *sorted(found - {always})]
 
 
 def matches(levels: str, level: str) -> bool:

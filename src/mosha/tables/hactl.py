@@ -143,7 +143,7 @@ def _edited(line: str, groups: Collection[str], flag: str, wanted: bool) -> str:
     if wanted:
         space = said[len(said.rstrip()):]
         return f"{said.rstrip()} {flag}{space}{mark}{comment}"
-    return re.sub(rf"(?<=\s){re.escape(flag)}(?=\s|$)\s?", "", said, count=1) + mark + comment
+    return re.sub(rf"^(\s*\S+\s+\S+.*?)\s+{re.escape(flag)}(?=\s|$)", r"\1", said) + mark + comment
 
 
 def _nodes(text: str) -> tuple[int, ...]:

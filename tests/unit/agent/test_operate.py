@@ -101,6 +101,7 @@ def test_a_group_has_moved_when_it_has_come_to_its_level(
     (["move", "kv", "9"], {}, None, "node 9 is not on the map"),
     (["move", "db", "3"], {}, None, "there is no group db"),
     (["move", "kv", "3"], {"owner": None}, None, "runs nowhere, so there is nothing to move"),
+    (["drain", "9"], {}, None, "node 9 is not on the map"),
     (["drain", "2"], {}, {"2": ""}, "has not stopped its own"),
     (["drain", "2"], {"stuck": "web-run: 7", "state": "STOPPING"}, {"2": ""}, "has not stopped its own"),
     (["drain", "2"], {}, {"2": "no answer in time"}, "node 2: no answer in time"),

@@ -104,6 +104,8 @@ def test_a_level_that_nothing_has_stops_all_as_in_2003_and_that_is_said(alone: S
     alone.until("web", "strat DONE")
     assert not lives(pid)
     assert alone.tell("web", "stop") == STARTED
+    alone.write("web:w:stop,1:once:true\n")
+    assert alone.client.tell("web", "2").text.endswith("there are: stop, 1")
 
 
 def test_settings_can_change_while_a_group_runs(alone: Standalone) -> None:

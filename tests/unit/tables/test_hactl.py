@@ -114,6 +114,10 @@ def test_an_edit_of_a_flag_changes_nothing_else() -> None:
     assert hactl.parse(hactl.edited(on, ["kv", "x", "maintenance"], hactl.MAINTENANCE, False)) == hactl.parse(TABLE)
     off = hactl.edited(TABLE, ["db"], hactl.MAINTENANCE, False)
     assert off == TABLE.replace("start maintenance fenced", "start fenced")
+    for line in ("kv start", "kv start # a store", " maintenance maintenance prefer=1\r", "kv start\t#"):
+        group = line.split()[0]
+        on = hactl.edited(line, [group], hactl.MAINTENANCE, True)
+        assert hactl.edited(on, [group], hactl.MAINTENANCE, False) == line
 
 
 @pytest.mark.parametrize(
