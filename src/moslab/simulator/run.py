@@ -202,7 +202,7 @@ def _homes(cluster: Cluster, heal: list[int]) -> tuple[int, list[set[str]]]:
 
 
 def advance(cluster: Cluster, until_s: float, stop_at: float) -> bool:
-    """Slice by slice; False if it took too long or too many calls."""
+    """Slice by slice; False if it took too many calls, or until this process has used ``stop_at`` seconds of a core."""
     while cluster.kernel.now < until_s:
         to_s = min(until_s, cluster.kernel.now + SLICE_S)
         if not cluster.kernel.run(to_s, int(CALLS_PER_NODE_S_MAX * SLICE_S * len(cluster.numbers))):
