@@ -413,6 +413,7 @@ def test_a_node_that_leaves_and_joins_moves_nothing(arena: Arena) -> None:
     assert arena.goes_on(before, LEASES_S)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("one_arena", [STOMITH], indirect=True)
 def test_a_node_that_was_never_there_joins_and_moves_nothing(arena: Arena) -> None:
     """It is the last scenario: the cluster keeps the node."""

@@ -154,7 +154,7 @@ def test_one_that_only_its_directed_plan_catches_says_so() -> None:
     assert f" one seed in {ONE_SEED_IN}," in DOCS.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGINT])
 def test_a_hunt_that_is_told_to_end_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.mutants.hunt", "-j", "2", *(mutant.name for mutant in MUTANTS[:4])]
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:

@@ -298,6 +298,7 @@ def test_an_arbitrator_votes_and_runs_nothing() -> None:
     assert {interval.node for interval in result.history.services()} == {2, 3}
 
 
+@pytest.mark.long
 def test_contacts_are_judged_in_a_cluster_of_any_size() -> None:
     faults = [{"at": 3.0, "do": "cut", "whom": ["owner:kv"], "to": list(range(1, 71)), "both": True}]
     result = run(calm(70, faults=faults, safety_s=8.0), core_s_max=CORE_S_MAX)
