@@ -363,7 +363,7 @@ class DiskPaxos:
         if not self.era or not own.is_at_rest:
             for voter in sorted(self.markers().keys() - {self.node}):
                 self._ask(found, now, "mark", voter, [], self._marked(voter, now))
-        for node in own.departed if self._beats % ALL_BEATS == 0 else ():
+        for node in [one for one in own.departed if one not in self._seen or self._beats % ALL_BEATS == 0]:
             self._ask(found, now, "mark", node, [], self._marked(node, now))
         for node in self._witnesses(now) if own.marker.state == marker.RECOVERING else ():
             self._ask(found, now, "mark", node, [], self._witnessed(node, own.inquiry))
@@ -719,10 +719,14 @@ class DiskPaxos:
                 self._next_lease = Lease(latest.quorum, self.timing.lease_s)
             elif self._is_ready(now, latest):
                 self._change(latest)
-        elif not self.era or (latest.era == self.electorate.era and latest != self.electorate):
+        elif not self.era or (latest != self.electorate and (latest.era == self.electorate.era or self._is_sole())):
             self._void = self._void or f"the voters are {list(latest.voters)} now"
         if self._markers_changed and self._settled_since is None and self._count_settled() >= self.quorum:
             self._settled_since = now
+
+    def _is_sole(self) -> bool:
+        """Whether its own voter is the only one: where that has left the era nobody counts anything there any more."""
+        return self.electorate.voters == (self.node,)
 
     def _prepare(self, now: float, latest: Electorate) -> None:
         self._next, self._next_lease = latest, Lease(latest.quorum, self.timing.lease_s)

@@ -23,6 +23,7 @@ Rules (R16 to R19, R27):
    confirm that the other one is off, and stays so: then this one forgets, and founds an era as its only voter. That is
    over when the other one is heard of, or voters that are neither. One that goes on alone looks now and then whether
    the other one has founded an era by such a word: then it was not off, or is on again, and takes that era for its own.
+   After a boot it looks first, and counts when it has, or D later.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names, with the voters that it names: no node's own idea of them counts. It is used once; one that
    names no era is refused, and kept for who wrote it.
@@ -580,8 +581,9 @@ class Voter:
 
     @property
     def departed(self) -> tuple[int, ...]:
-        """The other one of two voters, while this one goes on alone."""
-        return self.marker.absent if self.marker.state == FULL and self.electorate.voters == (self._me,) else ()
+        """The other one of two voters, while this one goes on alone, or is about to after a boot."""
+        is_alone = self.marker.state in (FULL, REJOINING) and self.electorate.voters == (self._me,)
+        return self.marker.absent if is_alone else ()
 
     def is_settled(self) -> bool:
         """Whether nothing is left of the electorate before, and, if two vote with this one, they have met."""
@@ -657,8 +659,12 @@ class Voter:
         self._heard_at = min(self._heard_at, now) if is_enough else NEVER
         if not all(self._peeked.values()):
             self._forget("this disk is older than what others know of it", self._nonce())
-        elif self._blank.issuperset(self.wants_peeks()) or now >= self._heard_at + self._timing.op_limit_s:
+        elif self._are_all_heard() or now >= self._heard_at + self._timing.op_limit_s:
             self._mark(self.marker._replace(state=FULL))
+
+    def _are_all_heard(self) -> bool:
+        """Rules 4 and 5: those too that may have founded an era while this one was off."""
+        return self._blank.issuperset(self.wants_peeks()) and all(self._shown_at(one) > -NEVER for one in self.departed)
 
     def _forget(self, why: str, life: str, known: Marker | None = None) -> None:
         """``known``: the own marker, with what is written down at the same time: in two steps it would be one between

@@ -100,6 +100,24 @@ def test_that_word_is_void_where_the_other_one_let_a_node_vote_since_that_was_as
     assert services(result)[-1].begin_s < 90.0, "it runs on where it ran"
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_who_is_switched_on_again_with_an_electorate_of_its_own_looks_for_a_later_era_first(seed: int) -> None:
+    """Voter 2 went on alone, and was off for good by an operator's word, which was right; its network is there a moment
+    after its agent."""
+    plan = FaultPlan(
+        seed=seed, nodes=2, cltab=CLTAB, hactl="kv start\n", safety_s=70.0, heal=[1, 2], bound_s=40.0,
+        conf={"beat": "0.5", "lease": "2.5", "voters": "1 2", "stomith": "/sbin/off %n"}, faults=[
+            {"at": 10.0, "do": "crash", "whom": [1], "for": 12.0},
+            {"at": 20.0, "do": "crash", "whom": [2], "for": 30.0},
+            {"at": 34.0, "do": "order", "whom": [1], "order": {"do": "found", "without": [2], "are_off": True}},
+            {"at": 49.0, "do": "cut", "whom": [1], "to": [2], "both": True, "for": 2.0},
+        ],
+    )
+    result = run(checked(plan), core_s_max=CORE_S_MAX)
+    assert result.verdict == VALID, result.problems
+    assert [one.node for one in services(result)] == [1, 2, 1]
+
+
 def test_groups_may_have_points_in_their_names() -> None:
     cltab = "kv-1:b:start:respawn:live\nkv.1:kv.1-run:up.1:respawn:live\nkv.1:kv.1-two:2.0:respawn:live\n"
     result = cluster(
