@@ -72,11 +72,11 @@ def _hear(command: Command, connection: socket.socket | None, says: int) -> None
     )]
     try:
         linux.enter(f"/proc/{first}/ns/pid", linux.NEWPID)
+        pid = os.fork()                                      # ENOMEM where its first process is dead, and there still
     except OSError as error:                                 # it has lost its power just now
         if connection is not None:
             connection.sendall(Answer(409, {"message": f"container {machine.name} is ending: {error}"}).encoded())
         return
-    pid = os.fork()
     if not pid:
         try:
             null = os.open(os.devnull, os.O_RDONLY)

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import docker
 import pytest
@@ -28,8 +31,9 @@ from moslab.faults.fabric import CAN_LOSE, addresses_of
 from moslab.faults.links import HEAD, rules
 from moslab.image import ensure_image
 from moslab.layout import CLUSTER, Options, archive
-from moslab.namespaces import own
+from moslab.namespaces import linux, own
 from moslab.namespaces.boot import FUSE, KERNEL
+from moslab.namespaces.command import Command
 from moslab.namespaces.image import INSTALLS, instructions
 from moslab.namespaces.names import READY, SOCKET
 from moslab.namespaces.own import PREFIX, OwnEngine, command, sweep
@@ -43,6 +47,9 @@ from moslab.scenario.world import Spec
 from moslab.wait import eventually
 from tests.engines import hears_nothing_of, processes_of
 from tests.unit.hpc.loopback import may_mount
+
+if TYPE_CHECKING:
+    from moslab.namespaces.machine import Machine
 
 IMAGE = "t-empty:1"
 RECIPE = f"""\
@@ -154,6 +161,36 @@ def test_a_command_has_all_signals_as_usual() -> None:
     assert int(sh(machine, "grep SigIgn /proc/self/status").split()[1], 16) & ~of_the_c_library == 0
     client.close()
     engine.close()
+
+
+def test_a_command_in_a_machine_whose_first_process_is_dead_gets_an_answer() -> None:
+    """It has lost its power, and the engine has not heard of that yet."""
+    may_mount()
+    says, hears = os.pipe()
+    outside = os.fork()
+    if not outside:
+        linux.unshare(linux.NEWPID)
+        first = os.fork()
+        if not first:
+            os._exit(0)
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+        os.write(hears, b"%d" % first)
+        signal.pause()
+    try:
+        machine = SimpleNamespace(pid=int(os.read(says, 16)), name="it", await_begun=lambda: None, limits={})
+        ours, theirs = socket.socketpair()
+        started = Command(cast("Machine", machine), ["true"])
+        started.start(theirs)
+        ours.settimeout(LIMIT_S)
+        assert ours.recv(4096).startswith(b"HTTP/1.1 409 ")
+        assert os.read(started.result, 1) == b""
+        started.close()
+        ours.close()
+    finally:
+        os.kill(outside, signal.SIGKILL)
+        os.waitpid(outside, 0)
+        os.close(says)
+        os.close(hears)
 
 
 def test_a_machine_is_alone_in_its_namespaces(machine: Container) -> None:
