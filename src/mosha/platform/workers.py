@@ -39,7 +39,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Callable
 
-from mosha.platform import linux
+from mosha.platform import linux, wake
 from mosha.platform.lanes import FEW, Lanes
 from mosha.platform.plans import LATER
 from mosha.platform.world import Answer
@@ -318,8 +318,10 @@ def _serve(theirs: socket.socket, tasks: Mapping[str, Task]) -> None:
         gc.freeze()                              # what the agent has is not copied only for having been looked at
         linux.set_pdeathsig(signal.SIGKILL)
         signal.set_wakeup_fd(-1)
-        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD, signal.SIGUSR2):
+        for signo in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGCHLD):
             signal.signal(signo, signal.SIG_DFL)
+        for signo in (signal.SIGHUP, *wake.DEAF_TO):         # who tells the agent something by name tells all
+            signal.signal(signo, signal.SIG_IGN)
         os.setsid()
         linux.close_all_but(0, 1, 2, theirs.fileno())
         received = bytearray()

@@ -87,7 +87,7 @@ def _start(call: Call, prepare: Callable[[], None], environment: Mapping[str, st
 
 def _prepare(caller: int) -> None:
     """In the child: rules 1 and 2; nor is it deaf to what the agent is deaf to."""
-    for signo in (signal.SIGUSR1, signal.SIGUSR2):
+    for signo in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(signo, signal.SIG_DFL)
     linux.set_pdeathsig(signal.SIGKILL)
     linux.set_subreaper()

@@ -66,6 +66,15 @@ def test_answers_and_errors(crew: Crew) -> None:
     assert crew.wait(3) == [({"a": [1, "x" * 100_000]}, None), (None, errno.ESTALE), (7, None)]
 
 
+@pytest.mark.parametrize("signo", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
+def test_what_an_agent_is_told_by_its_name_ends_no_worker(crew: Crew, signo: signal.Signals) -> None:
+    crew.ask(0, "pid")
+    first = crew.wait(1)[0][0]
+    os.kill(first, signo)
+    crew.ask(0, "pid")
+    assert crew.wait(2)[1] == (first, None)
+
+
 def test_a_task_that_hangs_fails_at_its_deadline_and_its_worker_is_replaced(crew: Crew) -> None:
     crew.ask(0, "pid")
     first = crew.wait(1)[0][0]

@@ -46,7 +46,7 @@ def test_options_arrive_and_who_does_not_read_them_is_no_error() -> None:
     assert sh("exec <&-; echo done", stdin="x=y\n" * 1000)[:2] == (0, "done")
 
 
-@pytest.mark.parametrize("signo", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
+@pytest.mark.parametrize("signo", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGPIPE])
 def test_no_signal_is_ignored_as_the_agent_is_deaf_to_it(signo: signal.Signals) -> None:
     """A shell cannot trap one that was ignored when it began."""
     before = signal.signal(signo, signal.SIG_IGN)
