@@ -40,6 +40,7 @@ LOSE_A_PROBE = Path(__file__).with_name("lose_a_probe.py")
 
 STOMITH = pytest.param(True, id="stomith", marks=pytest.mark.xdist_group("twice-stomith"))
 LEASE = pytest.param(False, id="lease", marks=pytest.mark.xdist_group("twice-lease"))
+STOMITH_LONG = pytest.param(True, id="stomith", marks=[*STOMITH.marks, pytest.mark.long])
 
 
 @pytest.fixture(scope="module", params=[STOMITH, LEASE])
@@ -167,6 +168,7 @@ def test_the_workers_of_the_agent_are_killed(arena: Arena) -> None:
     arena.judge()
 
 
+@pytest.mark.parametrize("one_arena", [STOMITH_LONG, LEASE], indirect=True)
 def test_the_workers_of_the_agent_stand_still(arena: Arena) -> None:
     """What they were asked fails when its time is up; then others are asked."""
     before = arena.life()
@@ -354,6 +356,7 @@ def test_the_shot_at_the_owner_is_killed(arena: Arena, role: str) -> None:
     arena.judge()
 
 
+@pytest.mark.parametrize("one_arena", [STOMITH_LONG, LEASE], indirect=True)
 def test_overlapping_and_flapping_cuts(arena: Arena) -> None:
     before = arena.life()
     first = arena.faults.cut(arena.around(before.node))
@@ -367,6 +370,7 @@ def test_overlapping_and_flapping_cuts(arena: Arena) -> None:
 # -- nothing happens -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("one_arena", [STOMITH_LONG, LEASE], indirect=True)
 def test_one_blind_observer_moves_nothing(arena: Arena) -> None:
     """Its own probes say that the owner is down; on the other voters it sees the owner's slot."""
     before = arena.life()

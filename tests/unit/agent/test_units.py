@@ -20,7 +20,7 @@ from tests.unit.agent.pidspace import MACHINE
 from tests.unit.clinit.leashed import lives, wait_until
 
 SCRIPT = Path(__file__).with_name("lone_machine.py")
-OFFERED = ("cgroup2", "pids", "freezer")
+OFFERED = ("cgroup2", pytest.param("pids", marks=pytest.mark.long), "freezer")
 
 
 def offered(hierarchy: str) -> None:

@@ -29,7 +29,7 @@ from emulator.reactor import Reactor
 
 logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s")
 reactor = Reactor()
-signal.signal(signal.SIGTERM, lambda _number, _frame: reactor.stop())
+reactor.watch_signals([signal.SIGTERM], lambda _numbers: reactor.stop())
 membership = Membership()
 state = State(membership)
 prober = Prober(reactor, membership, state.report)
