@@ -3,8 +3,8 @@
 Rules:
 
 1. With a child subreaper every process of the group descends from the leash, whatever it did. Without, ours is what
-   descends from it, is in its control group if it has one, is in its session, or carries the group's mark in its
-   environment.
+   descends from it, is in its control group if it has one, is in its session, carries the group's mark in its
+   environment, or was ours before.
 2. A process belongs to the entry it was started for, else to the entry of its parent, else to that which its
    environment names; it keeps to it for ever. Where none of these says anything it is a stray, and so is what belongs
    to an entry of which everything was taken for dead: a look at /proc is not one instant.
@@ -67,37 +67,37 @@ class Families:
     def _look(self, table: dict[int, Process]) -> dict[str, list[Process]]:
         tags: dict[tuple[int, int], str] = {}
         families: dict[str, list[Process]] = {}
-        for process in self._members(table):
+        until_s = procscan.patience()
+        for process in self._members(table, until_s):
             key = process.pid, process.born
             parent = table.get(process.parent)
             tag = self._tags.get(key)
             if tag is None and parent is not None:
                 tag = tags.get((parent.pid, parent.born))
             if tag is None:
-                tag = procscan.variable(process.pid, TAG) or STRAYS
+                tag = procscan.variable(process.pid, TAG, until_s) or STRAYS
             tags[key] = tag
             if process.state != procscan.ZOMBIE:
                 families.setdefault(tag, []).append(process)
         self._tags = tags
         return families
 
-    def _members(self, table: dict[int, Process]) -> list[Process]:
+    def _members(self, table: dict[int, Process], until_s: float) -> list[Process]:
         me = os.getpid()
         members = procscan.descendants(table, me)
         if not self._subreaper:
             known = {me, *(process.pid for process in members)}
             session, inside = os.getsid(0), self._unit.pids() if self._unit is not None else set()
             members += [
-                p for p in table.values() if p.pid not in known and (p.pid in inside or self._is_marked(p, session))
+                p for p in table.values()
+                if p.pid not in known and (p.pid in inside or p.session == session or self._is_marked(p, until_s))
             ]
         return members
 
-    def _is_marked(self, process: Process, session: int) -> bool:
-        if process.session == session:
-            return True
-        return (
-            procscan.variable(process.pid, procscan.MARK) == self._group
-            and procscan.names_no_other(process.pid, self._rundir)
+    def _is_marked(self, process: Process, until_s: float) -> bool:
+        return (process.pid, process.born) in self._tags or (
+            procscan.variable(process.pid, procscan.MARK, until_s) == self._group
+            and procscan.names_no_other(process.pid, self._rundir, until_s)
         )
 
 

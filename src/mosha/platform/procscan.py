@@ -2,6 +2,10 @@
 
 A look at /proc is not one instant: a process that forks meanwhile may hide its child. So nothing is taken for dead
 after one empty look; :func:`kill_all` wants two.
+
+A process that is just executing a program has no environment, from when the kernel gave up its old memory until the
+new one is filled (load_elf_binary in fs/binfmt_elf.c). Who asks for a variable waits for the end of that, for
+EXECUTING_S at most in one look: what hangs there waits for a disk or a server.
 """
 
 from __future__ import annotations
@@ -21,8 +25,12 @@ RUN = "MOSHA_RUN"
 RETRY_S = 0.01
 LOOKS_EMPTY = 2
 ENVIRON_BYTES_MAX = 1 << 18
+EXECUTING_S = 0.1
+EXECUTING_POLL_S = 0.0005
 DESCENDANTS_MAX = 4096           # of one look at them: a crowd that forks for ever is killed in several
 ZOMBIE = "Z"
+PF_EXITING, PF_KTHREAD = 0x4, 0x200000                   # linux/sched.h: such have no memory, and no environment
+FLAGS, START_CODE, ENV_END = 6, 23, 48                   # words of /proc/PID/stat after the name
 SHOWN_MAX = 3                    # processes
 
 
@@ -74,10 +82,18 @@ def descendants(table: dict[int, Process], root: int, spared: Collection[int] = 
     return found
 
 
-def variable(pid: int, name: str) -> str | None:
-    """A variable of the environment that the process was started with, if it can be read and is still there."""
+def patience() -> float:
+    """Until when (time.monotonic) a look that begins now waits for processes that are just executing a program."""
+    return time.monotonic() + EXECUTING_S
+
+
+def variable(pid: int, name: str, until_s: float | None = None) -> str | None:
+    """A variable of the environment that the process was started with, if it can be read and is still there.
+
+    ``until_s``: :func:`patience` of the look that this is a part of, if it is one.
+    """
     start = name.encode() + b"="
-    for item in _environ(pid):
+    for item in _environ(pid, patience() if until_s is None else until_s):
         if item.startswith(start):
             return os.fsdecode(item[len(start) :])
     return None
@@ -90,18 +106,19 @@ def living(processes: Iterable[Process]) -> list[int]:
 
 def find(marker: bytes) -> list[int]:
     """The processes with the variable ``marker`` (``NAME=value``; ``NAME=`` for any value), but not the caller."""
-    me = os.getpid()
-    return [pid for pid in _pids() if pid != me and any(_is_marked(item, marker) for item in _environ(pid))]
+    me, until_s = os.getpid(), patience()
+    return [pid for pid in _pids() if pid != me and any(_is_marked(item, marker) for item in _environ(pid, until_s))]
 
 
 def marked(group: str | None, rundir: str) -> list[int]:
     """The processes that carry the mark of ``group`` (``None``: of any), but none that name another run directory."""
-    return [pid for pid in find(f"{MARK}={group or ''}".encode()) if names_no_other(pid, rundir)]
+    until_s = patience()
+    return [pid for pid in find(f"{MARK}={group or ''}".encode()) if names_no_other(pid, rundir, until_s)]
 
 
-def names_no_other(pid: int, rundir: str) -> bool:
-    """Whether the process was started with no other run directory, by whatever path."""
-    named = variable(pid, RUN)
+def names_no_other(pid: int, rundir: str, until_s: float) -> bool:
+    """Whether the process was started with no other run directory, by whatever path. ``until_s``: see variable()."""
+    named = variable(pid, RUN, until_s)
     return named in (None, rundir) or os.path.realpath(named or "") == os.path.realpath(rundir)
 
 
@@ -179,8 +196,24 @@ def _children(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in read(f"/proc/{pid}/task/{task}/children").split()]
 
 
-def _environ(pid: int) -> list[bytes]:
-    return read(f"/proc/{pid}/environ").split(b"\0")
+def _environ(pid: int, until_s: float) -> list[bytes]:
+    while True:
+        text = read(f"/proc/{pid}/environ")
+        if text or time.monotonic() >= until_s or not _is_to_come(pid):
+            return text.split(b"\0")
+        time.sleep(EXECUTING_POLL_S)
+
+
+def _is_to_come(pid: int) -> bool:
+    """Whether there is an environment, or will be, where none was seen.
+
+    The kernel knows where a program's text is once it has filled in its environment. Of a process that is not ours it
+    shows neither.
+    """
+    words = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if len(words) <= ENV_END or words[0] == ZOMBIE.encode() or int(words[FLAGS]) & (PF_EXITING | PF_KTHREAD):
+        return False
+    return words[START_CODE] == b"0" or words[ENV_END - 1] != words[ENV_END]
 
 
 def read(path: str) -> bytes:

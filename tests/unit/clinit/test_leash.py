@@ -394,6 +394,24 @@ def test_finish_waits_for_the_last_process(any_agent: Agent, tmp_path: Path) -> 
     assert not lives(pid)
 
 
+def test_what_executes_one_program_after_the_other_is_no_stray(any_agent: Agent, tmp_path: Path) -> None:
+    """Else a change of other entries ended it, where it was looked at while it had no environment."""
+    again = tmp_path / "again"
+    again.write_text(f"exec sh {again}\n")
+    lines = [f"d:start:once:{daemon(tmp_path / 'pid', f'exec sh {again}')}"]
+    any_agent.start().tell("start", *lines)
+    pid = written_pid(tmp_path / "pid")
+    any_agent.wait("exited", tag="d")
+    for number in range(30):
+        any_agent.tell("start", *lines, f"e{number}:start:wait:true")
+        any_agent.wait("exited", tag=f"e{number}")
+        any_agent.wait_state("start", "DONE")
+        assert lives(pid)
+    any_agent.tell("stop", *lines)
+    any_agent.wait_state("stop", "DONE")
+    assert not lives(pid)
+
+
 def test_a_flood_of_output_is_dropped_and_counted(agent: Agent) -> None:
     """The agent does not listen for a while; the guardian goes on, and so does the process."""
     agent.start().tell("start", "f:start:wait:yes | head -c 3000000; echo; echo end >&2", "g:start:once:sleep 600")

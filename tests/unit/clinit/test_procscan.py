@@ -39,6 +39,36 @@ def test_marked_processes_are_found_and_no_others(group: str, crowd: subprocess.
     assert procscan.variable(crowd.pid, "MOSHA_NOTHING") is None
 
 
+def test_a_process_that_executes_one_program_after_the_other_is_found_by_every_look(group: str, tmp_path: Path) -> None:
+    """In between it has no environment, a few percent of this one's time."""
+    script = tmp_path / "again"
+    script.write_text(f"exec sh {script}\n")
+    with subprocess.Popen(["sh", str(script)], env={**os.environ, "MOSHA_GROUP": group}) as again:
+        try:
+            wait_until(lambda: procscan.marked(group, "/nowhere"))
+            assert [procscan.marked(group, "/nowhere") for _ in range(300)] == [[again.pid]] * 300
+            assert {procscan.variable(again.pid, "MOSHA_GROUP") for _ in range(3000)} == {group}
+        finally:
+            again.kill()
+
+
+def test_nobody_waits_for_what_has_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of these none will ever come: a kernel thread, a zombie, a process that was given none, one that is gone."""
+    monkeypatch.setattr(procscan, "EXECUTING_S", 600.0)
+    with subprocess.Popen(["true"]) as zombie, subprocess.Popen(["sleep", "600"], env={}) as bare:
+        try:
+            wait_until(lambda: not lives(zombie.pid) and Path(f"/proc/{bare.pid}/comm").read_text() == "sleep\n")
+            assert [procscan.variable(pid, "X") for pid in (2, zombie.pid, bare.pid, 2**22 + 1)] == [None] * 4
+        finally:
+            bare.kill()
+
+
+def test_nobody_waits_for_ever_for_what_hangs_while_it_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(procscan, "_is_to_come", lambda _pid: True)
+    monkeypatch.setattr(procscan, "EXECUTING_S", 0.05)
+    assert procscan.find(b"MOSHA_GROUP=none of them") == []
+
+
 def test_kill_all_leaves_none(group: str, crowd: subprocess.Popen[bytes]) -> None:
     pids = procscan.find(f"MOSHA_GROUP={group}".encode())
     assert procscan.kill_all(partial(procscan.marked, group, ""), 5)
