@@ -89,3 +89,8 @@ class Agents:
         for node in drained:
             self.order(node, UNDRAIN, "", node)
         return drained
+
+
+def states_of(page: Mapping[str, Any]) -> list[str]:
+    """How all nodes are, by what an agent says of all."""
+    return [node["state"] for node in page.get("nodes", [{"state": "no agent"}])]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from emulator.door import Door
 from emulator.reactor import Reactor
 
 HEAD_BYTES_MAX = 65536
@@ -65,22 +66,11 @@ UPGRADED = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\
 Handle = Callable[[Request], Union[Answer, TakeOver]]
 
 
-class Listener:
-    """Accepts connections at ``path``."""
-
-    def __init__(self, reactor: Reactor, path: str, handle: Handle) -> None:
-        self._reactor, self._handle = reactor, handle
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        self._socket.bind(path)
-        self._socket.listen(64)
-        reactor.watch(self._socket.fileno(), select.EPOLLIN, self._accept)
-
-    def _accept(self, _mask: int) -> None:
-        try:
-            connected, _address = self._socket.accept()
-        except BlockingIOError:
-            return
-        _Connection(self._reactor, connected, self._handle)
+def listen(reactor: Reactor, path: str, handle: Handle) -> Door:
+    """Accept connections at ``path``. OSError."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    listening.bind(path)
+    return Door(reactor, listening, lambda connected, _address: _Connection(reactor, connected, handle))
 
 
 class _Connection:

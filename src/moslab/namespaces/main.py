@@ -24,7 +24,7 @@ from emulator.reactor import Reactor
 from moslab.namespaces import ground, linux
 from moslab.namespaces.api import Api
 from moslab.namespaces.engine import Engine
-from moslab.namespaces.http import Listener
+from moslab.namespaces.http import listen
 from moslab.namespaces.names import READY, SOCKET, STAY
 
 ALL_IDS = f"0 0 {2**32 - 1}\n"
@@ -92,7 +92,7 @@ def serve(directory: str) -> None:
     reactor.watch_signals([signal.SIGCHLD, signal.SIGTERM], lambda numbers: (
         reactor.stop() if signal.SIGTERM in numbers else engine.reap()
     ))
-    Listener(reactor, f"{directory}/{SOCKET}", Api(engine))
+    listen(reactor, f"{directory}/{SOCKET}", Api(engine))
     os.write(1, READY)
     reactor.run()
 

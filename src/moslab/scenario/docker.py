@@ -25,6 +25,7 @@ from mosha.tables.errors import TableErrors
 from moslab import clients, journals
 from moslab.cluster import REQUESTS_MAX, Cluster, groups_limit_s
 from moslab.errors import CannotError, LabError, NotBegunError, UnsupportedError
+from moslab.faults.agents import states_of
 from moslab.faults.docker import TABLES, Faults
 from moslab.faults.fabric import Fabric, read_file
 from moslab.guard import Guard
@@ -220,15 +221,10 @@ class DockerWorld:
         if self.off():
             self._faults.end()
             self._seen.clear()
-        asked = [node for node in self.nodes if set(_states(self._seen.get(node, {}))) != {"up"}]
+        asked = [node for node in self.nodes if set(states_of(self._seen.get(node, {}))) != {"up"}]
         with ThreadPoolExecutor(REQUESTS_MAX) as pool:
             self._seen.update(zip(asked, pool.map(self._faults.status, asked)))
-        return [state for page in self._seen.values() for state in _states(page)]
-
-
-def _states(page: dict[str, Any]) -> list[str]:
-    """Of all nodes, as an agent's answer has them."""
-    return [node["state"] for node in page.get("nodes", [{"state": "no agent"}])]
+        return [state for page in self._seen.values() for state in states_of(page)]
 
 
 def _said(cluster: Cluster, began: datetime) -> list[Line]:

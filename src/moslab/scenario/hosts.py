@@ -17,6 +17,7 @@ from typing import Any
 from mosha.voters import new_era
 from moslab import journals
 from moslab.errors import LabError, UnsupportedError
+from moslab.faults.agents import states_of
 from moslab.history.intervals import Interval
 from moslab.history.record import History, Line
 from moslab.hosts import install, observed
@@ -147,7 +148,7 @@ class HostsWorld:
         for node in self.off():
             self._faults.start(node)
         self._seen = {node: self._faults.status(node) for node in self.nodes}
-        return [node["state"] for page in self._seen.values() for node in page.get("nodes", [{"state": "no agent"}])]
+        return [state for page in self._seen.values() for state in states_of(page)]
 
 
 def can_be(inventory: Inventory, spec: Spec) -> None:

@@ -201,7 +201,7 @@ def test_chaos_says_its_seed_and_what_came_of_it(simulated: SimWorld, capsys: py
     assert cli.main(["chaos", "--seed", "7", "--for", "20s"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "seed 7, 20 s, groups web"
-    assert re.fullmatch(r"[1-9]\d* faults; the history is valid; nothing was seen of: .*", said[-1])
+    assert re.fullmatch(r"[1-9]\d* faults; the history is valid; nothing was seen of: lives, .*", said[-1])
     assert len(said) > 2, "each thing that was broken has a line"
 
 

@@ -277,6 +277,16 @@ def test_two_that_go_on_alone_in_one_era_end_both_when_they_hear_of_each_other(m
     assert cluster.owners() == []
 
 
+def beside_a_third() -> tuple[Cluster, Node, Node]:
+    """One of two goes on alone, one is off; a third node has no vote."""
+    cluster, first, away = started(nodes=3)
+    cluster.map = cluster.nodes
+    away.crash()
+    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
+    cluster.nodes[3].boot()
+    return cluster, first, away
+
+
 def third_follows(cluster: Cluster, first: Node) -> None:
     """The one that is alone gives node 3 a vote, then leaves it the only one, and dies; the group runs on there."""
     third = cluster.nodes[3]
@@ -291,11 +301,7 @@ def third_follows(cluster: Cluster, first: Node) -> None:
 
 def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() -> None:
     """While one of two was away the other one went on alone, a third node was given a vote, and runs on with it."""
-    cluster, first, away = started(nodes=3)
-    cluster.map = cluster.nodes
-    away.crash()
-    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
-    cluster.nodes[3].boot()
+    cluster, first, away = beside_a_third()
     third_follows(cluster, first)
     away.boot()
     cluster.pass_time(5)
@@ -307,11 +313,7 @@ def test_no_word_of_an_operator_overrules_voters_that_were_chosen_meanwhile() ->
 
 def test_what_a_node_without_a_vote_said_before_the_word_is_not_what_it_would_say_now() -> None:
     """It was asked by a voter that had forgotten; then the other one had it vote, and died."""
-    cluster, first, away = started(nodes=3)
-    cluster.map = cluster.nodes
-    away.crash()
-    cluster.until(lambda: first.ownership.voters == {first.number}, 10)
-    cluster.nodes[3].boot()
+    cluster, first, away = beside_a_third()
     cluster.pass_time(5)
     away.disk.files.clear()
     cluster.cuts |= {(first.number, away.number), (away.number, first.number)}
