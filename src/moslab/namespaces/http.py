@@ -70,7 +70,11 @@ def listen(reactor: Reactor, path: str, handle: Handle) -> Door:
     """Accept connections at ``path``. OSError."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     listening.bind(path)
-    return Door(reactor, listening, lambda connected, _address: _Connection(reactor, connected, handle))
+
+    def let_in(connected: socket.socket, _address: object) -> None:
+        _Connection(reactor, connected, handle)
+
+    return Door(reactor, listening, let_in)
 
 
 class _Connection:
