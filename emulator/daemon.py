@@ -73,10 +73,11 @@ class Daemon:
             reactor, membership, migration, tasks, key, lambda: self._mfs.pace, lambda: "block" in state.toggles
         )
         root = make_root(reactor, membership, state, self._prober, tasks, migration)
-        control = control_folder(self._mfs, self._server, faults)
+        control = control_folder(self._mfs, self._server, faults, state.set_time)
         control.add("mounted", Generated(0o644, lambda: f"{self._is_mounted():d}\n", self._mount_again))
         root.add("mfs", control)
         self._tree = TreeFilesystem(root)
+        self._tasks = tasks
 
     def start(self) -> None:
         """Listen, and mount both file systems."""
@@ -84,7 +85,9 @@ class Daemon:
         self._home.listen()
         self._mount(settings.mfs_root(), "mfs", self._mfs)
         self._mount(settings.proc_root(), "hpc", self._tree)
-        keep(self._membership, self._state, settings.state_path())        # now, when all parts hear of it
+        keep(self._membership, self._state, self._tasks, settings.state_path())  # now, when all parts hear of it
+        if self._state.time is not None:
+            self._mfs.pace = PACES[self._state.time]
 
     def close(self) -> None:
         """Unmount, and close all sockets. Whoever waits in a file system gets an error."""

@@ -9,6 +9,7 @@ from typing import Callable
 
 from emulator.hpc.procfs import running
 from emulator.membership import Membership
+from emulator.mfs.pace import PACES
 from emulator.probe import Report
 
 CONFIGURED, UP = 1, 2
@@ -36,6 +37,7 @@ class State:
     def __init__(self, membership: Membership) -> None:
         self.toggles: set[str] = set()
         self.numbers: dict[str, Sequence[int]] = dict(NUMBERS)
+        self.time: str | None = None  # what was written to mfs/time, if anything was
         self._membership = membership
         self._listeners: list[Callable[[], None]] = []
         self._measured: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -51,20 +53,24 @@ class State:
         self._listeners.append(callback)
 
     def set_toggle(self, name: str, on: bool) -> None:
-        self._set({*self.toggles, name} if on else self.toggles - {name}, self.numbers)
+        self._set({*self.toggles, name} if on else self.toggles - {name}, self.numbers, self.time)
 
     def set_numbers(self, name: str, numbers: Sequence[int]) -> None:
-        self._set(self.toggles, {**self.numbers, name: numbers})
+        self._set(self.toggles, {**self.numbers, name: numbers}, self.time)
 
-    def restore(self, toggles: Iterable[str], numbers: Mapping[str, Sequence[int]]) -> None:
+    def set_time(self, name: str) -> None:
+        self._set(self.toggles, self.numbers, name)
+
+    def restore(self, toggles: Iterable[str], numbers: Mapping[str, Sequence[int]], time: str | None) -> None:
         """Have the settings of before; ValueError if they are none."""
         on, sizes = set(toggles), {name: len(values) for name, values in numbers.items()}
-        if not on <= TOGGLES.keys() or sizes != {name: len(values) for name, values in NUMBERS.items()}:
+        known = {name: len(values) for name, values in NUMBERS.items()}
+        if not on <= TOGGLES.keys() or sizes != known or time not in (None, *PACES):
             raise ValueError("no settings")
-        self._set(on, dict(numbers))
+        self._set(on, dict(numbers), time)
 
-    def _set(self, toggles: set[str], numbers: dict[str, Sequence[int]]) -> None:
-        self.toggles, self.numbers = toggles, numbers
+    def _set(self, toggles: set[str], numbers: dict[str, Sequence[int]], time: str | None) -> None:
+        self.toggles, self.numbers, self.time = toggles, numbers, time
         self._membership.serve_files("nomfs" not in toggles)
         for callback in self._listeners:
             callback()

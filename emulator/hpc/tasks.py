@@ -6,11 +6,13 @@ Rules:
 2. A new process has the settings that its parent has, as fork copies them. That is seen when the process, or any
    setting, is next asked for or changed; one whose parent ended before that has the settings of who adopted it.
 3. A guest has those that it had at home when it came.
+4. What is kept for the next daemon of this boot is as of the last setting that was written, which knew all processes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Callable
 
 from emulator.hpc.procfs import Stat, live, process_of, stat_of
 
@@ -29,6 +31,7 @@ SETTINGS = {
 DECAY = {"cpujob": 0, "iojob": 0, "slow": 1, "fast": 0, "own": 0, "inherit": 0, "exec": 0, "execonce": 0}
 """Those in ``hpc/decay``, and what they are at boot: each process sees and sets its own."""
 
+DEFAULTS = {**SETTINGS, **DECAY}
 TASKS_MIN = 64
 
 
@@ -49,6 +52,22 @@ class Tasks:
     def __init__(self) -> None:
         self._tasks: dict[int, Task] = {}
         self._prune_at = TASKS_MIN
+        self._listeners: list[Callable[[], None]] = []
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()`` after each setting that a process has written."""
+        self._listeners.append(callback)
+
+    def kept(self) -> list[tuple[int, int, dict[str, int]]]:
+        """Pid and start of each process, and which settings are not those of boot."""
+        return [(task.pid, task.start, dict(task.settings.items() - DEFAULTS.items())) for task in self._tasks.values()]
+
+    def restore(self, kept: Iterable[tuple[int, int, Mapping[str, int]]]) -> None:
+        """Have what was kept; ValueError if it is none."""
+        tasks = {pid: Task(pid, start, {**DEFAULTS, **changes}) for pid, start, changes in kept}
+        if any(task.settings.keys() != DEFAULTS.keys() for task in tasks.values()):
+            raise ValueError("no settings of processes")
+        self._tasks = tasks
 
     def of(self, pid: int) -> Task | None:
         """The process, or None if there is none."""
@@ -57,7 +76,7 @@ class Tasks:
             self._tasks.pop(pid, None)
             return None
         unknown: list[tuple[int, Stat]] = []
-        settings = {**SETTINGS, **DECAY}
+        settings = DEFAULTS
         while stat is not None:
             task = self._tasks.get(pid)
             if task is not None and task.start == stat.start:
@@ -88,6 +107,8 @@ class Tasks:
         for pid in live():
             self.of(pid)
         task.settings.update(changes)
+        for callback in self._listeners:
+            callback()
 
     def give(self, pid: int, settings: Mapping[str, int]) -> None:
         """Let a process that has started nothing yet have these settings; names that are none are left out."""

@@ -1,6 +1,6 @@
 """``mfs/``, beside ``hpc/``: what can be looked at and changed in this node's MFS while it runs; not a genuine thing.
 
-``time``    ``quick`` or ``genuine``: how long operations on other nodes' files may take
+``time``    ``quick`` or ``genuine``: how long operations on other nodes' files may take; a write is for this boot
 ``faults``  the faults that this node's files have for who uses them through MFS, as a JSON list; a write sets all anew
 ``asked``   how often this node asked each other node for what, and what came of it
 ``served``  how often each other node asked this one
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from typing import Callable
 
 from emulator.fuse.tree import Directory
 from emulator.hpc.files import Generated, Refused, folder
@@ -25,8 +26,10 @@ from emulator.mfs.server import Server
 log = logging.getLogger(__name__)
 
 
-def control_folder(filesystem: MfsFilesystem, server: Server, faults: Faults) -> Directory:
-    """The directory."""
+def control_folder(
+    filesystem: MfsFilesystem, server: Server, faults: Faults, keep_time: Callable[[str], None]
+) -> Directory:
+    """The directory. ``keep_time`` hears which time was written."""
 
     def set_pace(data: bytes) -> None:
         pace = PACES.get(data.strip().decode(errors="replace"))
@@ -34,6 +37,7 @@ def control_folder(filesystem: MfsFilesystem, server: Server, faults: Faults) ->
             log.warning("MFS: time is one of %s", ", ".join(PACES))
             raise Refused(errno.EINVAL)
         filesystem.pace = pace
+        keep_time(pace.name)
 
     def set_faults(data: bytes) -> None:
         try:

@@ -172,6 +172,31 @@ def test_a_killed_daemon_comes_back_with_its_settings(daemon: Daemon, is_on: boo
             os.listdir(daemon.mfs / "1")
 
 
+def test_a_killed_daemon_comes_back_with_what_processes_have_set_and_with_the_time(daemon: Daemon) -> None:
+    Path(daemon.environment["OPENMOSIX_MFS_TIME"]).write_text("quick\n")
+    process = daemon.start()
+    daemon.ready()
+    with (
+        subprocess.Popen(["sleep", "60"]) as other,
+        subprocess.Popen(["sh", "-c", "sleep 60 & echo $!; wait"], stdout=subprocess.PIPE) as locked,
+    ):
+        assert locked.stdout is not None
+        child = int(locked.stdout.readline())
+        (daemon.proc / f"{locked.pid}/lock").write_text("1\n")
+        (daemon.proc / f"{locked.pid}/selected").write_text("7\n")
+        (daemon.proc / "mfs/time").write_text("genuine\n")
+        process.kill()
+        process.wait()
+        daemon.start()
+        daemon.ready()
+        settings = [(daemon.proc / f"{pid}/{name}").read_text() for pid in (locked.pid, child, other.pid)
+                    for name in ("lock", "selected", "disclosure")]
+        other.kill()
+        os.kill(child, signal.SIGKILL)
+    assert settings == ["1\n", "7\n", "3\n", "0\n", "0\n", "3\n", "0\n", "0\n", "3\n"], "the child was there before"
+    assert (daemon.proc / "mfs/time").read_text() == "genuine\n"
+
+
 def test_what_cannot_be_remembered_is_done_all_the_same(daemon: Daemon) -> None:
     Path(daemon.environment["OPENMOSIX_STATE"] + ".new").symlink_to("/dev/full")
     daemon.start()
@@ -195,8 +220,12 @@ def test_one_that_was_switched_off_stays_off(daemon: Daemon) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"1\nnonsense", b"[]", b'{"mospe": 1, "config": "00", "toggles": [], "numbers": {}}']
-)
+    "nonsense",
+    [
+        b"1\nnonsense", b"[]",
+        b'{"mospe": 1, "config": "00", "tasks": [], "toggles": [], "numbers": {}, "time": null}',
+    ],
+)  # fmt: skip
 def test_a_memory_that_is_no_configuration_is_as_good_as_none(daemon: Daemon, nonsense: bytes) -> None:
     Path(daemon.environment["OPENMOSIX_STATE"]).write_bytes(nonsense)
     daemon.start()

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,9 @@ from emulator.fuse.tree import Context
 from emulator.hpc.machine import OF_A_PROCESS
 from emulator.hpc.processes import Cantmove
 from emulator.hpc.procfs import KERNEL_THREAD, Stat
+from emulator.hpc.state import NUMBERS, State
 from emulator.hpc.tasks import DECAY, SETTINGS, Task, Tasks
+from emulator.membership import Membership
 from tests.unit.hpc.loopback import Node, mode, refused, wait_until
 
 PID = {
@@ -113,6 +116,23 @@ def test_what_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
             process.communicate(b"\n")
         assert tasks.of(process.pid) is None
     assert tasks.of(0) is None
+
+
+@pytest.mark.parametrize("nonsense", [[[1, 1, {"colour": 1}]], [[1, 1]], [1]])
+def test_what_was_kept_and_is_no_setting_changes_nothing(nonsense: list[Any]) -> None:
+    tasks = Tasks()
+    with pytest.raises((ValueError, TypeError)):
+        tasks.restore(nonsense)
+    assert tasks.kept() == []
+
+
+@pytest.mark.parametrize("time", ["genuine", None])
+def test_a_time_is_kept_and_another_is_none(time: str | None) -> None:
+    state = State(Membership())
+    state.restore([], NUMBERS, time)
+    with pytest.raises(ValueError, match="no settings"):
+        state.restore([], NUMBERS, "slow")
+    assert state.time == time
 
 
 def test_cantmove_says_what_the_machine_tells(node: Node) -> None:

@@ -95,7 +95,7 @@ def main() -> None:
         if options["genuine_s"]:
             part_s = options["genuine_s"]
             filesystem.pace = GENUINE._replace(reply_s=part_s, slow_s=part_s, connect_s=part_s)
-        control = TreeFilesystem(control_folder(filesystem, server, faults))
+        control = TreeFilesystem(control_folder(filesystem, server, faults, lambda _name: None))
         served: tuple[Filesystem, ...] = (filesystem, control)
         sessions = [Session(reactor, fd, tree) for fd, tree in zip(mounted.values(), served)]
         if options["nodes"]:
