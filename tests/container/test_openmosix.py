@@ -22,6 +22,7 @@ def test_the_tools_of_a_node(running: Lab) -> None:
     paths = [line.split()[0] for line in PROGRAMS.read_text().splitlines() if line.startswith("/")]
     assert in_node(running, 2, "ls", *paths).exit_code == 0
     assert in_node(running, 2, "mosctl", "whois") == (0, "This is openMosix #2\n", "")
+    assert in_node(running, 2, "sh", "-c", "mosctl whois >/dev/full") == (0, "", ""), "nor looked at"
     assert in_node(running, 2, "mosctl", "status", "9") == (0, "", "Node #9 is not configured\n")
     assert in_node(running, 2, "showmap").stdout.startswith("My Node-Id: 0x0002\n\n")
     described = in_node(running, 2, "/etc/init.d/openmosix", "status")

@@ -18,7 +18,10 @@ SLOW = {"typing", "enum", "re", "contextlib", "functools", "socket", "curses", "
 TOOLS = ("mosctl", "setpe", "showmap", "migrate", "mosrun", "mps", "mtop", "mosmon", "omdiscd")
 NEEDED = {"mosmon": {"curses"}, "omdiscd": SLOW - {"logging", "curses", "subprocess", "argparse"}}
 IMPORT = "import sys; sys.path.insert(0, sys.argv[1]); import emulator.tools.{}; print(*sys.modules)"
-START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from emulator.tools.{} import main; sys.exit(main())"
+START = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from emulator.tools import streams; streams.install();"
+    " from emulator.tools.{} import main; sys.exit(main())"
+)
 READING = {
     "mosctl": ("hpc/admin/mospe", "whois"), "setpe": ("hpc/admin/mospe", "-r"), "showmap": ("hpc/admin/mospe",),
     "mosrun": ("self/where", "-h", "true"),
@@ -74,6 +77,36 @@ def test_a_tool_ends_in_silence_when_nobody_reads_on(tool: str, tree: Path) -> N
     )
     os.close(writer)
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+SAID = {
+    "mosctl whois": 0, "mosctl status 2": 0, "mosctl what": 1, "setpe -r": 0, "showmap": 0, "mps ax": 0, "mtop -b": 0,
+    "omdiscd -h": 0, "mosrun": 1, "mosmon -x": 1, "migrate": 1,
+}  # fmt: skip
+"""What a tool is called with, and its exit code."""
+
+
+@pytest.mark.parametrize("words", SAID)
+def test_what_a_tool_cannot_write_is_lost_without_a_word(words: str, tree: Path) -> None:
+    """As with the genuine ones: printf(3) is not looked at."""
+    (tree.parent / "self").mkdir()
+    command = command_of(*words.split())
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    for where in (">/dev/full", "2>/dev/full", ">&-", "2>&-", ">&- 2>&- <&-"):
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$0" "$@" {where}', *command], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stderr) == (SAID[words], "" if "2" in where else said.stderr), where
+        assert bool(done.stdout) == (where[0] != ">" and bool(said.stdout)), where
+
+
+def test_who_becomes_another_program_leaves_what_is_closed_closed(tree: Path) -> None:
+    (tree.parent / "self").mkdir()
+    (tree.parent / "self/where").write_text("0\n")
+    (tree.parent / "self/lock").touch()
+    command = ["sh", "-c", 'exec "$0" "$@" >&-', *command_of("mosrun", "-h", "readlink", "/proc/self/fd/1")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 1, "there is none"
 
 
 def command_of(tool: str, *words: str) -> list[str]:
