@@ -86,14 +86,14 @@ def sockets() -> Iterator[str]:
 
 
 def processes() -> Iterator[str]:
-    """All but this one; where they are is where core dumps come to."""
+    """All but this one, each with its pid and when it began; where they are is where core dumps come to."""
     places = {"/", *FREE, TABLES}
     for pid in filter(str.isdigit, names("/proc")):
         words = read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace").strip()
-        state = read(f"/proc/{pid}/stat").rpartition(b")")[2][1:2].decode()
+        state, *numbers = read(f"/proc/{pid}/stat").rpartition(b")")[2].decode().split() or ["X"]
         if int(pid) == os.getpid() or not words or state in ("Z", "X"):
             continue
-        yield f"process: {words}"
+        yield f"process: {pid}@{numbers[18]} {words}"
         if state in ("T", "t"):
             yield f"stands still: {words}"
         try:

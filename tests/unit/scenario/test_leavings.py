@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,7 +33,9 @@ def sleeper() -> Iterator[subprocess.Popen[str]]:
 
 def test_processes_and_how_they_are(sleeper: subprocess.Popen[str]) -> None:
     words = f"{sys.executable} -c {SLEEPER}"
-    assert f"process: {words}" in [*traces.processes()]
+    first, second = ([line for line in traces.processes() if line.endswith(words)] for _ in range(2))
+    assert first == second
+    assert re.fullmatch(rf"process: {sleeper.pid}@[1-9][0-9]* {re.escape(words)}", first[0])
     assert not [line for line in traces.processes() if words in line and not line.startswith("process: ")]
     os.kill(sleeper.pid, signal.SIGSTOP)
     os.waitid(os.P_PID, sleeper.pid, os.WSTOPPED | os.WNOWAIT)
@@ -79,7 +82,7 @@ class Nodes:
     """A cluster of which nodes print what ``says`` has of them."""
 
     def __init__(self) -> None:
-        self.says = {1: ["mount: /mfs", "process: web"], 2: ["mount: /mfs"]}
+        self.says = {1: ["mount: /mfs", "process: 7@70 web"], 2: ["mount: /mfs"]}
         self.status = "running"
         self.besides = {"power": "running"}
 
@@ -101,9 +104,9 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
 
 def test_what_is_left_and_what_has_gone_is_said_of_its_node(nodes: Nodes) -> None:
     left = Leavings(nodes)  # type: ignore[arg-type]
-    nodes.says = {1: ["mount: /mfs"], 2: ["mount: /mfs", "process: web"]}
+    nodes.says = {1: ["mount: /mfs"], 2: ["mount: /mfs", "process: 7@70 web"]}
     assert left.found() == [], "a group moved"
-    nodes.says = {1: ["core dump: /core"], 2: ["mount: /mfs", "process: cat"], 3: []}
+    nodes.says = {1: ["core dump: /core"], 2: ["mount: /mfs", "process: 8@80 cat"], 3: []}
     assert left.found() == ["left: node 1: core dump: /core", "left: node 3: running", "left: process: cat",
                             "gone: node 1: mount: /mfs"]
     nodes.besides = {"power": "exited", "client-7": "running"}
@@ -113,16 +116,59 @@ def test_what_is_left_and_what_has_gone_is_said_of_its_node(nodes: Nodes) -> Non
     assert "left: node 1: paused" in left.found()
 
 
-def test_what_ends_in_time_is_not_left(nodes: Nodes) -> None:
-    left = Leavings(nodes)  # type: ignore[arg-type]
-    looks = iter([["process: cat"], ["process: cat"]])
-    nodes.says = {1: nodes.says[1], 2: ["mount: /mfs"]}
-    whole = nodes.nodes
+@pytest.fixture
+def patient(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Nodes:
+    """There is time for any number of looks, on a machine that is busy."""
+    monkeypatch.setattr(leavings, "GONE_LIMIT_S", 60.0)
+    return nodes
+
+
+def test_what_ends_in_time_is_not_left(patient: Nodes) -> None:
+    left = Leavings(patient)  # type: ignore[arg-type]
+    looks = iter([["process: 8@80 cat"], ["process: 8@80 cat"]])
+    patient.says = {1: patient.says[1], 2: ["mount: /mfs"]}
+    whole = patient.nodes
 
     def going() -> dict[int, SimpleNamespace]:
-        nodes.says[2] = ["mount: /mfs", *next(looks, [])]
+        patient.says[2] = ["mount: /mfs", *next(looks, [])]
         return whole()
 
-    nodes.nodes = going  # type: ignore[method-assign]
+    patient.nodes = going  # type: ignore[method-assign]
     assert left.found() == []
     assert next(looks, None) is None
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_loop_of_which_the_first_look_saw_no_child_is_not_left(patient: Nodes, at: int) -> None:
+    whole, begun = patient.nodes, iter(range(1, 1000))
+
+    def turning() -> dict[int, SimpleNamespace]:
+        pid = 100 + (next(begun) + at) // 2                  # two looks see each of them
+        patient.says[2] = ["mount: /mfs", f"process: {pid}@1 sleep 1"]
+        return whole()
+
+    patient.says[2] = ["mount: /mfs"]
+    left = Leavings(patient)  # type: ignore[arg-type]
+    patient.nodes = turning  # type: ignore[method-assign]
+    assert left.found() == []
+    assert left.found() == [], "and it is so again for the next test"
+
+
+def test_what_a_stray_leaves_for_itself_is_left(nodes: Nodes) -> None:
+    left, whole = Leavings(nodes), nodes.nodes  # type: ignore[arg-type]
+    looks = iter(["8@80 sh -c cat", "9@90 cat"])
+
+    def handed_over() -> dict[int, SimpleNamespace]:
+        nodes.says[2] = ["mount: /mfs", f"process: {next(looks, '9@90 cat')}"]
+        return whole()
+
+    nodes.nodes = handed_over  # type: ignore[method-assign]
+    assert left.found() == ["left: process: cat"]
+
+
+def test_one_begun_again_is_left_once_it_stays(nodes: Nodes) -> None:
+    left = Leavings(nodes)  # type: ignore[arg-type]
+    nodes.says[2] = ["mount: /mfs", "process: 8@80 cat"]
+    assert left.found() == ["left: process: cat"]
+    nodes.says[2] = ["mount: /mfs", "process: 8@90 cat"]
+    assert left.found() == ["left: process: cat"], "no look of the audit before counts"
