@@ -38,6 +38,7 @@ from moslab.streams import Piece
 from moslab.toxiproxy import ensure_toxiproxy
 from moslab.wait import eventually
 
+POWERED = ("running", "paused")                              # states of containers: the node has power
 REQUESTS_MAX = 4
 """At a time. More gains nothing on two cores, and Docker 20.10 can lose count of a network's endpoints."""
 KEY_BYTES = 32
@@ -169,7 +170,7 @@ class Cluster:
     def kill(self, node: int) -> None:
         """Cut the power of a node, as :mod:`emulator.power` says. LabError if it is off already."""
         container = self.node(node)
-        if container.status not in ("running", "paused"):
+        if container.status not in POWERED:
             raise LabError(f"node {node} is off already")
         if container.status == "paused" or not self._goes_silent(container):
             self._do(container.kill, good=409)
@@ -275,7 +276,7 @@ class Cluster:
             raise StartAtWorkError(self.names.cluster)
         if state is State.DAMAGED:
             name = self.names.cluster
-            if any(container.status in ("running", "paused") for container in self.nodes().values()):
+            if any(container.status in POWERED for container in self.nodes().values()):
                 raise CannotError(f'cluster "{name}" is running, but its power switch has died: no STOMITH.\n'
                                   f"Remove it: moslab --cluster {name} down")
             with progress.stage(f'remove what is left of cluster "{name}", none of whose nodes runs'):

@@ -1,4 +1,7 @@
-"""``moslab cut``, ``loss``, ``delay``, ``rate``, ``reset``, ``slow-close``: what ails links; ``heal`` ends all."""
+"""``moslab cut``, ``loss``, ``delay``, ``rate``, ``reset``, ``slow-close``: what ails links. ``unmap``: maps.
+
+``heal`` ends all of these.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,13 @@ import math
 import time
 from typing import Any, Callable
 
-from moslab.cluster import Cluster
+from moslab.cluster import POWERED, Cluster
 from moslab.errors import CannotError
 from moslab.faults import toxics
 from moslab.faults.docker import Faults
 from moslab.faults.links import Link, between, from_power
 from moslab.faults.record import flap
-from moslab.faults.targets import RING, ring, select
+from moslab.faults.targets import RING, check_unmapped, known, ring, select
 from moslab.layout import called
 from moslab.status import owner_of
 from moslab.wait import REAL
@@ -53,6 +56,10 @@ def add_commands(command: Command, find: Find) -> None:
           "connections of MFS between nodes break, new ones too")
     added("slow-close", lambda faults, links, said: faults.worsen(links, toxics.slow_close(said.amount)),
           "that one side has closed a connection of MFS the other is told later", ("SECONDS", float, "by so much"))
+    unmap = command("unmap", lambda arguments: _unmap(find(arguments), arguments),
+                    "nodes are off the maps of openMosix on the others, and have nobody else on theirs")
+    unmap.add_argument("whom", metavar="WHOM", help="1,2; owner of GROUP, half, not WHOM, WHOM+WHOM")
+    unmap.add_argument("--on", metavar="WHOM", help="just off the maps of these (default: of all others with power)")
     heal = command("heal", lambda arguments: _heal(find(arguments), arguments), "heal one of these, or all but power")
     heal.add_argument("name", metavar="NAME", nargs="?", help="as it was printed: cut-1a2b")
 
@@ -86,15 +93,31 @@ def _faults(cluster: Cluster) -> Faults:
     return faults
 
 
+def _unmap(cluster: Cluster, arguments: argparse.Namespace) -> int:
+    containers = cluster.nodes()
+    gone = _chosen(cluster, arguments.whom)
+    powered = tuple(node for node, container in containers.items() if container.status in POWERED)
+    on = _chosen(cluster, arguments.on) if arguments.on is not None else powered
+    check_unmapped(gone, on, arguments.on is not None)
+    faults = _faults(cluster)
+    for node in on:
+        there = known(node, [*containers], [gone])
+        faults.map(node, there)
+        print(f"node {node}: on its map are {', '.join(map(str, there))}", flush=True)
+    print(f"heal it: {called(arguments.cluster)} heal")
+    return 0
+
+
+def _chosen(cluster: Cluster, words: str) -> tuple[int, ...]:
+    return select(words, [*cluster.nodes()], lambda group: owner_of(cluster, group))
+
+
 def _links(cluster: Cluster, arguments: argparse.Namespace) -> frozenset[Link]:
     nodes = list(cluster.nodes())
-
-    def chosen(words: str) -> tuple[int, ...]:
-        return select(words, nodes, lambda group: owner_of(cluster, group))
-
     links = ring(nodes, arguments.whom, arguments.others)
-    some = tuple(nodes) if links else chosen(arguments.whom)
-    others = chosen(arguments.others) if arguments.others else tuple(node for node in nodes if node not in some)
+    some = tuple(nodes) if links else _chosen(cluster, arguments.whom)
+    rest = tuple(node for node in nodes if node not in some)
+    others = _chosen(cluster, arguments.others) if arguments.others else rest
     links = links or between(some, others, arguments.one_way)
     if arguments.power:
         links |= from_power(some)

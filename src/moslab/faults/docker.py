@@ -29,7 +29,7 @@ from docker.models.containers import Container
 from emulator import clocks
 from emulator.powerswitch.outlets import DIRECTORY as OUTLETS_DIRECTORY
 from emulator.powerswitch.outlets import WORKS
-from moslab.cluster import REQUESTS_MAX, Cluster
+from moslab.cluster import POWERED, REQUESTS_MAX, Cluster
 from moslab.errors import CannotError, LabError
 from moslab.faults.agents import STOPPED, Agents
 from moslab.faults.fabric import Fabric, addresses_of, read_file
@@ -415,7 +415,7 @@ class Faults(Agents):
 
     def _renew(self, node: int) -> None:
         container = self.cluster.node(node)
-        if container.status in ("running", "paused"):
+        if container.status in POWERED:
             raise LabError(f"node {node} runs: a disk is lost while the node is off")
         self._create(node, container, addresses_of(container), set(INSTALLED))
 

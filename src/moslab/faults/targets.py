@@ -8,7 +8,7 @@ third`` is less than a third, as in Jepsen: of fewer than four nobody. Of links,
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Callable
 
 from moslab.errors import CannotError
@@ -72,3 +72,14 @@ def _part(words: str, order: list[int], owner: Callable[[str], int]) -> set[int]
         present = ", ".join(map(str, sorted(order)))
         raise CannotError(f"there is no node {min(chosen - set(order))}; there are {present}")
     return chosen
+
+
+def known(node: int, nodes: Sequence[int], gone: Iterable[Collection[int]]) -> list[int]:
+    """Whom openMosix on that node still has on its map where each of these parts of the cluster is off the others'."""
+    return [one for one in nodes if all((one in part) == (node in part) for part in gone)]
+
+
+def check_unmapped(gone: Collection[int], on: Collection[int], is_said: bool) -> None:
+    """CannotError for nodes that cannot be off the maps of those of ``on``, be these said or all that have power."""
+    if not gone or {*gone} >= {*on} or (is_said and {*gone} & {*on}):
+        raise CannotError(f"{sorted(gone)} cannot be off the maps of {[*on]}: a node is on its own map")

@@ -42,7 +42,7 @@ from moslab.faults.record import (
     lines,
 )
 from moslab.faults.signals import AGENT, LEASH, signal_of
-from moslab.faults.targets import RING, ring, select
+from moslab.faults.targets import RING, check_unmapped, known, ring, select
 from moslab.faults.toxics import Toxic
 from moslab.history.checkers import INVALID, UNKNOWN, VALID, judge, unseen
 from moslab.history.record import History
@@ -265,12 +265,10 @@ class Cluster:
         just that on those of ``on`` knows them no more. At the end of the breach they join again; not on hosts."""
         gone, off = frozenset(self.whom(targets)), self.world.off()
         nodes = self.whom(on) if on is not None else [node for node in self.nodes if node not in off]
-        if not gone or gone >= {*nodes} or (on is not None and gone & {*nodes}):
-            raise CannotError(f"{sorted(gone)} cannot be off the maps of {[*nodes]}: a node is on its own map")
+        check_unmapped(gone, nodes, on is not None)
 
         def begin(node: int, all_held: list[frozenset[int]]) -> None:
-            absent = {one for held in all_held for one in self.nodes if (one in held) != (node in held)}
-            self._faults.map(node, [one for one in self.nodes if one not in absent])
+            self._faults.map(node, known(node, self.nodes, all_held))
 
         return self._each(f"without {sorted(gone)} on the map", MAP, nodes, begin,
                           lambda node: self._if_there(self._faults.map, node, self.nodes), amount=gone)

@@ -23,7 +23,7 @@ from docker.models.containers import Container
 
 from mosha.tables.errors import TableErrors
 from moslab import clients, journals
-from moslab.cluster import REQUESTS_MAX, Cluster, groups_limit_s
+from moslab.cluster import POWERED, REQUESTS_MAX, Cluster, groups_limit_s
 from moslab.errors import CannotError, LabError, NotBegunError, UnsupportedError
 from moslab.faults.agents import states_of
 from moslab.faults.docker import TABLES, Faults
@@ -131,7 +131,7 @@ class DockerWorld:
 
     def off(self) -> list[int]:
         nodes = self.cluster.nodes().items()
-        return [node for node, container in nodes if container.status not in ("running", "paused")]
+        return [node for node, container in nodes if container.status not in POWERED]
 
     def settle(self) -> None:
         self._faults.end()

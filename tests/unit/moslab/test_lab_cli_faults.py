@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from signal import SIGSTOP
 from types import SimpleNamespace
@@ -32,8 +32,11 @@ class Cluster:
 
     names = SimpleNamespace(cluster="other")
 
-    def nodes(self) -> dict[int, None]:
-        return dict.fromkeys(NODES)
+    def __init__(self, off: Collection[int] = ()) -> None:
+        self._off = off
+
+    def nodes(self) -> dict[int, SimpleNamespace]:
+        return {node: SimpleNamespace(status="exited" if node in self._off else "running") for node in NODES}
 
     def node(self, node: int) -> None:
         if node not in NODES:
@@ -126,16 +129,30 @@ def test_what_is_said_is_what_is_done(
     (["files", "one+3", '[{"do": "full"}]'], [("files", 1, [{"do": "full"}]), ("files", 3, [{"do": "full"}])]),
     (["outlet", "majority", "fails"], [("outlet", 1, "fails"), ("outlet", 2, "fails")]),
     (["slew-clock", "owner of web", "0.008"], [("slew", 2, 0.008)]),
+    (["unmap", "owner of web"], [("map", 1, [1, 3]), ("map", 2, [2]), ("map", 3, [1, 3])]),
+    (["unmap", "1,2", "--on", "3"], [("map", 3, [3])]),
+    (["unmap", "one", "--on", "owner of web"], [("map", 2, [2, 3])]),
 ])
 def test_whom_is_said_in_words(
     told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, words: list[str], expected: list[tuple[Any, ...]],
 ) -> None:
-    monkeypatch.setattr(cli, "owner_of", lambda _cluster, group: {"web": 2}[group])
+    for module in (cli, links):
+        monkeypatch.setattr(module, "owner_of", lambda _cluster, group: {"web": 2}[group])
     assert cli.main(words) == 0
     assert told == expected
 
 
-@pytest.mark.parametrize("words", ["kill 1", "start 1", "outlet 1 fails", "cut 1", "heal cut-1a"])
+def test_a_node_without_power_is_told_nothing_of_its_map(
+    told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(cli, "_existing", lambda _arguments: Cluster(off=[2]))
+    assert cli.main(["--cluster", "other", "unmap", "1"]) == 0
+    assert told == [("map", 1, [1]), ("map", 3, [2, 3])]
+    assert capsys.readouterr().out == ("node 1: on its map are 1\nnode 3: on its map are 2, 3\n"
+                                       "heal it: moslab --cluster other heal\n")
+
+
+@pytest.mark.parametrize("words", ["kill 1", "start 1", "outlet 1 fails", "cut 1", "heal cut-1a", "unmap 1 --on 2"])
 def test_a_command_goes_on_with_the_record_of_those_before(
     told: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch, words: str,
 ) -> None:
@@ -160,6 +177,8 @@ def test_words_that_name_no_nodes_are_refused_before_anybody_is_asked(
     ("cut 1 --for 4 --flap 0", "more than 0"), ("cut all", "that are no links"), ("rate 1 0", "a rate is from"),
     ("slow-close 1 -1", "a slow close is from"), ("outlet 4 lies", "no node 4"),
     ("jump-clock 4 1", "no node 4"), ("pause 4", "no node 4"),
+    ("unmap all", "a node is on its own map"), ("unmap 1 --on 1,2", "on its own map"), ("unmap 1 --on 4", "no node 4"),
+    ("unmap 1 --on 2,", "names no nodes"),
 ])
 def test_what_cannot_be_said_does_nothing(
     told: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str], words: str, said: str,
