@@ -101,7 +101,7 @@ class Replica(Generic[T]):
         self._others: dict[int, Version] = {}
         self._known_newest: frozenset[Version] | None = None     # of all; None: to be found anew
         self._refusing: set[int] = set()
-        self._reported: frozenset[str] = frozenset()
+        self._reported: dict[str, str] = {}          # of each kind of problem what was said last
         self._looked = False
         self._read_version()
 
@@ -190,7 +190,7 @@ class Replica(Generic[T]):
                 return self._write_back()
             force = "the last good one stays" if self.loaded else "nothing is"
             return self._report("unreadable", f"{self._path}: {error.strerror} ({force} in force)")
-        self._reported -= {"unreadable"}
+        self._reported.pop("unreadable", None)
         checksum = checksum_of(content)
         if self.loaded and checksum == self.version.checksum:
             return self._conflict_report()
@@ -205,7 +205,7 @@ class Replica(Generic[T]):
         doubt = self._doubt(table, content, now)
         if doubt:
             return self._report("unsettled", f"{self._path}: {doubt}")
-        self._reported -= {"unsettled"}
+        self._reported.pop("unsettled", None)
         is_newest = self.version in self._newest()
         lines: list[str] = []
         if may_number and is_newest and self.checksum == self.version.checksum:
@@ -231,9 +231,9 @@ class Replica(Generic[T]):
         what is to be logged, and whether that content is there."""
         why = f"version {version.number} of {self.name} was not made of what was edited here"
         lines = self._aside.free()
-        lies = self._store.read(self.name, FILE_BYTES_MAX)
+        lies = self._lying()
         before = self._store.read(self._aside.previous, FILE_BYTES_MAX)
-        lines += self._aside.keep([one for one in (lies or b"", self._bytes) if self._is_apart(version, one)], why)
+        lines += self._aside.keep([one for one in (lies, self._bytes) if self._is_apart(version, one)], why)
         is_there = self._store.supplant(self.name, content, self._aside.previous)
         aside = self._aside.put()
         if aside not in (lies, before) and self._is_apart(version, aside):
@@ -241,6 +241,15 @@ class Replica(Generic[T]):
         if not is_there:
             lines.append(f"{self._path} was saved while version {version.number} was put there; that comes once more")
         return lines, is_there
+
+    def _lying(self) -> bytes:
+        """What is in the table's place; nothing where that is no file."""
+        try:
+            return self._store.read(self.name, FILE_BYTES_MAX) or b""
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return b""
 
     def _is_apart(self, version: Version, content: bytes) -> bool:
         """Whether it is no part of that version."""
@@ -294,7 +303,7 @@ class Replica(Generic[T]):
         checksum = checksum_of(content)
         if self._unsettled[0] != checksum:
             self._unsettled = checksum, now
-            self._reported -= {"unsettled"}
+            self._reported.pop("unsettled", None)
         limit_s = OPEN_S if is_open else SETTLE_S
         if now >= self._unsettled[1] + limit_s:
             return ""
@@ -363,7 +372,7 @@ class Replica(Generic[T]):
 
     def _conflict_report(self) -> list[str]:
         if not self.conflict():
-            self._reported -= {"conflict"}
+            self._reported.pop("conflict", None)
             return []
         newest = sorted(self._newest(), key=lambda version: version.checksum)
         sides = {v.checksum[:8]: [n for n, o in self._others.items() if o == v] for v in newest}
@@ -371,9 +380,9 @@ class Replica(Generic[T]):
                             f"{sides}; edit one of them again")
 
     def _report(self, kind: str, text: str) -> list[str]:
-        if kind in self._reported:
+        if self._reported.get(kind) == text:
             return []
-        self._reported |= {kind}
+        self._reported[kind] = text
         return [text]
 
 

@@ -2,7 +2,8 @@
 
 What lies in the place of one of its files, and is none (a directory, FIFO, device, link to nowhere), is put aside as
 soon as that file is wanted: it is ``.NAME.strange-N`` from then on, the log says so, and the file is as one that is
-missing. The tables are left alone: they are people's.
+missing. The tables are left alone: they are people's. A table that is a link within the file system of the directory
+stays one: what it leads to is written.
 """
 
 from __future__ import annotations
@@ -56,8 +57,7 @@ class LocalStore:
         """These are the calls that it takes: open() makes three more."""
         path = f"{self._directory}/{name}"
         fd = os.open(path, plain.READING)
-        if name not in TABLES:
-            plain.checked(fd, path)
+        plain.checked(fd, path)
         parts, left = [], bytes_max + 1
         try:
             while left > 0:
@@ -76,9 +76,10 @@ class LocalStore:
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
         """Whole or not at all; ``durable``: and on the disk when it returns."""
         temporary = self._written(name, content, durable)
-        self._cleared(name, lambda: os.replace(temporary, f"{self._directory}/{name}"))
+        place = self._place(name)
+        self._cleared(name, lambda: os.replace(temporary, place))
         if durable:
-            self._sync_directory()
+            self._sync_directory(name)
 
     def supplant(self, name: str, content: bytes, aside: str) -> bool:
         """Durably put the content there, and what lay there, whatever it is by then, under the name ``aside``. False:
@@ -86,13 +87,15 @@ class LocalStore:
 
         Where the file system has no hard links (FAT, some shared directories) a crash may leave half of the content.
         """
-        temporary = self._written(name, content, durable=True)
+        temporary, place = self._written(name, content, durable=True), self._place(name)
         is_aside = False
         try:
             with suppress(FileNotFoundError):
-                self._cleared(aside, lambda: os.replace(self._directory / name, self._directory / aside))
+                self._cleared(aside, lambda: os.replace(place, self._directory / aside))
                 is_aside = True
-            self._link(temporary, self._directory / name, content)
+            self._link(temporary, place, content)
+            if is_aside and os.path.islink(self._directory / aside):
+                self._say(f"{place} was a link that leaves this file system: it is a file now, that link {aside}")
         except FileExistsError:
             return False
         except OSError:
@@ -101,7 +104,7 @@ class LocalStore:
             raise
         finally:
             os.unlink(temporary)
-            self._sync_directory()
+            self._sync_directory(name)
         return True
 
     def write(self, name: str, content: bytes) -> None:
@@ -131,8 +134,9 @@ class LocalStore:
 
     def rename(self, old: str, new: str) -> None:
         """Durably, over the new name's file, if there is one."""
-        self._cleared(new, lambda: os.replace(self._directory / old, self._directory / new))
-        self._sync_directory()
+        place = self._place(new)
+        self._cleared(new, lambda: os.replace(self._directory / old, place))
+        self._sync_directory(new)
 
     def remove(self, name: str, durable: bool = False) -> bool:
         """Whether there was such a file: of two that remove one, one is told so. ``durable``: it does not come back."""
@@ -141,7 +145,7 @@ class LocalStore:
         except FileNotFoundError:
             return False
         if durable:
-            self._sync_directory()
+            self._sync_directory(name)
         return True
 
     def is_being_written(self, name: str) -> bool:
@@ -205,6 +209,18 @@ class LocalStore:
             os.close(fd)
         return temporary
 
+    def _place(self, name: str) -> Path:
+        """What is to be written: see the head of the module."""
+        file = self._directory / name
+        if name not in TABLES or not file.is_symlink():
+            return file
+        target = Path(os.path.realpath(file))
+        try:
+            is_here = os.stat(target.parent).st_dev == os.stat(self._directory).st_dev
+        except OSError:
+            return file
+        return target if is_here and (target.is_file() or not os.path.lexists(target)) else file
+
     @staticmethod
     def _link(temporary: str, file: Path, content: bytes) -> None:
         """Give the name to the content; raises FileExistsError where it is taken."""
@@ -259,10 +275,12 @@ class LocalStore:
             self._directory.mkdir(parents=True, exist_ok=True)
             return use()
 
-    def _sync_directory(self) -> None:
-        directory = os.open(self._directory, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            with plain.named(self._directory):
-                os.fsync(directory)
-        finally:
-            os.close(directory)
+    def _sync_directory(self, name: str) -> None:
+        """The directory, and where a table is that is a link."""
+        for path in dict.fromkeys((self._directory, self._place(name).parent)):
+            directory = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                with plain.named(path):
+                    os.fsync(directory)
+            finally:
+                os.close(directory)

@@ -353,3 +353,33 @@ def test_with_as_many_kept_as_may_be_what_was_written_waits_where_it_lies(nodes:
     (nodes.directories[0] / "hactl.kept-0").unlink()
     nodes.talk()
     assert "mine start\n" in nodes.kept()
+
+
+def test_what_keeps_a_table_from_being_read_is_said_each_time_that_it_is_another_thing(nodes: Nodes) -> None:
+    file = nodes.directories[0] / "hactl"
+    file.unlink()
+    assert f"{file}: No such file or directory (the last good one stays in force)" in nodes.talk()
+    os.mkfifo(file)
+    assert f"{file}: not a regular file (the last good one stays in force)" in nodes.talk()
+    assert nodes.talk() == []
+
+
+def test_a_version_is_taken_over_what_is_no_file(nodes: Nodes) -> None:
+    file = nodes.directories[0] / "hactl"
+    file.unlink()
+    os.mkfifo(file)
+    nodes.edit(1, STOPPED)
+    assert nodes.contents() == {STOPPED}
+
+
+def test_a_link_is_edited_and_replicated_through(nodes: Nodes, tmp_path: Path) -> None:
+    target = tmp_path / "etc"
+    (nodes.directories[0] / "hactl").rename(target)
+    (nodes.directories[0] / "hactl").symlink_to(target)
+    nodes.edit(1, STOPPED)
+    assert target.read_text() == STOPPED
+    target.write_text(f"{STOPPED}db start\n")
+    nodes.talk()
+    assert nodes.contents() == {f"{STOPPED}db start\n"}
+    assert (nodes.directories[0] / "hactl").is_symlink()
+    assert nodes.kept() == []

@@ -41,11 +41,12 @@ def test_what_is_no_file_holds_nobody_up(tmp_path: Path, writes: bool) -> None:
     pid = os.fork()
     if pid == 0:
         signal.alarm(10)
+        reason = ""
         try:
-            found = store.read("hactl", 10)
-        except BlockingIOError:
-            found = None
-        os._exit(0 if found == (None if writes else b"") and not store.is_being_written("hactl") else 1)
+            store.read("hactl", 10)
+        except OSError as error:
+            reason = error.strerror
+        os._exit(0 if reason == "not a regular file" and not store.is_being_written("hactl") else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     if writer is not None:
         os.close(writer)
@@ -191,3 +192,37 @@ def test_what_cannot_be_supplanted_stays(tmp_path: Path, monkeypatch: pytest.Mon
 
 def _fails(number: int, *_arguments: object) -> None:
     raise OSError(number, os.strerror(number))
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_table_that_is_a_link_stays_one(is_there: bool, tmp_path: Path) -> None:
+    """Also where it leads to nothing yet."""
+    store, target = LocalStore(tmp_path / "var"), tmp_path / "etc/hactl"
+    target.parent.mkdir()
+    (tmp_path / "var/hactl").symlink_to("../etc/hactl")
+    if is_there:
+        target.write_text("old")
+    assert store.supplant("hactl", b"new", "hactl.previous")
+    assert store.read("hactl.previous", 9) == (b"old" if is_there else None)
+    assert target.read_text() == "new"
+    store.replace("hactl", b"newer", durable=True)
+    assert target.read_text() == "newer"
+    store.replace("other", b"newest")
+    store.rename("other", "hactl")
+    assert target.read_text() == "newest"
+    assert os.readlink(tmp_path / "var/hactl") == "../etc/hactl"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["hactl"]
+
+
+def test_a_table_that_is_a_link_to_another_file_system_becomes_a_file_and_that_is_said(tmp_path: Path) -> None:
+    said: list[str] = []
+    store = LocalStore(tmp_path, say=said.append)
+    (tmp_path / "hactl").symlink_to("/proc/self/comm")
+    before = Path("/proc/self/comm").read_bytes()
+    assert store.supplant("hactl", b"new", "hactl.previous")
+    assert (store.read("hactl", 9), Path("/proc/self/comm").read_bytes()) == (b"new", before)
+    assert os.readlink(tmp_path / "hactl.previous") == "/proc/self/comm"
+    link = f"{tmp_path}/hactl was a link that leaves this file system"
+    assert said == [f"{link}: it is a file now, that link hactl.previous"]
+    assert store.supplant("hactl", b"newer", "hactl.previous")
+    assert len(said) == 1
