@@ -205,7 +205,7 @@ class Groups:
                 if report.state in SETTLED and report.level != local.told:
                     continue                         # it was on its way when another level was told
                 if (local.level, local.state) != (report.level, report.state):
-                    log.info("%s: %s %s", name, report.level, report.state)
+                    log.info("%s: %s %s%s", name, report.level, report.state, f": {report.text}" if report.text else "")
                 local.level, local.state, local.since = report.level, report.state, report.time
                 local.reason = report.text
                 if report.level == STOP and report.state == "FAILED" and not local.restarting:

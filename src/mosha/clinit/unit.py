@@ -118,7 +118,7 @@ class Unit:
             if report.kind == "state":
                 if report.state in SETTLED and (self._pending or report.level != self.wanted):
                     continue                     # it was on its way when another level was told
-                self._show(report.level, report.state, is_said=bool(report.text))
+                self._show(report.level, report.state, report.text)
             elif report.kind == "log":
                 self._host.say(f"{self.name}: {report.text}")
         if self._leash.gone:
@@ -182,11 +182,10 @@ class Unit:
             self._show(self.shown.level, CONFIGURED)
         self._advance()
 
-    def _show(self, level: str, state: str, reason: str = "", is_said: bool = False) -> None:
-        """``is_said``: the guardian has a line of its own for it, with the reason."""
+    def _show(self, level: str, state: str, reason: str = "") -> None:
         stat = GroupStat(self.name, level, state)
         before, self.shown = self.shown, stat
-        if stat != before and not is_said:
+        if stat != before:
             self._host.say(f"{self.name}: {level or '-'} {state}{f': {reason}' if reason else ''}")
 
 

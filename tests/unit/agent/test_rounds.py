@@ -1297,3 +1297,13 @@ def test_at_rest_clocks_that_go_apart_end_the_identity_with_the_next_beat(monkey
     world.pass_time(1.1 * world.agent.timing.beat_s)
     assert leash.told[-1] == "kill"
     assert world.agent.ownership.void() or world.agent.ownership.identity != identity
+
+
+def test_a_failure_is_one_line_of_the_log_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world = world_of([1])
+    leash = running(world)
+    leash.report("state", level="start", state="FAILED", text="run: exit status 1")
+    world.pass_time(1)
+    said = [record.getMessage() for record in caplog.records if "FAILED" in record.getMessage()]
+    assert said == [f"{leash.group}: start FAILED: run: exit status 1"]

@@ -194,6 +194,8 @@ def test_a_monitor_fails_the_group(alone: Standalone, tmp_path: Path) -> None:
     assert alone.logged("web: start FAILED: m: exit status 1")
     (tmp_path / "ill").unlink()
     alone.run("web", "start")
+    assert alone.logged("web: start DONE")
+    assert alone.log.read_text().count("web: start FAILED") == 1, "one line for it"
 
 
 def test_what_a_killed_guardian_held_ends_and_the_group_can_be_told_again(alone: Standalone, tmp_path: Path) -> None:
