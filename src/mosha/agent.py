@@ -46,7 +46,7 @@ from mosha.ownership.voter import Voter, rejoin
 from mosha.partner import Partner
 from mosha.place import Place
 from mosha.placement import first, rank
-from mosha.platform import record
+from mosha.platform import plain, record
 from mosha.platform.world import PROBES, SHOTS, World
 from mosha.replicas import Replicas
 from mosha.requirements import Requirements
@@ -89,7 +89,7 @@ class Agent:
         self._news = True                            # something was delivered since the last round
         self._due = world.now()                      # the next whole round
         self._rests = False                          # rule 6, as of the latest one
-        self._failing: set[str] = set()              # files that could not be written
+        self._failing: dict[str, str] = {}           # files that could not be written, and why
         self._leaving: str | None = None
         self._stop_from = self._stop_by = float("inf")
         self._void_said = ""
@@ -715,14 +715,15 @@ class Agent:
         self._keep(name, partial(self._world.var.replace, name, text.encode()))
 
     def _keep(self, name: str, action: Callable[[], object]) -> None:
-        """Write what nothing safe depends on (rule 5); that it fails is said once, and it is tried again."""
+        """Write what nothing safe depends on (rule 5); that it fails is said, each reason once; it is tried again."""
         try:
             action()
-            self._failing.discard(name)
+            self._failing.pop(name, None)
         except OSError as error:
-            if name not in self._failing:
-                log.error("%s cannot be written: %s", name, error.strerror or error)
-            self._failing.add(name)
+            why = plain.words(error)
+            if self._failing.get(name) != why:
+                log.error("%s cannot be written: %s", name, why)
+            self._failing[name] = why
 
     # ---- the end ----------------------------------------------------------------------------------------------
 

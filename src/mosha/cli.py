@@ -5,7 +5,6 @@ What only other commands need is imported by these: an agent is away for as long
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Callable
@@ -40,17 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _run(settings)
         command: Callable[[config.Config, argparse.Namespace], int] = options.command
         exit_code = command(settings, options)
-        print(end="", flush=True)                    # nothing, where standard output is closed
+        plain.flush_output()
         return exit_code
     except TableErrors as errors:
         for problem in errors.errors:
             print(problem, file=sys.stderr)
         return 2
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())      # whoever read has enough: `… | head`
+        plain.drop_output()
         return 0
     except OSError as error:
-        print(f"mosha: {error}", file=sys.stderr)
+        print(f"mosha: {plain.words(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -74,12 +73,10 @@ def _program(name: str) -> Callable[[Sequence[str]], int] | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    from mosha import __version__, check, operate, voters
+    from mosha import __version__, arguments, check, operate, voters
     from mosha.stomith import commands as stomith
 
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
         prog="mosha", description="High availability for an openMosix cluster: a cluster-wide init.",
         epilog="Without a command: run the agent in the foreground. `mosha ip --help` and `mosha mount --help` tell of "
         "resources, `mosha clinit --help` of an init for one machine.",

@@ -123,7 +123,7 @@ def run(settings: Config) -> int:
         return machine.run(settings, journal, at_home)
     except OSError as error:
         if settings.log != STDERR:                   # where whoever calls this says it
-            log.error("%s", error)
+            log.error("%s", plain.words(error))
         raise
     finally:
         journal.end()

@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import Any, Callable
 
-from mosha import events, status
+from mosha import arguments, events, status
 from mosha.aside import FILE_BYTES_MAX
 from mosha.config import Config
 from mosha.ordering import Refused, give, page, turn, wait
@@ -24,7 +24,7 @@ from mosha.replication import EDIT, GOOD, made
 from mosha.tables import cltab, hactl
 from mosha.tables.clstat import DONE, PASSED
 from mosha.tables.errors import TableErrors
-from mosha.tables.lines import NAME_RULE, is_name, is_node, listed, shown
+from mosha.tables.lines import NAME_RULE, is_name, listed, shown
 from mosha.timing import MOVE_LIMIT_S, ORDER_LIMIT_S, STOP_LIMIT_S
 from mosha.why import explain
 
@@ -39,18 +39,18 @@ def add_to(commands: Any) -> None:
     told.set_defaults(command=run, action=_tell)
     move = commands.add_parser("move", help="move a group to a node, which tests it first; it stays there")
     move.add_argument("group", metavar="GROUP")
-    move.add_argument("node", type=_node, metavar="NODE")
+    move.add_argument("node", type=arguments.node, metavar="NODE")
     move.set_defaults(command=run, action=_move)
     drain = commands.add_parser(
         "drain", help="let a node give up its groups, but those in maintenance, and take none, until --off",
     )
-    drain.add_argument("node", type=_node, nargs="?", metavar="NODE", help="default: this one")
+    drain.add_argument("node", type=arguments.node, nargs="?", metavar="NODE", help="default: this one")
     drain.add_argument("--off", action="store_true", help="it may have groups again")
     drain.set_defaults(command=run, action=_drain)
     maintenance = commands.add_parser(
         "maintenance", help="leave groups alone: they run on, and nobody looks, starts, stops or moves them",
     )
-    maintenance.add_argument("state", choices=("on", "off"))
+    maintenance.add_argument("state", choices=("on", "off"), metavar="on|off")
     maintenance.add_argument("groups", nargs="*", metavar="GROUP", help="default: all that hactl names")
     maintenance.set_defaults(command=run, action=_maintenance)
     why = commands.add_parser("why", help="why a group runs where it runs, or why nowhere, node by node")
@@ -58,7 +58,8 @@ def add_to(commands: Any) -> None:
     why.set_defaults(command=run, action=_why)
     history = commands.add_parser("history", help="what this node saw: groups that moved and failed, nodes that died")
     history.add_argument("group", nargs="?", metavar="GROUP", help="of this group alone")
-    history.add_argument("-n", type=int, default=0, metavar="COUNT", help="the latest so many")
+    history.add_argument("-n", type=arguments.count, default=events.EVENTS_MAX, metavar="COUNT",
+                         help="the latest so many")
     history.add_argument("--json", action="store_true", help="for programs: one event a line")
     history.set_defaults(command=run, action=_history)
     clear = commands.add_parser("clear", help="forget failures: a node that failed a group may have it again")
@@ -98,8 +99,8 @@ def _check_level(settings: Config, table: hactl.Hactl, group: str, level: str) -
     known = _cltabs(settings)
     entries = [entry for one in known for entry in one.group(group)]
     if not entries and group not in table:
-        names = sorted({*table, *(name for one in known for name in one.groups())})
-        raise Refused(f"no such group: {group}; neither cltab nor hactl names it; there are: {listed(names) or 'none'}")
+        names = listed(sorted(_named(settings))) or "none"
+        raise Refused(f"no such group: {group}; neither cltab nor hactl names it; there are: {names}")
     if level == hactl.STOP or not known or any(entry.at(level) for entry in entries):
         return
     has = f"there are: {listed(cltab.levels_of(entries, hactl.STOP))}" if entries else "cltab has no entry of it"
@@ -113,6 +114,14 @@ def _cltabs(settings: Config) -> list[cltab.Cltab]:
         with suppress(TableErrors, OSError):
             found += [cltab.parse(text) for text in [_text(settings, name)] if text]
     return found
+
+
+def _named(settings: Config) -> set[str]:
+    """The groups of cltab and hactl, as far as these are right."""
+    groups = {name for one in _cltabs(settings) for name in one.groups()}
+    with suppress(TableErrors, OSError):
+        groups.update(hactl.parse(_text(settings, hactl.NAME)))
+    return groups
 
 
 def _tell(settings: Config, options: argparse.Namespace) -> None:
@@ -243,8 +252,12 @@ def _why(settings: Config, options: argparse.Namespace) -> None:
 def _history(settings: Config, options: argparse.Namespace) -> None:
     """Also while no agent runs."""
     content = _content(settings, events.FILE, events.BYTES_MAX)
-    found = [one for one in events.read(content) if options.group in (None, one["group"])]
-    for event in found[-options.n if options.n > 0 else 0:]:
+    all_found = events.read(content)
+    known = {one["group"] for one in all_found} - {""} | _named(settings)
+    if options.group is not None and options.group not in known:
+        raise Refused(f"no such group: {options.group}; there are: {listed(sorted(known)) or 'none'}")
+    found = [one for one in all_found if options.group in (None, one["group"])]
+    for event in found[-options.n:]:
         clock = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["time"]))
         group = f"{event['group']}: " if event["group"] else ""
         print(json.dumps(event) if options.json else f"{clock}  {group}{event['what']}")
@@ -281,9 +294,3 @@ def _group(shown: dict[str, Any], name: str) -> dict[str, Any]:
             return group
     names = [group["name"] for group in shown["groups"]]
     raise Refused(f"there is no group {name}; there are: {listed(names) or 'none'}")
-
-
-def _node(text: str) -> int:
-    if not is_node(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of a node")
-    return int(text)

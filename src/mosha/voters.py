@@ -20,7 +20,7 @@ from contextlib import closing
 from math import ceil
 from typing import Any
 
-from mosha import status
+from mosha import arguments, status
 from mosha.agent import STATE
 from mosha.config import OPENMOSIX, Config
 from mosha.lives import AlreadyRuns, Life
@@ -56,7 +56,7 @@ def add_to(commands: Any) -> None:
     action = actions.add_parser(
         "found", help="let this node's voter, which recovers, found an era: nobody has named voters, or some are gone",
     )
-    action.add_argument("--without", type=int, nargs="+", default=[], metavar="NODE",
+    action.add_argument("--without", type=arguments.node, nargs="+", default=[], metavar="NODE",
                         help="voters that are gone; they forget all when they come back. Be sure that they do not run")
     action.add_argument("--confirm-off", action="store_true",
                         help="of two voters: I have seen for myself that the other one is switched off, it stays so "
@@ -65,7 +65,7 @@ def add_to(commands: Any) -> None:
     action.set_defaults(action=_found)
     for name, about in ("add", "give this node a vote"), ("remove", "take this node's vote"):
         action = actions.add_parser(name, help=f"{about}; one at a time, the groups run on")
-        action.add_argument("node", type=int, metavar="NODE")
+        action.add_argument("node", type=arguments.node, metavar="NODE")
         action.set_defaults(action=_elect, adds=name == "add")
     action = actions.add_parser("forget", help="this node's disk was restored from a backup: its voter recovers")
     action.set_defaults(action=_forget)

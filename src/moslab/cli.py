@@ -22,6 +22,7 @@ from docker.errors import DockerException
 from emulator.mfs.fault import FaultError, parse
 from emulator.mfs.pace import PACES, QUICK
 from emulator.powerswitch.outlets import OUTLETS
+from mosha.arguments import Parser
 from moslab import (
     base,
     bench,
@@ -109,7 +110,7 @@ def _interrupt(_number: int, _frame: Any) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="moslab", description="Clusters of real nodes on one machine.")
+    parser = Parser(prog="moslab", description="Clusters of real nodes on one machine.")
     parser.add_argument(
         "--cluster", metavar="NAME", default=os.environ.get("MOSLAB_CLUSTER") or DEFAULT_NAME,
         help=f"which cluster (default: $MOSLAB_CLUSTER, else {DEFAULT_NAME})",

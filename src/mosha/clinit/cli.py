@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from mosha import __version__
+from mosha.arguments import Parser
 from mosha.clinit.client import Client, NotRunning
 from mosha.clinit.daemon import AlreadyRuns, Daemon
 from mosha.clinit.places import DEFAULT_CLTAB, DEFAULT_SOCKET, read
@@ -24,14 +25,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if len(options.words) > (0 if options.daemon or options.kill else 2):
         parser.error(f"too much: {' '.join(options.words)}")
     try:
-        return _run(options)
+        exit_code = _run(options)
+        plain.flush_output()
+        return exit_code
+    except BrokenPipeError:
+        plain.drop_output()
+        return 0
     except (NotRunning, AlreadyRuns, BadRequest, TableErrors, OSError) as error:
-        print(f"clinit: {error}", file=sys.stderr)
+        print(f"clinit: {plain.words(error)}", file=sys.stderr)
         return 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="clinit", description="An init for resource groups. Without options: have a group go to a level.",
         usage="clinit [-c FILE] [-s SOCKET] [-d | -k | -v] [[GROUP] LEVEL]",
         epilog="`clinit LEVEL` is for the group that is named as this host. `clinit` alone: cltab is read again, and "

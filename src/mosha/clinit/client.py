@@ -8,6 +8,7 @@ import time
 from mosha.clinit import protocol
 from mosha.clinit.places import DEFAULT_CLTAB, find, read
 from mosha.clinit.protocol import ANSWER_BYTES_MAX, READ, SHUTDOWN, TELL, Answer, BadRequest, Request
+from mosha.platform import plain
 from mosha.tables import clstat
 from mosha.tables.clstat import GroupStat
 
@@ -74,7 +75,7 @@ class Client:
                         break
                     received += data
             except OSError as error:
-                raise NotRunning(f"clinit does not answer at {self.places.socket}: {error}") from None
+                raise NotRunning(f"clinit does not answer at {self.places.socket}: {plain.words(error)}") from None
         try:
             return protocol.answer(received)
         except BadRequest:
@@ -92,5 +93,5 @@ class Client:
                     time.sleep(BUSY_S)               # many come at once: the queue of the socket is full
                     continue
                 connection.close()
-                reason = error.strerror or str(error)
-                raise NotRunning(f"clinit does not run, or not for you: {self.places.socket}: {reason}") from None
+                where = f"{self.places.socket}: {plain.words(error)}"
+                raise NotRunning(f"clinit does not run, or not for you: {where}") from None

@@ -37,7 +37,7 @@ from mosha.clinit.lines import LineReader
 from mosha.clinit.process import EXIT_CANNOT_EXECUTE, reset_signals, spawn
 from mosha.clinit.wire import BACKLOG_BYTES_MAX, Wire
 from mosha.config import Config
-from mosha.platform import linux, procscan
+from mosha.platform import linux, plain, procscan
 from mosha.platform.cgroups import Tree, Unit
 from mosha.platform.procscan import Process
 from mosha.resources import deadline, remove_left
@@ -262,9 +262,9 @@ class Guardian:
             deadline.put(self._deadline_file, self.custody.deadline_s)
             self._hidden = ""
         except OSError as error:
-            if str(error) != self._hidden:
-                self._hidden = str(error)
-                self._wire.log("", f"the deadline is not shown to commands: {error}")
+            if plain.words(error) != self._hidden:
+                self._hidden = plain.words(error)
+                self._wire.log("", f"the deadline is not shown to commands: {self._hidden}")
 
     # ---- actions ----------------------------------------------------------------------------------------------
 
@@ -305,7 +305,7 @@ class Guardian:
             finally:
                 os.close(output_w)
         except OSError as error:
-            self._wire.log(entry.tag, f"cannot be started: {error}")
+            self._wire.log(entry.tag, f"cannot be started: {plain.words(error)}")
             return self.custody.ended(linux.boottime(), entry.tag, 0, EXIT_CANNOT_EXECUTE)
         self._mains[pid] = entry.tag
         self._empty = self._childless = False
@@ -375,8 +375,6 @@ class Guardian:
 
     def _say_state(self, change: StateChanged) -> None:
         self._wire.report("state", level=change.level, state=change.state, text=change.reason)
-        if change.reason:
-            self._wire.log("", f"{change.level} {change.state}: {change.reason}")
 
     def _say_stuck(self, stuck: Stuck) -> None:
         families = self._living() if stuck.tags else {}

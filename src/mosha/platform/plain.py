@@ -44,6 +44,14 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
+def words(error: Exception) -> str:
+    """What is wrong, and with which file, as people are told."""
+    if not isinstance(error, OSError):
+        return str(error)
+    reason = error.strerror or str(error)
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
 def fill_standard() -> None:
     """Where somebody has closed standard input, output or error, the next file, or socket, would be taken for it."""
     for fd in (0, 1, 2):
@@ -51,6 +59,21 @@ def fill_standard() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)     # the lowest number that is free: this one
+
+
+def flush_output() -> None:
+    """What was printed is out, or nobody tries it again; nothing, where standard output is closed. Raises OSError."""
+    try:
+        with named("standard output"):
+            print(end="", flush=True)
+    except OSError:
+        drop_output()
+        raise
+
+
+def drop_output() -> None:
+    """Whoever reads standard output has enough (`… | head`), or can take no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def escape_output() -> None:

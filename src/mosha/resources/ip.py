@@ -25,7 +25,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Callable
 
-from mosha.platform import linux, netlink, procscan
+from mosha.arguments import Parser
+from mosha.platform import linux, netlink, plain, procscan
 from mosha.resources import addresses, deadline, records
 from mosha.resources.addresses import HeldAddress
 from mosha.resources.arp import ArpSocket
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Busy:
         return _fail(f"another process holds {options.address.ip}")
     except (ResourceError, OSError, ValueError) as error:
-        return _fail(str(error))
+        return _fail(plain.words(error))
     return 0
 
 
@@ -148,7 +149,7 @@ def _interface(text: str) -> ipaddress.IPv4Interface:
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mosha ip", description="Hold a virtual IP address while this runs; TERM or INT removes it."
     )
     parser.add_argument("address", type=_interface, metavar="ADDRESS/PREFIX")

@@ -21,7 +21,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from mosha.platform import mountinfo, procscan
+from mosha.arguments import Parser
+from mosha.platform import mountinfo, plain, procscan
 from mosha.platform.mountinfo import Mount
 from mosha.resources import records
 from mosha.resources.ending import HeldMount
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Busy:
         return _fail(f"another process holds {directory}")
     except (ResourceError, OSError) as error:
-        return _fail(str(error))
+        return _fail(plain.words(error))
     return 0
 
 
@@ -173,7 +174,7 @@ def _kill(process: subprocess.Popen[bytes]) -> bool:
 
 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mosha mount", description="Hold a file system mounted while this runs; TERM or INT unmounts it."
     )
     parser.add_argument("source", metavar="SOURCE", help="what to mount, as mount(8) wants it")

@@ -10,12 +10,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from mosha import arguments
 from mosha.config import Config
 from mosha.platform import platforms
 from mosha.stomith import history
 from mosha.stomith.devices import UNKNOWN
 from mosha.stomith.shooting import Answer, Stomith
-from mosha.tables.lines import NODE_MAX, is_node
 
 HISTORY_LINES = 20
 
@@ -31,15 +31,16 @@ def add_to(commands: Any) -> None:
         ("status", _status, "whether a node is on, by what the devices say"),
     ):
         action = actions.add_parser(name, help=text)
-        action.add_argument("node", type=_node, metavar="NODE")
+        action.add_argument("node", type=arguments.node, metavar="NODE")
         action.set_defaults(command=function)
     action = actions.add_parser("list", help="what the devices list")
     action.set_defaults(command=_list)
     action = actions.add_parser("test", help="ask every device of every level; nothing is switched")
-    action.add_argument("node", type=_node, nargs="?", metavar="NODE", help="default: every node of the map")
+    action.add_argument("node", type=arguments.node, nargs="?", metavar="NODE", help="default: every node of the map")
     action.set_defaults(command=_test)
     action = actions.add_parser("history", help="what was asked from this node, and what the devices said")
-    action.add_argument("--lines", type=int, default=HISTORY_LINES, metavar="N", help="default: %(default)s")
+    action.add_argument("--lines", type=arguments.count, default=HISTORY_LINES, metavar="N",
+                        help="default: %(default)s")
     action.add_argument("--json", action="store_true", help="one object a line, for programs")
     action.set_defaults(command=_history)
 
@@ -99,7 +100,7 @@ def _test(settings: Config, options: argparse.Namespace) -> int:
 
 
 def _history(settings: Config, options: argparse.Namespace) -> int:
-    for fields in history.read(settings.var, max(1, options.lines)):
+    for fields in history.read(settings.var, options.lines):
         print(json.dumps(fields) if options.json else _line(fields))
     return 0
 
@@ -144,12 +145,6 @@ def _print(answers: Iterable[Answer]) -> bool:
 def _end(done: bool, good: str, bad: str) -> int:
     print(good if done else bad, file=sys.stdout if done else sys.stderr)
     return 0 if done else 1
-
-
-def _node(text: str) -> int:
-    if not is_node(text):
-        raise argparse.ArgumentTypeError(f"a node number from 1 to {NODE_MAX} is needed, got {text!r}")
-    return int(text)
 
 
 def _usage(parser: argparse.ArgumentParser) -> int:

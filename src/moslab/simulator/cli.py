@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mosha.arguments import Parser
 from moslab.faults.plan import NODES_MAX, FaultPlan, PlanError, load
 from moslab.history.checkers import INVALID, UNKNOWN, VALID
 from moslab.history.stored import to_json
@@ -67,7 +68,7 @@ def simulate(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """``python -m moslab.simulator``."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Clusters under virtual time, from a seed.")
+    parser = Parser(prog=PROGRAM, description="Clusters under virtual time, from a seed.")
     add_arguments(parser)
     return simulate(parser.parse_args(argv))
 

@@ -166,7 +166,7 @@ def test_who_only_reads_makes_nothing_and_moves_nothing(
     (tmp_path / "none/history").mkdir(parents=True)
     capsys.readouterr()
     assert main(["--config", str(tmp_path / "mosha.conf"), "history"]) == 1
-    assert capsys.readouterr().err == f"mosha: [Errno 21] Is a directory: '{tmp_path}/none/history'\n"
+    assert capsys.readouterr().err == f"mosha: {tmp_path}/none/history: Is a directory\n"
     assert [path.name for path in (tmp_path / "none").iterdir()] == ["history"]
 
 
@@ -343,3 +343,19 @@ def test_history_is_shown(
     assert capsys.readouterr().out.endswith("  kv: a\n")
     assert run(Agent(tmp_path, {}), monkeypatch, "history", "--json", "-n", "1") == 0
     assert json.loads(capsys.readouterr().out) == events[1]
+
+
+@pytest.mark.usefixtures("configuration")
+def test_a_history_of_no_group_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "history").write_text('{"time": 1, "group": "gone", "what": "a"}\n'
+                                      '{"time": 2, "group": "", "what": "b"}\n')
+    (tmp_path / "hactl").write_text("kv start\n")
+    (tmp_path / "cltab").write_text("db:db-run:start:respawn:x\n")
+    for group in ("nosuch", ""):
+        assert run(Agent(tmp_path, {}), monkeypatch, "history", group) == 1
+        assert capsys.readouterr() == ("", f"mosha: no such group: {group}; there are: db, gone, kv\n")
+    for group, shown in ("kv", 0), ("db", 0), ("gone", 1):
+        assert run(Agent(tmp_path, {}), monkeypatch, "history", group) == 0
+        assert len(capsys.readouterr().out.splitlines()) == shown

@@ -69,14 +69,14 @@ def test_a_file_that_cannot_be_had_is_named_with_the_reason(call: str, file: str
         (tmp_path / VAR).mkdir(parents=True)
         (tmp_path / VAR / "founded").write_text(installation(new_era(), frozenset({1})))
     ended = begin(conf, call, file, number)
-    said = f"mosha: [Errno {number}] {os.strerror(number)}: '{tmp_path}/{file}'"
+    said = f"mosha: {tmp_path}/{file}: {os.strerror(number)}"
     assert (ended.returncode, ended.stderr.splitlines()[-1:]) == (1, [said])
     assert "Traceback" not in ended.stderr
 
 
 def test_what_it_says_is_in_its_log_as_well(tmp_path: Path) -> None:
     ended = begin(node(tmp_path, f"log={tmp_path}/log\n"), "os.mkdir", VAR, errno.EROFS)
-    said = f"[Errno {errno.EROFS}] Read-only file system: '{tmp_path}/{VAR}'"
+    said = f"{tmp_path}/{VAR}: Read-only file system"
     assert (ended.returncode, ended.stderr) == (1, f"mosha: {said}\n")
     assert (tmp_path / "log").read_text().endswith(f" ERROR {said}\n")
 
@@ -86,7 +86,7 @@ def test_a_log_that_cannot_be_written_is_said_and_stops_nothing(tmp_path: Path) 
     assert ended.returncode == 1
     assert sorted(ended.stderr.splitlines()) == [
         f"{tmp_path}/none/log: No such file or directory: what is logged is lost until that is mended",
-        f"mosha: [Errno {errno.EROFS}] Read-only file system: '{tmp_path}/{VAR}'",
+        f"mosha: {tmp_path}/{VAR}: Read-only file system",
     ]
 
 

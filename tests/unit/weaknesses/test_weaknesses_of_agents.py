@@ -233,7 +233,7 @@ def test_w29_a_file_that_a_start_cannot_have_is_named(tmp_path: Path) -> None:
     ended = subprocess.run([sys.executable, "-m", "mosha", "--config", conf], capture_output=True, text=True,
                            timeout=LIMIT_S, check=False)
     assert ended.returncode == 1
-    assert ended.stderr == f"mosha: [Errno 21] Is a directory: '{tmp_path}/run/agent.lock'\n"
+    assert ended.stderr == f"mosha: {tmp_path}/run/agent.lock: Is a directory\n"
 
 
 def test_w05_an_agent_that_is_killed_and_restarted_has_one_instance(cluster: Cluster) -> None:
