@@ -45,7 +45,7 @@ def test_what_is_no_file_holds_nobody_up(tmp_path: Path, writes: bool) -> None:
         try:
             store.read("hactl", 10)
         except OSError as error:
-            reason = error.strerror
+            reason = str(error.strerror)
         os._exit(0 if reason == "not a regular file" and not store.is_being_written("hactl") else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     if writer is not None:
