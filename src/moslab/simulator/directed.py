@@ -440,8 +440,8 @@ SLOW_TO_FORGET = plan(every(
 ), (0.1, 0.8), AWAY, network=SHARP)
 # 4 knows of voter 2 what it was before the new era, and hears next of 3, whose agent stood still meanwhile.
 OLD_ERA = plan(every(
-    18.0, cut(0, 6.4, [4], [3, 5]), cut(0, 7.4, [4], [1]), end_life(0.1, 4), pause(0.9, 9.0, "agent", 3),
-    cut(1.0, 6.4, [4], [2]), crash(1.1, 0.3, [1, 2], wipe=True),
+    18.0, cut(0, 6.4, [4], [3, 5]), cut(0, 9.4, [4], [1]), end_life(0.1, 4), pause(0.9, 9.0, "agent", 3),
+    cut(1.0, 8.4, [4], [2]), crash(1.1, 0.3, [1, 2], wipe=True),
 ), MIDDLE, AWAY, network=SHARP)
 
 # Node 4 is back with an identity that 5 knows of voter 1 only: on 2 and 3 it last saw what stood still for long.
