@@ -480,6 +480,11 @@ MUTANTS: tuple[Mutant, ...] = (
         f"{OWNERSHIP}/voter.py", "return bool(self.departed) and is_full and self._me in other.absent", "return False",
         plan=plans.WORD_WRONG,
     ),
+    _one(
+        "boot-unlooked", "R18: who goes on alone looks for a later era after a boot before it counts",
+        f"{OWNERSHIP}/voter.py", " and all(self._shown_at(one) > -NEVER for one in self.departed)", "",
+        plan=plans.WORD_BEFORE_A_BOOT,
+    ),
     # ---- journals -------------------------------------------------------------------------------------------------
     _one(
         "journal-overwritten", "R3: after a failed append the next generation begins", f"{OWNERSHIP}/link.py",

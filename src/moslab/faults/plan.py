@@ -42,7 +42,8 @@ worsen   MFS from ``whom`` to ``to`` meets that, as through Toxiproxy           
                                                                                 rate: thousand bytes a second; reset;
                                                                                 slow_close: seconds; loss: of packets
 weather  requests from and to the node suffer                                   slow, error, hang, loss, torn;
-                                                                                full: its files take no more bytes
+                                                                                full: its files take no more bytes;
+                                                                                refuses: its agent replaces none
 stuck    killed processes stay in state D
 stall    the agent that runs stands still for ``for``, once, amid what it does  amid: look (after its next look at the
                                                                                 clock), write (in its next durable
@@ -136,7 +137,7 @@ KINDS: dict[str, dict[str, Shape]] = {
         "reset": shape.YES_NO, "slow_close": TIME, "loss": CHANCE,
     },
     "weather": {"slow": FACTOR, "error": CHANCE, "hang": CHANCE, "loss": CHANCE, "torn": CHANCE,
-                "full": shape.YES_NO},
+                "full": shape.YES_NO, "refuses": shape.YES_NO},
     "stuck": {},
     "stall": {"amid": shape.one_of(*STALLS)},
     "stomith": {"how": shape.one_of(*SHOTS), "of": shape.one_of("shooter", "outlet")},

@@ -179,6 +179,8 @@ class Replay:
         more = [name for name in ("slow", "loss", "torn") if fault.get(name, 0) not in (0, 1)]
         if more:
             raise UnsupportedError(f"have weather that is {', '.join(more)}")
+        if fault.get("refuses"):
+            raise UnsupportedError("have a disk that refuses what its agent writes")
         yield self._cluster.disturb(nodes, error=fault.get("error", 0.0), hang=fault.get("hang", 0.0),
                                     full=fault.get("full", False))
 

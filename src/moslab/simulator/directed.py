@@ -753,6 +753,31 @@ WORD_WRONG = plan([
 WORD_REFUSED = plan(every(
     18.0, cut(0, 12.0, [1], [2, 3, 4, 5]), _confirm_off(5.0, 1, 2, 3), _confirm_off(6.0, 1, 2),
 ), MIDDLE, network=SHARP)
+# It is refused too on one of two voters that has just read the other one's files, and where next voters were accepted
+# on its disk, which may be in force: its agent stood still when 2, which is off soon after, decided that.
+WORD_ACCEPTED = plan([
+    _confirm_off(4.0, 1, 2), pause(8.0, 6.0, "agent", 1), _order(8.1, [2], do="elect", voters=[1, 2, 3]),
+    crash(10.5, 500.0, [2]), _confirm_off(13.9, 1, 2),
+], MIDDLE, voters="1 2", nodes=3, network=SHARP, safety_s=18.0)
+# The disk of 1 does not take that it has forgotten, and then, for a while, that it has founded an era.
+WORD_REFUSED_BY_A_DISK = plan([
+    crash(4.0, 500.0, [2]), *(weather(at_s, for_s, [1], refuses=True) for at_s, for_s in ((9.0, 1.5), (13.0, 4.0))),
+    _confirm_off(9.3, 1, 2), _confirm_off(11.0, 1, 2),
+], MIDDLE, voters="1 2", nodes=3, network=SHARP, safety_s=24.0, heal=[1, 3], bound_s=20.0)
+# 2 goes on alone, is off, and is given up by a word that was right; when it is on again, its connections break at
+# first.
+WORD_BEFORE_A_BOOT = plan([
+    crash(3.0, 500.0, [3]), crash(6.0, 12.0, [1]), crash(16.0, 30.0, [2]), _confirm_off(30.0, 1, 2),
+    {"at": 45.0, "do": "worsen", "whom": [2], "to": [1], "both": True, "reset": True, "for": 2.4},
+], (0.1, 2.5), voters="1 2", nodes=3, stomith="/sbin/off %n", stomith_delay="0.1", network=SHARP, safety_s=56.0,
+    heal=[1, 2], power={"shot_min_s": 0.05, "shot_max_s": 0.5, "on_after_s": 0.0})
+# 3 is said to be gone for good, and is not; the clocks of those who found an era without it are years slow, and nobody
+# else knows of a later one. Nothing runs before, as tokens go on above those of that era only.
+WORD_CLOCK_BACK = plan([
+    cut(6.0, 16.0, [3], [1, 2]), {"at": 7.0, "do": "jump", "whom": [1, 2], "by": -3e8},
+    crash(8.0, 0.3, [1, 2], wipe=True), _order(14.0, [1], do="found", without=[3]), pause(21.9, 3.0, "agent", 1),
+    pause(21.9, 3.0, "agent", 2), *(edit(30.0 - node, node, "hactl", levels={"g1": "start"}) for node in (3, 2)),
+], MIDDLE, nodes=3, hactl="g1 stop\n", network=SHARP, safety_s=30.0)
 
 DIRECTED = {name: value for name, value in vars().items() if isinstance(value, dict) and "faults" in value}
 WORDS = [name for name in DIRECTED if name.startswith("WORD")]      # drawn by a stream of their own

@@ -309,7 +309,7 @@ class Injector:
             weather.slow = fault.get("slow", 1.0)
             weather.error, weather.hang = fault.get("error", 0.0), fault.get("hang", 0.0)
             weather.loss, weather.torn = fault.get("loss", 0.0), fault.get("torn", 0.0)
-            weather.full = fault.get("full", False)
+            weather.full, weather.refuses = fault.get("full", False), fault.get("refuses", False)
         return partial(_all, [node.weather.clear for node in nodes])
 
     def _do_stuck(self, nodes: list[Node], fault: Fault) -> None:

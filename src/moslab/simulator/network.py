@@ -26,7 +26,7 @@ RETRY_S, TRIES_MAX = 0.2, 12     # of TCP: the first try again, and then after t
 class Weather:
     """What ails requests that come from a node or go to it; probabilities are per request or step."""
 
-    __slots__ = ("error", "full", "hang", "loss", "slow", "torn")
+    __slots__ = ("error", "full", "hang", "loss", "refuses", "slow", "torn")
 
     def __init__(self) -> None:
         self.clear()
@@ -36,6 +36,7 @@ class Weather:
         self.slow = 1.0
         self.error = self.hang = self.loss = self.torn = 0.0
         self.full = False                            # no room for more bytes in the files of this node
+        self.refuses = False                         # its own agent replaces none of them
 
     def fine(self) -> bool:
         """Whether nothing but slowness ails it."""

@@ -59,7 +59,10 @@ class SimStore:
         return None if content is None else content[: bytes_max + 1]
 
     def replace(self, name: str, content: bytes, durable: bool = False) -> None:
-        """Whole or not at all."""
+        """Whole or not at all; raises EIO where the disk refuses it."""
+        if self._node.weather.refuses:
+            self._node.count("disk refuses a file")
+            raise error(errno.EIO)
         if durable:
             self._sync(True)
         self._disk.replace(name, content, durable)

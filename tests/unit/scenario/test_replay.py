@@ -101,6 +101,7 @@ def test_each_kind_that_worlds_know_is_done(one: dict[str, Any], kind: str) -> N
     (fault(1, "crash", 1, restore=True), "it cannot put a backup back"),
     (fault(1, "wipe", 1), "it cannot empty a directory whose agent runs"),
     (fault(1, "weather", 1, torn=0.5), "it cannot have weather that is torn"),
+    (fault(1, "weather", 1, refuses=True), "it cannot have a disk that refuses what its agent writes"),
     (fault(1, "stomith", 1, how="lies"), "it cannot have nodes whose shots are such: lies"),
     (fault(1, "order", 1, order={"do": "found"}), "it cannot have an operator say 'found'"),
     (fault(1, "edit", 1, table="cltab", maintenance=True), "it cannot edit a table with maintenance"),
