@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from mosha import mismatches, novelties, recovery, status
 from mosha.config import SHARED_DIRECTORY, UNUSED, Config, file_of
 from mosha.ownership import marker
+from mosha.ownership.marker import Marker
 from mosha.platform import linux, openmosix, plain, platforms, shared_directory
 from mosha.stomith import process
 from mosha.stomith.devices import OFF, CannotError
@@ -219,11 +220,16 @@ def voters(settings: Config, found: Found) -> None:
 
 def in_force(settings: Config) -> list[int]:
     """The voters that this node's disk knows of; none before an era is founded, or where it has no whole marker."""
-    try:
-        known = marker.decode(plain.read(settings.var / marker.NAME, marker.BYTES_MAX))
-    except OSError:
-        return []
+    known = _marker(settings)
     return list(known.electorate.voters) if known is not None and known.electorate.era else []
+
+
+def _marker(settings: Config) -> Marker | None:
+    """That of this node's disk, if it is there and whole."""
+    try:
+        return marker.decode(plain.read(settings.var / marker.NAME, marker.BYTES_MAX))
+    except OSError:
+        return None
 
 
 def _voters(settings: Config) -> list[int]:
@@ -299,9 +305,10 @@ def page(settings: Config, files: list[Path], found: Found) -> dict[str, Any]:
 
 
 def _bounds(settings: Config) -> list[Bound]:
-    is_pair = len(_voters(settings)) == 2
+    is_pair, known = len(_voters(settings)) == 2, _marker(settings)
     return settings.timing.bounds(
-        settings.shot_limit_s if settings.stomith else None, settings.stomith_delay_s if is_pair else None
+        settings.shot_limit_s if settings.stomith else None, settings.stomith_delay_s if is_pair else None,
+        is_alone=known is not None and bool(known.absent),
     )
 
 

@@ -277,9 +277,12 @@ class Timing(_Two):
         ``answer_s``: one exchange shows that there is news, the next reads it."""
         return 2 * (self.beat_s + answer_s) + THAW_S
 
-    def bounds(self, shot_limit_s: float | None, pair_delay_s: float | None = None) -> list[Bound]:
+    def bounds(
+        self, shot_limit_s: float | None, pair_delay_s: float | None = None, is_alone: bool = False,
+    ) -> list[Bound]:
         """What can be promised from these numbers; ``shot_limit_s``: None without STOMITH; ``pair_delay_s``: how long
-        one of only two voters waits before it shoots, None if they are not two.
+        one of only two voters waits before it shoots, None if they are not two; ``is_alone``: of two this one goes on
+        alone.
 
         While a majority of voters can reach each other and answers within E, the first node in turn is fit, and nothing
         else breaks; what a group's own test and start take comes on top. Seconds are those of a node's clock.
@@ -296,6 +299,11 @@ class Timing(_Two):
                 self.detection_s + pair_delay_s + 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,
                 "and what the shot takes: from the death of the voter that had the group to the start on the other",
             ))
+        cold_s = 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s
+        alone = [
+            Bound("cold start, one voter", "D + 2 H + 2 T + 4 E", self.op_limit_s + cold_s,
+                  "the same of one of two voters that goes on alone: it looks first for the other one, which is off"),
+        ] if is_alone or pair_delay_s is not None else []
         return [
             Bound("beat", "H", self.beat_s, "a node writes its slot this often"),
             Bound("lease", "L", self.lease_s, "what a majority's answer is worth"),
@@ -309,8 +317,9 @@ class Timing(_Two):
                   "from the death of a node without a vote to the start elsewhere; never after a voter of two"),
             Bound("planned move", "C + 4 E", self.close_s + 4 * self.eager_s,
                   "from the end of the last process to the start on the next node, which tested ahead"),
-            Bound("cold start", "2 H + 2 T + 4 E", 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s,
+            Bound("cold start", "2 H + 2 T + 4 E", cold_s,
                   "from the start of a majority and of the last owners to that of groups, disks kept"),
+            *alone,
             Bound("recovery wait", "W = F max(L, B) + D", self.recovery_s, "a voter that forgot counts for nobody"),
             Bound("first start", "W + H + 2 T + 4 E",
                   self.recovery_s + self.beat_s + 2 * self.turn_s + 4 * self.eager_s,

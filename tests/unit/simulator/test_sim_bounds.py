@@ -18,7 +18,7 @@ import pytest
 from mosha.agent import Agent
 from mosha.fencing import Fencing
 from mosha.timing import RHO, Timing
-from moslab.faults.plan import FaultPlan
+from moslab.faults.plan import POWER, FaultPlan
 from moslab.history.checkers import VALID
 from moslab.history.intervals import overlaps
 from moslab.layout import BEATS_PER_LEASE, PROFILES
@@ -66,7 +66,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def measure(
-    timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = False, nodes: int = NODES, **more: Any,
+    timing: Timing, seed: int, *faults: dict[str, Any], stomith: bool = False, nodes: int = NODES,
+    longer_s: float = 0.0, **more: Any,
 ) -> Result:
     """A run of three nodes with quick answers; clocks at their limits."""
     voters = " ".join(map(str, range(1, nodes + 1)))
@@ -75,7 +76,7 @@ def measure(
         "stomith_delay": f"{DELAY_LEASES * timing.lease_s:g}",
     }
     plan = FaultPlan(
-        seed=seed, nodes=nodes, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 2.4 * timing.lease_s + 1,
+        seed=seed, nodes=nodes, cltab=CLTAB, hactl="kv start\n", safety_s=AT_S + 2.4 * timing.lease_s + 1 + longer_s,
         conf={**conf, "stomith": "/sbin/off %n"} if stomith else conf, faults=list(faults), **more,
     )
     answer_s = timing.eager_s / 2                     # there and back
@@ -145,6 +146,17 @@ def cold_start(timing: Timing, seed: int, seen: Seen) -> float:
     return again - max(begun[NODES // 2], seen.begun[owner])
 
 
+def lone_start(timing: Timing, seed: int, seen: Seen) -> float:
+    """The owner, one of two voters, is dead for good; the other one goes on alone, is off, and looks for it first."""
+    off_s = AT_S + timing.detection_s + (DELAY_LEASES + 1) * timing.lease_s
+    result = measure(
+        timing, seed, crash(), crash(**{"at": off_s, "for": 1.0}), stomith=True, nodes=2,
+        longer_s=3 * timing.lease_s + timing.op_limit_s + 4.0, power={**POWER, "on_after_s": 0.0},
+    )
+    again = min((i for i in result.history.owned() if i.begin_s > off_s), key=lambda i: i.begin_s)
+    return again.begin_s - seen.begun[again.node]
+
+
 def first_boot(timing: Timing, seed: int, seen: Seen) -> float:
     result = measure(timing, seed, founded=False)
     return min(i.begin_s for i in result.history.owned()) - max(seen.begun.values())
@@ -170,7 +182,7 @@ def no_overlap(timing: Timing, seed: int, _: Seen) -> float:
 MEASURES: list[tuple[str, Callable[[Timing, int, Seen], float]]] = [
     ("failover, no STOMITH", lease_death), ("failover, no STOMITH", lease_cut), ("failover, STOMITH", shot_death),
     ("failover, two voters", pair_death), ("detection", detection), ("planned move", move),
-    ("cold start", cold_start), ("first start", first_boot),
+    ("cold start", cold_start), ("cold start, one voter", lone_start), ("first start", first_boot),
     ("overlap, thawed node", thaw), ("overlap, stopped clock", stopped_clock), ("overlap", no_overlap),
 ]
 SEEDS_OF = {name: range(3 * len(SEEDS)) for name in ("cold start", "planned move")}

@@ -221,6 +221,20 @@ def test_shorter_times_give_shorter_bounds_and_no_stomith_none(node: Node) -> No
     assert any("no STOMITH" in warning for warning in page["warnings"])
 
 
+def test_a_voter_that_may_boot_beside_a_dead_one_is_told_how_long_it_looks_for_that_first(node: Node) -> None:
+    def names() -> list[str]:
+        return [bound["name"] for bound in node.check()["bounds"]]
+
+    alone = "cold start, one voter"
+    assert alone not in names()
+    node.configure("voters = 1 2", "stomith = /bin/true")
+    assert alone in names()
+    for absent in ((2,), ()):
+        found = Marker(FULL, "7-0a0b0c0d", "a", "", "b", electorate=Electorate(7, 1, (1,)), absent=absent)
+        (node.var / marker.NAME).write_bytes(marker.encode(found))
+        assert (alone in names()) == bool(absent), "whether it goes on alone"
+
+
 def test_check_finds_what_is_wrong_with_the_devices(node: Node, strip: Strip) -> None:
     node.configure(
         "stomith = /nowhere/device %a %n", f"stomith.2 = {strip.agent} plugs=1:1;3:3 && /bin/true",
