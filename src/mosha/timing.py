@@ -129,6 +129,11 @@ class Timing(_Two):
         """An operation on a voter that took longer does not count (D)."""
         return self._op_limit_of(self.lease_s)
 
+    def looks_s(self, is_alone: bool) -> float:
+        """A voter that has booted waits this long for what others say before it counts; ``is_alone``: it went on alone
+        before. Then a look that was lost, which takes D, is followed by one that is waited for."""
+        return (2 if is_alone else 1) * self.op_limit_s
+
     @staticmethod
     def _op_limit_of(lease_s: float) -> float:
         return min(OP_LIMIT_MAX_S, max(OP_LIMIT_MIN_S, 0.6 * lease_s))
@@ -301,7 +306,7 @@ class Timing(_Two):
             ))
         cold_s = 2 * (self.beat_s + self.turn_s) + 4 * self.eager_s
         alone = [
-            Bound("cold start, one voter", "D + 2 H + 2 T + 4 E", self.op_limit_s + cold_s,
+            Bound("cold start, one voter", "2 D + 2 H + 2 T + 4 E", self.looks_s(is_alone=True) + cold_s,
                   "the same of one of two voters that goes on alone: it looks first for the other one, which is off"),
         ] if is_alone or pair_delay_s is not None else []
         return [

@@ -23,7 +23,7 @@ Rules (R16 to R19, R27):
    confirm that the other one is off, and stays so: then this one forgets, and founds an era as its only voter. That is
    over when the other one is heard of, or voters that are neither. One that goes on alone looks now and then whether
    the other one has founded an era by such a word: then it was not off, or is on again, and takes that era for its own.
-   After a boot it looks first, and counts when it has, or D later.
+   After a boot it looks first, and counts when it has, or 2 D later: a look that is lost takes D, and one follows it.
 6. ``founded``, a file that an installer left on a disk where no vote was ever given, makes it full at once in the era
    that the file names, with the voters that it names: no node's own idea of them counts. It is used once; one that
    names no era is refused, and kept for who wrote it.
@@ -659,7 +659,7 @@ class Voter:
         self._heard_at = min(self._heard_at, now) if is_enough else NEVER
         if not all(self._peeked.values()):
             self._forget("this disk is older than what others know of it", self._nonce())
-        elif self._are_all_heard() or now >= self._heard_at + self._timing.op_limit_s:
+        elif self._are_all_heard() or now >= self._heard_at + self._timing.looks_s(bool(self.departed)):
             self._mark(self.marker._replace(state=FULL))
 
     def _are_all_heard(self) -> bool:

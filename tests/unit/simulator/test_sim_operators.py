@@ -100,8 +100,10 @@ def test_that_word_is_void_where_the_other_one_let_a_node_vote_since_that_was_as
     assert services(result)[-1].begin_s < 90.0, "it runs on where it ran"
 
 
-@pytest.mark.parametrize("seed", [0, 2])
-def test_who_is_switched_on_again_with_an_electorate_of_its_own_looks_for_a_later_era_first(seed: int) -> None:
+@pytest.mark.parametrize(("seed", "cut_s"), [(0, 2.0), (2, 2.0), (0, 3.0), (2, 3.0), (3, 3.0)])
+def test_who_is_switched_on_again_with_an_electorate_of_its_own_looks_for_a_later_era_first(
+    seed: int, cut_s: float,
+) -> None:
     """Voter 2 went on alone, and was off for good by an operator's word, which was right; its network is there a moment
     after its agent."""
     plan = FaultPlan(
@@ -110,7 +112,7 @@ def test_who_is_switched_on_again_with_an_electorate_of_its_own_looks_for_a_late
             {"at": 10.0, "do": "crash", "whom": [1], "for": 12.0},
             {"at": 20.0, "do": "crash", "whom": [2], "for": 30.0},
             {"at": 34.0, "do": "order", "whom": [1], "order": {"do": "found", "without": [2], "are_off": True}},
-            {"at": 49.0, "do": "cut", "whom": [1], "to": [2], "both": True, "for": 2.0},
+            {"at": 49.0, "do": "cut", "whom": [1], "to": [2], "both": True, "for": cut_s},
         ],
     )
     result = run(checked(plan), core_s_max=CORE_S_MAX)
