@@ -145,7 +145,7 @@ def test_history(node: Node, strip: Strip) -> None:
     [
         (("off", "3"), "no `stomith` is configured"), (("on", "3"), "no `stomith`"), (("status", "3"), "no `stomith`"),
         (("list",), "no `stomith`"), (("test",), "no `stomith`"), ((), "usage"), (("off",), "usage"),
-        (("off", "0"), "a node number from 1 to 65535"), (("melt", "3"), "invalid choice"),
+        (("off", "0"), "is no number of a node: 1 to 65535"), (("melt", "3"), "invalid choice"),
     ],
 )
 def test_a_wrong_call_ends_with_2(node: Node, arguments: tuple[str, ...], reason: str) -> None:
