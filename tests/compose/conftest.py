@@ -9,7 +9,6 @@ import socket
 import subprocess
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from moslab import compose, engine
 from moslab.cluster import Cluster
 from moslab.removal import is_anything_left
 from moslab.wait import eventually
+from tests.ports import free_ports
 
 COMPOSE = os.environ.get("MOSHA_COMPOSE", "")
 if not COMPOSE:
@@ -36,7 +36,7 @@ class Project:
     def __init__(self, client: docker.DockerClient) -> None:
         self.client = client
         self.cluster = Cluster(client, "compose")
-        self.ports = dict(zip(compose.PORTS, _free_ports(len(compose.PORTS))))
+        self.ports = dict(zip(compose.PORTS, free_ports(len(compose.PORTS))))
         net = f"10.{secrets.randbelow(100) + 100}.{secrets.randbelow(256)}"
         self._environment = {**os.environ, "MOSHA_NET": net, **{name: str(port) for name, port in self.ports.items()}}
 
@@ -94,12 +94,6 @@ class Project:
 
     def _url(self, port: str, path: str) -> str:
         return f"http://127.0.0.1:{self.ports[port]}{path}"
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [sock.getsockname()[1] for sock in socks]
 
 
 @pytest.fixture(scope="session")

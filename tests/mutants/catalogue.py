@@ -623,7 +623,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     _one(
         "take-unkept", "tables 3: an edit that yields is kept", "mosha/replication.py",
-        "[one for one in (lies or b\"\", self._bytes) if self._is_apart(version, one)]", "[]",
+        "[one for one in (lies, self._bytes) if self._is_apart(version, one)]", "[]",
         plan=plans.EDITS_APART,
     ),
     _one(

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from emulator.fuse.mount import mounts, unmount
+from tests.ports import free_ports
 
 NODE = Path(__file__).with_name("mfs_node.py")
 REPOSITORY = Path(__file__).parents[3]
@@ -139,7 +139,7 @@ class Nodes:
     """Three nodes and an id that is nobody's; started when first asked for."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
+        self.port = free_ports(1)[0]
         base = 10 + os.getpid() % 200
         self.table = {number: f"127.{base}.0.{number}" for number in (1, 2, 3)}
         self.nodes = {
@@ -156,8 +156,3 @@ class Nodes:
         for node in self.nodes.values():
             node.stop()
 
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from select import select
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -34,23 +35,15 @@ def port(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "mosha").write_text(MOSHA.format(tmp_path))
     (tmp_path / "mosha").chmod(0o755)
     (tmp_path / "seen").write_text(json.dumps(SEEN))
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        number = int(free.getsockname()[1])
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    with subprocess.Popen([sys.executable, "-IS", PROGRAM, str(number)], env=environment) as process:
+    command = [sys.executable, "-IS", str(PROGRAM), "0"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         try:
-            eventually(lambda: _opens(number), within_s=LIMIT_S, what="the dashboard listens", every_s=0.02)
-            yield number
+            assert select([process.stdout], [], [], LIMIT_S)[0], "the dashboard says its port"
+            yield int(process.stdout.readline().removeprefix("dashboard: port "))
         finally:
             process.terminate()
-
-
-def _opens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S).close()
-    except OSError:
-        return False
-    return True
 
 
 def get(port: int, path: str, method: str = "GET") -> bytes:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
 from tests.unit.powerswitch.fake_engine import FakeEngine
 
 KEY = "11" * 32
@@ -71,15 +72,10 @@ def daemon(fake: FakeEngine) -> Iterator[Daemon]:
     daemon.end()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def config(tmp_path: Path, daemon: Daemon) -> Path:
     """The node's configuration file, with the daemon serving."""
-    text = json.dumps({"address": "127.0.0.1", "port": free_port(), "key": KEY})
+    text = json.dumps({"address": "127.0.0.1", "port": free_ports(1)[0], "key": KEY})
     assert daemon.hear() == "guarding"
     daemon.tell(f"serve {text}")
     assert daemon.hear() == "serving"
